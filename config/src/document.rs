@@ -1,0 +1,1 @@
+//! The policy as written: TOML with every value's span.

@@ -1,0 +1,23 @@
+//! The language of permission: who may open a connection to which service.
+//!
+//! The rooms, in the order a policy walks through them:
+//!
+//! - [`document`]: TOML as written, every value with its span.
+//! - [`resolve`]: names looked up, all faults at once, each with line, column and a hint.
+//! - [`policy`]: the resolved policy. Nothing in it can be wrong any more.
+//! - [`item`]: the canonical items of a policy and the Merkle root an authority signs.
+//! - [`compile`]: from items and two subjects to the [`filter::Rules`] that join them.
+//! - [`filter`]: a verdict for one protocol and port; denies by default, names its grant.
+//! - [`question`]: `can`, `why`, tests and `diff`, answered over the nodes that exist.
+//! - [`oracle`]: the slow judge; reads like the specification and shares nothing with `compile`.
+
+pub mod compile;
+pub mod document;
+pub mod filter;
+pub mod item;
+pub mod name;
+pub mod oracle;
+pub mod policy;
+pub mod question;
+pub mod resolve;
+pub mod time;

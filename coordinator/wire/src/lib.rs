@@ -1,0 +1,21 @@
+//! What node and coordinator may say to each other, and the statements that make it true.
+//!
+//! - [`id`]: node, network and key types.
+//! - [`signed`]: one envelope for every signed statement; a statement is read only after its signature holds.
+//! - [`statement`]: charter, delegation, admission, node keys, amendment, revocation, policy head, freshness, view head.
+//! - [`trust`]: the chain record → delegation → authority, checked by everyone who receives a record.
+//! - [`possession`]: a signature made with an X25519 key, so that a record proves its WireGuard keys.
+//! - [`token`]: the enrolment token an operator carries.
+//! - [`view`]: what one node is told, as entries, and deltas between two of them.
+//! - [`frame`]: messages on the control channel; lengths bounded before anything is read.
+//! - [`flow`]: flow records.
+
+pub mod flow;
+pub mod frame;
+pub mod id;
+pub mod possession;
+pub mod signed;
+pub mod statement;
+pub mod token;
+pub mod trust;
+pub mod view;

@@ -1,0 +1,27 @@
+//! A whole node without a machine under it: time, randomness, files and the network come in as arguments.
+//!
+//! Two halves meet in [`assembly`]:
+//!
+//! - **control** decides what is true: [`control`] checks what the coordinator says, keeps the last good view and
+//!   turns it into an [`assembly::Assembly`]; [`names`] answers DNS from it; [`flows`] reports what was seen;
+//!   [`host`] says which addresses, routes and guards the machine must have.
+//! - **data** moves packets: [`dataplane`] takes batches of bytes, [`packet`] reads them, [`judge`] and [`conntrack`]
+//!   decide, [`session`] seals and opens, [`peers`] is the immutable snapshot a worker loads once per batch,
+//!   [`path`] knows where a peer is.
+//!
+//! [`node`] puts both halves into one value for the simulated world; the agent runs the same two halves on threads.
+
+pub mod assembly;
+pub mod clock;
+pub mod conntrack;
+pub mod control;
+pub mod dataplane;
+pub mod flows;
+pub mod host;
+pub mod judge;
+pub mod names;
+pub mod node;
+pub mod packet;
+pub mod path;
+pub mod peers;
+pub mod session;
