@@ -1,0 +1,148 @@
+//! An eavesdropper on the underlay: every frame, none dropped, and a detector that is itself tested.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::process::{Daemon, run};
+use crate::street::Street;
+use crate::wait::eventually;
+
+/// A running capture of the whole underlay.
+#[derive(Debug)]
+pub struct Capture {
+    daemon: Daemon,
+    file: PathBuf,
+    namespace: String,
+}
+
+/// What was seen.
+#[derive(Debug)]
+pub struct Seen {
+    pub frames: Vec<Vec<u8>>,
+    /// Frames the kernel could not hand over: must be 0, or the capture proves nothing.
+    pub dropped: u64,
+}
+
+impl Capture {
+    pub fn start(street: &Street, name: &str) -> Capture {
+        let file = street.dir().join(format!("{name}.pcap"));
+        let log = street.dir().join(format!("{name}.log"));
+        let path = file.to_string_lossy().into_owned();
+        let args = [
+            "tcpdump",
+            "-i",
+            "br0",
+            "-n",
+            "-U",
+            "--immediate-mode",
+            "-s",
+            "0",
+            "-B",
+            "131072",
+            "-Z",
+            "root",
+            "-w",
+            &path,
+        ];
+        let daemon = Daemon::start(Some(&street.net()), &args, &[], &log);
+        eventually("tcpdump listens", Duration::from_secs(10), || {
+            daemon.output().contains("listening on").then_some(())
+        });
+        Capture { daemon, file, namespace: street.net() }
+    }
+
+    /// Sends a mark over the underlay itself and waits until the file holds it: everything before is captured too.
+    pub fn finish(self) -> Seen {
+        let mark = format!("capture-ends-{}", self.daemon.pid());
+        eventually("the capture holds its own end mark", Duration::from_secs(10), || {
+            let send = format!("printf '{mark}' | timeout 1 bash -c 'cat >/dev/udp/10.91.255.254/9'");
+            run(Some(&self.namespace), &["ip", "addr", "replace", "10.91.255.253/16", "dev", "br0"], &[])
+                .ok();
+            run(
+                Some(&self.namespace),
+                &["ip", "neigh", "replace", "10.91.255.254", "lladdr", "02:00:00:00:00:fe", "dev", "br0"],
+                &[],
+            )
+            .ok();
+            run(Some(&self.namespace), &["bash", "-c", &send], &[]);
+            contains(&std::fs::read(&self.file).unwrap_or_default(), mark.as_bytes()).then_some(())
+        });
+        self.daemon.signal("INT");
+        let summary = eventually("tcpdump says what it dropped", Duration::from_secs(10), || {
+            let text = self.daemon.output();
+            text.contains("dropped by kernel").then_some(text)
+        });
+        let bytes = std::fs::read(&self.file).unwrap();
+        let frames = frames(&bytes).into_iter().filter(|f| !contains(f, mark.as_bytes())).collect();
+        Seen { frames, dropped: dropped(&summary) }
+    }
+}
+
+fn dropped(summary: &str) -> u64 {
+    let line = summary.lines().find(|l| l.contains("dropped by kernel")).unwrap_or_default();
+    line.split_whitespace().next().and_then(|n| n.parse().ok()).unwrap_or(u64::MAX)
+}
+
+/// The frames of a little-endian pcap file (libpcap file format 2.4).
+fn frames(file: &[u8]) -> Vec<Vec<u8>> {
+    let mut rest = file.get(24..).unwrap_or_default();
+    let mut frames = Vec::new();
+    while rest.len() >= 16 {
+        let length = u32::from_le_bytes([rest[8], rest[9], rest[10], rest[11]]) as usize;
+        let Some(frame) = rest.get(16..16 + length) else { break };
+        frames.push(frame.to_vec());
+        rest = &rest[16 + length..];
+    }
+    frames
+}
+
+pub fn contains(haystack: &[u8], needle: &[u8]) -> bool {
+    haystack.windows(needle.len()).any(|w| w == needle)
+}
+
+/// Transport and ports of one frame, as far as an eavesdropper cares.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    Arp,
+    /// ICMPv6: neighbour discovery of the underlay.
+    Icmp6,
+    Udp(u16, u16),
+    Other(String),
+}
+
+pub fn kind(frame: &[u8]) -> Kind {
+    let ports = |at: usize| {
+        let word =
+            |i: usize| frame.get(i..i + 2).map(|b| u16::from_be_bytes([b[0], b[1]])).unwrap_or_default();
+        Kind::Udp(word(at), word(at + 2))
+    };
+    match (frame.get(12..14), frame.get(23), frame.get(20)) {
+        (Some([0x08, 0x06]), ..) => Kind::Arp,
+        (Some([0x08, 0x00]), Some(17), _) => ports(14 + usize::from(frame[14] & 15) * 4),
+        (Some([0x08, 0x00]), Some(proto), _) => Kind::Other(format!("IPv4 protocol {proto}")),
+        (Some([0x86, 0xdd]), _, Some(17)) => ports(54),
+        (Some([0x86, 0xdd]), _, Some(58)) => Kind::Icmp6,
+        // MLD reports carry a hop-by-hop header in front of ICMPv6 (RFC 3810).
+        (Some([0x86, 0xdd]), _, Some(0)) if frame.get(54) == Some(&58) => Kind::Icmp6,
+        (Some([0x86, 0xdd]), _, Some(next)) => Kind::Other(format!("IPv6 next header {next}")),
+        (ether, ..) => Kind::Other(format!("ethertype {ether:02x?}")),
+    }
+}
+
+impl Seen {
+    pub fn containing(&self, needle: &[u8]) -> usize {
+        self.frames.iter().filter(|f| contains(f, needle)).count()
+    }
+    pub fn udp_with_port(&self, port: u16) -> usize {
+        self.frames.iter().filter(|f| matches!(kind(f), Kind::Udp(a, b) if a == port || b == port)).count()
+    }
+    /// Frames that are neither neighbour discovery nor UDP with one of `ports` at an end.
+    pub fn strange(&self, ports: &[u16]) -> Vec<Kind> {
+        let known = |k: &Kind| match k {
+            Kind::Arp | Kind::Icmp6 => true,
+            Kind::Udp(a, b) => ports.contains(a) || ports.contains(b),
+            Kind::Other(_) => false,
+        };
+        self.frames.iter().map(|f| kind(f)).filter(|k| !known(k)).collect()
+    }
+}

@@ -1,0 +1,155 @@
+//! Hosts on one underlay.
+//!
+//! ```text
+//!   host 1          host 2          host n
+//!   up0 10.91.0.1   up0 10.91.0.2   up0 10.91.0.n      fd91::n
+//!      |               |               |
+//!   ---+-------- br0 (namespace "net") +---
+//! ```
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use crate::process::{Daemon, Finished, run};
+
+/// Which address families the underlay speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Underlay {
+    V4,
+    V6,
+    Both,
+}
+
+/// A set of namespaces that lives as long as this value.
+#[derive(Debug)]
+pub struct Street {
+    tag: String,
+    dir: tempfile::TempDir,
+    hosts: BTreeMap<String, Host>,
+}
+
+/// One machine.
+#[derive(Clone, Debug)]
+pub struct Host {
+    pub name: String,
+    pub namespace: String,
+    pub v4: String,
+    pub v6: String,
+    pub dir: PathBuf,
+}
+
+static COUNT: AtomicU32 = AtomicU32::new(0);
+
+impl Street {
+    pub fn new(hosts: &[&str], underlay: Underlay) -> Street {
+        let tag = format!("wt{}x{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let mut street = Street { tag, dir: tempfile::tempdir().unwrap(), hosts: BTreeMap::new() };
+        let net = street.net();
+        ip(&["netns", "add", &net]);
+        run(Some(&net), &["sysctl", "-qw", "net.ipv6.conf.all.disable_ipv6=1"], &[]);
+        ip(&["-n", &net, "link", "add", "br0", "type", "bridge", "mcast_snooping", "0"]);
+        ip(&["-n", &net, "link", "set", "br0", "up"]);
+        for name in hosts {
+            street.add_host(name, underlay);
+        }
+        street
+    }
+
+    /// Plugs in one more machine.
+    pub fn add_host(&mut self, name: &str, underlay: Underlay) {
+        let number = self.hosts.len() + 1;
+        let (net, namespace) = (self.net(), format!("{}-{name}", self.tag));
+        let port = format!("p{number}");
+        let (v4, v6) = (format!("10.91.{}.{}", number / 250, number % 250 + 1), format!("fd91::{number:x}"));
+        ip(&["netns", "add", &namespace]);
+        ip(&["-n", &namespace, "link", "set", "lo", "up"]);
+        ip(&["-n", &net, "link", "add", &port, "type", "veth", "peer", "name", "up0", "netns", &namespace]);
+        ip(&["-n", &net, "link", "set", &port, "master", "br0", "up"]);
+        ip(&["-n", &namespace, "link", "set", "up0", "up"]);
+        if underlay != Underlay::V6 {
+            ip(&["-n", &namespace, "addr", "add", &format!("{v4}/16"), "dev", "up0"]);
+        }
+        if underlay != Underlay::V4 {
+            ip(&["-n", &namespace, "addr", "add", &format!("{v6}/64"), "dev", "up0", "nodad"]);
+        }
+        let dir = self.dir.path().join(name);
+        std::fs::create_dir(&dir).unwrap();
+        self.hosts.insert(name.to_owned(), Host { name: name.to_owned(), namespace, v4, v6, dir });
+    }
+
+    #[track_caller]
+    pub fn host(&self, name: &str) -> Host {
+        self.hosts.get(name).unwrap_or_else(|| panic!("no host {name}")).clone()
+    }
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+    /// The namespace of the underlay itself.
+    pub fn net(&self) -> String {
+        format!("{}-net", self.tag)
+    }
+    /// Cuts a host off, and joins it again.
+    pub fn unplug(&self, name: &str) {
+        ip(&["-n", &self.host(name).namespace, "link", "set", "up0", "down"]);
+    }
+    pub fn plug(&self, name: &str) {
+        ip(&["-n", &self.host(name).namespace, "link", "set", "up0", "up"]);
+    }
+}
+
+impl Drop for Street {
+    fn drop(&mut self) {
+        let names = self.hosts.values().map(|h| h.namespace.clone()).chain([self.net()]);
+        for namespace in names.collect::<Vec<_>>() {
+            let pids = run(None, &["ip", "netns", "pids", &namespace], &[]).stdout;
+            for pid in pids.split_whitespace() {
+                run(None, &["kill", "-9", pid], &[]);
+            }
+            run(None, &["ip", "netns", "del", &namespace], &[]);
+            let _ = std::fs::remove_dir_all(format!("/etc/netns/{namespace}"));
+        }
+        if std::thread::panicking() {
+            eprintln!("--- what the hosts of {} logged", self.tag);
+            show_logs(self.dir.path());
+        }
+    }
+}
+
+/// After a failure: the end of every log, because the directory goes away.
+fn show_logs(dir: &Path) {
+    let Ok(entries) = std::fs::read_dir(dir) else { return };
+    for path in entries.flatten().map(|e| e.path()) {
+        if path.is_dir() {
+            show_logs(&path);
+        } else if path.extension().is_some_and(|e| e == "log") {
+            let text = String::from_utf8_lossy(&std::fs::read(&path).unwrap_or_default()).into_owned();
+            let lines: Vec<_> = text.lines().collect();
+            eprintln!("--- {}", path.display());
+            lines.iter().skip(lines.len().saturating_sub(40)).for_each(|l| eprintln!("{l}"));
+        }
+    }
+}
+
+impl Host {
+    pub fn run(&self, args: &[&str]) -> Finished {
+        run(Some(&self.namespace), args, &[])
+    }
+    pub fn daemon(&self, name: &str, args: &[&str]) -> Daemon {
+        Daemon::start(Some(&self.namespace), args, &[], &self.dir.join(format!("{name}.log")))
+    }
+    pub fn path(&self, file: &str) -> String {
+        self.dir.join(file).to_string_lossy().into_owned()
+    }
+    /// Makes programs on this host resolve names at `server` (as `ip netns exec` mounts it).
+    pub fn resolve_at(&self, server: &str) {
+        let dir = format!("/etc/netns/{}", self.namespace);
+        std::fs::create_dir_all(&dir).unwrap();
+        std::fs::write(format!("{dir}/resolv.conf"), format!("nameserver {server}\n")).unwrap();
+    }
+}
+
+#[track_caller]
+fn ip(args: &[&str]) {
+    run(None, &[&["ip"], args].concat(), &[]).ok();
+}
