@@ -1,0 +1,78 @@
+//! The log read as history.
+
+use serde::{Deserialize, Serialize};
+use warren_config::time::UnixTime;
+use warren_wire::id::{Digest, Revision};
+
+use crate::change::{Change, Entry, LogError, LogHead, Principal};
+
+/// One line of `audit list`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AuditRow {
+    pub revision: Revision,
+    pub at: UnixTime,
+    pub principal: Principal,
+    /// One sentence per change, without key material.
+    pub what: Vec<String>,
+    pub kinds: Vec<String>,
+    pub hash: Digest,
+}
+
+impl AuditRow {
+    pub fn of(entry: &Entry) -> AuditRow {
+        AuditRow {
+            revision: entry.revision(),
+            at: entry.body.at,
+            principal: entry.body.principal.clone(),
+            what: entry.body.changes.iter().map(sentence).collect(),
+            kinds: entry.body.changes.iter().map(|c| c.kind().to_owned()).collect(),
+            hash: entry.hash,
+        }
+    }
+}
+
+/// Checks the whole chain from `head` on; returns where it ends.
+pub fn verify<'a>(head: LogHead, entries: impl IntoIterator<Item = &'a Entry>) -> Result<LogHead, LogError> {
+    entries.into_iter().try_fold(head, |head, entry| entry.check(&head).map(|()| entry.head()))
+}
+
+fn sentence(change: &Change) -> String {
+    match change {
+        Change::NetworkFounded { freshness, authorities, .. } => {
+            format!("network founded with {} authority key(s), freshness {freshness} s", authorities.len())
+        }
+        Change::TokenStored { delegation } => match delegation.peek::<warren_wire::statement::Delegation>() {
+            Ok(d) => token_sentence(&d),
+            Err(e) => format!("token stored ({e})"),
+        },
+        Change::TokenRevoked { token } => format!("token {token} revoked"),
+        Change::NodeAdmitted { token, node, name, .. } => {
+            format!("node {name} ({node}) admitted by token {token}")
+        }
+        Change::KeysRenewed { node, .. } => format!("node {node} renewed its WireGuard keys"),
+        Change::NodeAmended { node, name, tags, .. } => {
+            format!("node {node} is now {name} with tags [{}]", tags.join(", "))
+        }
+        Change::NodeRevoked { node, name, why, peers, .. } => {
+            format!("node {name} ({node}) revoked ({why}); {} peer(s) told", peers.len())
+        }
+        Change::PolicyApplied { generation, sources, .. } => {
+            let files: Vec<&str> = sources.iter().map(|s| s.file.as_str()).collect();
+            format!("policy generation {generation} applied from [{}]", files.join(", "))
+        }
+        Change::EpochRaised { epoch, why } => format!("epoch raised to {epoch}: {why}"),
+        Change::AlarmRaised { message, .. } => format!("alarm: {message}"),
+    }
+}
+
+fn token_sentence(d: &warren_wire::statement::Delegation) -> String {
+    let name = match (d.name.as_str(), d.name_prefix.as_str()) {
+        ("", "") => "any free name".to_owned(),
+        ("", prefix) => format!("names beginning with {prefix}"),
+        (name, _) => format!("name {name}"),
+    };
+    let key =
+        warren_wire::id::IdentityKey::from_slice(&d.token_key).map(|k| k.to_string()).unwrap_or_default();
+    let until = UnixTime(d.not_after);
+    format!("token {key} stored: tags [{}], {name}, {} use(s), until {until}", d.tags.join(", "), d.uses)
+}

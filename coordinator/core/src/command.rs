@@ -1,0 +1,85 @@
+//! What an administrator asks. Acts that need the authority carry its signature already: this crate never sees its key.
+
+use serde::{Deserialize, Serialize};
+use warren_config::time::UnixTime;
+use warren_wire::id::{Generation, IdentityKey, NodeId};
+use warren_wire::signed::Signed;
+
+use crate::change::SourceText;
+
+/// Default life of freshness: 7 days; at least a minute.
+pub const DEFAULT_FRESHNESS: u64 = 7 * 24 * 3600;
+pub const MIN_FRESHNESS: u64 = 60;
+pub const MAX_FRESHNESS: u64 = 366 * 24 * 3600;
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "command", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Command {
+    /// The first command of every network; refused later.
+    FoundNetwork {
+        #[serde(with = "crate::encoded")]
+        charter: Signed,
+        authorities: Vec<IdentityKey>,
+        /// Seconds.
+        freshness: u64,
+    },
+    /// A [`warren_wire::statement::Delegation`] signed by the authority.
+    StoreToken {
+        #[serde(with = "crate::encoded")]
+        delegation: Signed,
+    },
+    RevokeToken {
+        token: IdentityKey,
+    },
+    /// A [`warren_wire::statement::Amendment`] signed by the authority: new name and tags, whole.
+    AmendNode {
+        node: NodeId,
+        #[serde(with = "crate::encoded")]
+        amendment: Signed,
+    },
+    /// A [`warren_wire::statement::Revocation`] signed by the authority.
+    RevokeNode {
+        #[serde(with = "crate::encoded")]
+        revocation: Signed,
+    },
+    ApplyPolicy {
+        sources: Vec<SourceText>,
+        /// A [`warren_wire::statement::PolicyHead`] signed by the authority.
+        #[serde(with = "crate::encoded")]
+        head: Signed,
+        /// The generation its author saw; refused if another was applied meanwhile.
+        expect: Option<Generation>,
+        /// Must be true for a policy in `observe` mode.
+        allow_observe: bool,
+    },
+    /// After a restore: nodes refuse everything older.
+    RaiseEpoch {
+        why: String,
+    },
+}
+
+/// What `token list` shows.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TokenRow {
+    pub token: IdentityKey,
+    pub state: TokenStatus,
+    pub tags: Vec<String>,
+    pub name: Option<String>,
+    pub name_prefix: Option<String>,
+    pub uses: u32,
+    pub used: u32,
+    pub not_after: UnixTime,
+    pub created: UnixTime,
+    pub redeemed_by: Vec<NodeId>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TokenStatus {
+    Usable,
+    Spent,
+    Expired,
+    Revoked,
+    /// Made void by a restore.
+    Void,
+}

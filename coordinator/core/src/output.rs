@@ -1,0 +1,62 @@
+//! What the coordinator wants done. Drained with one `poll_output`.
+
+use serde::{Deserialize, Serialize};
+use warren_config::time::UnixTime;
+use warren_wire::frame::{Refused, ToNode};
+use warren_wire::id::NodeId;
+
+use crate::alarm::Alarm;
+use crate::flows::FlowRow;
+
+/// A control connection, numbered by the IO layer; never used twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ConnId(pub u64);
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum Output {
+    /// In order per connection. A connection that cannot take it is closed: the node asks for the difference later.
+    Send(ConnId, ToNode),
+    /// The peer is a member with a session: its frames may now be as long as `MAX_FRAME`.
+    Authorised(ConnId, NodeId),
+    /// Send this as the last frame, then close.
+    Close(ConnId, Refused),
+    /// Keep these, if flows are kept at all; they are already acknowledged and on the map.
+    StoreFlows(Vec<FlowRow>),
+    Log(Notice),
+    /// Something an administrator must see; also in `status`.
+    Alarm(Alarm),
+}
+
+/// A line for the log. Never holds a secret.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Notice {
+    pub level: Level,
+    pub node: Option<NodeId>,
+    pub message: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Level {
+    Info,
+    Warn,
+}
+
+/// When to call `handle_timeout`, and why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Timeout {
+    pub at: UnixTime,
+    pub reason: Reason,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Reason {
+    /// A new freshness statement is due.
+    Freshness,
+    /// An enrolment offer and its leased addresses run out.
+    Offer,
+    /// A connection has not become a session in time.
+    Stranger,
+    /// A grant's `until` passes.
+    GrantEnds,
+}

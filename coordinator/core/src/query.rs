@@ -1,0 +1,43 @@
+//! Questions about the policy over the nodes that exist.
+
+use serde::{Deserialize, Serialize};
+use warren_config::question::{Diff, Passing, TestOutcome};
+use warren_config::resolve::Finding;
+use warren_wire::id::Generation;
+
+/// `why FROM TO PORT`: the verdict, and the grant or the nearest miss behind it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Why {
+    pub allowed: bool,
+    pub generation: Generation,
+    pub from: String,
+    pub to: String,
+    /// True if the policy records only: a refused flow passes.
+    pub observe: bool,
+    pub by: Option<Passing>,
+    pub nearest: Option<String>,
+    pub message: String,
+}
+
+/// `policy check` and `policy diff` against what is in force.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct PolicyReview {
+    /// Generation it was compared with; the next is the one to sign.
+    pub current: Generation,
+    pub epoch: u64,
+    /// Root to be signed, 64 hex digits.
+    pub root: String,
+    pub items: u64,
+    pub observe: bool,
+    pub warnings: Vec<Finding>,
+    pub tests: Vec<TestOutcome>,
+    pub diff: Diff,
+}
+
+/// The current or an older policy as text.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PolicyText {
+    pub generation: Generation,
+    pub root: String,
+    pub sources: Vec<crate::change::SourceText>,
+}

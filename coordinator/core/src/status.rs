@@ -1,0 +1,117 @@
+//! What administrators read: plain serialisable values, computed on demand.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use warren_config::time::UnixTime;
+use warren_wire::id::{Epoch, Generation, IdentityKey, NetworkId, NodeId, Revision, WgKey};
+
+use crate::alarm::Alarm;
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    pub network: NetworkId,
+    pub name: String,
+    pub epoch: Epoch,
+    pub revision: Revision,
+    pub generation: Generation,
+    /// True while the policy only records.
+    pub observe: bool,
+    pub nodes: usize,
+    pub online: usize,
+    pub freshness: FreshnessStatus,
+    pub enforcement: Enforcement,
+    pub flows: FlowStatus,
+    pub alarms: Vec<Alarm>,
+    pub now: UnixTime,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FreshnessStatus {
+    pub life: u64,
+    pub signed_at: UnixTime,
+    pub not_after: UnixTime,
+    pub next: UnixTime,
+}
+
+/// Who enforces the current generation, and who is behind since when.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Enforcement {
+    pub generation: Generation,
+    pub enforced: usize,
+    pub of: usize,
+    pub by_generation: BTreeMap<Generation, usize>,
+    pub behind: Vec<Behind>,
+    /// One sentence: `gen 3 enforced on 2/3; db-1 behind since …`.
+    pub summary: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Behind {
+    pub node: NodeId,
+    pub name: String,
+    pub online: bool,
+    /// Generation it last said it enforces, if it has said so since the coordinator started.
+    pub enforces: Option<Generation>,
+    /// Since when it should enforce a newer one.
+    pub since: UnixTime,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FlowStatus {
+    /// Records taken since start, and how many nodes say they lost before they could be sent.
+    pub recorded: u64,
+    pub declared_lost: u64,
+    pub rejected: u64,
+    pub kept: usize,
+}
+
+/// What `node list` and `node show` show.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeRow {
+    pub id: NodeId,
+    pub name: String,
+    pub tags: Vec<String>,
+    pub identity: IdentityKey,
+    pub v4: Option<std::net::Ipv4Addr>,
+    pub v6: std::net::Ipv6Addr,
+    pub wireguard: Vec<WgKey>,
+    pub enrolled: UnixTime,
+    pub token: IdentityKey,
+    pub key_serial: u64,
+    pub amendment_serial: u64,
+    pub revoked: Option<UnixTime>,
+    pub online: bool,
+    /// When it last came or went; `None` if not seen since the coordinator started.
+    pub since: Option<UnixTime>,
+    /// Underlay address the coordinator sees it at.
+    pub seen_at: Option<std::net::SocketAddr>,
+    pub endpoints: Vec<std::net::SocketAddr>,
+    pub agent: Option<String>,
+    pub sent: Option<Progress>,
+    pub enforced: Option<Progress>,
+    /// Services it may offer under the current policy.
+    pub offers: Vec<String>,
+    pub peers: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Progress {
+    pub revision: Revision,
+    pub generation: Generation,
+    pub at: UnixTime,
+}
+
+/// One line of `policy history`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PolicyRow {
+    pub generation: Generation,
+    pub epoch: Epoch,
+    pub root: String,
+    pub items: u64,
+    pub applied: UnixTime,
+    pub by: String,
+    pub files: Vec<String>,
+    pub observe: bool,
+    pub current: bool,
+}
