@@ -82,6 +82,20 @@ impl Selector {
     }
 }
 
+impl std::fmt::Display for Selector {
+    /// As the policy writes it: `all-nodes`, `node:x`, `tag:a & tag:b`.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Selector::AllNodes => f.write_str("all-nodes"),
+            Selector::Node(name) => write!(f, "node:{name}"),
+            Selector::Tags(tags) => {
+                let parts: Vec<String> = tags.iter().map(|tag| format!("tag:{tag}")).collect();
+                f.write_str(&parts.join(" & "))
+            }
+        }
+    }
+}
+
 /// What travels inside IP, as the policy speaks of it. ICMP echo is always both ICMP and ICMPv6.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -93,6 +107,24 @@ pub enum Protocol {
     Number(u8),
 }
 
+impl Protocol {
+    /// Only TCP and UDP have ports.
+    pub fn has_ports(self) -> bool {
+        matches!(self, Protocol::Tcp | Protocol::Udp)
+    }
+}
+
+impl std::fmt::Display for Protocol {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Protocol::Tcp => f.write_str("tcp"),
+            Protocol::Udp => f.write_str("udp"),
+            Protocol::IcmpEcho => f.write_str("icmp/echo"),
+            Protocol::Number(number) => write!(f, "proto/{number}"),
+        }
+    }
+}
+
 /// One `listen` entry. Protocols without ports carry `0..=0`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -102,12 +134,56 @@ pub struct Listen {
     pub last: u16,
 }
 
+impl Listen {
+    /// What the resolver guarantees: ports 1 to 65535 running forwards, `0..=0` without ports, no protocol number that
+    /// has a name of its own.
+    pub fn is_valid(&self) -> bool {
+        match self.protocol {
+            Protocol::Tcp | Protocol::Udp => self.first >= 1 && self.first <= self.last,
+            Protocol::Number(1 | 6 | 17 | 58) => false,
+            Protocol::IcmpEcho | Protocol::Number(_) => self.first == 0 && self.last == 0,
+        }
+    }
+
+    /// How many ports.
+    pub fn width(&self) -> u32 {
+        u32::from(self.last).saturating_sub(u32::from(self.first)) + 1
+    }
+
+    /// True if one packet could be of both.
+    pub fn overlaps(&self, other: &Listen) -> bool {
+        self.protocol == other.protocol && self.first <= other.last && other.first <= self.last
+    }
+
+    /// True if every packet of `other` is of this one too.
+    pub fn covers(&self, other: &Listen) -> bool {
+        self.protocol == other.protocol && self.first <= other.first && other.last <= self.last
+    }
+}
+
+impl std::fmt::Display for Listen {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match (self.protocol.has_ports(), self.first == self.last) {
+            (false, _) => write!(f, "{}", self.protocol),
+            (true, true) => write!(f, "{}/{}", self.protocol, self.first),
+            (true, false) => write!(f, "{}/{}-{}", self.protocol, self.first, self.last),
+        }
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Service {
     pub name: Name,
     pub on: BTreeSet<Selector>,
     pub listen: BTreeSet<Listen>,
+}
+
+impl Service {
+    /// Only these nodes get its name and its traffic.
+    pub fn offered_by(&self, subject: &Subject) -> bool {
+        self.on.iter().any(|selector| selector.matches(subject))
+    }
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -131,6 +207,20 @@ pub struct Grant {
     pub why: String,
 }
 
+impl Grant {
+    /// In `from`, and not in `except`.
+    pub fn includes(&self, subject: &Subject) -> bool {
+        let within = |list: &BTreeSet<Selector>| list.iter().any(|selector| selector.matches(subject));
+        within(&self.from) && !within(&self.except)
+    }
+
+    /// `all-nodes` may meet `all-nodes` only by ping.
+    pub(crate) fn may_open(&self, service: &Service, listen: &Listen) -> bool {
+        let everyone = self.from.contains(&Selector::AllNodes) && service.on.contains(&Selector::AllNodes);
+        !everyone || listen.protocol == Protocol::IcmpEcho
+    }
+}
+
 /// The end of a question: a service, or nodes with a port.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -138,6 +228,16 @@ pub enum Target {
     Service(Name),
     /// `"tag:x tcp/22"`, `"node:y"`; without a port: on all its services.
     Nodes(Selector, Option<Listen>),
+}
+
+impl std::fmt::Display for Target {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Target::Service(name) => write!(f, "service:{name}"),
+            Target::Nodes(selector, None) => write!(f, "{selector}"),
+            Target::Nodes(selector, Some(listen)) => write!(f, "{selector} {listen}"),
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,6 +1,10 @@
 //! From text to policy: every fault at once, each with file, line, column and a hint.
 
+use std::collections::BTreeSet;
+
+use crate::name::Name;
 use crate::policy::Policy;
+use crate::time::UnixTime;
 
 /// One policy file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,7 +51,21 @@ pub struct Faults {
 }
 
 /// Parses, merges and resolves. An empty list, or files without any table, resolve to the empty policy, which denies everything.
-pub fn resolve(_sources: &[Source]) -> Result<Resolved, Faults> {
+pub fn resolve(sources: &[Source]) -> Result<Resolved, Faults> {
+    resolve_in(sources, &Context::default())
+}
+
+/// What is known of the world around the policy; more known gives more warnings, never other errors.
+#[derive(Clone, Debug, Default)]
+pub struct Context {
+    /// The moment to judge `until` by.
+    pub at: Option<UnixTime>,
+    /// Names of the enrolled nodes.
+    pub nodes: Option<BTreeSet<Name>>,
+}
+
+/// [`resolve`], with warnings about what is past or not enrolled.
+pub fn resolve_in(_sources: &[Source], _context: &Context) -> Result<Resolved, Faults> {
     todo!()
 }
 
