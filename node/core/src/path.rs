@@ -1,1 +1,175 @@
-//! To be written.
+//! Where a peer is: candidates from the coordinator are hints, an authenticated packet is proof.
+
+use std::collections::VecDeque;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use warren_wire::trust::Network;
+
+use crate::clock::Mono;
+
+/// Candidates kept per peer, and moves remembered.
+pub const MAX_CANDIDATES: usize = 8;
+pub const MAX_MOVES: usize = 8;
+
+/// Where the underlay is. Loopback endpoints are believed only by a node that itself has nothing but loopback
+/// candidates: that is a test on one machine, where nothing else could work.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Locality {
+    #[default]
+    Wide,
+    Loopback,
+}
+
+impl Locality {
+    /// Judged by this node's own candidates; none at all is `Wide`.
+    pub fn of(own: &[SocketAddr]) -> Locality {
+        match !own.is_empty() && own.iter().all(|a| a.ip().is_loopback()) {
+            true => Locality::Loopback,
+            false => Locality::Wide,
+        }
+    }
+}
+
+/// May `endpoint` be a peer's underlay address? Never an address of the overlay itself (a tunnel inside the tunnel),
+/// nor one that no single host answers at.
+pub fn acceptable(endpoint: SocketAddr, network: &Network, locality: Locality) -> bool {
+    let ip = endpoint.ip();
+    let overlay = match ip {
+        IpAddr::V4(v4) => network.v4_range.contains(&v4),
+        IpAddr::V6(v6) => network.v6_prefix.contains(&v6),
+    };
+    let local = !ip.is_loopback() || locality == Locality::Loopback;
+    endpoint.port() != 0 && !overlay && local && is_unicast(ip)
+}
+
+fn is_unicast(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(v4) => {
+            let reserved = v4.octets()[0] == 0 || v4.octets()[0] >= 224;
+            !reserved && !v4.is_link_local() && v4 != Ipv4Addr::BROADCAST
+        }
+        // A mapped IPv4 address would be a second spelling of the same place.
+        IpAddr::V6(v6) => {
+            let mapped = v6.to_ipv4_mapped().is_some();
+            !mapped && !v6.is_unspecified() && !v6.is_multicast() && !v6.is_unicast_link_local()
+        }
+    }
+}
+
+/// Those in a subnet of ours first (IPv4 /24, IPv6 /64), otherwise as given; duplicates removed, at most [`MAX_CANDIDATES`].
+pub fn order(candidates: &[SocketAddr], own: &[SocketAddr]) -> Vec<SocketAddr> {
+    let near = |c: &SocketAddr| own.iter().any(|o| same_subnet(c.ip(), o.ip()));
+    let (first, rest): (Vec<SocketAddr>, Vec<SocketAddr>) = candidates.iter().copied().partition(near);
+    let mut ordered = Vec::new();
+    for candidate in first.into_iter().chain(rest) {
+        if !ordered.contains(&candidate) && ordered.len() < MAX_CANDIDATES {
+            ordered.push(candidate);
+        }
+    }
+    ordered
+}
+
+fn same_subnet(a: IpAddr, b: IpAddr) -> bool {
+    match (a, b) {
+        (IpAddr::V4(a), IpAddr::V4(b)) => a.octets()[..3] == b.octets()[..3],
+        (IpAddr::V6(a), IpAddr::V6(b)) => a.segments()[..4] == b.segments()[..4],
+        _ => false,
+    }
+}
+
+/// Why a peer's endpoint changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum MoveReason {
+    /// The coordinator's candidates, when nothing better was known.
+    Told,
+    /// An authenticated packet came from there.
+    Roamed,
+    /// Handshakes went unanswered at the one before.
+    Unanswered,
+    /// The coordinator no longer names it and no packet ever proved it.
+    Withdrawn,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Move {
+    pub at: Mono,
+    pub from: Option<SocketAddr>,
+    pub to: Option<SocketAddr>,
+    pub reason: MoveReason,
+}
+
+/// The endpoints of one peer.
+#[derive(Clone, Debug, Default)]
+pub struct Endpoints {
+    candidates: Vec<SocketAddr>,
+    current: Option<SocketAddr>,
+    /// The address the last authenticated packet came from.
+    proven: Option<SocketAddr>,
+    moves: VecDeque<Move>,
+}
+
+impl Endpoints {
+    pub fn new(candidates: Vec<SocketAddr>, now: Mono) -> Endpoints {
+        let mut endpoints = Endpoints::default();
+        endpoints.set_candidates(candidates, now);
+        endpoints
+    }
+
+    pub fn current(&self) -> Option<SocketAddr> {
+        self.current
+    }
+
+    pub fn candidates(&self) -> &[SocketAddr] {
+        &self.candidates
+    }
+
+    /// Oldest first, at most [`MAX_MOVES`].
+    pub fn moves(&self) -> impl Iterator<Item = &Move> {
+        self.moves.iter()
+    }
+
+    /// New hints, best first, already filtered by [`acceptable`]. A proven endpoint stays: hints never move it.
+    pub fn set_candidates(&mut self, candidates: Vec<SocketAddr>, now: Mono) {
+        self.candidates = candidates;
+        self.candidates.truncate(MAX_CANDIDATES);
+        let stays = self.current.is_some_and(|c| self.proven == Some(c) || self.candidates.contains(&c));
+        if !stays {
+            let reason = if self.candidates.is_empty() { MoveReason::Withdrawn } else { MoveReason::Told };
+            self.move_to(self.candidates.first().copied(), reason, now);
+        }
+    }
+
+    /// A packet from `from` was authenticated by the peer's session: it is there now. True if that is a move.
+    /// The caller has checked [`acceptable`].
+    pub fn handle_authenticated(&mut self, from: SocketAddr, now: Mono) -> bool {
+        self.proven = Some(from);
+        let moved = self.current != Some(from);
+        self.move_to(Some(from), MoveReason::Roamed, now);
+        moved
+    }
+
+    /// Handshakes to the current endpoint go unanswered: the next one to try, round robin over the candidates and
+    /// the last proven address.
+    pub fn handle_unanswered(&mut self, now: Mono) -> Option<SocketAddr> {
+        let extra = self.proven.filter(|p| !self.candidates.contains(p));
+        let ring: Vec<SocketAddr> = self.candidates.iter().copied().chain(extra).collect();
+        let at = ring.iter().position(|c| Some(*c) == self.current);
+        let next = at.map_or(0, |i| i + 1) % ring.len().max(1);
+        if let Some(next) = ring.get(next) {
+            self.move_to(Some(*next), MoveReason::Unanswered, now);
+        }
+        self.current
+    }
+
+    fn move_to(&mut self, to: Option<SocketAddr>, reason: MoveReason, at: Mono) {
+        if self.current == to {
+            return;
+        }
+        if self.moves.len() == MAX_MOVES {
+            self.moves.pop_front();
+        }
+        self.moves.push_back(Move { at, from: self.current, to, reason });
+        self.current = to;
+    }
+}
