@@ -1,6 +1,15 @@
 //! Flow records: what a node saw of one flow in one window. A node speaks only of its own side.
 
+use std::net::IpAddr;
+
 use serde::{Deserialize, Serialize};
+
+use crate::id::NodeId;
+
+/// At most so many records in one report.
+pub const MAX_RECORDS: usize = 16_384;
+/// Longest grant or service name in a record.
+const MAX_NAME_BYTES: usize = 63;
 
 #[derive(Clone, PartialEq, Eq, prost::Message, Serialize, Deserialize)]
 pub struct FlowRecord {
@@ -98,4 +107,79 @@ pub struct FlowReport {
     /// Random per agent start, so that sequences of two starts are told apart.
     #[prost(uint64, tag = "4")]
     pub boot: u64,
+}
+
+/// An address of 4 or 16 bytes.
+pub fn address(bytes: &[u8]) -> Option<IpAddr> {
+    match bytes.len() {
+        4 => <[u8; 4]>::try_from(bytes).ok().map(IpAddr::from),
+        16 => <[u8; 16]>::try_from(bytes).ok().map(IpAddr::from),
+        _ => None,
+    }
+}
+
+/// The bytes of an address, as a record carries them.
+pub fn address_bytes(address: IpAddr) -> Vec<u8> {
+    match address {
+        IpAddr::V4(v4) => v4.octets().to_vec(),
+        IpAddr::V6(v6) => v6.octets().to_vec(),
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a flow record is malformed: its {field} is {value}")]
+pub struct FlowError {
+    pub field: &'static str,
+    pub value: String,
+}
+
+impl FlowRecord {
+    pub fn source(&self) -> Option<IpAddr> {
+        address(&self.src)
+    }
+
+    pub fn destination(&self) -> Option<IpAddr> {
+        address(&self.dst)
+    }
+
+    /// The other end; `None` when there is none.
+    pub fn other_end(&self) -> Option<NodeId> {
+        NodeId::from_slice(&self.peer)
+    }
+
+    /// Refuses what no honest node would report. A record that passes has two addresses of one family, ports and
+    /// protocol in range, a known verdict and end, and short names.
+    pub fn check(&self) -> Result<(), FlowError> {
+        let length = |field, bytes: usize| FlowError { field, value: format!("{bytes} bytes long") };
+        let number = |field, value: &dyn std::fmt::Display| FlowError { field, value: value.to_string() };
+        if !matches!(self.peer.len(), 0 | 16) {
+            return Err(length("peer", self.peer.len()));
+        }
+        if !matches!(self.src.len(), 4 | 16) {
+            return Err(length("source address", self.src.len()));
+        }
+        if self.dst.len() != self.src.len() {
+            return Err(length("destination address", self.dst.len()));
+        }
+        if self.protocol > u32::from(u8::MAX) {
+            return Err(number("protocol", &self.protocol));
+        }
+        for (field, port) in [("source port", self.src_port), ("destination port", self.dst_port)] {
+            if port > u32::from(u16::MAX) {
+                return Err(number(field, &port));
+            }
+        }
+        for (field, name) in [("grant", &self.grant), ("service", &self.service)] {
+            if name.len() > MAX_NAME_BYTES {
+                return Err(length(field, name.len()));
+            }
+        }
+        if matches!(FlowVerdict::try_from(self.verdict), Err(_) | Ok(FlowVerdict::Unknown)) {
+            return Err(number("verdict", &self.verdict));
+        }
+        if FlowEnd::try_from(self.end).is_err() {
+            return Err(number("end", &self.end));
+        }
+        Ok(())
+    }
 }

@@ -3,10 +3,10 @@
 //!
 //! A node is authorised only when [`Welcome`] has come: with raw public keys, "connected" proves nothing.
 
-use crate::flow::FlowReport;
+use crate::flow::{FlowReport, MAX_RECORDS};
 use crate::signed::Signed;
 use crate::trust::Record;
-use crate::view::Delta;
+use crate::view::{Delta, MAX_CANDIDATE_BYTES, MAX_CANDIDATES};
 
 /// ALPN of the control channel (RFC 7301); its number is the protocol version.
 pub const ALPN: &[u8] = b"warren/1";
@@ -226,33 +226,213 @@ pub enum FrameError {
     Unreadable(String),
     #[error("a frame says nothing this version understands")]
     Empty,
+    #[error("a message is malformed: {0}")]
+    Malformed(&'static str),
 }
 
-/// Takes frames off a byte stream. Never holds more than one frame of the current limit.
+/// Bytes of the length in front of each body.
+const LENGTH: usize = 4;
+
+/// Takes frames off a byte stream. Never holds more than one frame of the current limit, beyond the bytes that were
+/// just pushed: after each [`Decoder::push`], call [`Decoder::next`] until it has no more.
 #[derive(Debug)]
 pub struct Decoder {
     buffer: Vec<u8>,
+    /// Where the first unread frame begins.
+    start: usize,
     limit: usize,
+    /// Once a frame was refused, nothing after it can be found.
+    broken: Option<FrameError>,
 }
 
 impl Decoder {
     pub fn new(limit: usize) -> Decoder {
-        Decoder { buffer: Vec::new(), limit }
+        Decoder { buffer: Vec::new(), start: 0, limit, broken: None }
     }
+
     /// Raised once, when the peer is authorised.
     pub fn set_limit(&mut self, limit: usize) {
         self.limit = limit;
     }
-    pub fn push(&mut self, _bytes: &[u8]) {
-        todo!()
+
+    /// Bytes held now.
+    pub fn buffered(&self) -> usize {
+        self.buffer.len() - self.start
     }
+
+    pub fn push(&mut self, bytes: &[u8]) {
+        if self.broken.is_some() {
+            return;
+        }
+        self.buffer.drain(..self.start);
+        self.start = 0;
+        self.buffer.extend_from_slice(bytes);
+        // A length over the limit is refused now, so that its body is never gathered.
+        if let Err(error) = self.pending_length() {
+            self.break_off(error);
+        }
+    }
+
     /// The next whole message, `None` if more bytes are needed. An error ends the stream.
+    #[allow(clippy::should_implement_trait, reason = "the type of the message is the caller's choice")]
     pub fn next<M: prost::Message + Default>(&mut self) -> Result<Option<M>, FrameError> {
-        todo!()
+        if let Some(error) = &self.broken {
+            return Err(error.clone());
+        }
+        self.take_frame().map_err(|error| {
+            self.break_off(error.clone());
+            error
+        })
+    }
+
+    fn take_frame<M: prost::Message + Default>(&mut self) -> Result<Option<M>, FrameError> {
+        let Some(length) = self.pending_length()? else { return Ok(None) };
+        let body = self.buffer.get(self.start + LENGTH..).and_then(|rest| rest.get(..length));
+        let Some(body) = body else { return Ok(None) };
+        let message = M::decode(body).map_err(|e| FrameError::Unreadable(e.to_string()))?;
+        self.start += LENGTH + length;
+        self.shrink();
+        Ok(Some(message))
+    }
+
+    /// Length of the frame at `start`, once its four bytes are there.
+    fn pending_length(&self) -> Result<Option<usize>, FrameError> {
+        let Some(length) = self.buffer.get(self.start..).and_then(|rest| rest.first_chunk::<LENGTH>()) else {
+            return Ok(None);
+        };
+        let bytes = usize::try_from(u32::from_be_bytes(*length)).unwrap_or(usize::MAX);
+        match bytes {
+            0 => Err(FrameError::Empty),
+            _ if bytes > self.limit => Err(FrameError::TooLarge { bytes, limit: self.limit }),
+            _ => Ok(Some(bytes)),
+        }
+    }
+
+    /// A large frame's room is given back when everything is read.
+    fn shrink(&mut self) {
+        if self.start == self.buffer.len() {
+            self.buffer.clear();
+            self.start = 0;
+            self.buffer.shrink_to(MAX_FRAME_STRANGER);
+        }
+    }
+
+    fn break_off(&mut self, error: FrameError) {
+        self.broken = Some(error);
+        self.buffer = Vec::new();
+        self.start = 0;
     }
 }
 
 /// Length and body, ready for the stream.
-pub fn encode<M: prost::Message>(_message: &M) -> Vec<u8> {
-    todo!()
+pub fn encode<M: prost::Message>(message: &M) -> Vec<u8> {
+    let body = message.encoded_len();
+    let mut frame = Vec::with_capacity(LENGTH + body);
+    // A body over 4 GiB cannot be made; if it were, the other side refuses this length.
+    frame.extend_from_slice(&u32::try_from(body).unwrap_or(u32::MAX).to_be_bytes());
+    message.encode_raw(&mut frame);
+    frame
+}
+
+/// Hostile text made fit for a log line or a terminal: control and other invisible characters are escaped, the rest
+/// is cut at `characters`.
+pub fn printable(text: &str, characters: usize) -> String {
+    text.chars().take(characters).flat_map(char::escape_debug).collect()
+}
+
+/// Longest name, agent version and free text in a message.
+const MAX_NAME_BYTES: usize = 63;
+const MAX_AGENT_BYTES: usize = 128;
+const MAX_TEXT_BYTES: usize = 4096;
+
+fn ensure(holds: bool, what: &'static str) -> Result<(), FrameError> {
+    if holds { Ok(()) } else { Err(FrameError::Malformed(what)) }
+}
+
+fn signed(part: &Option<Signed>, what: &'static str) -> Result<(), FrameError> {
+    ensure(part.is_some(), what)
+}
+
+impl NodeSays {
+    /// Ready for the stream.
+    pub fn into_frame(self) -> Vec<u8> {
+        encode(&ToCoordinator { says: Some(self) })
+    }
+
+    /// Lengths and counts; what the statements inside say is [`crate::trust`]'s to judge.
+    pub fn check(&self) -> Result<(), FrameError> {
+        match self {
+            NodeSays::EnrolBegin(begin) => {
+                ensure(begin.token_key.len() == 32, "the token key is not 32 bytes")?;
+                ensure(begin.name.len() <= MAX_NAME_BYTES, "the name is over 63 bytes")?;
+                ensure(begin.agent.len() <= MAX_AGENT_BYTES, "the agent is over 128 bytes")
+            }
+            NodeSays::EnrolCommit(commit) => {
+                signed(&commit.admission, "the admission is missing")?;
+                signed(&commit.keys, "the keys are missing")
+            }
+            NodeSays::Hello(hello) => {
+                ensure(matches!(hello.digest.len(), 0 | 32), "the digest is not 32 bytes")?;
+                ensure(hello.agent.len() <= MAX_AGENT_BYTES, "the agent is over 128 bytes")
+            }
+            NodeSays::Enforced(_) | NodeSays::Keys(_) => Ok(()),
+            NodeSays::Endpoints(mine) => {
+                let short = mine.candidates.iter().all(|c| c.len() <= MAX_CANDIDATE_BYTES);
+                ensure(mine.candidates.len() <= MAX_CANDIDATES && short, "too many or too long candidates")?;
+                ensure(mine.port <= u32::from(u16::MAX), "the port is over 65535")
+            }
+            NodeSays::Flows(report) => ensure(report.records.len() <= MAX_RECORDS, "too many flow records"),
+            NodeSays::Complaint(complaint) => {
+                ensure(complaint.message.len() <= MAX_TEXT_BYTES, "the complaint is over 4096 bytes")
+            }
+        }
+    }
+}
+
+impl ToCoordinator {
+    /// What is said, checked for shape.
+    pub fn said(self) -> Result<NodeSays, FrameError> {
+        let says = self.says.ok_or(FrameError::Empty)?;
+        says.check()?;
+        Ok(says)
+    }
+}
+
+impl CoordinatorSays {
+    /// Ready for the stream.
+    pub fn into_frame(self) -> Vec<u8> {
+        encode(&ToNode { says: Some(self) })
+    }
+
+    /// As [`NodeSays::check`].
+    pub fn check(&self) -> Result<(), FrameError> {
+        match self {
+            CoordinatorSays::EnrolOffer(offer) => {
+                signed(&offer.charter, "the charter is missing")?;
+                signed(&offer.delegation, "the delegation is missing")?;
+                ensure(offer.name.len() <= MAX_NAME_BYTES, "the name is over 63 bytes")?;
+                ensure(matches!(offer.v4.len(), 0 | 4), "the IPv4 address is not 4 bytes")?;
+                ensure(offer.v6.len() == 16, "the IPv6 address is not 16 bytes")
+            }
+            CoordinatorSays::Enrolled(enrolled) => ensure(enrolled.record.is_some(), "the record is missing"),
+            CoordinatorSays::Refused(refused) => {
+                ensure(refused.message.len() <= MAX_TEXT_BYTES, "the refusal is over 4096 bytes")
+            }
+            CoordinatorSays::Welcome(welcome) => {
+                ensure(welcome.seen_as.len() <= MAX_CANDIDATE_BYTES, "the address seen is over 64 bytes")
+            }
+            // Entry by entry in the assembler.
+            CoordinatorSays::Delta(_) => Ok(()),
+            CoordinatorSays::Freshness(_) | CoordinatorSays::FlowsStored(_) => Ok(()),
+        }
+    }
+}
+
+impl ToNode {
+    /// What is said, checked for shape.
+    pub fn said(self) -> Result<CoordinatorSays, FrameError> {
+        let says = self.says.ok_or(FrameError::Empty)?;
+        says.check()?;
+        Ok(says)
+    }
 }

@@ -1,5 +1,8 @@
 //! Identifiers and public keys. Each has one text form, used in files, logs and output.
 
+use curve25519_dalek::edwards::CompressedEdwardsY;
+use curve25519_dalek::montgomery::MontgomeryPoint;
+use ed25519_dalek::{SigningKey, VerifyingKey};
 use serde::{Deserialize, Serialize};
 
 mod hex {
@@ -118,6 +121,42 @@ bytes_id!(
     hex,
     "SHA-256 digest (64 hex digits)"
 );
+
+impl IdentityKey {
+    /// The public half of `key`.
+    pub fn of(key: &SigningKey) -> IdentityKey {
+        IdentityKey(key.verifying_key().to_bytes())
+    }
+
+    /// The key as a curve point, if it is one, in its only encoding, and not of low order. Two spellings of one
+    /// key would be two identities (RFC 8032 section 5.1.3 leaves this to the reader).
+    pub fn verifying(&self) -> Option<VerifyingKey> {
+        let canonical = CompressedEdwardsY(self.0).decompress()?.compress().0 == self.0;
+        let key = VerifyingKey::from_bytes(&self.0).ok()?;
+        (canonical && !key.is_weak()).then_some(key)
+    }
+}
+
+/// The prime 2^255 - 19 of Curve25519, little-endian (RFC 7748 section 4.1).
+const FIELD_PRIME: [u8; 32] = {
+    let mut prime = [0xff; 32];
+    prime[0] = 0xed;
+    prime[31] = 0x7f;
+    prime
+};
+
+impl WgKey {
+    /// The public half of an X25519 private key, clamped or not (RFC 7748 section 5).
+    pub fn of(private: &[u8; 32]) -> WgKey {
+        WgKey(MontgomeryPoint::mul_base_clamped(*private).to_bytes())
+    }
+
+    /// True for the one encoding below 2^255 - 19. X25519 reads others as the same key; as a name they would be a
+    /// second one.
+    pub fn is_canonical(&self) -> bool {
+        self.0.iter().rev().lt(FIELD_PRIME.iter().rev())
+    }
+}
 
 /// Number of a policy, from 1; 0 means that no policy was ever applied.
 pub type Generation = u64;

@@ -9,13 +9,21 @@
 //! - [`view`]: what one node is told, as entries, and deltas between two of them.
 //! - [`frame`]: messages on the control channel; lengths bounded before anything is read.
 //! - [`flow`]: flow records.
+//! - [`issue`]: the signing side of every statement.
+//! - [`revocation`]: the hash chain over all revocations.
+//! - [`stored`]: what a node keeps on disk about whom it trusts.
+//! - [`specimen`]: small consistent networks from seeds, for tests and simulations only.
 
 pub mod flow;
 pub mod frame;
 pub mod id;
+pub mod issue;
 pub mod possession;
+pub mod revocation;
 pub mod signed;
+pub mod specimen;
 pub mod statement;
+pub mod stored;
 pub mod token;
 pub mod trust;
 pub mod view;

@@ -19,6 +19,9 @@ macro_rules! statement {
         impl Statement for $name {
             const KIND: u32 = $kind;
             const NAME: &'static str = $text;
+            fn network(&self) -> &[u8] {
+                &self.network
+            }
         }
     };
 }

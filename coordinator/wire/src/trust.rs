@@ -4,6 +4,8 @@
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use sha2::{Digest as _, Sha256};
+
 use ipnet::{Ipv4Net, Ipv6Net};
 use warren_config::item::Root;
 use warren_config::name::Name;
@@ -11,11 +13,24 @@ use warren_config::policy::Subject;
 use warren_config::time::UnixTime;
 
 use crate::id::{Epoch, Generation, IdentityKey, NetworkId, NodeId, WgKey};
-use crate::signed::{Signed, SignedError};
-use crate::statement::{Delegation, Freshness, Revocation, ViewHead};
+use crate::possession;
+use crate::signed::{Signed, SignedError, Statement};
+use crate::statement::{
+    Admission, Amendment, Charter, Delegation, Freshness, NodeKeys, PolicyHead, Revocation, ViewHead,
+};
 
 /// At most so many lanes (WireGuard keys) per node.
 pub const MAX_LANES: usize = 16;
+/// At most so many tags on one node.
+pub const MAX_TAGS: usize = 64;
+/// At most so many coordinator keys in a charter.
+pub const MAX_COORDINATOR_KEYS: usize = 16;
+/// Most items under a policy's root.
+pub const MAX_ITEMS: u64 = 65_536;
+/// Longest life of a freshness, seconds (90 days): a stolen online key must not hold a network still for ever.
+pub const MAX_FRESHNESS_SECONDS: u64 = 90 * 86_400;
+/// The version of the policy language this program knows.
+pub const POLICY_VERSION: u32 = 1;
 
 /// The roots a node was enrolled with: nothing in them comes from the coordinator's say-so.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,7 +80,30 @@ pub struct Member {
     pub enrolled: UnixTime,
 }
 
+impl Network {
+    /// True for an address a node of this network may have: in the range, and neither the network's own, the
+    /// first (kept for the coordinator's use), nor the broadcast address.
+    pub fn allows_v4(&self, address: Ipv4Addr) -> bool {
+        let first = u32::from(self.v4_range.network()).saturating_add(1);
+        let last = u32::from(self.v4_range.broadcast());
+        let value = u32::from(address);
+        self.v4_range.contains(&address) && value > first && value < last
+    }
+
+    /// As [`Network::allows_v4`]; IPv6 has no broadcast, its first address is the routers' anycast (RFC 4291
+    /// section 2.6.1).
+    pub fn allows_v6(&self, address: Ipv6Addr) -> bool {
+        let first = u128::from(self.v6_prefix.network()).saturating_add(1);
+        self.v6_prefix.contains(&address) && u128::from(address) > first
+    }
+}
+
 impl Member {
+    /// True if `held`, another record of the same node, carries newer keys or a newer amendment: a record that
+    /// would take something back is refused (threat: replay of an older, validly signed membership).
+    pub fn is_older_than(&self, held: &Member) -> bool {
+        self.key_serial < held.key_serial || self.amendment_serial < held.amendment_serial
+    }
     pub fn name(&self) -> &Name {
         &self.subject.name
     }
@@ -93,6 +131,10 @@ pub enum TrustError {
     Signature(#[from] SignedError),
     #[error("{what} belongs to another network ({found})")]
     ForeignNetwork { what: &'static str, found: String },
+    #[error("{what} is not valid: {why}")]
+    Invalid { what: &'static str, why: String },
+    #[error("{what} speaks of node {found}, not of {node}")]
+    OtherNode { what: &'static str, node: NodeId, found: String },
     #[error("{what} of node {node} is malformed: {why}")]
     Malformed { what: &'static str, node: String, why: String },
     #[error("{what} is missing from the record")]
@@ -110,37 +152,371 @@ pub enum TrustError {
 }
 
 impl Trust {
-    pub fn network(&self, _charter: &Signed) -> Result<Network, TrustError> {
-        todo!()
+    pub fn network(&self, charter: &Signed) -> Result<Network, TrustError> {
+        let what = Charter::NAME;
+        let invalid = |why: String| TrustError::Invalid { what, why };
+        let charter: Charter = self.by_authority(charter)?;
+        if charter.name.len() > 253 || charter.name.chars().any(char::is_control) {
+            return Err(invalid("its name is too long or has control characters".into()));
+        }
+        if charter.serial == 0 {
+            return Err(invalid("its serial is 0".into()));
+        }
+        Ok(Network {
+            id: self.network,
+            v4_range: v4_range(&charter.v4_range).map_err(invalid)?,
+            v6_prefix: v6_prefix(&charter.v6_prefix).map_err(invalid)?,
+            coordinators: coordinator_keys(&charter.coordinators).map_err(invalid)?,
+            serial: charter.serial,
+            name: charter.name,
+        })
     }
-    pub fn delegation(&self, _signed: &Signed) -> Result<Delegation, TrustError> {
-        todo!()
+
+    pub fn delegation(&self, signed: &Signed) -> Result<Delegation, TrustError> {
+        let delegation: Delegation = self.by_authority(signed)?;
+        check_delegation(&delegation).map_err(|why| TrustError::Invalid { what: Delegation::NAME, why })?;
+        Ok(delegation)
     }
+
     /// Checks the whole chain of `record`; `network` gives the address ranges.
-    pub fn member(&self, _network: &Network, _record: &Record) -> Result<Member, TrustError> {
-        todo!()
+    pub fn member(&self, network: &Network, record: &Record) -> Result<Member, TrustError> {
+        self.same_network("charter", &network.id.0)?;
+        let delegation = self.delegation(present(&record.delegation, Delegation::NAME)?)?;
+        let signed = present(&record.admission, Admission::NAME)?;
+        let (id, identity, admission) = self.admission(network, &delegation, signed)?;
+        let mut subject = admitted_subject(id, &delegation, &admission)?;
+        let (v4, v6) = addresses(network, id, &admission)?;
+        let (key_serial, lanes) = self.keys(id, &identity, present(&record.keys, NodeKeys::NAME)?)?;
+        let mut amendment_serial = 0;
+        if let Some(signed) = &record.amendment {
+            (amendment_serial, subject) = self.amendment(id, signed)?;
+        }
+        let enrolled = UnixTime(admission.enrolled);
+        Ok(Member { id, identity, subject, v4, v6, lanes, key_serial, amendment_serial, enrolled })
     }
-    pub fn revocation(&self, _signed: &Signed) -> Result<(NodeId, Revocation), TrustError> {
-        todo!()
-    }
-    pub fn policy(&self, _signed: &Signed) -> Result<SignedPolicy, TrustError> {
-        todo!()
-    }
-    /// Freshness and view heads are believed from a coordinator key that the charter names.
-    pub fn freshness(&self, _network: &Network, _signed: &Signed) -> Result<Freshness, TrustError> {
-        todo!()
-    }
-    pub fn view_head(
+
+    /// The newer WireGuard keys a member signs itself: serial and lanes, each proven.
+    pub fn keys(
         &self,
-        _network: &Network,
-        _signed: &Signed,
-        _me: NodeId,
-    ) -> Result<ViewHead, TrustError> {
-        todo!()
+        node: NodeId,
+        identity: &IdentityKey,
+        signed: &Signed,
+    ) -> Result<(u64, Vec<WgKey>), TrustError> {
+        let what = NodeKeys::NAME;
+        let keys: NodeKeys = self.by(signed, &[*identity])?;
+        same_node(what, node, &keys.node)?;
+        let malformed = |why: String| TrustError::Malformed { what, node: node.to_string(), why };
+        if keys.serial == 0 {
+            return Err(malformed("its serial is 0".into()));
+        }
+        if !(1..=MAX_LANES).contains(&keys.lanes.len()) {
+            return Err(malformed(format!("it has {} lanes, not 1 to {MAX_LANES}", keys.lanes.len())));
+        }
+        let mut lanes = Vec::with_capacity(keys.lanes.len());
+        for lane in &keys.lanes {
+            let key = WgKey::from_slice(&lane.key)
+                .ok_or_else(|| malformed(format!("a key has {} bytes, not 32", lane.key.len())))?;
+            let message = possession::message(&self.network, &node, keys.serial, &key);
+            if !possession::verify(&key, &message, &lane.possession) {
+                return Err(TrustError::NoPossession { node, key });
+            }
+            if lanes.contains(&key) {
+                return Err(malformed(format!("key {key} stands twice")));
+            }
+            lanes.push(key);
+        }
+        Ok((keys.serial, lanes))
+    }
+
+    /// Serial and what the node is from then on.
+    pub fn amendment(&self, node: NodeId, signed: &Signed) -> Result<(u64, Subject), TrustError> {
+        let what = Amendment::NAME;
+        let amendment: Amendment = self.by_authority(signed)?;
+        same_node(what, node, &amendment.node)?;
+        let malformed = |why: String| TrustError::Malformed { what, node: node.to_string(), why };
+        if amendment.serial == 0 {
+            return Err(malformed("its serial is 0".into()));
+        }
+        let name = Name::parse(&amendment.name).map_err(|e| malformed(e.to_string()))?;
+        let tags = parse_tags(&amendment.tags).map_err(malformed)?;
+        Ok((amendment.serial, Subject { name, tags }))
+    }
+
+    pub fn revocation(&self, signed: &Signed) -> Result<(NodeId, Revocation), TrustError> {
+        let what = Revocation::NAME;
+        let revocation: Revocation = self.by_authority(signed)?;
+        let node = NodeId::from_slice(&revocation.node)
+            .ok_or(TrustError::Invalid { what, why: "its node id is not 16 bytes".into() })?;
+        Ok((node, revocation))
+    }
+
+    pub fn policy(&self, signed: &Signed) -> Result<SignedPolicy, TrustError> {
+        let head: PolicyHead = self.by_authority(signed)?;
+        if head.min_version > POLICY_VERSION {
+            return Err(TrustError::PolicyTooNew { needed: head.min_version, known: POLICY_VERSION });
+        }
+        let invalid = |why: String| TrustError::Invalid { what: PolicyHead::NAME, why };
+        if head.min_version == 0 || head.generation == 0 {
+            return Err(invalid("its generation or its language version is 0".into()));
+        }
+        if head.items > MAX_ITEMS {
+            return Err(invalid(format!("it has {} items, at most {MAX_ITEMS} are read", head.items)));
+        }
+        let root = digest(&head.root).ok_or_else(|| invalid("its root is not 32 bytes".into()))?;
+        Ok(SignedPolicy {
+            epoch: head.epoch,
+            generation: head.generation,
+            root: Root(root),
+            items: head.items,
+        })
+    }
+
+    /// Freshness and view heads are believed from a coordinator key that the charter names.
+    pub fn freshness(&self, network: &Network, signed: &Signed) -> Result<Freshness, TrustError> {
+        self.same_network("charter", &network.id.0)?;
+        let freshness: Freshness = self.by(signed, &network.coordinators)?;
+        check_freshness(&freshness).map_err(|why| TrustError::Invalid { what: Freshness::NAME, why })?;
+        Ok(freshness)
+    }
+
+    pub fn view_head(&self, network: &Network, signed: &Signed, me: NodeId) -> Result<ViewHead, TrustError> {
+        self.same_network("charter", &network.id.0)?;
+        let head: ViewHead = self.by(signed, &network.coordinators)?;
+        same_node(ViewHead::NAME, me, &head.node)?;
+        if head.digest.len() != 32 {
+            let why = "its digest is not 32 bytes".into();
+            return Err(TrustError::Invalid { what: ViewHead::NAME, why });
+        }
+        Ok(head)
+    }
+
+    /// The admission, signed by the token's key and by the identity key inside it.
+    fn admission(
+        &self,
+        network: &Network,
+        delegation: &Delegation,
+        signed: &Signed,
+    ) -> Result<(NodeId, IdentityKey, Admission), TrustError> {
+        let what = Admission::NAME;
+        let invalid = |why: &str| TrustError::Invalid { what, why: why.into() };
+        let token = IdentityKey::from_slice(&delegation.token_key)
+            .ok_or_else(|| invalid("its token key is not 32 bytes"))?;
+        let admission: Admission = self.by(signed, &[token])?;
+        let identity = IdentityKey::from_slice(&admission.identity)
+            .ok_or_else(|| invalid("its identity key is not 32 bytes"))?;
+        // One key must not play two parts: its signature would count for both.
+        if identity == token
+            || self.authorities.contains(&identity)
+            || network.coordinators.contains(&identity)
+        {
+            return Err(invalid(
+                "its identity key is already the key of the token, an authority or a coordinator",
+            ));
+        }
+        signed.open::<Admission>(&identity)?;
+        let id = node_id(&self.network, &identity);
+        same_node(what, id, &admission.node)?;
+        Ok((id, identity, admission))
+    }
+
+    fn by_authority<T: Statement>(&self, signed: &Signed) -> Result<T, TrustError> {
+        self.by(signed, &self.authorities)
+    }
+
+    /// Opens a statement of this network. One of another network usually fails by its signature; it is then read
+    /// once more only to say so.
+    fn by<T: Statement>(&self, signed: &Signed, signers: &[IdentityKey]) -> Result<T, TrustError> {
+        match signed.open_by_any::<T>(signers) {
+            Ok(statement) => {
+                self.same_network(T::NAME, statement.network())?;
+                Ok(statement)
+            }
+            Err(error) => {
+                if let Ok(claimed) = signed.peek::<T>() {
+                    self.same_network(T::NAME, claimed.network())?;
+                }
+                Err(error.into())
+            }
+        }
+    }
+
+    fn same_network(&self, what: &'static str, found: &[u8]) -> Result<(), TrustError> {
+        if found == self.network.0 {
+            return Ok(());
+        }
+        let found = match NetworkId::from_slice(found) {
+            Some(id) => id.to_string(),
+            None => format!("an id of {} bytes", found.len()),
+        };
+        Err(TrustError::ForeignNetwork { what, found })
+    }
+}
+
+fn present<'a>(part: &'a Option<Signed>, what: &'static str) -> Result<&'a Signed, TrustError> {
+    part.as_ref().ok_or(TrustError::Missing { what })
+}
+
+fn same_node(what: &'static str, node: NodeId, found: &[u8]) -> Result<(), TrustError> {
+    if found == node.0 {
+        return Ok(());
+    }
+    let found = match NodeId::from_slice(found) {
+        Some(id) => id.to_string(),
+        None => format!("an id of {} bytes", found.len()),
+    };
+    Err(TrustError::OtherNode { what, node, found })
+}
+
+fn digest(bytes: &[u8]) -> Option<[u8; 32]> {
+    bytes.try_into().ok()
+}
+
+fn v4_range(text: &str) -> Result<Ipv4Net, String> {
+    let net: Ipv4Net = text.parse().map_err(|_| format!("`{}` is not an IPv4 range", text.escape_debug()))?;
+    let (first, last) = (net.network(), net.broadcast());
+    let special =
+        |a: Ipv4Addr| a.is_loopback() || a.is_link_local() || a.octets()[0] == 0 || a.octets()[0] >= 224;
+    match net {
+        _ if net != net.trunc() => Err(format!("IPv4 range {net} has bits after its prefix")),
+        _ if !(8..=30).contains(&net.prefix_len()) => Err(format!("IPv4 range {net} is not a /8 to /30")),
+        _ if special(first) || special(last) => Err(format!("IPv4 range {net} is not for hosts")),
+        _ => Ok(net),
+    }
+}
+
+fn v6_prefix(text: &str) -> Result<Ipv6Net, String> {
+    let net: Ipv6Net =
+        text.parse().map_err(|_| format!("`{}` is not an IPv6 prefix", text.escape_debug()))?;
+    let local = net.network().octets()[0] == 0xfd;
+    match net {
+        _ if net != net.trunc() => Err(format!("IPv6 prefix {net} has bits after its prefix")),
+        _ if !local || net.prefix_len() != 48 => {
+            Err(format!("IPv6 prefix {net} is not a /48 in fd00::/8 (RFC 4193)"))
+        }
+        _ => Ok(net),
+    }
+}
+
+fn coordinator_keys(keys: &[Vec<u8>]) -> Result<Vec<IdentityKey>, String> {
+    if !(1..=MAX_COORDINATOR_KEYS).contains(&keys.len()) {
+        return Err(format!("it names {} coordinator keys, not 1 to {MAX_COORDINATOR_KEYS}", keys.len()));
+    }
+    let usable = |key: &Vec<u8>| IdentityKey::from_slice(key).filter(|k| k.verifying().is_some());
+    keys.iter().map(|key| usable(key).ok_or("a coordinator key is not a usable Ed25519 key".into())).collect()
+}
+
+fn parse_tags(tags: &[String]) -> Result<BTreeSet<Name>, String> {
+    if tags.len() > MAX_TAGS {
+        return Err(format!("it has {} tags, at most {MAX_TAGS} are allowed", tags.len()));
+    }
+    let mut set = BTreeSet::new();
+    for tag in tags {
+        let tag = Name::parse(tag).map_err(|e| e.to_string())?;
+        if let Some(twice) = set.replace(tag) {
+            return Err(format!("tag {twice} stands twice"));
+        }
+    }
+    Ok(set)
+}
+
+fn check_delegation(delegation: &Delegation) -> Result<(), String> {
+    let key = IdentityKey::from_slice(&delegation.token_key);
+    if key.is_none_or(|key| key.verifying().is_none()) {
+        return Err("its token key is not a usable Ed25519 key".into());
+    }
+    parse_tags(&delegation.tags)?;
+    if delegation.uses == 0 {
+        return Err("it allows no use".into());
+    }
+    match (delegation.name.as_str(), delegation.name_prefix.as_str()) {
+        ("", "") => Ok(()),
+        (name, "") => Name::parse(name).map(drop).map_err(|e| e.to_string()),
+        // A prefix must be able to begin a name: with one more character it is one.
+        ("", prefix) => Name::parse(&format!("{prefix}0")).map(drop).map_err(|e| e.to_string()),
+        _ => Err("it binds both a name and a prefix".into()),
+    }
+}
+
+/// Name and tags as admitted, if the delegation allows exactly these.
+fn admitted_subject(
+    node: NodeId,
+    delegation: &Delegation,
+    admission: &Admission,
+) -> Result<Subject, TrustError> {
+    let malformed =
+        |why: String| TrustError::Malformed { what: Admission::NAME, node: node.to_string(), why };
+    let name = Name::parse(&admission.name).map_err(|e| malformed(e.to_string()))?;
+    let tags = parse_tags(&admission.tags).map_err(malformed)?;
+    let beyond = |claim: String| TrustError::BeyondDelegation { node, name: name.to_string(), claim };
+    let named = delegation.name.is_empty() || delegation.name == name.as_str();
+    if !named || !name.as_str().starts_with(&delegation.name_prefix) {
+        return Err(beyond(format!("the name {name}")));
+    }
+    let allowed = parse_tags(&delegation.tags).map_err(malformed)?;
+    if tags != allowed {
+        let list = |tags: &BTreeSet<Name>| tags.iter().map(Name::as_str).collect::<Vec<_>>().join(", ");
+        return Err(beyond(format!("the tags [{}] instead of [{}]", list(&tags), list(&allowed))));
+    }
+    if admission.enrolled > delegation.not_after {
+        return Err(beyond(format!("to have enrolled at {}", UnixTime(admission.enrolled))));
+    }
+    Ok(Subject { name, tags })
+}
+
+fn addresses(
+    network: &Network,
+    node: NodeId,
+    admission: &Admission,
+) -> Result<(Option<Ipv4Addr>, Ipv6Addr), TrustError> {
+    let malformed =
+        |why: String| TrustError::Malformed { what: Admission::NAME, node: node.to_string(), why };
+    let v6: [u8; 16] = admission
+        .v6
+        .as_slice()
+        .try_into()
+        .map_err(|_| malformed(format!("its IPv6 address has {} bytes", admission.v6.len())))?;
+    let v6 = Ipv6Addr::from(v6);
+    if !network.allows_v6(v6) {
+        return Err(TrustError::ForeignAddress { node, address: v6.into() });
+    }
+    if admission.v4.is_empty() {
+        return Ok((None, v6));
+    }
+    let v4: [u8; 4] = admission
+        .v4
+        .as_slice()
+        .try_into()
+        .map_err(|_| malformed(format!("its IPv4 address has {} bytes", admission.v4.len())))?;
+    let v4 = Ipv4Addr::from(v4);
+    if !network.allows_v4(v4) {
+        return Err(TrustError::ForeignAddress { node, address: v4.into() });
+    }
+    Ok((Some(v4), v6))
+}
+
+fn check_freshness(freshness: &Freshness) -> Result<(), String> {
+    let life = freshness.not_after.checked_sub(freshness.signed_at);
+    if life.is_none_or(|life| life > MAX_FRESHNESS_SECONDS) {
+        return Err("its end is before its beginning, or more than 90 days later".into());
+    }
+    let no_policy = freshness.generation == 0 && freshness.policy_root.is_empty();
+    if !no_policy && freshness.policy_root.len() != 32 {
+        return Err("its policy root is not 32 bytes".into());
+    }
+    match freshness.revocation_head.len() {
+        32 => Ok(()),
+        found => Err(format!("its revocation head has {found} bytes, not 32")),
     }
 }
 
 /// The id that belongs to an identity key in a network.
-pub fn node_id(_network: &NetworkId, _identity: &IdentityKey) -> NodeId {
-    todo!()
+pub fn node_id(network: &NetworkId, identity: &IdentityKey) -> NodeId {
+    let digest: [u8; 32] = Sha256::new()
+        .chain_update(b"warren node v1\0")
+        .chain_update(network.0)
+        .chain_update(identity.0)
+        .finalize()
+        .into();
+    let (id, _) = digest.split_first_chunk::<16>().unwrap_or((&[0; 16], &[]));
+    NodeId(*id)
 }

@@ -1,11 +1,37 @@
 //! What one node is told: a set of entries, whole at first, then as deltas. "Nothing" and "no change" are
 //! different messages: a whole view says `base_revision = None`.
 
-use std::collections::BTreeMap;
+//!
+//! The digest of a view is SHA-256 over `warren view v1\0` and, in the order of [`Key`], each entry's key (kind, u32 BE,
+//! and id) and encoding, both with their length (u32 BE) in front.
+
+mod assembler;
+mod cut;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use prost::Message as _;
+use sha2::{Digest as _, Sha256};
 
 use crate::id::{Digest, NodeId, Revision};
-use crate::signed::Signed;
-use crate::trust::Record;
+use crate::signed::{MAX_SIGNATURES, Signed};
+use crate::trust::{MAX_ITEMS, Record};
+
+pub use assembler::{Assembled, Assembler, MAX_DELTA_BYTES};
+pub use cut::cut;
+
+/// The order of entries in [`Key`] is part of the protocol; a change of it is a new protocol number.
+pub const PROTOCOL: u32 = 1;
+/// At most so many entries of one kind (peers, items, endpoints, revocations) in a view.
+pub const MAX_ENTRIES_OF_A_KIND: usize = 65_536;
+/// At most so many candidates of a peer, and bytes in one.
+pub const MAX_CANDIDATES: usize = 8;
+pub const MAX_CANDIDATE_BYTES: usize = 64;
+/// Largest policy item, and steps on its way to the root.
+pub const MAX_ITEM_BYTES: usize = 256 * 1024;
+pub const MAX_PATH_STEPS: usize = 64;
+/// Bytes of a delta frame that suit [`crate::frame::MAX_FRAME`] and let other messages through in between.
+pub const DELTA_BYTES: usize = 256 * 1024;
 
 /// What an entry is about; also its place in the digest. Order is part of the protocol.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -119,6 +145,8 @@ pub enum ViewError {
     WrongBase { needs: Revision, has: Revision },
     #[error("the view does not have the digest its head names")]
     WrongDigest,
+    #[error("a view or delta is over the limit of {limit} {what}")]
+    TooLarge { what: &'static str, limit: usize },
 }
 
 /// The entries of one node's view by key.
@@ -127,37 +155,224 @@ pub struct View {
     pub entries: BTreeMap<Key, Entry>,
 }
 
+impl Key {
+    /// The entry's number in [`Body`].
+    pub fn kind(&self) -> u32 {
+        match self {
+            Key::Charter => 1,
+            Key::Me => 2,
+            Key::PolicyHead => 3,
+            Key::Item(_) => 4,
+            Key::Peer(_) => 5,
+            Key::Endpoints(_) => 6,
+            Key::Revoked(_) => 7,
+        }
+    }
+
+    /// Node id, big-endian item index, or nothing.
+    pub fn id_bytes(&self) -> Vec<u8> {
+        match self {
+            Key::Charter | Key::Me | Key::PolicyHead => Vec::new(),
+            Key::Item(index) => index.to_be_bytes().to_vec(),
+            Key::Peer(node) | Key::Endpoints(node) | Key::Revoked(node) => node.0.to_vec(),
+        }
+    }
+}
+
+impl From<&Key> for RemovedKey {
+    fn from(key: &Key) -> RemovedKey {
+        RemovedKey { kind: key.kind(), id: key.id_bytes() }
+    }
+}
+
+impl TryFrom<&RemovedKey> for Key {
+    type Error = ViewError;
+    fn try_from(removed: &RemovedKey) -> Result<Key, ViewError> {
+        let index = || removed.id.as_slice().try_into().map(u64::from_be_bytes).ok();
+        let key = match (removed.kind, removed.id.len()) {
+            (1, 0) => Some(Key::Charter),
+            (2, 0) => Some(Key::Me),
+            (3, 0) => Some(Key::PolicyHead),
+            (4, 8) => index().map(Key::Item),
+            (5, 16) => NodeId::from_slice(&removed.id).map(Key::Peer),
+            (6, 16) => NodeId::from_slice(&removed.id).map(Key::Endpoints),
+            (7, 16) => NodeId::from_slice(&removed.id).map(Key::Revoked),
+            _ => None,
+        };
+        key.ok_or(ViewError::Malformed("a removal names nothing this version knows"))
+    }
+}
+
+fn node(bytes: &[u8]) -> Result<NodeId, ViewError> {
+    NodeId::from_slice(bytes).ok_or(ViewError::Malformed("a node id is not 16 bytes"))
+}
+
+fn bounded(signed: &Signed) -> Result<(), ViewError> {
+    match signed.signatures.len() {
+        0..=MAX_SIGNATURES => Ok(()),
+        _ => Err(ViewError::Malformed("a statement carries too many signatures")),
+    }
+}
+
+fn bounded_record(record: &Record) -> Result<(), ViewError> {
+    let parts = [&record.delegation, &record.admission, &record.keys, &record.amendment];
+    parts.into_iter().flatten().try_for_each(bounded)
+}
+
+impl ProvenItem {
+    fn check(&self) -> Result<(), ViewError> {
+        if self.index >= MAX_ITEMS || self.item.len() > MAX_ITEM_BYTES {
+            return Err(ViewError::Malformed("a policy item is too large, or its index is"));
+        }
+        if !self.path.len().is_multiple_of(32) || self.path.len() > 32 * MAX_PATH_STEPS {
+            return Err(ViewError::Malformed("the path of a policy item is not 0 to 64 steps of 32 bytes"));
+        }
+        Ok(())
+    }
+}
+
+impl PeerEndpoints {
+    fn check(&self) -> Result<(), ViewError> {
+        let long = |candidate: &String| candidate.len() > MAX_CANDIDATE_BYTES;
+        if self.candidates.len() > MAX_CANDIDATES || self.candidates.iter().any(long) {
+            return Err(ViewError::Malformed("a peer has too many or too long endpoint candidates"));
+        }
+        Ok(())
+    }
+}
+
 impl Entry {
+    pub fn new(body: Body) -> Entry {
+        Entry { body: Some(body) }
+    }
+
+    pub fn peer(node: NodeId, record: Record) -> Entry {
+        Entry::new(Body::Peer(PeerRecord { node: node.0.to_vec(), record: Some(record) }))
+    }
+
+    pub fn endpoints(node: NodeId, candidates: Vec<String>) -> Entry {
+        Entry::new(Body::Endpoints(PeerEndpoints { node: node.0.to_vec(), candidates }))
+    }
+
+    pub fn revoked(node: NodeId, revocation: Signed) -> Entry {
+        Entry::new(Body::Revoked(RevokedNode { node: node.0.to_vec(), revocation: Some(revocation) }))
+    }
+
+    /// What the entry is about, if its shape is within bounds.
     pub fn key(&self) -> Result<Key, ViewError> {
-        todo!()
+        let body = self.body.as_ref();
+        match body.ok_or(ViewError::Malformed("an entry says nothing this version understands"))? {
+            Body::Charter(signed) => bounded(signed).map(|()| Key::Charter),
+            Body::Me(record) => bounded_record(record).map(|()| Key::Me),
+            Body::PolicyHead(signed) => bounded(signed).map(|()| Key::PolicyHead),
+            Body::Item(item) => item.check().map(|()| Key::Item(item.index)),
+            Body::Peer(peer) => {
+                let record = peer.record.as_ref().ok_or(ViewError::Malformed("a peer has no record"))?;
+                bounded_record(record)?;
+                node(&peer.node).map(Key::Peer)
+            }
+            Body::Endpoints(endpoints) => {
+                endpoints.check()?;
+                node(&endpoints.node).map(Key::Endpoints)
+            }
+            Body::Revoked(revoked) => {
+                let signed =
+                    revoked.revocation.as_ref().ok_or(ViewError::Malformed("a revocation is missing"))?;
+                bounded(signed)?;
+                node(&revoked.node).map(Key::Revoked)
+            }
+        }
     }
 }
 
 impl View {
-    pub fn insert(&mut self, _entry: Entry) -> Result<(), ViewError> {
-        todo!()
+    pub fn insert(&mut self, entry: Entry) -> Result<(), ViewError> {
+        self.entries.insert(entry.key()?, entry);
+        Ok(())
     }
+
     /// SHA-256 over every key and encoded entry, in key order, each with its length.
     pub fn digest(&self) -> Digest {
-        todo!()
+        let mut hash = Sha256::new_with_prefix(b"warren view v1\0");
+        let mut part = |bytes: &[u8]| {
+            // No entry comes near 4 GiB; if one did, its saturated length would match no honest head.
+            hash.update(u32::try_from(bytes.len()).unwrap_or(u32::MAX).to_be_bytes());
+            hash.update(bytes);
+        };
+        for (key, entry) in &self.entries {
+            part(&[&key.kind().to_be_bytes()[..], &key.id_bytes()].concat());
+            part(&entry.encode_to_vec());
+        }
+        Digest(hash.finalize().into())
     }
+
     /// Entries to put and keys to remove that lead from `self` to `newer`.
-    pub fn changes_to(&self, _newer: &View) -> (Vec<Entry>, Vec<Key>) {
-        todo!()
+    pub fn changes_to(&self, newer: &View) -> (Vec<Entry>, Vec<Key>) {
+        let changed = |(key, entry): &(&Key, &Entry)| self.entries.get(*key) != Some(*entry);
+        let put = newer.entries.iter().filter(changed).map(|(_, entry)| entry.clone()).collect();
+        let gone = |key: &&Key| !newer.entries.contains_key(*key);
+        (put, self.entries.keys().filter(gone).cloned().collect())
     }
-    /// Applies puts and removes; the caller compares the digest before it believes the result.
-    pub fn apply(&mut self, _put: Vec<Entry>, _remove: &[RemovedKey]) -> Result<(), ViewError> {
-        todo!()
+
+    /// Applies puts and removes; the caller compares the digest before it believes the result. On an error nothing
+    /// is changed. Removing what is not there is harmless.
+    pub fn apply(&mut self, put: Vec<Entry>, remove: &[RemovedKey]) -> Result<(), ViewError> {
+        let mut change = Change::default();
+        change.add(put, remove)?;
+        self.apply_change(change)
+    }
+
+    fn apply_change(&mut self, change: Change) -> Result<(), ViewError> {
+        self.check_counts(&change)?;
+        for key in &change.remove {
+            self.entries.remove(key);
+        }
+        self.entries.extend(change.put);
+        Ok(())
+    }
+
+    fn check_counts(&self, change: &Change) -> Result<(), ViewError> {
+        let mut counts = [0_usize; 8];
+        let kept = self.entries.keys().filter(|key| !change.remove.contains(key));
+        let added = change.put.keys().filter(|key| !self.entries.contains_key(key));
+        for key in kept.chain(added) {
+            if let Some(count) = counts.get_mut(key.kind() as usize) {
+                *count += 1;
+            }
+        }
+        match counts.iter().any(|count| *count > MAX_ENTRIES_OF_A_KIND) {
+            true => Err(ViewError::TooLarge { what: "entries of one kind", limit: MAX_ENTRIES_OF_A_KIND }),
+            false => Ok(()),
+        }
     }
 }
 
-/// Cuts a change into deltas of at most about `max_bytes`; the last one carries the head.
-pub fn cut(
-    _base: Option<Revision>,
-    _put: Vec<Entry>,
-    _remove: Vec<Key>,
-    _head: Signed,
-    _max_bytes: usize,
-) -> Vec<Delta> {
-    todo!()
+/// Puts and removes of one delta, by key; nothing stands twice.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Change {
+    put: BTreeMap<Key, Entry>,
+    remove: BTreeSet<Key>,
+}
+
+impl Change {
+    fn add(&mut self, put: Vec<Entry>, remove: &[RemovedKey]) -> Result<(), ViewError> {
+        const TWICE: ViewError = ViewError::Malformed("a delta names one key twice");
+        for entry in put {
+            let key = entry.key()?;
+            if self.remove.contains(&key) || self.put.insert(key, entry).is_some() {
+                return Err(TWICE);
+            }
+        }
+        for removed in remove {
+            let key = Key::try_from(removed)?;
+            if self.put.contains_key(&key) || !self.remove.insert(key) {
+                return Err(TWICE);
+            }
+        }
+        let limit = 4 * MAX_ENTRIES_OF_A_KIND;
+        if self.put.len() > limit || self.remove.len() > limit {
+            return Err(ViewError::TooLarge { what: "entries", limit });
+        }
+        Ok(())
+    }
 }
