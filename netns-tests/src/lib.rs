@@ -7,6 +7,8 @@
 //!
 //! Traffic stays between namespaces that a test made itself; every wait is for something observed, with a limit.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test harness fails by panicking")]
+
 pub mod capture;
 pub mod process;
 pub mod street;

@@ -1,1 +1,215 @@
-//! placeholder
+//! The two programs of Warren on a street, driven as a person drives them: by their commands.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::process::{Daemon, Finished, run};
+use crate::street::{Host, Street, Underlay};
+use crate::wait::{eventually, until};
+
+pub const LIMIT: Duration = Duration::from_secs(30);
+pub const COORDINATOR_PORT: u16 = 7946;
+pub const WIREGUARD_PORT: u16 = 51820;
+
+/// A binary of this workspace, built by `scripts/test` before the tests run.
+pub fn binary(name: &str) -> String {
+    let mut dir: PathBuf = std::env::current_exe().unwrap();
+    while dir.pop() {
+        let found = dir.join(name);
+        if found.is_file() {
+            return found.to_string_lossy().into_owned();
+        }
+    }
+    panic!("{name} is not built: run `cargo build --workspace --bins` first")
+}
+
+/// A policy that lies in `config/examples`.
+pub fn example(name: &str) -> String {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    root.join("config/examples").join(name).to_string_lossy().into_owned()
+}
+
+/// A coordinator on a host, and its administrator.
+#[derive(Debug)]
+pub struct Coordinator {
+    pub host: Host,
+    pub address: String,
+    serve: Option<Daemon>,
+}
+
+impl Coordinator {
+    /// `warren init` and `warren serve`, ready to answer.
+    pub fn start(street: &Street, host: &str, underlay: Underlay) -> Coordinator {
+        let host = street.host(host);
+        let ip = if underlay == Underlay::V6 { format!("[{}]", host.v6) } else { host.v4.clone() };
+        let address = format!("{ip}:{COORDINATOR_PORT}");
+        let mut coordinator = Coordinator { host, address: address.clone(), serve: None };
+        coordinator.warren(&["init", "--name", "test", "--listen", &address, "--advertise", &address]).ok();
+        coordinator.serve();
+        coordinator
+    }
+
+    fn env(&self) -> Vec<(&'static str, String)> {
+        vec![
+            ("WARREN_STATE", self.host.path("state")),
+            ("WARREN_AUTHORITY", self.host.path("authority.key")),
+            ("WARREN_SOCKET", self.host.path("warren.sock")),
+        ]
+    }
+
+    /// Starts `warren serve` and waits until it answers.
+    pub fn serve(&mut self) {
+        let env = self.env();
+        let env: Vec<_> = env.iter().map(|(k, v)| (*k, v.as_str())).collect();
+        let log = self.host.dir.join("serve.log");
+        self.serve =
+            Some(Daemon::start(Some(&self.host.namespace), &[&binary("warren"), "serve"], &env, &log));
+        until("the coordinator answers", LIMIT, || self.warren(&["status"]).status.success());
+    }
+
+    /// An administrator's command, whatever becomes of it.
+    pub fn warren(&self, args: &[&str]) -> Finished {
+        let env = self.env();
+        let env: Vec<_> = env.iter().map(|(k, v)| (*k, v.as_str())).collect();
+        run(Some(&self.host.namespace), &[&[binary("warren").as_str()], args].concat(), &env)
+    }
+    #[track_caller]
+    pub fn json(&self, args: &[&str]) -> Value {
+        self.warren(&[&["--json"], args].concat()).json()
+    }
+
+    pub fn kill_9(&mut self) {
+        self.serve.take().expect("it runs").kill_9();
+    }
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.host.dir.join("serve.log")).unwrap_or_default()
+    }
+
+    #[track_caller]
+    pub fn token(&self, args: &[&str]) -> String {
+        let made = self.json(&[&["token", "create"], args].concat());
+        made["token"].as_str().expect("a token").to_owned()
+    }
+
+    /// Writes `text` to a file on the coordinator's host and applies it; returns when every online node enforces it.
+    #[track_caller]
+    pub fn apply(&self, text: &str) {
+        let file = self.host.path("policy.toml");
+        std::fs::write(&file, text).unwrap();
+        self.warren(&["policy", "apply", &file, "--wait", "enforced"]).ok();
+    }
+}
+
+/// A host with an agent.
+#[derive(Debug)]
+pub struct Node {
+    pub host: Host,
+    agent: Option<Daemon>,
+    args: Vec<String>,
+}
+
+impl Node {
+    /// Enrols with a fresh token for `name` and `tags`, runs, and waits until the node is a member.
+    pub fn enrol(street: &Street, coordinator: &Coordinator, name: &str, tags: &[&str]) -> Node {
+        let mut node = Node::begin(street, coordinator, name, tags);
+        node.wait_enrolled();
+        node
+    }
+
+    /// The same without waiting.
+    pub fn begin(street: &Street, coordinator: &Coordinator, name: &str, tags: &[&str]) -> Node {
+        let mut args = vec!["--name", name];
+        tags.iter().for_each(|t| args.extend(["--tag", *t]));
+        let token = coordinator.token(&args);
+        Node::with_token(street, name, &token)
+    }
+
+    pub fn with_token(street: &Street, name: &str, token: &str) -> Node {
+        let host = street.host(name);
+        std::fs::write(host.dir.join("token"), token).unwrap();
+        let args = vec!["up".into(), "--token-file".into(), host.path("token")];
+        let mut node = Node { host, agent: None, args };
+        node.start();
+        node
+    }
+
+    fn env(&self) -> Vec<(&'static str, String)> {
+        vec![
+            ("WARREN_NODE_STATE", self.host.path("node")),
+            ("WARREN_NODE_SOCKET", self.host.path("node.sock")),
+            ("WARREN_NODE_RUN", self.host.path("run")),
+        ]
+    }
+
+    pub fn start(&mut self) {
+        let env = self.env();
+        let env: Vec<_> = env.iter().map(|(k, v)| (*k, v.as_str())).collect();
+        let log = self.host.dir.join("node.log");
+        let program = binary("warren-node");
+        let args: Vec<&str> =
+            std::iter::once(program.as_str()).chain(self.args.iter().map(String::as_str)).collect();
+        self.agent = Some(Daemon::start(Some(&self.host.namespace), &args, &env, &log));
+    }
+    pub fn kill_9(&mut self) {
+        self.agent.take().expect("it runs").kill_9();
+    }
+    /// Asks the agent to stop and waits.
+    pub fn stop(&mut self) {
+        let status = self.agent.take().expect("it runs").stop();
+        assert!(status.success(), "the agent ended with {status}");
+    }
+    pub fn wait_enrolled(&mut self) {
+        until("the node is enrolled", LIMIT, || self.status().is_some_and(|s| !s["v6"].is_null()));
+    }
+
+    /// The agent's command, whatever becomes of it.
+    pub fn cli(&self, args: &[&str]) -> Finished {
+        let env = self.env();
+        let env: Vec<_> = env.iter().map(|(k, v)| (*k, v.as_str())).collect();
+        run(Some(&self.host.namespace), &[&[binary("warren-node").as_str()], args].concat(), &env)
+    }
+    pub fn status(&self) -> Option<Value> {
+        let done = self.cli(&["--json", "status"]);
+        serde_json::from_str(&done.stdout).ok().filter(|_| done.status.success())
+    }
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.host.dir.join("node.log")).unwrap_or_default()
+    }
+    #[track_caller]
+    pub fn v4(&self) -> String {
+        self.address("v4")
+    }
+    #[track_caller]
+    pub fn v6(&self) -> String {
+        self.address("v6")
+    }
+    #[track_caller]
+    fn address(&self, family: &str) -> String {
+        let status = self.status().expect("the agent answers");
+        status[family].as_str().unwrap_or_else(|| panic!("no {family} in {status}")).to_owned()
+    }
+    /// Programs on this host resolve names at their node.
+    pub fn resolve_here(&self) {
+        self.host.resolve_at(&self.v4());
+    }
+
+    /// A web server on every address of the host, in `www`.
+    pub fn serve_http(&self, port: u16) -> Daemon {
+        std::fs::create_dir_all(self.host.path("www")).unwrap();
+        let port = port.to_string();
+        let server = self.host.daemon(
+            &format!("http-{port}"),
+            &["python3", "-m", "http.server", &port, "--bind", "::", "--directory", &self.host.path("www")],
+        );
+        let listens =
+            || self.host.run(&["ss", "-Hltn", &format!("sport = :{port}")]).stdout.contains("LISTEN");
+        eventually("the web server listens", LIMIT, || listens().then_some(()));
+        server
+    }
+    /// One HTTP request; the exit code is curl's.
+    pub fn curl(&self, url: &str) -> Finished {
+        self.host.run(&["curl", "-sS", "--globoff", "--max-time", "5", url])
+    }
+}
