@@ -7,10 +7,13 @@
 //! - [`merge`]: packets that came out of the tunnel into super-packets for one write.
 //! - [`reply`]: what the local host is told when a packet was refused or its flow was cut.
 
+#![deny(clippy::indexing_slicing)]
+
 use std::net::IpAddr;
 
 use warren_config::policy::Protocol;
 
+mod bytes;
 pub mod checksum;
 pub mod classify;
 mod icmp;
@@ -140,6 +143,8 @@ pub struct Quoted {
     pub tuple: Tuple,
     /// Sequence number of a quoted TCP segment.
     pub seq: Option<u32>,
+    /// The quoted packet is an echo reply (its source is the end that was asked).
+    pub echo_reply: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
