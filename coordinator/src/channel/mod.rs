@@ -1,0 +1,132 @@
+//! The control channel: QUIC on one UDP port, one connection per node, one stream in it.
+//!
+//! A connection task only moves frames between the network and the owner of the coordinator; it decides nothing.
+//! Everything a stranger can make us hold is bounded before a byte of it is believed:
+//!
+//! | what | bound |
+//! |---|---|
+//! | packets of connections not yet accepted | [`Limits::incoming`] × 64 KiB, 4 MiB in all |
+//! | handshakes and strangers at once | [`Limits::strangers`], per source [`Limits::strangers_per_source`] |
+//! | address validation (Retry) | from half of the strangers on, and for each source from its fourth |
+//! | streams | one, opened by the client; no datagrams, no 0-RTT |
+//! | a frame | 64 KiB until authorised, 1 MiB after |
+//! | silence before authorisation | 10 s |
+//! | bytes waiting for a slow client | [`outbox::MAX_QUEUED`], and 20 s without progress |
+
+mod gate;
+pub mod outbox;
+mod session;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use quinn::{Endpoint, EndpointConfig, IdleTimeout, TokioRuntime, TransportConfig, VarInt};
+use tokio::sync::mpsc;
+use warren_wire::frame::ToCoordinator;
+use warren_wire::id::IdentityKey;
+
+use crate::tls::{self, TlsError};
+pub use gate::Limits;
+use gate::Gate;
+use outbox::Outbox;
+
+/// Names one connection for as long as the process lives.
+pub type SessionId = u64;
+
+/// What happens on the channel, in order per session: opened, said…, closed.
+pub enum Event {
+    Opened { session: SessionId, key: IdentityKey, remote: SocketAddr, outbox: Outbox },
+    Said { session: SessionId, message: ToCoordinator },
+    Closed { session: SessionId },
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum ChannelError {
+    #[error("UDP port {addr} is already in use: another coordinator runs, or choose a port with `--listen ADDR:PORT`")]
+    PortInUse { addr: SocketAddr },
+    #[error("no permission to listen on UDP {addr}: ports under 1024 need CAP_NET_BIND_SERVICE; choose a higher one with `--listen`")]
+    PortForbidden { addr: SocketAddr },
+    #[error("this host has no address {addr}: choose one it has, or 0.0.0.0 or [::], with `--listen`")]
+    NoSuchAddress { addr: SocketAddr },
+    #[error("cannot listen on UDP {addr}: {error}")]
+    Listen { addr: SocketAddr, error: std::io::Error },
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+}
+
+/// The listening socket. Dropping it does not close connections: see [`Listener::close`].
+pub struct Listener {
+    endpoint: Endpoint,
+    limits: Limits,
+}
+
+impl Listener {
+    /// Must be called within a tokio runtime.
+    pub fn bind(addr: SocketAddr, online_seed: &[u8; 32], limits: Limits) -> Result<Listener, ChannelError> {
+        let crypto = Arc::new(tls::server(online_seed)?);
+        let mut config = quinn::ServerConfig::with_crypto(crypto);
+        config
+            .transport_config(Arc::new(transport()))
+            .max_incoming(limits.incoming)
+            .incoming_buffer_size(64 * 1024)
+            .incoming_buffer_size_total(4 * 1024 * 1024);
+        let socket = std::net::UdpSocket::bind(addr).map_err(|error| bind_error(addr, error))?;
+        let endpoint = Endpoint::new(EndpointConfig::default(), Some(config), socket, Arc::new(TokioRuntime))
+            .map_err(|error| ChannelError::Listen { addr, error })?;
+        Ok(Listener { endpoint, limits })
+    }
+
+    /// Where it really listens, also when port 0 was asked for.
+    pub fn local_addr(&self) -> std::io::Result<SocketAddr> {
+        self.endpoint.local_addr()
+    }
+
+    /// Accepts until closed. `events` is bounded: a busy owner slows the clients, not the other way round.
+    pub async fn run(self: Arc<Self>, events: mpsc::Sender<Event>) {
+        let gate = Gate::new(self.limits);
+        let mut next: SessionId = 1;
+        while let Some(incoming) = self.endpoint.accept().await {
+            match gate.admit(incoming.remote_address(), incoming.remote_address_validated()) {
+                gate::Answer::Refuse => incoming.refuse(),
+                gate::Answer::Retry => {
+                    let _ = incoming.retry();
+                }
+                gate::Answer::Accept(stranger) => {
+                    tokio::spawn(session::run(next, incoming, stranger, events.clone()));
+                    next += 1;
+                }
+            }
+        }
+    }
+
+    /// Tells every client that the coordinator is going, then waits until they know (at most 2 s).
+    pub async fn close(&self) {
+        self.endpoint.close(VarInt::from_u32(session::CLOSE_STOPPING), b"the coordinator is stopping");
+        let _ = tokio::time::timeout(Duration::from_secs(2), self.endpoint.wait_idle()).await;
+    }
+}
+
+fn bind_error(addr: SocketAddr, error: std::io::Error) -> ChannelError {
+    match error.kind() {
+        std::io::ErrorKind::AddrInUse => ChannelError::PortInUse { addr },
+        std::io::ErrorKind::PermissionDenied => ChannelError::PortForbidden { addr },
+        std::io::ErrorKind::AddrNotAvailable => ChannelError::NoSuchAddress { addr },
+        _ => ChannelError::Listen { addr, error },
+    }
+}
+
+/// One stream each, small windows: what a peer may make us buffer.
+fn transport() -> TransportConfig {
+    let mut config = TransportConfig::default();
+    config
+        .max_concurrent_bidi_streams(VarInt::from_u32(1))
+        .max_concurrent_uni_streams(VarInt::from_u32(0))
+        .stream_receive_window(VarInt::from_u32(128 * 1024))
+        .receive_window(VarInt::from_u32(192 * 1024))
+        .send_window(1024 * 1024)
+        .datagram_receive_buffer_size(None)
+        .keep_alive_interval(Some(Duration::from_secs(10)))
+        .max_idle_timeout(Some(IdleTimeout::from(VarInt::from_u32(30_000))));
+    config
+}

@@ -1,0 +1,176 @@
+//! One connection: frames in, frames out, and the clock on both.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use quinn::{Connection, Incoming, RecvStream, SendStream, VarInt};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout, timeout_at};
+use warren_wire::frame::{Decoder, FrameError, MAX_FRAME, MAX_FRAME_STRANGER, ToCoordinator};
+
+use super::gate::Place;
+use super::outbox::{Out, Outbox};
+use super::{Event, SessionId};
+use crate::tls;
+
+/// Application close codes (RFC 9000 section 20.2) of the control channel.
+pub const CLOSE_DONE: u32 = 0;
+pub const CLOSE_PROTOCOL: u32 = 1;
+pub const CLOSE_STOPPING: u32 = 2;
+pub const CLOSE_SILENT: u32 = 3;
+
+/// A stranger says something useful in this time, or goes.
+const STRANGER_TIME: Duration = Duration::from_secs(10);
+/// A client takes the next bytes in this time, or goes.
+const WRITE_TIME: Duration = Duration::from_secs(20);
+const READ_CHUNK: usize = 32 * 1024;
+
+/// Why a session ended; told to the peer in the close frame and to the log.
+enum End {
+    /// The peer or the owner is done.
+    Done(&'static str),
+    Protocol(String),
+    Silent,
+    Gone,
+}
+
+pub(super) async fn run(
+    session: SessionId,
+    incoming: Incoming,
+    mut place: Place,
+    events: mpsc::Sender<Event>,
+) {
+    let deadline = Instant::now() + STRANGER_TIME;
+    let remote = incoming.remote_address();
+    let Ok(connecting) = incoming.accept() else { return };
+    let Ok(Ok(connection)) = timeout_at(deadline, connecting).await else {
+        return tracing::debug!(%remote, "handshake failed");
+    };
+    let key = match tls::peer_key(connection.peer_identity()) {
+        Ok(key) => key,
+        Err(error) => return close(&connection, CLOSE_PROTOCOL, &error.to_string()),
+    };
+    let Ok(Ok((send, recv))) = timeout_at(deadline, connection.accept_bi()).await else {
+        return close(&connection, CLOSE_SILENT, "no stream was opened in time");
+    };
+    let (outbox, out) = Outbox::new();
+    let shared = Shared { authorised: Arc::default(), overrun: outbox.overrun() };
+    if events.send(Event::Opened { session, key, remote, outbox }).await.is_err() {
+        return close(&connection, CLOSE_STOPPING, "the coordinator is stopping");
+    }
+    let end = tokio::select! {
+        end = read(session, recv, &events, &shared, deadline) => end,
+        end = write(send, out, &shared, &mut place) => end,
+    };
+    let _ = events.send(Event::Closed { session }).await;
+    finish(&connection, end);
+}
+
+struct Shared {
+    authorised: Arc<AtomicBool>,
+    overrun: Arc<AtomicBool>,
+}
+
+async fn read(
+    session: SessionId,
+    mut recv: RecvStream,
+    events: &mpsc::Sender<Event>,
+    shared: &Shared,
+    deadline: Instant,
+) -> End {
+    let mut decoder = Decoder::new(MAX_FRAME_STRANGER);
+    let mut large = false;
+    loop {
+        let authorised = shared.authorised.load(Ordering::Acquire);
+        if authorised && !large {
+            decoder.set_limit(MAX_FRAME);
+            large = true;
+        }
+        let chunk = match authorised {
+            true => recv.read_chunk(READ_CHUNK, true).await,
+            false => match timeout_at(deadline, recv.read_chunk(READ_CHUNK, true)).await {
+                Ok(chunk) => chunk,
+                // Authorised while this read was waiting: go on without the clock.
+                Err(_) if shared.authorised.load(Ordering::Acquire) => continue,
+                Err(_) => return End::Silent,
+            },
+        };
+        match chunk {
+            Ok(Some(chunk)) => decoder.push(&chunk.bytes),
+            Ok(None) => return End::Done("the node closed the stream"),
+            Err(_) => return End::Gone,
+        }
+        loop {
+            match decoder.next::<ToCoordinator>() {
+                Ok(Some(message)) => {
+                    if events.send(Event::Said { session, message }).await.is_err() {
+                        return End::Done("the coordinator is stopping");
+                    }
+                }
+                Ok(None) => break,
+                Err(error) => return protocol(error),
+            }
+        }
+    }
+}
+
+fn protocol(error: FrameError) -> End {
+    End::Protocol(error.to_string())
+}
+
+async fn write(
+    mut send: SendStream,
+    mut out: mpsc::UnboundedReceiver<Out>,
+    shared: &Shared,
+    place: &mut Place,
+) -> End {
+    while let Some(next) = out.recv().await {
+        if shared.overrun.load(Ordering::Relaxed) {
+            return End::Done("too slow: reconnect to be sent what was missed");
+        }
+        match next {
+            Out::Authorised => {
+                shared.authorised.store(true, Ordering::Release);
+                place.promote();
+            }
+            Out::Frame(frame) => match write_all(&mut send, &frame.bytes).await {
+                Some(end) => return end,
+                None => continue,
+            },
+            Out::Close(why) => {
+                let _ = send.finish();
+                // The last frames (a refusal, say) must arrive before the connection goes.
+                let _ = timeout(WRITE_TIME, send.stopped()).await;
+                return End::Done(why);
+            }
+        }
+    }
+    End::Done("the coordinator let go of the session")
+}
+
+/// Progress is asked of each piece, not of the whole: a slow line may take a large view.
+async fn write_all(send: &mut SendStream, bytes: &[u8]) -> Option<End> {
+    for piece in bytes.chunks(16 * 1024) {
+        match timeout(WRITE_TIME, send.write_all(piece)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) => return Some(End::Gone),
+            Err(_) => return Some(End::Done("too slow: reconnect to be sent what was missed")),
+        }
+    }
+    None
+}
+
+fn finish(connection: &Connection, end: End) {
+    match end {
+        End::Done(why) => close(connection, CLOSE_DONE, why),
+        End::Protocol(why) => close(connection, CLOSE_PROTOCOL, &why),
+        End::Silent => close(connection, CLOSE_SILENT, "nothing useful was said in 10 s"),
+        End::Gone => {}
+    }
+}
+
+fn close(connection: &Connection, code: u32, why: &str) {
+    tracing::debug!(remote = %connection.remote_address(), code, why = %why.escape_debug(), "session closed");
+    connection.close(VarInt::from_u32(code), why.as_bytes());
+}
