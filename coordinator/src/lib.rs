@@ -1,1 +1,23 @@
+//! The coordinator's hands: sockets, files, the store, the local API and the command `warren`. What is true and who
+//! may is decided in `warren-coordinator-core`; nothing here has an opinion.
+//!
+//! - [`serve`]: the service put together. [`owner`]: the one task that holds the coordinator. [`channel`]: QUIC.
+//! - [`store`]: SQLite. [`state_dir`], [`files`], [`authority`]: what lies on the disk, and how.
+//! - [`api`]: the HTTP API on the local socket. [`client`]: its other end. [`cli`]: the command, which uses only that.
+//! - [`tls`]: raw public keys. [`clock`]: the only reader of time and randomness. [`account`], [`text`], [`network`].
 
+pub mod account;
+pub mod api;
+pub mod authority;
+pub mod channel;
+pub mod cli;
+pub mod client;
+pub mod clock;
+pub mod files;
+pub mod network;
+pub mod owner;
+pub mod serve;
+pub mod state_dir;
+pub mod store;
+pub mod text;
+pub mod tls;

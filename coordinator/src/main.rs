@@ -1,1 +1,5 @@
-fn main() {}
+//! The command `warren`.
+
+fn main() -> std::process::ExitCode {
+    warren_coordinator::cli::main()
+}

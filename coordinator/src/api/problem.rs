@@ -4,8 +4,13 @@
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use warren_coordinator_core::refusal::Refusal;
+use warren_coordinator_core::store::StoreError;
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+use crate::owner::{CommandError, Stopped};
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Problem {
     /// A relative reference, `/problems/WORD`.
     #[serde(rename = "type")]
@@ -13,6 +18,15 @@ pub struct Problem {
     pub title: String,
     pub status: u16,
     pub detail: String,
+    /// What to do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+    /// Faults of a policy, as `policy check --json` shows them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub findings: Vec<Value>,
+    /// Failed tests of a policy.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tests: Vec<Value>,
 }
 
 /// The closed list of what can be wrong.
@@ -56,7 +70,48 @@ impl Problem {
             title: title.to_owned(),
             status: status.as_u16(),
             detail: detail.into(),
+            hint: None,
+            findings: Vec::new(),
+            tests: Vec::new(),
         }
+    }
+
+    /// A no of the coordinator; its code becomes the problem's word.
+    pub fn refusal(refusal: &Refusal) -> Problem {
+        let kind = match refusal {
+            Refusal::NodeUnknown(_) | Refusal::TokenUnknown { .. } | Refusal::GenerationUnknown(_) => Kind::NotFound,
+            Refusal::PolicyMoved { .. } | Refusal::WrongGeneration { .. } | Refusal::OldSerial { .. } => Kind::Conflict,
+            Refusal::BadQuestion(_) => Kind::BadRequest,
+            Refusal::NotStored(_) | Refusal::Overloaded(_) => Kind::Busy,
+            _ => Kind::Refused,
+        };
+        let values = |v: Value| if let Value::Array(items) = v { items } else { Vec::new() };
+        let body = refusal.body();
+        Problem {
+            kind: format!("/problems/{}", body.code),
+            hint: Some(body.hint.to_owned()),
+            findings: values(serde_json::to_value(&body.findings).unwrap_or_default()),
+            tests: values(serde_json::to_value(&body.tests).unwrap_or_default()),
+            ..Problem::new(kind, body.message)
+        }
+    }
+
+    pub fn store(error: &StoreError) -> Problem {
+        let kind = match error {
+            StoreError::Full(_) => Kind::StoreFull,
+            StoreError::Conflict { .. } | StoreError::Busy(_) => Kind::Busy,
+            _ => Kind::Internal,
+        };
+        Problem::new(kind, error.to_string())
+    }
+
+    pub fn with_hint(self, hint: impl Into<String>) -> Problem {
+        Problem { hint: Some(hint.into()), ..self }
+    }
+
+    /// The word behind `/problems/`.
+    pub fn word(&self) -> &str {
+        self.kind.strip_prefix("/problems/").unwrap_or(&self.kind)
     }
 
     pub fn forbidden(who: &str, group: Option<&str>) -> Problem {
@@ -71,7 +126,26 @@ impl Problem {
     }
 
     pub fn is(&self, kind: Kind) -> bool {
-        self.kind.strip_prefix("/problems/") == Some(kind.parts().0)
+        self.status == kind.parts().1.as_u16()
+    }
+}
+
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Problem {
+        Problem::refusal(&refusal)
+    }
+}
+impl From<CommandError> for Problem {
+    fn from(error: CommandError) -> Problem {
+        match error {
+            CommandError::Refused(refusal) => Problem::refusal(&refusal),
+            CommandError::Store(error) => Problem::store(&error),
+        }
+    }
+}
+impl From<Stopped> for Problem {
+    fn from(stopped: Stopped) -> Problem {
+        Problem::new(Kind::Busy, stopped.to_string()).with_hint("try again when it has started")
     }
 }
 

@@ -37,6 +37,8 @@ pub type SessionId = u64;
 /// What happens on the channel, in order per session: opened, said…, closed.
 pub enum Event {
     Opened { session: SessionId, key: IdentityKey, remote: SocketAddr, outbox: Outbox },
+    /// The client's underlay address changed (QUIC migration).
+    Moved { session: SessionId, remote: SocketAddr },
     Said { session: SessionId, message: ToCoordinator },
     Closed { session: SessionId },
 }

@@ -60,7 +60,7 @@ pub(super) async fn run(
         return close(&connection, CLOSE_STOPPING, "the coordinator is stopping");
     }
     let end = tokio::select! {
-        end = read(session, recv, &events, &shared, deadline) => end,
+        end = read(session, &connection, recv, &events, &shared, deadline) => end,
         end = write(send, out, &shared, &mut place) => end,
     };
     let _ = events.send(Event::Closed { session }).await;
@@ -74,6 +74,7 @@ struct Shared {
 
 async fn read(
     session: SessionId,
+    connection: &Connection,
     mut recv: RecvStream,
     events: &mpsc::Sender<Event>,
     shared: &Shared,
@@ -81,6 +82,7 @@ async fn read(
 ) -> End {
     let mut decoder = Decoder::new(MAX_FRAME_STRANGER);
     let mut large = false;
+    let mut remote = connection.remote_address();
     loop {
         let authorised = shared.authorised.load(Ordering::Acquire);
         if authorised && !large {
@@ -100,6 +102,12 @@ async fn read(
             Ok(Some(chunk)) => decoder.push(&chunk.bytes),
             Ok(None) => return End::Done("the node closed the stream"),
             Err(_) => return End::Gone,
+        }
+        if connection.remote_address() != remote {
+            remote = connection.remote_address();
+            if events.send(Event::Moved { session, remote }).await.is_err() {
+                return End::Done("the coordinator is stopping");
+            }
         }
         loop {
             match decoder.next::<ToCoordinator>() {

@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
+use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 use warren_coordinator_core::change::Entry;
 use warren_coordinator_core::store::{Store, StoreError};
 use warren_wire::id::Revision;
@@ -42,6 +42,11 @@ impl LogStore {
         open::open(path, &KIND).map(|connection| LogStore { connection })
     }
 
+    /// A second connection that only reads, beside the owner's.
+    pub fn reader(path: &Path) -> Result<LogStore, OpenStoreError> {
+        open::reader(path).map(|connection| LogStore { connection })
+    }
+
     /// Refuses to grow over so many pages: a full disk, for tests.
     pub fn limit_pages(&self, pages: u32) -> rusqlite::Result<()> {
         self.connection.pragma_update_and_check(None, "max_page_count", pages, |_| Ok(()))
@@ -76,35 +81,41 @@ impl Store for LogStore {
     }
 
     fn commit(&mut self, entry: &Entry) -> Result<(), StoreError> {
+        self.append_all(std::slice::from_ref(entry))
+    }
+}
+
+impl LogStore {
+    /// Appends entries that follow each other in one transaction.
+    pub(super) fn append_all(&mut self, entries: &[Entry]) -> Result<(), StoreError> {
         let transaction =
             self.connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(|e| sort(&e))?;
-        let last: Option<i64> = transaction
-            .query_row("SELECT max(revision) FROM log", [], |row| row.get(0))
-            .optional()
-            .map_err(|e| sort(&e))?
-            .flatten();
-        let (found, expected) = (last.and_then(|n| u64::try_from(n).ok()).unwrap_or(0), entry.revision().saturating_sub(1));
-        if found != expected {
-            return Err(StoreError::Conflict { expected, found });
+        for entry in entries {
+            append(&transaction, entry)?;
         }
-        let body = &entry.body;
-        transaction
-            .prepare_cached(
-                "INSERT INTO log (revision, at, principal, previous, hash, entry) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-            )
-            .and_then(|mut insert| {
-                insert.execute(params![
-                    number(entry.revision()),
-                    number(body.at.0),
-                    body.principal.to_string(),
-                    entry.previous.0.as_slice(),
-                    entry.hash.0.as_slice(),
-                    entry.to_json(),
-                ])
-            })
-            .map_err(|e| sort(&e))?;
         transaction.commit().map_err(|e| sort(&e))
     }
+}
+
+fn append(transaction: &Transaction<'_>, entry: &Entry) -> Result<(), StoreError> {
+    let last: Option<i64> =
+        transaction.query_row("SELECT max(revision) FROM log", [], |row| row.get(0)).map_err(|e| sort(&e))?;
+    let found = last.and_then(|n| u64::try_from(n).ok()).unwrap_or(0);
+    let expected = entry.revision().saturating_sub(1);
+    if found != expected {
+        return Err(StoreError::Conflict { expected, found });
+    }
+    let sql = "INSERT INTO log (revision, at, principal, previous, hash, entry) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+    let mut insert = transaction.prepare_cached(sql).map_err(|e| sort(&e))?;
+    let written = insert.execute(params![
+        number(entry.revision()),
+        number(entry.body.at.0),
+        entry.body.principal.to_string(),
+        entry.previous.0.as_slice(),
+        entry.hash.0.as_slice(),
+        entry.to_json(),
+    ]);
+    written.map(|_| ()).map_err(|e| sort(&e))
 }
 
 #[cfg(test)]

@@ -39,6 +39,25 @@ pub fn open(path: &Path, kind: &Kind) -> Result<Connection, OpenStoreError> {
     Ok(connection)
 }
 
+/// For a file that is only read (a backup): it is not changed, not even its journal mode.
+pub fn open_read_only(path: &Path, kind: &Kind) -> Result<Connection, OpenStoreError> {
+    files::check_private(path)?;
+    let connection = reader(path)?;
+    check(path, &connection, kind)?;
+    Ok(connection)
+}
+
+/// A second, reading connection to a file that this process has already opened and checked.
+pub fn reader(path: &Path) -> Result<Connection, OpenStoreError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY
+        | OpenFlags::SQLITE_OPEN_NO_MUTEX
+        | OpenFlags::SQLITE_OPEN_NOFOLLOW
+        | OpenFlags::SQLITE_OPEN_EXRESCODE;
+    let connection = Connection::open_with_flags(path, flags).map_err(|e| sort(path, &e))?;
+    connection.busy_timeout(std::time::Duration::from_secs(5)).map_err(|e| sort(path, &e))?;
+    Ok(connection)
+}
+
 fn connect(path: &Path, kind: &Kind) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
         | OpenFlags::SQLITE_OPEN_NO_MUTEX

@@ -1,0 +1,48 @@
+//! Query strings and bodies, read once at the door; what cannot be read is a problem document, never a guess.
+
+use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
+use axum::extract::{FromRequest, FromRequestParts, Query, Request};
+use axum::http::request::Parts;
+use serde::de::DeserializeOwned;
+
+use super::problem::{Kind, Problem};
+use crate::text::plain;
+
+/// Largest request body.
+pub const MAX_BODY: usize = 8 * 1024 * 1024;
+
+/// The query string as `T`.
+pub struct Asked<T>(pub T);
+
+impl<T: DeserializeOwned, S: Sync> FromRequestParts<S> for Asked<T> {
+    type Rejection = Problem;
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Asked<T>, Problem> {
+        match Query::<T>::try_from_uri(&parts.uri) {
+            Ok(Query(value)) => Ok(Asked(value)),
+            Err(error) => Err(Problem::new(Kind::BadRequest, plain(&error.body_text(), 300))),
+        }
+    }
+}
+
+/// A JSON body as `T`.
+pub struct Given<T>(pub T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Given<T> {
+    type Rejection = Problem;
+    async fn from_request(request: Request, state: &S) -> Result<Given<T>, Problem> {
+        let bytes = Bytes::from_request(request, state).await.map_err(unreadable)?;
+        serde_json::from_slice(&bytes).map(Given).map_err(|error| {
+            Problem::new(Kind::BadRequest, format!("the body is not what this route reads: {}", plain(&error.to_string(), 300)))
+        })
+    }
+}
+
+fn unreadable(rejection: BytesRejection) -> Problem {
+    match rejection.status() {
+        axum::http::StatusCode::PAYLOAD_TOO_LARGE => {
+            Problem::new(Kind::TooLarge, format!("the body is over {MAX_BODY} bytes: send less at once"))
+        }
+        _ => Problem::new(Kind::BadRequest, format!("the body could not be read: {}", plain(&rejection.body_text(), 200))),
+    }
+}

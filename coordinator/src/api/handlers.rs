@@ -1,0 +1,251 @@
+//! What each route does: ask the owner, or read a file beside it, and answer in JSON.
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+use serde_json::Value;
+use tokio_stream::wrappers::ReceiverStream;
+use warren_config::question::Answer;
+use warren_coordinator_core::audit::{self, AuditRow};
+use warren_coordinator_core::change::{LogHead, Principal as Actor};
+use warren_coordinator_core::command::{Command, TokenRow};
+use warren_coordinator_core::flows::{FlowFilter, FlowPage, FlowRow};
+use warren_coordinator_core::query::PolicyText;
+use warren_coordinator_core::refusal::Refusal;
+use warren_coordinator_core::status::{NodeRow, PolicyRow};
+use warren_coordinator_core::store::Store;
+
+use super::App;
+use super::caller::Principal;
+use super::extract::{Asked, Given};
+use super::problem::{Kind, Problem};
+use super::types::{
+    AuditAsked, AuditPage, AuditVerified, Committed, NodesAsked, PolicyAsked, Question, ReviewAsked, SinceAsked,
+    StatusReply,
+};
+use crate::clock;
+use crate::network::NetworkInfo;
+use crate::owner::Owner;
+use crate::store::backup::{self, Kept};
+use crate::store::flows::FlowStore;
+use crate::store::log::LogStore;
+
+type Reply<T> = Result<Json<T>, Problem>;
+
+pub async fn status(_: Principal, State(app): State<App>) -> Reply<StatusReply> {
+    let reply = app.owner.ask(|owner| StatusReply {
+        status: owner.coordinator().status(clock::now()),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        history_skipped: owner.flows_skipped(),
+    });
+    Ok(Json(reply.await?))
+}
+
+pub async fn network(_: Principal, State(app): State<App>) -> Reply<NetworkInfo> {
+    Ok(Json(app.network))
+}
+
+/// Founding and raising the epoch are not asked here: they belong to `init` and `restore`, on a stopped service.
+pub async fn command(who: Principal, State(app): State<App>, Given(command): Given<Command>) -> Reply<Committed> {
+    if matches!(command, Command::FoundNetwork { .. } | Command::RaiseEpoch { .. }) {
+        return Err(Problem::new(Kind::Refused, "this is done by `warren init` and `warren restore`, not by the service"));
+    }
+    let actor: Actor = who.as_str().parse().map_err(|_| Problem::forbidden("unknown", None))?;
+    let asked_for = named(&command);
+    let outcome = app
+        .owner
+        .ask(move |owner| {
+            let revision = owner.command(actor, command)?;
+            let status = owner.coordinator().status(clock::now());
+            Ok::<_, Problem>(Committed { revision, epoch: status.epoch, generation: status.generation })
+        })
+        .await?;
+    let committed = outcome?;
+    tracing::info!(principal = %who, revision = committed.revision, command = asked_for, "command carried out");
+    Ok(Json(committed))
+}
+
+fn named(command: &Command) -> &'static str {
+    match command {
+        Command::FoundNetwork { .. } => "found-network",
+        Command::StoreToken { .. } => "store-token",
+        Command::RevokeToken { .. } => "revoke-token",
+        Command::AmendNode { .. } => "amend-node",
+        Command::RevokeNode { .. } => "revoke-node",
+        Command::ApplyPolicy { .. } => "apply-policy",
+        Command::RaiseEpoch { .. } => "raise-epoch",
+    }
+}
+
+pub async fn tokens(_: Principal, State(app): State<App>) -> Reply<Vec<TokenRow>> {
+    Ok(Json(app.owner.ask(|owner| owner.coordinator().tokens(clock::now())).await?))
+}
+
+pub async fn nodes(_: Principal, State(app): State<App>, Asked(asked): Asked<NodesAsked>) -> Reply<Vec<NodeRow>> {
+    Ok(Json(app.owner.ask(move |owner| owner.coordinator().nodes(asked.revoked)).await?))
+}
+
+pub async fn node(_: Principal, State(app): State<App>, Path(who): Path<String>) -> Reply<NodeRow> {
+    let found = app.owner.ask(move |owner| owner.coordinator().node(&who).map_err(|r| near(owner, &r))).await?;
+    Ok(Json(found?))
+}
+
+/// A refusal; an unknown name gets the nearest known one as a hint.
+fn near(owner: &Owner, refusal: &Refusal) -> Problem {
+    let problem = Problem::refusal(refusal);
+    let Refusal::NodeUnknown(asked) = refusal else { return problem };
+    let names = owner.coordinator().nodes(true).into_iter().map(|row| row.name);
+    match crate::text::nearest(asked, names) {
+        Some(name) => problem.with_hint(format!("did you mean `{name}`? See `warren node list`")),
+        None => problem,
+    }
+}
+
+pub async fn policy(_: Principal, State(app): State<App>, Asked(asked): Asked<PolicyAsked>) -> Reply<PolicyText> {
+    Ok(Json(app.owner.ask(move |owner| owner.coordinator().policy_at(asked.generation)).await??))
+}
+
+pub async fn policy_history(_: Principal, State(app): State<App>) -> Reply<Vec<PolicyRow>> {
+    Ok(Json(app.owner.ask(|owner| owner.coordinator().policy_history()).await?))
+}
+
+pub async fn policy_review(_: Principal, State(app): State<App>, Given(asked): Given<ReviewAsked>) -> Reply<Value> {
+    let review = app.owner.ask(move |owner| owner.coordinator().review(&asked.sources, clock::now())).await??;
+    Ok(Json(serde_json::to_value(review).unwrap_or_default()))
+}
+
+pub async fn can(_: Principal, State(app): State<App>, Asked(q): Asked<Question>) -> Reply<Answer> {
+    let answer = app.owner.ask(move |owner| {
+        owner.coordinator().can(&q.from, &q.to, q.port.as_deref(), clock::now()).map_err(|r| near(owner, &r))
+    });
+    Ok(Json(answer.await??))
+}
+
+pub async fn why(_: Principal, State(app): State<App>, Asked(q): Asked<Question>) -> Reply<Value> {
+    let answer = app.owner.ask(move |owner| {
+        owner.coordinator().why(&q.from, &q.to, q.port.as_deref(), clock::now()).map_err(|r| near(owner, &r))
+    });
+    Ok(Json(serde_json::to_value(answer.await??).unwrap_or_default()))
+}
+
+pub async fn flows(_: Principal, State(app): State<App>, Asked(filter): Asked<FlowFilter>) -> Reply<Vec<FlowRow>> {
+    Ok(Json(app.owner.ask(move |owner| owner.coordinator().flows(&filter)).await?))
+}
+
+pub async fn flow_history(_: Principal, State(app): State<App>, Asked(filter): Asked<FlowFilter>) -> Reply<Vec<FlowRow>> {
+    let path = app.state.flows();
+    let rows = blocking(move || {
+        if !path.exists() {
+            return Ok(Vec::new());
+        }
+        FlowStore::reader(&path).map_err(internal)?.query(&filter).map_err(internal)
+    });
+    Ok(Json(rows.await?))
+}
+
+pub async fn flows_since(_: Principal, State(app): State<App>, Asked(asked): Asked<SinceAsked>) -> Reply<FlowPage> {
+    let limit = if asked.limit == 0 { 1000 } else { asked.limit.min(10_000) };
+    let filter = FlowFilter {
+        from: asked.from,
+        to: asked.to,
+        verdict: asked.verdict,
+        grant: asked.grant,
+        service: asked.service,
+        ..FlowFilter::default()
+    };
+    // Asked for the end: no row is beyond the greatest cursor, and the page says where the end is.
+    let (cursor, limit) = asked.cursor.map_or((u64::MAX, 0), |cursor| (cursor, limit));
+    Ok(Json(app.owner.ask(move |owner| owner.coordinator().flows_since(cursor, &filter, limit)).await?))
+}
+
+pub async fn audit(_: Principal, State(app): State<App>, Asked(asked): Asked<AuditAsked>) -> Reply<AuditPage> {
+    let head = app.owner.ask(|owner| owner.coordinator().state().head()).await?;
+    let limit = if asked.limit == 0 { 100 } else { asked.limit.min(10_000) };
+    let after = asked.after.unwrap_or_else(|| head.revision.saturating_sub(limit as u64));
+    let path = app.state.log();
+    let rows = blocking(move || {
+        let entries = LogStore::reader(&path).map_err(internal)?.read(after, limit).map_err(|e| Problem::store(&e))?;
+        Ok(entries.iter().map(AuditRow::of).collect())
+    });
+    Ok(Json(AuditPage { rows: rows.await?, revision: head.revision, hash: head.hash }))
+}
+
+/// Reads the file anew: what is checked is what lies on the disk, against what this process knows.
+pub async fn audit_verify(_: Principal, State(app): State<App>) -> Reply<AuditVerified> {
+    let known = app.owner.ask(|owner| owner.coordinator().state().head()).await?;
+    let path = app.state.log();
+    let verified = blocking(move || {
+        let mut store = LogStore::open(&path).map_err(damaged)?;
+        let (mut head, mut known_is_there) = (LogHead::default(), known.revision == 0);
+        loop {
+            let entries = store.read(head.revision, 1000).map_err(damaged)?;
+            if entries.is_empty() {
+                break;
+            }
+            head = audit::verify(head, &entries).map_err(damaged)?;
+            known_is_there |= entries.iter().any(|e| e.head() == known);
+        }
+        match known_is_there {
+            true => Ok(head),
+            false => Err(damaged(format!("revision {} is not in the file as this coordinator wrote it", known.revision))),
+        }
+    });
+    let head = verified.await?;
+    Ok(Json(AuditVerified { revision: head.revision, hash: head.hash, at: clock::now() }))
+}
+
+fn damaged(error: impl std::fmt::Display) -> Problem {
+    Problem::new(Kind::Refused, format!("the log is damaged: {error}"))
+        .with_hint("keep the state directory for an investigation and restore a backup with `warren restore FILE`")
+}
+
+fn internal(error: impl std::fmt::Display) -> Problem {
+    Problem::new(Kind::Internal, error.to_string())
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Problem> + Send + 'static) -> Result<T, Problem> {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(internal(error)))
+}
+
+/// The backup is made beside the log, sent, and removed.
+pub async fn backup(who: Principal, State(app): State<App>) -> Result<Response, Problem> {
+    let (file, length) = blocking(move || {
+        let state = app.state;
+        let settings = crate::files::read_private(&state.settings_file()).map_err(internal)?.to_vec();
+        let online_seed = state.read_online_key().map_err(internal)?;
+        let kept = Kept { online_seed, settings, taken: clock::now().0 };
+        let name = clock::secret::<8>().map_err(internal)?.iter().map(|b| format!("{b:02x}")).collect::<String>();
+        let path = state.path().join(format!("backup-{name}.tmp"));
+        backup::write(&state.log(), &path, &kept).map_err(internal)?;
+        let file = std::fs::File::open(&path);
+        let _ = std::fs::remove_file(&path);
+        let file = file.map_err(internal)?;
+        let length = file.metadata().map_err(internal)?.len();
+        Ok((file, length))
+    })
+    .await?;
+    tracing::info!(principal = %who, bytes = length, "backup taken");
+    let (chunks, stream) = tokio::sync::mpsc::channel::<std::io::Result<axum::body::Bytes>>(4);
+    tokio::task::spawn_blocking(move || send_file(file, &chunks));
+    let headers =
+        [(header::CONTENT_TYPE, "application/octet-stream".to_owned()), (header::CONTENT_LENGTH, length.to_string())];
+    Ok((headers, Body::from_stream(ReceiverStream::new(stream))).into_response())
+}
+
+fn send_file(mut file: std::fs::File, to: &tokio::sync::mpsc::Sender<std::io::Result<axum::body::Bytes>>) {
+    use std::io::Read;
+    loop {
+        let mut chunk = vec![0; 64 * 1024];
+        let read = file.read(&mut chunk);
+        let done = !matches!(read, Ok(n) if n > 0);
+        let chunk = read.map(|n| {
+            chunk.truncate(n);
+            axum::body::Bytes::from(chunk)
+        });
+        if matches!(&chunk, Ok(c) if c.is_empty()) || to.blocking_send(chunk).is_err() || done {
+            return;
+        }
+    }
+}

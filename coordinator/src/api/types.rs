@@ -1,0 +1,92 @@
+//! What the routes take and give, beyond the types of `warren-coordinator-core`.
+
+use serde::{Deserialize, Serialize};
+use warren_config::time::UnixTime;
+use warren_coordinator_core::audit::AuditRow;
+use warren_coordinator_core::change::SourceText;
+use warren_coordinator_core::status::Status;
+use warren_wire::id::{Digest, Epoch, Generation, Revision};
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StatusReply {
+    #[serde(flatten)]
+    pub status: Status,
+    pub version: String,
+    /// Flow records that could not be written to history since start.
+    pub history_skipped: u64,
+}
+
+/// The change is stored and true.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Committed {
+    pub revision: Revision,
+    pub epoch: Epoch,
+    pub generation: Generation,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct NodesAsked {
+    pub revoked: bool,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PolicyAsked {
+    /// None: the current one.
+    pub generation: Option<Generation>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReviewAsked {
+    pub sources: Vec<SourceText>,
+}
+
+/// `can` and `why`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Question {
+    pub from: String,
+    pub to: String,
+    pub port: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SinceAsked {
+    /// None: from now on.
+    pub cursor: Option<u64>,
+    pub from: Option<String>,
+    pub to: Option<String>,
+    pub verdict: Option<warren_wire::flow::FlowVerdict>,
+    pub grant: Option<String>,
+    pub service: Option<String>,
+    /// At most so many rows; 0: 1,000.
+    pub limit: usize,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AuditAsked {
+    /// Only revisions after this; None: the newest.
+    pub after: Option<Revision>,
+    /// At most so many rows; 0: 100.
+    pub limit: usize,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AuditPage {
+    pub rows: Vec<AuditRow>,
+    /// Where the log ends.
+    pub revision: Revision,
+    pub hash: Digest,
+}
+
+/// The whole chain holds up to here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuditVerified {
+    pub revision: Revision,
+    pub hash: Digest,
+    pub at: UnixTime,
+}

@@ -1,0 +1,254 @@
+//! The one task that holds the coordinator and its store. Everybody else sends it events and questions.
+//!
+//! For each input, in this order: decide, commit (the entry is on the disk), apply, drain. Nothing here waits for a
+//! client: what a client must be told goes to its outbox, and a client that does not read is dropped.
+
+use std::collections::BTreeMap;
+use std::sync::mpsc as blocking;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+use warren_coordinator_core::Coordinator;
+use warren_coordinator_core::change::Principal;
+use warren_coordinator_core::command::Command;
+use warren_coordinator_core::flows::FlowRow;
+use warren_coordinator_core::output::{ConnId, Level, Output};
+use warren_coordinator_core::refusal::Refusal;
+use warren_coordinator_core::store::StoreError;
+use warren_wire::frame::{self, CoordinatorSays, ToNode};
+use warren_wire::id::Revision;
+
+use crate::channel::Event;
+use crate::channel::outbox::Outbox;
+use crate::clock;
+use crate::store::log::LogStore;
+use crate::text::plain;
+
+/// Frames of all clients that wait for the owner: a full queue slows the clients.
+pub const EVENTS: usize = 1024;
+const JOBS: usize = 128;
+/// The owner looks at the clock at least so often, also for the service manager's watchdog.
+const TICK: Duration = Duration::from_secs(5);
+
+type Job = Box<dyn FnOnce(&mut Owner) + Send>;
+
+pub struct Owner {
+    coordinator: Coordinator,
+    store: LogStore,
+    clients: BTreeMap<ConnId, Outbox>,
+    /// To the thread that writes flow history; full: history is skipped and counted, nobody waits.
+    flows: blocking::SyncSender<Vec<FlowRow>>,
+    flows_skipped: u64,
+    /// Set once the store may have failed half way: nothing is acknowledged any more.
+    fatal: Option<StoreError>,
+}
+
+/// A way to ask the owner.
+#[derive(Clone)]
+pub struct Handle {
+    jobs: mpsc::Sender<Job>,
+}
+
+/// The owner does not answer any more.
+#[derive(Debug, thiserror::Error)]
+#[error("the coordinator is stopping")]
+pub struct Stopped;
+
+/// Why a command was not carried out. Nothing was changed unless the store says otherwise.
+#[derive(Debug, thiserror::Error)]
+pub enum CommandError {
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Why the owner ended.
+#[derive(Debug, thiserror::Error)]
+pub enum OwnerError {
+    #[error("the store failed and what it holds is not known: {0}; start again to read it anew")]
+    Store(StoreError),
+    #[error("the owner's runtime cannot start: {0}")]
+    Runtime(std::io::Error),
+}
+
+impl Handle {
+    /// Runs `ask` at the owner, between two inputs.
+    pub async fn ask<R: Send + 'static>(
+        &self,
+        ask: impl FnOnce(&mut Owner) -> R + Send + 'static,
+    ) -> Result<R, Stopped> {
+        let (reply, answer) = oneshot::channel();
+        let job: Job = Box::new(move |owner| {
+            let _ = reply.send(ask(owner));
+        });
+        self.jobs.send(job).await.map_err(|_| Stopped)?;
+        answer.await.map_err(|_| Stopped)
+    }
+
+    pub async fn command(&self, principal: Principal, command: Command) -> Result<Result<Revision, CommandError>, Stopped> {
+        self.ask(move |owner| owner.command(principal, command)).await
+    }
+}
+
+/// Starts the owner on a thread of its own. It ends when `stop` is dropped or sent to, or when the store fails.
+pub fn start(
+    coordinator: Coordinator,
+    store: LogStore,
+    flows: blocking::SyncSender<Vec<FlowRow>>,
+    events: mpsc::Receiver<Event>,
+    stop: oneshot::Receiver<()>,
+) -> (Handle, oneshot::Receiver<Result<(), OwnerError>>) {
+    let (jobs, inbox) = mpsc::channel(JOBS);
+    let (done, ended) = oneshot::channel();
+    let owner =
+        Owner { coordinator, store, clients: BTreeMap::new(), flows, flows_skipped: 0, fatal: None };
+    let thread = std::thread::Builder::new().name("owner".into());
+    let spawned = thread.spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+        let result = match runtime {
+            Ok(runtime) => runtime.block_on(owner.run(events, inbox, stop)),
+            Err(error) => Err(OwnerError::Runtime(error)),
+        };
+        let _ = done.send(result);
+    });
+    if let Err(error) = spawned {
+        tracing::error!(%error, "the owner thread cannot start");
+    }
+    (Handle { jobs }, ended)
+}
+
+impl Owner {
+    async fn run(
+        mut self,
+        mut events: mpsc::Receiver<Event>,
+        mut jobs: mpsc::Receiver<Job>,
+        mut stop: oneshot::Receiver<()>,
+    ) -> Result<(), OwnerError> {
+        self.drain();
+        loop {
+            let wait = self.until_timeout();
+            tokio::select! {
+                biased;
+                _ = &mut stop => return Ok(()),
+                Some(job) = jobs.recv() => job(&mut self),
+                Some(event) = events.recv() => self.handle_event(event),
+                () = tokio::time::sleep(wait) => self.tick(),
+            }
+            self.drain();
+            if let Some(error) = self.fatal.take() {
+                return Err(OwnerError::Store(error));
+            }
+        }
+    }
+
+    fn until_timeout(&self) -> Duration {
+        let due = self.coordinator.poll_timeout().map(|t| t.at.since(clock::now()));
+        due.map_or(TICK, |seconds| Duration::from_secs(seconds).min(TICK)).max(Duration::from_millis(20))
+    }
+
+    fn tick(&mut self) {
+        let now = clock::now();
+        if self.coordinator.poll_timeout().is_some_and(|t| t.at <= now) {
+            self.coordinator.handle_timeout(now);
+        }
+        let _ = sd_notify::notify(&[sd_notify::NotifyState::Watchdog]);
+    }
+
+    fn handle_event(&mut self, event: Event) {
+        let now = clock::now();
+        match event {
+            Event::Opened { session, key, remote, outbox } => {
+                self.clients.insert(ConnId(session), outbox);
+                self.coordinator.handle_connected(ConnId(session), key, remote, now);
+            }
+            Event::Moved { session, remote } => self.coordinator.handle_moved(ConnId(session), remote, now),
+            Event::Said { session, message } => {
+                if let Some(proposal) = self.coordinator.handle_frame(ConnId(session), message, now) {
+                    let outcome = self.coordinator.commit(&mut self.store, proposal, now);
+                    self.note(outcome.err());
+                }
+            }
+            Event::Closed { session } => {
+                self.clients.remove(&ConnId(session));
+                self.coordinator.handle_disconnected(ConnId(session), now);
+            }
+        }
+    }
+
+    fn note(&mut self, error: Option<StoreError>) {
+        let Some(error) = error else { return };
+        tracing::error!(%error, "a change was not stored");
+        if !error.nothing_changed() {
+            self.fatal = Some(error);
+        }
+    }
+
+    /// Decides, commits and applies an administrator's command.
+    pub fn command(&mut self, principal: Principal, command: Command) -> Result<Revision, CommandError> {
+        let now = clock::now();
+        let proposal = self.coordinator.handle_command(command, principal, now)?;
+        let outcome = self.coordinator.commit(&mut self.store, proposal, now);
+        self.note(outcome.as_ref().err().cloned());
+        Ok(outcome?)
+    }
+
+    /// What is, for questions.
+    pub fn coordinator(&self) -> &Coordinator {
+        &self.coordinator
+    }
+    pub fn flows_skipped(&self) -> u64 {
+        self.flows_skipped
+    }
+
+    fn drain(&mut self) {
+        while let Some(output) = self.coordinator.poll_output() {
+            match output {
+                Output::Send(conn, message) => self.send(conn, &message),
+                Output::Authorised(conn, node) => {
+                    tracing::debug!(%node, "session authorised");
+                    if let Some(outbox) = self.clients.get(&conn) {
+                        outbox.authorised();
+                    }
+                }
+                Output::Close(conn, refused) => {
+                    self.send(conn, &ToNode { says: Some(CoordinatorSays::Refused(refused)) });
+                    if let Some(outbox) = self.clients.remove(&conn) {
+                        outbox.close("refused");
+                    }
+                }
+                Output::StoreFlows(rows) => self.keep_flows(rows),
+                Output::Log(notice) => {
+                    let (node, message) = (notice.node.map(|n| n.to_string()), plain(&notice.message, 400));
+                    match notice.level {
+                        Level::Info => tracing::info!(node, "{message}"),
+                        Level::Warn => tracing::warn!(node, "{message}"),
+                    }
+                }
+                Output::Alarm(alarm) => {
+                    let (subject, message) = (plain(&alarm.subject, 100), plain(&alarm.message, 400));
+                    tracing::warn!(alarm = ?alarm.kind, subject, "{message}");
+                }
+            }
+        }
+    }
+
+    /// A client that is too slow is let go; its connection task closes and reports it.
+    fn send(&mut self, conn: ConnId, message: &ToNode) {
+        let Some(outbox) = self.clients.get(&conn) else { return };
+        if outbox.send(frame::encode(message)).is_err() {
+            tracing::warn!(session = conn.0, "a client does not keep up and was dropped");
+            self.clients.remove(&conn);
+        }
+    }
+
+    fn keep_flows(&mut self, rows: Vec<FlowRow>) {
+        let count = rows.len() as u64;
+        if self.flows.try_send(rows).is_err() {
+            if self.flows_skipped == 0 {
+                tracing::warn!("flow history is not written fast enough: some of it is skipped (the live list has it)");
+            }
+            self.flows_skipped = self.flows_skipped.saturating_add(count);
+        }
+    }
+}

@@ -1,0 +1,244 @@
+//! The service: state, owner, control channel, API, flow history, put together and taken apart again.
+//!
+//! It never opens the authority's file and has no way to be told where it is.
+
+use std::net::SocketAddr;
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use ed25519_dalek::SigningKey;
+use sd_notify::NotifyState;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, oneshot};
+use warren_coordinator_core::Coordinator;
+use warren_coordinator_core::state::State;
+use warren_coordinator_core::store::Store;
+
+use crate::account::Accounts;
+use crate::api::caller::{Caller, Doorkeeper};
+use crate::api::{self, App};
+use crate::channel::{ChannelError, Limits, Listener};
+use crate::network::Founding;
+use crate::owner::{self, OwnerError};
+use crate::state_dir::{Settings, StateDir, StateError};
+use crate::store::flows::{self, Retention};
+use crate::store::log::LogStore;
+use crate::{clock, tls};
+
+pub const DEFAULT_SOCKET: &str = "/run/warren/coordinator.sock";
+
+#[derive(Clone, Debug)]
+pub struct Options {
+    pub state: PathBuf,
+    pub socket: PathBuf,
+    /// Instead of the address in the settings.
+    pub listen: Option<SocketAddr>,
+    /// Written (JSON: `listen`, `socket`, `pid`) when everything listens, removed at the end.
+    pub ready_file: Option<PathBuf>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    #[error(transparent)]
+    State(#[from] StateError),
+    #[error("{0}")]
+    Open(#[from] warren_coordinator_core::OpenError),
+    #[error("the log does not begin with the founding of a network: run `warren init`, or restore a backup")]
+    NoFounding,
+    #[error(transparent)]
+    Channel(#[from] ChannelError),
+    #[error("another coordinator answers at {socket}: stop it first, or choose another socket with `--socket PATH`")]
+    SocketInUse { socket: PathBuf },
+    #[error("the socket {socket} cannot be made: {why}; choose a place this user may write with `--socket PATH`")]
+    Socket { socket: PathBuf, why: String },
+    #[error("the service cannot start: {what}: {error}")]
+    Start { what: &'static str, error: std::io::Error },
+    #[error(transparent)]
+    Owner(#[from] OwnerError),
+    #[error("the coordinator's owner thread ended without a word: see the log above")]
+    OwnerGone,
+}
+
+/// Everything that was read from the disk before anything listens.
+struct Loaded {
+    state: StateDir,
+    settings: Settings,
+    store: LogStore,
+    coordinator: Coordinator,
+    founding: Founding,
+    seed: zeroize::Zeroizing<[u8; 32]>,
+    _lock: crate::state_dir::Lock,
+}
+
+/// Runs until SIGTERM or SIGINT.
+pub fn run(options: &Options) -> Result<(), ServeError> {
+    harden();
+    let loaded = load(&options.state)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| ServeError::Start { what: "runtime", error })?;
+    let result = runtime.block_on(serve(options, loaded));
+    runtime.shutdown_timeout(Duration::from_secs(2));
+    result
+}
+
+/// No core dump holds a key; no file is born readable by others.
+fn harden() {
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
+    if let Err(error) = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable) {
+        tracing::warn!(%error, "core dumps of this process cannot be forbidden");
+    }
+}
+
+fn load(dir: &Path) -> Result<Loaded, ServeError> {
+    let state = StateDir::at(dir);
+    let settings = state.open()?;
+    let lock = state.lock()?;
+    remove_leftovers(&state);
+    let mut store = LogStore::open(&state.log()).map_err(StateError::Store)?;
+    let (folded, founding) = replay(&mut store)?;
+    let seed = state.read_online_key()?;
+    let coordinator = Coordinator::new(folded, SigningKey::from_bytes(&seed), clock::now())?;
+    let founding = founding.ok_or(ServeError::NoFounding)?;
+    Ok(Loaded { state, settings, store, coordinator, founding, seed, _lock: lock })
+}
+
+/// Folds the log, checking its chain.
+pub(crate) fn replay(store: &mut LogStore) -> Result<(State, Option<Founding>), StateError> {
+    let mut state = State::default();
+    let mut founding = None;
+    loop {
+        let entries = store.read(state.head().revision, 1000)?;
+        if entries.is_empty() {
+            return Ok((state, founding));
+        }
+        if founding.is_none() {
+            founding = Founding::of(entries.first());
+        }
+        for entry in &entries {
+            state.apply(entry)?;
+        }
+    }
+}
+
+/// A backup that was being made when the service was killed.
+fn remove_leftovers(state: &StateDir) {
+    let Ok(entries) = std::fs::read_dir(state.path()) else { return };
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if name.starts_with("backup-") && name.contains(".tmp") {
+            let _ = std::fs::remove_file(entry.path());
+        }
+    }
+}
+
+async fn serve(options: &Options, loaded: Loaded) -> Result<(), ServeError> {
+    let Loaded { state, settings, store, coordinator, founding, seed, _lock } = loaded;
+    let start = |what| move |error| ServeError::Start { what, error };
+    let mut term = signal(SignalKind::terminate()).map_err(start("signals"))?;
+    let mut int = signal(SignalKind::interrupt()).map_err(start("signals"))?;
+
+    let listener = Arc::new(Listener::bind(options.listen.unwrap_or(settings.listen), &seed, Limits::default())?);
+    let listen = listener.local_addr().map_err(start("control channel"))?;
+    let socket = bind_socket(&options.socket, &settings.group)?;
+    let (flow_rows, flow_inbox) = std::sync::mpsc::sync_channel(256);
+    let flow_path = state.flows();
+    let writer = std::thread::Builder::new()
+        .name("flow-history".into())
+        .spawn(move || flows::write_all(flow_path, Retention::default(), flow_inbox))
+        .map_err(start("flow history"))?;
+
+    let (events, event_inbox) = mpsc::channel(owner::EVENTS);
+    let (stop_owner, stop) = oneshot::channel();
+    let (handle, mut ended) = owner::start(coordinator, store, flow_rows, event_inbox, stop);
+    let network = founding
+        .info(tls::public_of(&seed), settings.advertise.clone(), listen.to_string())
+        .ok_or(ServeError::NoFounding)?;
+    let name = network.name.clone();
+    let me = rustix::process::geteuid().as_raw();
+    let door = Doorkeeper::new(me, Some(settings.group.clone()), Accounts::of_host);
+    let router = api::router(App { owner: handle, network, state, door });
+    let (stop_api, api_stopped) = oneshot::channel::<()>();
+    let api = axum::serve(socket, router.into_make_service_with_connect_info::<Caller>())
+        .with_graceful_shutdown(async move { drop(api_stopped.await) });
+    let api = tokio::spawn(async move { api.await });
+    let channel = tokio::spawn(listener.clone().run(events));
+
+    ready(options, listen).map_err(start("ready file"))?;
+    tracing::info!(%listen, socket = %options.socket.display(), network = %crate::text::plain(&name, 64), "coordinator ready");
+    let result = tokio::select! {
+        _ = term.recv() => Ok(()),
+        _ = int.recv() => Ok(()),
+        outcome = &mut ended => match outcome {
+            Ok(outcome) => outcome.map_err(ServeError::Owner),
+            Err(_) => Err(ServeError::OwnerGone),
+        },
+    };
+
+    let _ = sd_notify::notify(&[NotifyState::Stopping]);
+    tracing::info!("stopping");
+    let _ = stop_api.send(());
+    let _ = tokio::time::timeout(Duration::from_secs(3), api).await;
+    let _ = std::fs::remove_file(&options.socket);
+    listener.close().await;
+    channel.abort();
+    let _ = stop_owner.send(());
+    if result.is_ok() {
+        let _ = tokio::time::timeout(Duration::from_secs(5), ended).await;
+    }
+    let _ = tokio::task::spawn_blocking(move || writer.join()).await;
+    if let Some(path) = &options.ready_file {
+        let _ = std::fs::remove_file(path);
+    }
+    tracing::info!("stopped");
+    result
+}
+
+fn ready(options: &Options, listen: SocketAddr) -> std::io::Result<()> {
+    let _ = sd_notify::notify(&[NotifyState::Ready]);
+    let Some(path) = &options.ready_file else { return Ok(()) };
+    let text = serde_json::json!({ "listen": listen, "socket": options.socket, "pid": std::process::id() });
+    let part = path.with_extension("part");
+    std::fs::write(&part, format!("{text}\n"))?;
+    std::fs::rename(&part, path)
+}
+
+/// The socket is born 0700 (umask) and opened to its group only once it belongs to that group.
+fn bind_socket(path: &Path, group: &str) -> Result<tokio::net::UnixListener, ServeError> {
+    let failed = |why: String| ServeError::Socket { socket: path.to_owned(), why };
+    let io = |error: std::io::Error| failed(error.to_string());
+    make_socket_dir(path).map_err(io)?;
+    remove_stale(path)?;
+    let listener = std::os::unix::net::UnixListener::bind(path).map_err(io)?;
+    if let Some(gid) = Accounts::of_host().group_id(group) {
+        if let Err(error) = std::os::unix::fs::chown(path, None, Some(gid)) {
+            tracing::warn!(%error, group, "the socket cannot be given to its group: only its owner and root may use it");
+        } else {
+            std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o660)).map_err(io)?;
+        }
+    }
+    listener.set_nonblocking(true).map_err(io)?;
+    tokio::net::UnixListener::from_std(listener).map_err(io)
+}
+
+fn make_socket_dir(path: &Path) -> std::io::Result<()> {
+    let Some(parent) = path.parent().filter(|p| !p.as_os_str().is_empty() && !p.exists()) else { return Ok(()) };
+    std::fs::DirBuilder::new().recursive(true).mode(0o755).create(parent)?;
+    std::fs::set_permissions(parent, std::fs::Permissions::from_mode(0o755))
+}
+
+/// Removes a socket nobody listens on any more, and nothing else.
+fn remove_stale(path: &Path) -> Result<(), ServeError> {
+    let Ok(meta) = path.symlink_metadata() else { return Ok(()) };
+    let socket = path.to_owned();
+    if !meta.file_type().is_socket() {
+        return Err(ServeError::Socket { socket, why: "there is something else at this path".into() });
+    }
+    match std::os::unix::net::UnixStream::connect(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => std::fs::remove_file(path)
+            .map_err(|error| ServeError::Socket { socket, why: format!("a stale socket cannot be removed: {error}") }),
+        _ => Err(ServeError::SocketInUse { socket }),
+    }
+}

@@ -1,0 +1,285 @@
+//! Flow history in SQLite: the newest rows of the last days, in a file of its own, written in batches by a thread of
+//! its own. Losing the last second of it at a crash is accepted; the log is never risked for it.
+
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+use rusqlite::{Connection, params};
+use warren_config::time::UnixTime;
+use warren_coordinator_core::flows::{FlowFilter, FlowRow};
+
+use super::OpenStoreError;
+use super::open::{self, Kind};
+use crate::clock;
+
+const KIND: Kind = Kind {
+    application_id: 0x5752_4632, // "WRF2"
+    version: 1,
+    schema: "CREATE TABLE flow (
+                 id INTEGER PRIMARY KEY,
+                 received INTEGER NOT NULL,
+                 last_ms INTEGER NOT NULL,
+                 reporter TEXT NOT NULL,
+                 boot TEXT NOT NULL,
+                 flow TEXT NOT NULL,
+                 source TEXT NOT NULL,
+                 destination TEXT NOT NULL,
+                 row TEXT NOT NULL
+             ) STRICT;
+             CREATE INDEX flow_received ON flow (received);
+             CREATE INDEX flow_window ON flow (reporter, boot, flow);",
+    synchronous: "NORMAL",
+};
+
+/// How much history is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retention {
+    /// Seconds.
+    pub age: u64,
+    pub rows: u64,
+}
+
+impl Default for Retention {
+    fn default() -> Retention {
+        Retention { age: 7 * 24 * 3600, rows: 1_000_000 }
+    }
+}
+
+/// Rows deleted in one transaction.
+const PRUNE_BATCH: u64 = 5_000;
+/// A question reads at most so many rows of the table.
+const SCAN: i64 = 200_000;
+
+pub struct FlowStore {
+    connection: Connection,
+}
+
+impl FlowStore {
+    /// Opens the file, or makes it: history may be deleted by an operator at any time while the service is stopped.
+    pub fn open(path: &Path) -> Result<FlowStore, OpenStoreError> {
+        let connection = match path.exists() {
+            true => open::open(path, &KIND)?,
+            false => open::create(path, &KIND)?,
+        };
+        Ok(FlowStore { connection })
+    }
+
+    /// A connection that only reads, beside the writer's.
+    pub fn reader(path: &Path) -> Result<FlowStore, OpenStoreError> {
+        open::reader(path).map(|connection| FlowStore { connection })
+    }
+
+    pub fn append(&mut self, rows: &[FlowRow]) -> rusqlite::Result<()> {
+        let transaction = self.connection.transaction()?;
+        {
+            let mut insert = transaction.prepare_cached(
+                "INSERT INTO flow (received, last_ms, reporter, boot, flow, source, destination, row)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+            )?;
+            for row in rows {
+                insert.execute(params![
+                    number(row.received.0),
+                    number(row.last_ms),
+                    row.reporter.to_string(),
+                    row.boot.to_string(),
+                    row.flow.to_string(),
+                    row.from.name.as_deref().unwrap_or(""),
+                    row.to.name.as_deref().unwrap_or(""),
+                    serde_json::to_string(row).unwrap_or_default(),
+                ])?;
+            }
+        }
+        transaction.commit()
+    }
+
+    /// Deletes one batch of what is too old or too much; true if there may be more.
+    pub fn prune(&mut self, keep: Retention, now: UnixTime) -> rusqlite::Result<bool> {
+        let oldest = number(now.0.saturating_sub(keep.age));
+        let aged = self.connection.execute(
+            "DELETE FROM flow WHERE id IN (SELECT id FROM flow WHERE received < ?1 ORDER BY id LIMIT ?2)",
+            params![oldest, number(PRUNE_BATCH)],
+        )?;
+        let extra = self.connection.execute(
+            "DELETE FROM flow WHERE id IN (SELECT id FROM flow WHERE id <= (SELECT max(id) FROM flow) - ?1 ORDER BY id LIMIT ?2)",
+            params![number(keep.rows), number(PRUNE_BATCH)],
+        )?;
+        Ok((aged + extra) as u64 >= PRUNE_BATCH)
+    }
+
+    /// Rows that match, newest first, the windows of one flow added up.
+    pub fn query(&self, filter: &FlowFilter) -> rusqlite::Result<Vec<FlowRow>> {
+        let limit = if filter.limit == 0 { 1000 } else { filter.limit.min(10_000) };
+        let mut statement =
+            self.connection.prepare_cached("SELECT row FROM flow WHERE received >= ?1 ORDER BY id DESC LIMIT ?2")?;
+        let since = number(filter.since.map_or(0, |t| t.0));
+        let texts = statement.query_map(params![since, SCAN], |row| row.get::<_, String>(0))?;
+        let mut rows: Vec<FlowRow> = Vec::new();
+        let mut seen = std::collections::BTreeMap::new();
+        for text in texts {
+            // A row an older program wrote differently is left out; it decides nothing.
+            let Ok(row) = serde_json::from_str::<FlowRow>(&text?) else { continue };
+            if !matches(filter, &row) {
+                continue;
+            }
+            match seen.get(&(row.reporter, row.boot, row.flow)) {
+                Some(&at) => add(rows.get_mut(at), &row),
+                None if rows.len() < limit => {
+                    seen.insert((row.reporter, row.boot, row.flow), rows.len());
+                    rows.push(row);
+                }
+                None => {}
+            }
+        }
+        Ok(rows)
+    }
+
+    pub fn len(&self) -> rusqlite::Result<u64> {
+        let count: i64 = self.connection.query_row("SELECT count(*) FROM flow", [], |row| row.get(0))?;
+        Ok(count.unsigned_abs())
+    }
+    pub fn is_empty(&self) -> rusqlite::Result<bool> {
+        self.len().map(|n| n == 0)
+    }
+}
+
+fn number(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+fn matches(filter: &FlowFilter, row: &FlowRow) -> bool {
+    let end = |wanted: &Option<String>, point: &warren_coordinator_core::flows::FlowPoint| {
+        wanted.as_ref().is_none_or(|w| {
+            point.name.as_ref() == Some(w)
+                || point.node.is_some_and(|id| id.to_string() == *w)
+                || point.address.to_string() == *w
+        })
+    };
+    let same = |wanted: &Option<String>, has: &Option<String>| wanted.is_none() || wanted == has;
+    end(&filter.from, &row.from)
+        && end(&filter.to, &row.to)
+        && filter.verdict.is_none_or(|v| v == row.verdict)
+        && same(&filter.grant, &row.grant)
+        && same(&filter.service, &row.service)
+        && filter.since.is_none_or(|since| row.last_ms / 1000 >= since.0)
+}
+
+/// Adds an older window to the newest one of the same flow.
+fn add(newest: Option<&mut FlowRow>, older: &FlowRow) {
+    let Some(sum) = newest else { return };
+    sum.packets_out = sum.packets_out.saturating_add(older.packets_out);
+    sum.bytes_out = sum.bytes_out.saturating_add(older.bytes_out);
+    sum.packets_back = sum.packets_back.saturating_add(older.packets_back);
+    sum.bytes_back = sum.bytes_back.saturating_add(older.bytes_back);
+}
+
+/// The writer's loop: collects for up to a second, writes once, prunes once a minute. Ends with its channel.
+pub fn write_all(path: PathBuf, keep: Retention, inbox: Receiver<Vec<FlowRow>>) {
+    let mut store = None;
+    let mut pruned = Instant::now();
+    loop {
+        let first = match inbox.recv_timeout(Duration::from_secs(60)) {
+            Ok(rows) => rows,
+            Err(RecvTimeoutError::Timeout) => Vec::new(),
+            Err(RecvTimeoutError::Disconnected) => return,
+        };
+        let mut rows = first;
+        let end = Instant::now() + Duration::from_millis(300);
+        while rows.len() < 20_000 {
+            match inbox.recv_timeout(end.saturating_duration_since(Instant::now())) {
+                Ok(more) => rows.extend(more),
+                Err(_) => break,
+            }
+        }
+        if let Err(error) = write_batch(&mut store, &path, &rows, keep, &mut pruned) {
+            tracing::warn!(%error, lost = rows.len(), "flow history could not be written; live flows are not affected");
+            store = None;
+        }
+    }
+}
+
+fn write_batch(
+    store: &mut Option<FlowStore>,
+    path: &Path,
+    rows: &[FlowRow],
+    keep: Retention,
+    pruned: &mut Instant,
+) -> Result<(), OpenStoreError> {
+    let store = match store {
+        Some(store) => store,
+        None => store.insert(FlowStore::open(path)?),
+    };
+    if !rows.is_empty() {
+        store.append(rows).map_err(|e| open::sort(path, &e))?;
+    }
+    if pruned.elapsed() >= Duration::from_secs(60) {
+        while store.prune(keep, clock::now()).map_err(|e| open::sort(path, &e))? {}
+        *pruned = Instant::now();
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use warren_coordinator_core::flows::FlowPoint;
+    use warren_wire::flow::{FlowEnd, FlowVerdict};
+    use warren_wire::id::NodeId;
+
+    use super::*;
+
+    fn row(flow: u64, received: u64) -> FlowRow {
+        let point = |name: &str, port| FlowPoint {
+            node: Some(NodeId([1; 16])),
+            name: Some(name.to_owned()),
+            address: "100.64.0.1".parse().unwrap(),
+            port,
+        };
+        FlowRow {
+            cursor: flow,
+            received: UnixTime(received),
+            reporter: NodeId([2; 16]),
+            boot: u64::MAX,
+            flow,
+            outbound: true,
+            from: point("web-1", 40000),
+            to: point("orders-1", 8443),
+            protocol: 6,
+            verdict: FlowVerdict::Allow,
+            grant: Some("g".into()),
+            service: Some("orders".into()),
+            generation: 1,
+            packets_out: 2,
+            bytes_out: 100,
+            packets_back: 3,
+            bytes_back: 400,
+            started_ms: received * 1000,
+            last_ms: received * 1000,
+            end: FlowEnd::default(),
+            count: 1,
+        }
+    }
+
+    #[test]
+    fn windows_of_one_flow_are_added_up_and_the_newest_comes_first() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut store = FlowStore::open(&dir.path().join("flows.db")).unwrap();
+        store.append(&[row(1, 10), row(2, 11), row(1, 12)]).unwrap();
+        let rows = store.query(&FlowFilter::default()).unwrap();
+        assert_eq!(rows.iter().map(|r| (r.flow, r.bytes_out)).collect::<Vec<_>>(), [(1, 200), (2, 100)]);
+        let filter = FlowFilter { from: Some("orders-1".into()), ..FlowFilter::default() };
+        assert!(store.query(&filter).unwrap().is_empty());
+    }
+
+    #[test]
+    fn history_is_bounded_by_age_and_by_rows() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut store = FlowStore::open(&dir.path().join("flows.db")).unwrap();
+        store.append(&(0..100).map(|i| row(i, i)).collect::<Vec<_>>()).unwrap();
+        let keep = |age, rows| Retention { age, rows };
+        assert!(!store.prune(keep(40, 1000), UnixTime(100)).unwrap());
+        assert_eq!(store.len().unwrap(), 40);
+        store.prune(keep(1000, 10), UnixTime(100)).unwrap();
+        let left: Vec<u64> = store.query(&FlowFilter::default()).unwrap().iter().map(|r| r.flow).collect();
+        assert_eq!(left, (90..100).rev().collect::<Vec<_>>());
+    }
+}
