@@ -24,17 +24,25 @@ pub struct Authority {
 
 #[derive(Debug, thiserror::Error)]
 pub enum AuthorityError {
-    #[error("the authority file {path} does not exist: name it with `--authority FILE` or WARREN_AUTHORITY, or run this command on the machine that has it")]
+    #[error(
+        "the authority file {path} does not exist: name it with `--authority FILE` or WARREN_AUTHORITY, or run this command on the machine that has it"
+    )]
     Missing { path: PathBuf },
     #[error("the authority file cannot be used: {0}")]
     File(#[from] FileError),
     #[error("{path} is not an authority key of Warren's: {why}")]
     NotAnAuthority { path: PathBuf, why: String },
-    #[error("{path} is from a newer version of Warren (format {found}, this program knows {VERSION}): upgrade this program")]
+    #[error(
+        "{path} is from a newer version of Warren (format {found}, this program knows {VERSION}): upgrade this program"
+    )]
     TooNew { path: PathBuf, found: u32 },
-    #[error("the authority in {path} belongs to network {theirs}, this coordinator serves {ours}: choose the right file with `--authority`")]
+    #[error(
+        "the authority in {path} belongs to network {theirs}, this coordinator serves {ours}: choose the right file with `--authority`"
+    )]
     ForeignNetwork { path: PathBuf, theirs: NetworkId, ours: NetworkId },
-    #[error("the authority in {path} (key {key}) is not one of this network's authorities: choose the right file with `--authority`")]
+    #[error(
+        "the authority in {path} (key {key}) is not one of this network's authorities: choose the right file with `--authority`"
+    )]
     NotOurs { path: PathBuf, key: IdentityKey },
 }
 
@@ -91,7 +99,8 @@ impl Authority {
             other => AuthorityError::File(other),
         })?;
         let wrong = |why: String| AuthorityError::NotAnAuthority { path: path.to_owned(), why };
-        let head: Head = serde_json::from_slice(&bytes).map_err(|_| wrong("it cannot be read as JSON".into()))?;
+        let head: Head =
+            serde_json::from_slice(&bytes).map_err(|_| wrong("it cannot be read as JSON".into()))?;
         if head.kind != KIND {
             return Err(wrong(format!("it says it is `{}`", crate::text::plain(&head.kind, 40))));
         }
@@ -101,7 +110,8 @@ impl Authority {
         // The parser's own message could quote the key.
         let file: KeyFile =
             serde_json::from_slice(&bytes).map_err(|e| wrong(format!("line {} is damaged", e.line())))?;
-        let seed = Zeroizing::new(STANDARD.decode(&file.seed).map_err(|_| wrong("its seed is damaged".into()))?);
+        let seed =
+            Zeroizing::new(STANDARD.decode(&file.seed).map_err(|_| wrong("its seed is damaged".into()))?);
         let seed: &[u8; 32] = seed.as_slice().try_into().map_err(|_| wrong("its seed is cut off".into()))?;
         let authority = Authority::new(file.network, seed);
         match authority.public() == file.public {
@@ -111,7 +121,12 @@ impl Authority {
     }
 
     /// Is this the authority of that network?
-    pub fn check(&self, path: &Path, ours: NetworkId, authorities: &[IdentityKey]) -> Result<(), AuthorityError> {
+    pub fn check(
+        &self,
+        path: &Path,
+        ours: NetworkId,
+        authorities: &[IdentityKey],
+    ) -> Result<(), AuthorityError> {
         if self.network != ours {
             return Err(AuthorityError::ForeignNetwork { path: path.to_owned(), theirs: self.network, ours });
         }

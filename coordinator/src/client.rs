@@ -25,15 +25,21 @@ pub struct Client {
 
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
-    #[error("the coordinator is not running (nothing answers at {socket}): start it with `warren serve`, or name its socket with `--socket PATH`")]
+    #[error(
+        "the coordinator is not running (nothing answers at {socket}): start it with `warren serve`, or name its socket with `--socket PATH`"
+    )]
     NotRunning { socket: PathBuf },
-    #[error("no permission to use the coordinator's socket {socket}: run the command as root or as the service's user, or join its group (`warren`) and log in again")]
+    #[error(
+        "no permission to use the coordinator's socket {socket}: run the command as root or as the service's user, or join its group (`warren`) and log in again"
+    )]
     NotPermitted { socket: PathBuf },
     #[error("the coordinator at {socket} did not answer in {} s: see its log", TIME.as_secs())]
     Silent { socket: PathBuf },
     #[error("the connection to the coordinator at {socket} failed: {why}")]
     Broken { socket: PathBuf, why: String },
-    #[error("the coordinator at {socket} answered what this program cannot read ({why}): use programs of the same version on both ends")]
+    #[error(
+        "the coordinator at {socket} answered what this program cannot read ({why}): use programs of the same version on both ends"
+    )]
     Unreadable { socket: PathBuf, why: String },
     #[error("{}", .0.detail)]
     Problem(Box<Problem>),
@@ -49,7 +55,11 @@ impl Client {
         self.read(answer).await
     }
 
-    pub async fn post<B: Serialize, T: DeserializeOwned>(&self, path: &str, body: &B) -> Result<T, ClientError> {
+    pub async fn post<B: Serialize, T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &B,
+    ) -> Result<T, ClientError> {
         let body = serde_json::to_vec(body).map_err(|e| self.unreadable(&e))?;
         let answer = self.request(Method::POST, path, body).await?;
         self.read(answer).await
@@ -80,11 +90,17 @@ impl Client {
         Ok(body.map_err(|e| self.broken(&e))?.to_bytes())
     }
 
-    async fn request(&self, method: Method, path: &str, body: Vec<u8>) -> Result<Response<Incoming>, ClientError> {
+    async fn request(
+        &self,
+        method: Method,
+        path: &str,
+        body: Vec<u8>,
+    ) -> Result<Response<Incoming>, ClientError> {
         let exchange = async {
             let stream = UnixStream::connect(&self.socket).await.map_err(|e| self.connect_error(&e))?;
-            let (mut sender, connection) =
-                hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|e| self.broken(&e))?;
+            let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+                .await
+                .map_err(|e| self.broken(&e))?;
             tokio::spawn(connection);
             let request = Request::builder()
                 .method(method)

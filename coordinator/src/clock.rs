@@ -19,7 +19,9 @@ pub fn now_ms() -> u64 {
 }
 
 #[derive(Debug, thiserror::Error)]
-#[error("the system's random source failed ({0}): no key can be made; try again after the host has finished booting")]
+#[error(
+    "the system's random source failed ({0}): no key can be made; try again after the host has finished booting"
+)]
 pub struct NoRandom(getrandom::Error);
 
 /// Fresh bytes for a key.

@@ -46,7 +46,12 @@ impl Founding {
         Some(Founding { charter, authorities: authorities.to_vec(), freshness })
     }
 
-    pub fn info(&self, coordinator: IdentityKey, advertise: Vec<String>, listen: String) -> Option<NetworkInfo> {
+    pub fn info(
+        &self,
+        coordinator: IdentityKey,
+        advertise: Vec<String>,
+        listen: String,
+    ) -> Option<NetworkInfo> {
         Some(NetworkInfo {
             network: NetworkId::from_slice(&self.charter.network)?,
             name: self.charter.name.clone(),

@@ -86,7 +86,11 @@ impl Handle {
         answer.await.map_err(|_| Stopped)
     }
 
-    pub async fn command(&self, principal: Principal, command: Command) -> Result<Result<Revision, CommandError>, Stopped> {
+    pub async fn command(
+        &self,
+        principal: Principal,
+        command: Command,
+    ) -> Result<Result<Revision, CommandError>, Stopped> {
         self.ask(move |owner| owner.command(principal, command)).await
     }
 }
@@ -101,8 +105,7 @@ pub fn start(
 ) -> (Handle, oneshot::Receiver<Result<(), OwnerError>>) {
     let (jobs, inbox) = mpsc::channel(JOBS);
     let (done, ended) = oneshot::channel();
-    let owner =
-        Owner { coordinator, store, clients: BTreeMap::new(), flows, flows_skipped: 0, fatal: None };
+    let owner = Owner { coordinator, store, clients: BTreeMap::new(), flows, flows_skipped: 0, fatal: None };
     let thread = std::thread::Builder::new().name("owner".into());
     let spawned = thread.spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
@@ -246,7 +249,9 @@ impl Owner {
         let count = rows.len() as u64;
         if self.flows.try_send(rows).is_err() {
             if self.flows_skipped == 0 {
-                tracing::warn!("flow history is not written fast enough: some of it is skipped (the live list has it)");
+                tracing::warn!(
+                    "flow history is not written fast enough: some of it is skipped (the live list has it)"
+                );
             }
             self.flows_skipped = self.flows_skipped.saturating_add(count);
         }

@@ -49,9 +49,13 @@ pub enum ServeError {
     NoFounding,
     #[error(transparent)]
     Channel(#[from] ChannelError),
-    #[error("another coordinator answers at {socket}: stop it first, or choose another socket with `--socket PATH`")]
+    #[error(
+        "another coordinator answers at {socket}: stop it first, or choose another socket with `--socket PATH`"
+    )]
     SocketInUse { socket: PathBuf },
-    #[error("the socket {socket} cannot be made: {why}; choose a place this user may write with `--socket PATH`")]
+    #[error(
+        "the socket {socket} cannot be made: {why}; choose a place this user may write with `--socket PATH`"
+    )]
     Socket { socket: PathBuf, why: String },
     #[error("the service cannot start: {what}: {error}")]
     Start { what: &'static str, error: std::io::Error },
@@ -86,7 +90,8 @@ pub fn run(options: &Options) -> Result<(), ServeError> {
 /// No core dump holds a key; no file is born readable by others.
 fn harden() {
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
-    if let Err(error) = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable) {
+    if let Err(error) = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)
+    {
         tracing::warn!(%error, "core dumps of this process cannot be forbidden");
     }
 }
@@ -140,7 +145,8 @@ async fn serve(options: &Options, loaded: Loaded) -> Result<(), ServeError> {
     let mut term = signal(SignalKind::terminate()).map_err(start("signals"))?;
     let mut int = signal(SignalKind::interrupt()).map_err(start("signals"))?;
 
-    let listener = Arc::new(Listener::bind(options.listen.unwrap_or(settings.listen), &seed, Limits::default())?);
+    let listener =
+        Arc::new(Listener::bind(options.listen.unwrap_or(settings.listen), &seed, Limits::default())?);
     let listen = listener.local_addr().map_err(start("control channel"))?;
     let socket = bind_socket(&options.socket, &settings.group)?;
     let (flow_rows, flow_inbox) = std::sync::mpsc::sync_channel(256);
@@ -224,7 +230,9 @@ fn bind_socket(path: &Path, group: &str) -> Result<tokio::net::UnixListener, Ser
 }
 
 fn make_socket_dir(path: &Path) -> std::io::Result<()> {
-    let Some(parent) = path.parent().filter(|p| !p.as_os_str().is_empty() && !p.exists()) else { return Ok(()) };
+    let Some(parent) = path.parent().filter(|p| !p.as_os_str().is_empty() && !p.exists()) else {
+        return Ok(());
+    };
     std::fs::DirBuilder::new().recursive(true).mode(0o755).create(parent)?;
     std::fs::set_permissions(parent, std::fs::Permissions::from_mode(0o755))
 }
@@ -238,7 +246,10 @@ fn remove_stale(path: &Path) -> Result<(), ServeError> {
     }
     match std::os::unix::net::UnixStream::connect(path) {
         Err(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => std::fs::remove_file(path)
-            .map_err(|error| ServeError::Socket { socket, why: format!("a stale socket cannot be removed: {error}") }),
+            .map_err(|error| ServeError::Socket {
+                socket,
+                why: format!("a stale socket cannot be removed: {error}"),
+            }),
         _ => Err(ServeError::SocketInUse { socket }),
     }
 }

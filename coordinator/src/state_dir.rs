@@ -32,25 +32,37 @@ pub const FORMAT: u32 = 1;
 
 #[derive(Debug, thiserror::Error)]
 pub enum StateError {
-    #[error("there is no coordinator state in {dir}: run `warren init`, or name the directory with `--state DIR`")]
+    #[error(
+        "there is no coordinator state in {dir}: run `warren init`, or name the directory with `--state DIR`"
+    )]
     NotInitialised { dir: PathBuf },
-    #[error("{dir} is not empty (it has `{found}`): nothing was changed; choose another directory with `--state DIR`")]
+    #[error(
+        "{dir} is not empty (it has `{found}`): nothing was changed; choose another directory with `--state DIR`"
+    )]
     NotEmpty { dir: PathBuf, found: String },
     #[error("{dir} already holds a coordinator's state: nothing was changed; start it with `warren serve`")]
     Initialised { dir: PathBuf },
-    #[error("the state in {dir} is from a newer version of Warren (format {found}, this program knows {FORMAT}): upgrade this program; nothing was changed")]
+    #[error(
+        "the state in {dir} is from a newer version of Warren (format {found}, this program knows {FORMAT}): upgrade this program; nothing was changed"
+    )]
     TooNew { dir: PathBuf, found: u32 },
     #[error("{path} is damaged: {why}")]
     Damaged { path: PathBuf, why: String },
-    #[error("another `warren serve` uses {dir}: stop it first, or choose another directory with `--state DIR`")]
+    #[error(
+        "another `warren serve` uses {dir}: stop it first, or choose another directory with `--state DIR`"
+    )]
     InUse { dir: PathBuf },
     #[error("the state directory cannot be used: {0}")]
     File(#[from] FileError),
     #[error("the store cannot be used: {0}")]
     Store(#[from] OpenStoreError),
-    #[error("the log cannot be read: {0}; restore a backup with `warren restore FILE` into an empty state directory")]
+    #[error(
+        "the log cannot be read: {0}; restore a backup with `warren restore FILE` into an empty state directory"
+    )]
     Log(#[from] StoreError),
-    #[error("the log is damaged: {0}; restore a backup with `warren restore FILE` into an empty state directory")]
+    #[error(
+        "the log is damaged: {0}; restore a backup with `warren restore FILE` into an empty state directory"
+    )]
     Chain(#[from] LogError),
 }
 
@@ -123,12 +135,16 @@ impl StateDir {
     /// The directory of an existing coordinator: right mode, right owner, known format.
     pub fn open(&self) -> Result<Settings, StateError> {
         match files::check_dir(&self.dir) {
-            Err(FileError::Missing { .. }) => return Err(StateError::NotInitialised { dir: self.dir.clone() }),
+            Err(FileError::Missing { .. }) => {
+                return Err(StateError::NotInitialised { dir: self.dir.clone() });
+            }
             other => other?,
         }
         let path = self.settings_file();
         let bytes = match files::read_private(&path) {
-            Err(FileError::Missing { .. }) => return Err(StateError::NotInitialised { dir: self.dir.clone() }),
+            Err(FileError::Missing { .. }) => {
+                return Err(StateError::NotInitialised { dir: self.dir.clone() });
+            }
             other => other?,
         };
         let damaged = |e: serde_json::Error| StateError::Damaged { path: path.clone(), why: e.to_string() };
@@ -162,7 +178,11 @@ impl StateDir {
     pub fn lock(&self) -> Result<Lock, StateError> {
         let path = self.dir.join("lock");
         let flags = OFlags::CREATE | OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let io = |error: rustix::io::Errno| FileError::Io { what: "lock", path: path.clone(), error: error.into() };
+        let io = |error: rustix::io::Errno| FileError::Io {
+            what: "lock",
+            path: path.clone(),
+            error: error.into(),
+        };
         let file = rustix::fs::open(&path, flags, Mode::RUSR | Mode::WUSR).map_err(io)?;
         match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => Ok(Lock(File::from(file))),
@@ -195,9 +215,15 @@ impl Drop for Made {
         if self.keep {
             return;
         }
-        for name in
-            ["settings.json", "online.key", "warren.db", "warren.db-wal", "warren.db-shm", "warren.db-journal", "lock"]
-        {
+        for name in [
+            "settings.json",
+            "online.key",
+            "warren.db",
+            "warren.db-wal",
+            "warren.db-shm",
+            "warren.db-journal",
+            "lock",
+        ] {
             let _ = std::fs::remove_file(self.dir.join(name));
         }
         if !self.existed {

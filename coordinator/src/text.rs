@@ -77,6 +77,9 @@ mod tests {
         assert_eq!(nearest("order-1", names()).as_deref(), Some("orders-1"));
         assert_eq!(nearest("database", names()), None);
         assert_eq!(distance(&['a', 'b'], &[]), 2);
-        assert_eq!(distance(&"kitten".chars().collect::<Vec<_>>(), &"sitting".chars().collect::<Vec<_>>()), 3);
+        assert_eq!(
+            distance(&"kitten".chars().collect::<Vec<_>>(), &"sitting".chars().collect::<Vec<_>>()),
+            3
+        );
     }
 }

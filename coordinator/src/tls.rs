@@ -14,7 +14,9 @@ use std::sync::Arc;
 
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, aws_lc_rs, verify_tls13_signature_with_raw_key};
+use rustls::crypto::{
+    CryptoProvider, WebPkiSupportedAlgorithms, aws_lc_rs, verify_tls13_signature_with_raw_key,
+};
 use rustls::pki_types::{
     CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, SubjectPublicKeyInfoDer, UnixTime,
 };
@@ -228,7 +230,10 @@ mod tests {
         assert!(matches!(peer_key(identity(vec![x25519])), Err(TlsError::NotEd25519)));
         let longer = [&spki[..], &[0]].concat();
         assert!(matches!(peer_key(identity(vec![longer])), Err(TlsError::NotEd25519)));
-        assert!(matches!(peer_key(identity(vec![spki.clone(), spki])), Err(TlsError::NotOneKey { count: 2 })));
+        assert!(matches!(
+            peer_key(identity(vec![spki.clone(), spki])),
+            Err(TlsError::NotOneKey { count: 2 })
+        ));
         assert!(matches!(peer_key(identity(vec![])), Err(TlsError::NotOneKey { count: 0 })));
         assert!(matches!(peer_key(None), Err(TlsError::NoKey)));
     }

@@ -60,7 +60,9 @@ impl Doorkeeper {
     }
 
     pub fn check(&self, caller: Caller) -> Result<Principal, Problem> {
-        let Some((uid, gid)) = caller.0 else { return Err(Problem::forbidden("unknown", self.group.as_deref())) };
+        let Some((uid, gid)) = caller.0 else {
+            return Err(Problem::forbidden("unknown", self.group.as_deref()));
+        };
         let accounts = (self.accounts)();
         let member = |group: &String| accounts.is_member(uid, gid, group);
         if uid == 0 || uid == self.service_uid || self.group.as_ref().is_some_and(member) {
@@ -73,7 +75,9 @@ impl Doorkeeper {
 /// Names in `/etc/passwd` may hold anything but `:` and a line end; only plain ones go into the audit as they are.
 fn principal_name(accounts: &Accounts, uid: u32) -> String {
     let plain = |name: &&str| {
-        !name.is_empty() && name.len() <= 64 && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-$".contains(&b))
+        !name.is_empty()
+            && name.len() <= 64
+            && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-$".contains(&b))
     };
     match accounts.user_name(uid).filter(plain) {
         Some(name) => format!("local:{name}"),

@@ -33,7 +33,10 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Given<T> {
     async fn from_request(request: Request, state: &S) -> Result<Given<T>, Problem> {
         let bytes = Bytes::from_request(request, state).await.map_err(unreadable)?;
         serde_json::from_slice(&bytes).map(Given).map_err(|error| {
-            Problem::new(Kind::BadRequest, format!("the body is not what this route reads: {}", plain(&error.to_string(), 300)))
+            Problem::new(
+                Kind::BadRequest,
+                format!("the body is not what this route reads: {}", plain(&error.to_string(), 300)),
+            )
         })
     }
 }
@@ -43,6 +46,9 @@ fn unreadable(rejection: BytesRejection) -> Problem {
         axum::http::StatusCode::PAYLOAD_TOO_LARGE => {
             Problem::new(Kind::TooLarge, format!("the body is over {MAX_BODY} bytes: send less at once"))
         }
-        _ => Problem::new(Kind::BadRequest, format!("the body could not be read: {}", plain(&rejection.body_text(), 200))),
+        _ => Problem::new(
+            Kind::BadRequest,
+            format!("the body could not be read: {}", plain(&rejection.body_text(), 200)),
+        ),
     }
 }

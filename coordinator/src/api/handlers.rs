@@ -22,8 +22,8 @@ use super::caller::Principal;
 use super::extract::{Asked, Given};
 use super::problem::{Kind, Problem};
 use super::types::{
-    AuditAsked, AuditPage, AuditVerified, Committed, NodesAsked, PolicyAsked, Question, ReviewAsked, SinceAsked,
-    StatusReply,
+    AuditAsked, AuditPage, AuditVerified, Committed, NodesAsked, PolicyAsked, Question, ReviewAsked,
+    SinceAsked, StatusReply,
 };
 use crate::clock;
 use crate::network::NetworkInfo;
@@ -48,9 +48,16 @@ pub async fn network(_: Principal, State(app): State<App>) -> Reply<NetworkInfo>
 }
 
 /// Founding and raising the epoch are not asked here: they belong to `init` and `restore`, on a stopped service.
-pub async fn command(who: Principal, State(app): State<App>, Given(command): Given<Command>) -> Reply<Committed> {
+pub async fn command(
+    who: Principal,
+    State(app): State<App>,
+    Given(command): Given<Command>,
+) -> Reply<Committed> {
     if matches!(command, Command::FoundNetwork { .. } | Command::RaiseEpoch { .. }) {
-        return Err(Problem::new(Kind::Refused, "this is done by `warren init` and `warren restore`, not by the service"));
+        return Err(Problem::new(
+            Kind::Refused,
+            "this is done by `warren init` and `warren restore`, not by the service",
+        ));
     }
     let actor: Actor = who.as_str().parse().map_err(|_| Problem::forbidden("unknown", None))?;
     let asked_for = named(&command);
@@ -83,12 +90,17 @@ pub async fn tokens(_: Principal, State(app): State<App>) -> Reply<Vec<TokenRow>
     Ok(Json(app.owner.ask(|owner| owner.coordinator().tokens(clock::now())).await?))
 }
 
-pub async fn nodes(_: Principal, State(app): State<App>, Asked(asked): Asked<NodesAsked>) -> Reply<Vec<NodeRow>> {
+pub async fn nodes(
+    _: Principal,
+    State(app): State<App>,
+    Asked(asked): Asked<NodesAsked>,
+) -> Reply<Vec<NodeRow>> {
     Ok(Json(app.owner.ask(move |owner| owner.coordinator().nodes(asked.revoked)).await?))
 }
 
 pub async fn node(_: Principal, State(app): State<App>, Path(who): Path<String>) -> Reply<NodeRow> {
-    let found = app.owner.ask(move |owner| owner.coordinator().node(&who).map_err(|r| near(owner, &r))).await?;
+    let found =
+        app.owner.ask(move |owner| owner.coordinator().node(&who).map_err(|r| near(owner, &r))).await?;
     Ok(Json(found?))
 }
 
@@ -103,7 +115,11 @@ fn near(owner: &Owner, refusal: &Refusal) -> Problem {
     }
 }
 
-pub async fn policy(_: Principal, State(app): State<App>, Asked(asked): Asked<PolicyAsked>) -> Reply<PolicyText> {
+pub async fn policy(
+    _: Principal,
+    State(app): State<App>,
+    Asked(asked): Asked<PolicyAsked>,
+) -> Reply<PolicyText> {
     Ok(Json(app.owner.ask(move |owner| owner.coordinator().policy_at(asked.generation)).await??))
 }
 
@@ -111,8 +127,13 @@ pub async fn policy_history(_: Principal, State(app): State<App>) -> Reply<Vec<P
     Ok(Json(app.owner.ask(|owner| owner.coordinator().policy_history()).await?))
 }
 
-pub async fn policy_review(_: Principal, State(app): State<App>, Given(asked): Given<ReviewAsked>) -> Reply<Value> {
-    let review = app.owner.ask(move |owner| owner.coordinator().review(&asked.sources, clock::now())).await??;
+pub async fn policy_review(
+    _: Principal,
+    State(app): State<App>,
+    Given(asked): Given<ReviewAsked>,
+) -> Reply<Value> {
+    let review =
+        app.owner.ask(move |owner| owner.coordinator().review(&asked.sources, clock::now())).await??;
     Ok(Json(serde_json::to_value(review).unwrap_or_default()))
 }
 
@@ -130,11 +151,19 @@ pub async fn why(_: Principal, State(app): State<App>, Asked(q): Asked<Question>
     Ok(Json(serde_json::to_value(answer.await??).unwrap_or_default()))
 }
 
-pub async fn flows(_: Principal, State(app): State<App>, Asked(filter): Asked<FlowFilter>) -> Reply<Vec<FlowRow>> {
+pub async fn flows(
+    _: Principal,
+    State(app): State<App>,
+    Asked(filter): Asked<FlowFilter>,
+) -> Reply<Vec<FlowRow>> {
     Ok(Json(app.owner.ask(move |owner| owner.coordinator().flows(&filter)).await?))
 }
 
-pub async fn flow_history(_: Principal, State(app): State<App>, Asked(filter): Asked<FlowFilter>) -> Reply<Vec<FlowRow>> {
+pub async fn flow_history(
+    _: Principal,
+    State(app): State<App>,
+    Asked(filter): Asked<FlowFilter>,
+) -> Reply<Vec<FlowRow>> {
     let path = app.state.flows();
     let rows = blocking(move || {
         if !path.exists() {
@@ -145,7 +174,11 @@ pub async fn flow_history(_: Principal, State(app): State<App>, Asked(filter): A
     Ok(Json(rows.await?))
 }
 
-pub async fn flows_since(_: Principal, State(app): State<App>, Asked(asked): Asked<SinceAsked>) -> Reply<FlowPage> {
+pub async fn flows_since(
+    _: Principal,
+    State(app): State<App>,
+    Asked(asked): Asked<SinceAsked>,
+) -> Reply<FlowPage> {
     let limit = if asked.limit == 0 { 1000 } else { asked.limit.min(10_000) };
     let filter = FlowFilter {
         from: asked.from,
@@ -160,13 +193,18 @@ pub async fn flows_since(_: Principal, State(app): State<App>, Asked(asked): Ask
     Ok(Json(app.owner.ask(move |owner| owner.coordinator().flows_since(cursor, &filter, limit)).await?))
 }
 
-pub async fn audit(_: Principal, State(app): State<App>, Asked(asked): Asked<AuditAsked>) -> Reply<AuditPage> {
+pub async fn audit(
+    _: Principal,
+    State(app): State<App>,
+    Asked(asked): Asked<AuditAsked>,
+) -> Reply<AuditPage> {
     let head = app.owner.ask(|owner| owner.coordinator().state().head()).await?;
     let limit = if asked.limit == 0 { 100 } else { asked.limit.min(10_000) };
     let after = asked.after.unwrap_or_else(|| head.revision.saturating_sub(limit as u64));
     let path = app.state.log();
     let rows = blocking(move || {
-        let entries = LogStore::reader(&path).map_err(internal)?.read(after, limit).map_err(|e| Problem::store(&e))?;
+        let entries =
+            LogStore::reader(&path).map_err(internal)?.read(after, limit).map_err(|e| Problem::store(&e))?;
         Ok(entries.iter().map(AuditRow::of).collect())
     });
     Ok(Json(AuditPage { rows: rows.await?, revision: head.revision, hash: head.hash }))
@@ -189,7 +227,10 @@ pub async fn audit_verify(_: Principal, State(app): State<App>) -> Reply<AuditVe
         }
         match known_is_there {
             true => Ok(head),
-            false => Err(damaged(format!("revision {} is not in the file as this coordinator wrote it", known.revision))),
+            false => Err(damaged(format!(
+                "revision {} is not in the file as this coordinator wrote it",
+                known.revision
+            ))),
         }
     });
     let head = verified.await?;
@@ -197,15 +238,18 @@ pub async fn audit_verify(_: Principal, State(app): State<App>) -> Reply<AuditVe
 }
 
 fn damaged(error: impl std::fmt::Display) -> Problem {
-    Problem::new(Kind::Refused, format!("the log is damaged: {error}"))
-        .with_hint("keep the state directory for an investigation and restore a backup with `warren restore FILE`")
+    Problem::new(Kind::Refused, format!("the log is damaged: {error}")).with_hint(
+        "keep the state directory for an investigation and restore a backup with `warren restore FILE`",
+    )
 }
 
 fn internal(error: impl std::fmt::Display) -> Problem {
     Problem::new(Kind::Internal, error.to_string())
 }
 
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Problem> + Send + 'static) -> Result<T, Problem> {
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Problem> + Send + 'static,
+) -> Result<T, Problem> {
     tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(internal(error)))
 }
 
@@ -216,7 +260,8 @@ pub async fn backup(who: Principal, State(app): State<App>) -> Result<Response, 
         let settings = crate::files::read_private(&state.settings_file()).map_err(internal)?.to_vec();
         let online_seed = state.read_online_key().map_err(internal)?;
         let kept = Kept { online_seed, settings, taken: clock::now().0 };
-        let name = clock::secret::<8>().map_err(internal)?.iter().map(|b| format!("{b:02x}")).collect::<String>();
+        let name =
+            clock::secret::<8>().map_err(internal)?.iter().map(|b| format!("{b:02x}")).collect::<String>();
         let path = state.path().join(format!("backup-{name}.tmp"));
         backup::write(&state.log(), &path, &kept).map_err(internal)?;
         let file = std::fs::File::open(&path);
@@ -229,8 +274,10 @@ pub async fn backup(who: Principal, State(app): State<App>) -> Result<Response, 
     tracing::info!(principal = %who, bytes = length, "backup taken");
     let (chunks, stream) = tokio::sync::mpsc::channel::<std::io::Result<axum::body::Bytes>>(4);
     tokio::task::spawn_blocking(move || send_file(file, &chunks));
-    let headers =
-        [(header::CONTENT_TYPE, "application/octet-stream".to_owned()), (header::CONTENT_LENGTH, length.to_string())];
+    let headers = [
+        (header::CONTENT_TYPE, "application/octet-stream".to_owned()),
+        (header::CONTENT_LENGTH, length.to_string()),
+    ];
     Ok((headers, Body::from_stream(ReceiverStream::new(stream))).into_response())
 }
 

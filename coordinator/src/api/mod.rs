@@ -95,7 +95,8 @@ routes! {
 
 /// The whole API behind its door.
 pub fn router(app: App) -> Router {
-    let routes = ROUTES.iter().fold(Router::new(), |router, route| router.route(route.path, (route.handler)()));
+    let routes =
+        ROUTES.iter().fold(Router::new(), |router, route| router.route(route.path, (route.handler)()));
     routes
         .fallback(unknown)
         .method_not_allowed_fallback(wrong_method)

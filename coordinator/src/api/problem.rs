@@ -55,7 +55,9 @@ impl Kind {
             Kind::TooLarge => ("too-large", StatusCode::PAYLOAD_TOO_LARGE, "Too large"),
             Kind::Refused => ("refused", StatusCode::UNPROCESSABLE_ENTITY, "Refused"),
             Kind::Conflict => ("conflict", StatusCode::CONFLICT, "Conflict"),
-            Kind::StoreFull => ("store-full", StatusCode::INSUFFICIENT_STORAGE, "The store cannot take changes"),
+            Kind::StoreFull => {
+                ("store-full", StatusCode::INSUFFICIENT_STORAGE, "The store cannot take changes")
+            }
             Kind::Busy => ("busy", StatusCode::SERVICE_UNAVAILABLE, "Busy"),
             Kind::Internal => ("internal", StatusCode::INTERNAL_SERVER_ERROR, "Internal error"),
         }
@@ -79,8 +81,12 @@ impl Problem {
     /// A no of the coordinator; its code becomes the problem's word.
     pub fn refusal(refusal: &Refusal) -> Problem {
         let kind = match refusal {
-            Refusal::NodeUnknown(_) | Refusal::TokenUnknown { .. } | Refusal::GenerationUnknown(_) => Kind::NotFound,
-            Refusal::PolicyMoved { .. } | Refusal::WrongGeneration { .. } | Refusal::OldSerial { .. } => Kind::Conflict,
+            Refusal::NodeUnknown(_) | Refusal::TokenUnknown { .. } | Refusal::GenerationUnknown(_) => {
+                Kind::NotFound
+            }
+            Refusal::PolicyMoved { .. } | Refusal::WrongGeneration { .. } | Refusal::OldSerial { .. } => {
+                Kind::Conflict
+            }
             Refusal::BadQuestion(_) => Kind::BadRequest,
             Refusal::NotStored(_) | Refusal::Overloaded(_) => Kind::Busy,
             _ => Kind::Refused,
@@ -121,7 +127,9 @@ impl Problem {
         };
         Problem::new(
             Kind::Forbidden,
-            format!("{who} may not administer this coordinator: run the command as root or as the service's user{join}"),
+            format!(
+                "{who} may not administer this coordinator: run the command as root or as the service's user{join}"
+            ),
         )
     }
 

@@ -78,7 +78,8 @@ impl Gate {
         {
             return Answer::Refuse;
         }
-        if !validated && (strangers >= RETRY_PER_SOURCE || counts.all_strangers * 2 >= self.limits.strangers) {
+        if !validated && (strangers >= RETRY_PER_SOURCE || counts.all_strangers * 2 >= self.limits.strangers)
+        {
             return Answer::Retry;
         }
         *counts.strangers.entry(source).or_default() += 1;

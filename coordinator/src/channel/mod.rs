@@ -27,8 +27,8 @@ use warren_wire::frame::ToCoordinator;
 use warren_wire::id::IdentityKey;
 
 use crate::tls::{self, TlsError};
-pub use gate::Limits;
 use gate::Gate;
+pub use gate::Limits;
 use outbox::Outbox;
 
 /// Names one connection for as long as the process lives.
@@ -36,18 +36,35 @@ pub type SessionId = u64;
 
 /// What happens on the channel, in order per session: opened, said…, closed.
 pub enum Event {
-    Opened { session: SessionId, key: IdentityKey, remote: SocketAddr, outbox: Outbox },
+    Opened {
+        session: SessionId,
+        key: IdentityKey,
+        remote: SocketAddr,
+        outbox: Outbox,
+    },
     /// The client's underlay address changed (QUIC migration).
-    Moved { session: SessionId, remote: SocketAddr },
-    Said { session: SessionId, message: ToCoordinator },
-    Closed { session: SessionId },
+    Moved {
+        session: SessionId,
+        remote: SocketAddr,
+    },
+    Said {
+        session: SessionId,
+        message: ToCoordinator,
+    },
+    Closed {
+        session: SessionId,
+    },
 }
 
 #[derive(Debug, thiserror::Error)]
 pub enum ChannelError {
-    #[error("UDP port {addr} is already in use: another coordinator runs, or choose a port with `--listen ADDR:PORT`")]
+    #[error(
+        "UDP port {addr} is already in use: another coordinator runs, or choose a port with `--listen ADDR:PORT`"
+    )]
     PortInUse { addr: SocketAddr },
-    #[error("no permission to listen on UDP {addr}: ports under 1024 need CAP_NET_BIND_SERVICE; choose a higher one with `--listen`")]
+    #[error(
+        "no permission to listen on UDP {addr}: ports under 1024 need CAP_NET_BIND_SERVICE; choose a higher one with `--listen`"
+    )]
     PortForbidden { addr: SocketAddr },
     #[error("this host has no address {addr}: choose one it has, or 0.0.0.0 or [::], with `--listen`")]
     NoSuchAddress { addr: SocketAddr },

@@ -59,11 +59,17 @@ pub fn read_kept(path: &Path) -> Result<Kept, OpenStoreError> {
             .query_row("SELECT value FROM kept WHERE name = ?1", [name], |row| row.get(0))
             .optional()
             .map(|bytes: Option<Vec<u8>>| bytes.map(Zeroizing::new))
-            .map_err(|e| OpenStoreError::Damaged { path: path.to_owned(), why: format!("it is not a backup ({e})") })
+            .map_err(|e| OpenStoreError::Damaged {
+                path: path.to_owned(),
+                why: format!("it is not a backup ({e})"),
+            })
     };
     let seed = value("online-key")?.ok_or_else(|| damaged("online key"))?;
-    let online_seed = <[u8; 32]>::try_from(seed.as_slice()).map(Zeroizing::new).map_err(|_| damaged("online key"))?;
-    let taken = value("taken")?.and_then(|b| <[u8; 8]>::try_from(b.as_slice()).ok()).ok_or_else(|| damaged("date"))?;
+    let online_seed =
+        <[u8; 32]>::try_from(seed.as_slice()).map(Zeroizing::new).map_err(|_| damaged("online key"))?;
+    let taken = value("taken")?
+        .and_then(|b| <[u8; 8]>::try_from(b.as_slice()).ok())
+        .ok_or_else(|| damaged("date"))?;
     let settings = value("settings")?.ok_or_else(|| damaged("settings"))?.to_vec();
     Ok(Kept { online_seed, settings, taken: u64::from_be_bytes(taken) })
 }

@@ -110,8 +110,9 @@ impl FlowStore {
     /// Rows that match, newest first, the windows of one flow added up.
     pub fn query(&self, filter: &FlowFilter) -> rusqlite::Result<Vec<FlowRow>> {
         let limit = if filter.limit == 0 { 1000 } else { filter.limit.min(10_000) };
-        let mut statement =
-            self.connection.prepare_cached("SELECT row FROM flow WHERE received >= ?1 ORDER BY id DESC LIMIT ?2")?;
+        let mut statement = self
+            .connection
+            .prepare_cached("SELECT row FROM flow WHERE received >= ?1 ORDER BY id DESC LIMIT ?2")?;
         let since = number(filter.since.map_or(0, |t| t.0));
         let texts = statement.query_map(params![since, SCAN], |row| row.get::<_, String>(0))?;
         let mut rows: Vec<FlowRow> = Vec::new();

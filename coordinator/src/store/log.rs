@@ -74,7 +74,10 @@ impl Store for LogStore {
             let entry = Entry::from_json(revision, &text)?;
             match entry.revision() == revision {
                 true => Ok(entry),
-                false => Err(StoreError::Broken(format!("row {revision} of the log holds entry {}", entry.revision()))),
+                false => Err(StoreError::Broken(format!(
+                    "row {revision} of the log holds entry {}",
+                    entry.revision()
+                ))),
             }
         })
         .collect()
@@ -88,8 +91,10 @@ impl Store for LogStore {
 impl LogStore {
     /// Appends entries that follow each other in one transaction.
     pub(super) fn append_all(&mut self, entries: &[Entry]) -> Result<(), StoreError> {
-        let transaction =
-            self.connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(|e| sort(&e))?;
+        let transaction = self
+            .connection
+            .transaction_with_behavior(TransactionBehavior::Immediate)
+            .map_err(|e| sort(&e))?;
         for entry in entries {
             append(&transaction, entry)?;
         }
@@ -105,7 +110,8 @@ fn append(transaction: &Transaction<'_>, entry: &Entry) -> Result<(), StoreError
     if found != expected {
         return Err(StoreError::Conflict { expected, found });
     }
-    let sql = "INSERT INTO log (revision, at, principal, previous, hash, entry) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+    let sql =
+        "INSERT INTO log (revision, at, principal, previous, hash, entry) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
     let mut insert = transaction.prepare_cached(sql).map_err(|e| sort(&e))?;
     let written = insert.execute(params![
         number(entry.revision()),
@@ -198,7 +204,10 @@ mod tests {
         assert!(matches!(error, OpenStoreError::NotOurs { .. }), "{error}");
 
         let missing = LogStore::open(&dir.path().join("missing.db")).err().unwrap();
-        assert!(matches!(missing, OpenStoreError::File(crate::files::FileError::Missing { .. })), "{missing}");
+        assert!(
+            matches!(missing, OpenStoreError::File(crate::files::FileError::Missing { .. })),
+            "{missing}"
+        );
     }
 
     #[test]

@@ -23,11 +23,15 @@ use crate::files::FileError;
 pub enum OpenStoreError {
     #[error(transparent)]
     File(#[from] FileError),
-    #[error("{path} is from a newer version of Warren (schema {found}, this program knows {known}): upgrade this program; nothing was changed")]
+    #[error(
+        "{path} is from a newer version of Warren (schema {found}, this program knows {known}): upgrade this program; nothing was changed"
+    )]
     TooNew { path: PathBuf, found: i64, known: i64 },
     #[error("{path} is not a store of Warren's")]
     NotOurs { path: PathBuf },
-    #[error("{path} is damaged: {why}; restore a backup with `warren restore FILE` into an empty state directory")]
+    #[error(
+        "{path} is damaged: {why}; restore a backup with `warren restore FILE` into an empty state directory"
+    )]
     Damaged { path: PathBuf, why: String },
     #[error("{path} cannot be opened: {why}; check that its disk has space and is writable")]
     Sqlite { path: PathBuf, why: String },

@@ -28,7 +28,8 @@ pub fn create(path: &Path, kind: &Kind) -> Result<Connection, OpenStoreError> {
         kind.schema, kind.application_id, kind.version
     );
     connection.execute_batch(&script).map_err(broken)?;
-    files::sync_parent(path).map_err(|e| OpenStoreError::Sqlite { path: path.to_owned(), why: e.to_string() })?;
+    files::sync_parent(path)
+        .map_err(|e| OpenStoreError::Sqlite { path: path.to_owned(), why: e.to_string() })?;
     Ok(connection)
 }
 
