@@ -12,5 +12,6 @@
 pub mod capture;
 pub mod process;
 pub mod street;
+pub mod town;
 pub mod wait;
 pub mod warren;

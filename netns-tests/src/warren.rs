@@ -44,7 +44,12 @@ impl Coordinator {
     pub fn start(street: &Street, host: &str, underlay: Underlay) -> Coordinator {
         let host = street.host(host);
         let ip = if underlay == Underlay::V6 { format!("[{}]", host.v6) } else { host.v4.clone() };
-        let address = format!("{ip}:{COORDINATOR_PORT}");
+        Coordinator::start_at(street, &host.name, &format!("{ip}:{COORDINATOR_PORT}"))
+    }
+
+    /// The same at an address the host has.
+    pub fn start_at(street: &Street, host: &str, address: &str) -> Coordinator {
+        let (host, address) = (street.host(host), address.to_owned());
         let mut coordinator = Coordinator { host, address: address.clone(), serve: None };
         coordinator.warren(&["init", "--name", "test", "--listen", &address, "--advertise", &address]).ok();
         coordinator.serve();
@@ -87,6 +92,20 @@ impl Coordinator {
         std::fs::read_to_string(self.host.dir.join("serve.log")).unwrap_or_default()
     }
 
+    /// Moves the state of a stopped coordinator to a small file system that is full.
+    pub fn fill_state_disk(&self) {
+        let state = self.host.path("state");
+        let script = format!(
+            "set -e; cp -a {state} {state}.keep; mount -t tmpfs -o size=4m,mode=0700 none {state}; cp -a {state}.keep/. {state}/; \
+             dd if=/dev/zero of={state}/ballast bs=4k 2>/dev/null || true; truncate -s -128k {state}/ballast"
+        );
+        run(None, &["bash", "-c", &script], &[]).ok();
+    }
+    /// Makes room again.
+    pub fn free_state_disk(&self) {
+        std::fs::remove_file(self.host.dir.join("state/ballast")).unwrap();
+    }
+
     #[track_caller]
     pub fn token(&self, args: &[&str]) -> String {
         let made = self.json(&[&["token", "create"], args].concat());
@@ -108,6 +127,8 @@ pub struct Node {
     pub host: Host,
     agent: Option<Daemon>,
     args: Vec<String>,
+    /// Seconds added to the host's wall clock, as the agent reads it.
+    clock_offset: i64,
 }
 
 impl Node {
@@ -130,7 +151,7 @@ impl Node {
         let host = street.host(name);
         std::fs::write(host.dir.join("token"), token).unwrap();
         let args = vec!["up".into(), "--token-file".into(), host.path("token")];
-        let mut node = Node { host, agent: None, args };
+        let mut node = Node { host, agent: None, args, clock_offset: 0 };
         node.start();
         node
     }
@@ -140,6 +161,7 @@ impl Node {
             ("WARREN_NODE_STATE", self.host.path("node")),
             ("WARREN_NODE_SOCKET", self.host.path("node.sock")),
             ("WARREN_NODE_RUN", self.host.path("run")),
+            ("FAKETIME_DONT_FAKE_MONOTONIC", "1".into()),
         ]
     }
 
@@ -148,9 +170,26 @@ impl Node {
         let env: Vec<_> = env.iter().map(|(k, v)| (*k, v.as_str())).collect();
         let log = self.host.dir.join("node.log");
         let program = binary("warren-node");
-        let args: Vec<&str> =
-            std::iter::once(program.as_str()).chain(self.args.iter().map(String::as_str)).collect();
+        let shift = format!("{:+}s", self.clock_offset);
+        let shifted = ["faketime", "-f", &shift];
+        let wrapper = if self.clock_offset == 0 { &[][..] } else { &shifted[..] };
+        let words = wrapper.iter().copied().chain(std::iter::once(program.as_str()));
+        let args: Vec<&str> = words.chain(self.args.iter().map(String::as_str)).collect();
         self.agent = Some(Daemon::start(Some(&self.host.namespace), &args, &env, &log));
+    }
+    /// Runs the agent with a host clock that is off by `seconds` (a time namespace cannot do that for wall time,
+    /// so `faketime` does).
+    pub fn with_token_and_clock(street: &Street, name: &str, token: &str, seconds: i64) -> Node {
+        let host = street.host(name);
+        std::fs::write(host.dir.join("token"), token).unwrap();
+        let args = vec!["up".into(), "--token-file".into(), host.path("token")];
+        let mut node = Node { host, agent: None, args, clock_offset: seconds };
+        node.start();
+        node
+    }
+    /// `None` while the agent runs.
+    pub fn finished(&mut self) -> Option<std::process::ExitStatus> {
+        self.agent.as_mut().and_then(Daemon::finished)
     }
     pub fn kill_9(&mut self) {
         self.agent.take().expect("it runs").kill_9();
