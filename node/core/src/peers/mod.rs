@@ -1,1 +1,102 @@
-//! To be written.
+//! Who is on the other side: one immutable [`Snapshot`] of all peers, replaced whole and loaded once per batch.
+//!
+//! What must outlive a change of policy hangs below it behind `Arc`: a [`Link`] per node (flows, endpoints, counters)
+//! and a [`Lane`] per pair of WireGuard keys (one session each). [`Registry`] makes snapshots and decides what is
+//! carried over.
+//!
+//! **Lanes.** Both ends have keys 0..K; lane *i* joins key *i* with key *i*. With two lanes or more the node with the
+//! smaller id sends data on lane 0 and the other on lane 1, so a session carries data one way and the egress and
+//! ingress threads never wait for each other's lock. Data is accepted on any lane. Every lane has a static key of its
+//! own: under one shared key, an initiation recorded for one session could be replayed to the other.
+
+mod lane;
+mod link;
+mod registry;
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use hashbrown::HashMap;
+use ipnet::{Ipv4Net, Ipv6Net};
+use warren_config::filter::Rules;
+use warren_wire::id::{NodeId, WgKey};
+
+pub use lane::{Lane, Use};
+pub use link::{Link, Traffic};
+pub use registry::{Conflict, Made, Registry};
+
+use crate::conntrack::{Addresses, Edition, Ends};
+use crate::session::Engine;
+
+/// One peer in one snapshot.
+pub struct Peer<E: Engine> {
+    pub node: NodeId,
+    pub name: String,
+    pub addresses: Addresses,
+    pub outbound: Rules,
+    pub inbound: Rules,
+    pub link: Arc<Link>,
+    pub lanes: Vec<Arc<Lane<E>>>,
+    /// The lane this node sends data on.
+    pub send: usize,
+}
+
+impl<E: Engine> Peer<E> {
+    pub fn send_lane(&self) -> Option<&Arc<Lane<E>>> {
+        self.lanes.get(self.send)
+    }
+}
+
+/// A lane of a peer, by position.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    pub slot: usize,
+    pub lane: usize,
+}
+
+/// Everything a worker needs, consistent in itself.
+pub struct Snapshot<E: Engine> {
+    pub engine: Arc<E>,
+    pub mine: Addresses,
+    pub v4_range: Ipv4Net,
+    pub v6_prefix: Ipv6Net,
+    pub edition: Edition,
+    pub peers: Vec<Peer<E>>,
+    by_address: HashMap<IpAddr, usize>,
+    by_index: HashMap<u32, Place>,
+    by_key: HashMap<(usize, WgKey), Place>,
+    /// Hosts that peers are expected at: their handshakes come first under load.
+    sources: BTreeSet<IpAddr>,
+}
+
+impl<E: Engine> Snapshot<E> {
+    /// The one owner of an overlay address.
+    pub fn owner(&self, address: IpAddr) -> Option<(usize, &Peer<E>)> {
+        let slot = *self.by_address.get(&address)?;
+        self.peers.get(slot).map(|peer| (slot, peer))
+    }
+    pub fn place_of_index(&self, index: u32) -> Option<Place> {
+        self.by_index.get(&index).copied()
+    }
+    pub fn place_of_key(&self, key: usize, peer: &WgKey) -> Option<Place> {
+        self.by_key.get(&(key, *peer)).copied()
+    }
+    pub fn lane(&self, place: Place) -> Option<(&Peer<E>, &Arc<Lane<E>>)> {
+        let peer = self.peers.get(place.slot)?;
+        peer.lanes.get(place.lane).map(|lane| (peer, lane))
+    }
+    pub fn is_expected(&self, source: IpAddr) -> bool {
+        self.sources.contains(&source)
+    }
+    /// What the judge must know about a peer.
+    pub fn ends<'a>(&'a self, peer: &'a Peer<E>) -> Ends<'a> {
+        Ends {
+            mine: &self.mine,
+            peer: &peer.addresses,
+            outbound: &peer.outbound,
+            inbound: &peer.inbound,
+            edition: self.edition,
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! Every reason a packet did not pass and every event, counted; the newest drops, kept for `why` and `doctor`.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::Mutex;
+use warren_wire::id::NodeId;
+
+use crate::clock::Now;
+use crate::packet::{DropReason, Tuple};
+
+/// Drops remembered.
+const NOTES: usize = 64;
+
+macro_rules! events {
+    ($($(#[$doc:meta])* $name:ident = $text:literal,)*) => {
+        /// What can happen outside the inner packet. Stable kebab-case names.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Event { $($(#[$doc])* $name,)* }
+
+        impl Event {
+            pub const ALL: &[Event] = &[$(Event::$name,)*];
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Event::$name => $text,)* }
+            }
+        }
+    };
+}
+
+events! {
+    /// Not one of the four WireGuard messages.
+    NotWireGuard = "wg-not-a-message",
+    /// No key of ours made this mac1.
+    BadMac1 = "wg-bad-mac1",
+    /// Right mac1, but not a peer (or not readable).
+    Stranger = "wg-stranger",
+    /// An initiation that is not newer than one seen before.
+    OldInitiation = "wg-old-initiation",
+    /// Over the limit of its source, even with a cookie.
+    RateLimited = "wg-rate-limited",
+    CookieSent = "wg-cookie-sent",
+    UnknownIndex = "wg-unknown-index",
+    /// Wrong tag, replayed counter, no session.
+    NotAuthentic = "wg-not-authentic",
+    Handshake = "wg-handshake",
+    /// No room for opened packets in one batch.
+    ArenaFull = "arena-full",
+    /// No room for sealed packets: the worker did not send in time.
+    NoRoom = "send-buffer-full",
+    /// Packets given up while a handshake was not answered.
+    Unsent = "no-session",
+    Queued = "queued-for-handshake",
+    NoLane = "no-common-lane",
+    NoEndpoint = "no-endpoint",
+    TooBig = "larger-than-mtu",
+    Roamed = "peer-roamed",
+    /// An authenticated packet from an address that cannot be an endpoint (inside the overlay).
+    BadEndpoint = "endpoint-not-acceptable",
+    /// No peer owns the destination.
+    NoPeer = "destination-no-peer",
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Note {
+    pub at: Now,
+    pub reason: &'static str,
+    pub outbound: bool,
+    pub peer: Option<NodeId>,
+    pub tuple: Option<Tuple>,
+}
+
+pub(super) struct Counters {
+    drops: Vec<AtomicU64>,
+    events: Vec<AtomicU64>,
+    notes: Mutex<VecDeque<Note>>,
+}
+
+impl Counters {
+    pub fn new() -> Counters {
+        let zeros = |n: usize| (0..n).map(|_| AtomicU64::new(0)).collect();
+        Counters {
+            drops: zeros(DropReason::COUNT),
+            events: zeros(Event::ALL.len()),
+            notes: Mutex::new(VecDeque::with_capacity(NOTES)),
+        }
+    }
+
+    pub fn event(&self, event: Event, times: u64) {
+        if let Some(counter) = self.events.get(event as usize).filter(|_| times > 0) {
+            counter.fetch_add(times, Ordering::Relaxed);
+        }
+    }
+
+    pub fn drop(&self, reason: DropReason, times: u64) {
+        if let Some(counter) = self.drops.get(reason.index()) {
+            counter.fetch_add(times, Ordering::Relaxed);
+        }
+    }
+
+    /// Never waits: a worker that meets a reader just does not leave a note.
+    pub fn note(&self, note: Note) {
+        if let Some(mut notes) = self.notes.try_lock() {
+            if notes.len() == NOTES {
+                notes.pop_front();
+            }
+            notes.push_back(note);
+        }
+    }
+
+    pub fn notes(&self) -> Vec<Note> {
+        self.notes.lock().iter().copied().collect()
+    }
+
+    pub fn read(&self) -> BTreeMap<&'static str, u64> {
+        let drops = DropReason::ALL.iter().map(|r| r.as_str()).zip(&self.drops);
+        let events = Event::ALL.iter().map(|e| e.as_str()).zip(&self.events);
+        drops.chain(events).map(|(name, counter)| (name, counter.load(Ordering::Relaxed))).collect()
+    }
+}

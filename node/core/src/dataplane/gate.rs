@@ -1,0 +1,200 @@
+//! How much handshake work a source may cause, before its message costs more than a MAC.
+//!
+//! Handshakes are answered on the ingress worker that received them: no queue, no hand-over, nothing to overflow.
+//! What makes that safe is this gate. Every source (IPv4 /32, IPv6 /64) has a bucket of its own, so a flooder empties
+//! only his own; all sources where no peer is expected share one more bucket, which bounds the Diffie-Hellman work
+//! that strangers can cause to about 2 % of a core, however many addresses they forge. A source whose bucket is empty
+//! must prove its address and port with a cookie (WireGuard paper, section 5.3), and even then has a limit.
+//! Hosts where a peer is expected never share a bucket with strangers.
+//!
+//! The table has a fixed size and is indexed by a keyed hash: it cannot grow and cannot be aimed at. Two sources may
+//! share a slot by chance; then they share a limit.
+
+use std::net::{IpAddr, SocketAddr};
+
+use sha2::{Digest as _, Sha256};
+
+use crate::clock::Now;
+
+const SLOTS: usize = 8192;
+/// Secrets of cookies change this often (paper, section 5.3).
+const COOKIE_LIFE_MS: u64 = 120_000;
+
+/// Tokens per second and how many may be saved up.
+#[derive(Clone, Copy, Debug)]
+pub struct Rate {
+    pub per_second: u32,
+    pub burst: u32,
+}
+
+const EXPECTED: Rate = Rate { per_second: 20, burst: 20 };
+const STRANGER: Rate = Rate { per_second: 5, burst: 5 };
+const ALL_STRANGERS: Rate = Rate { per_second: 400, burst: 64 };
+const PROVED: Rate = Rate { per_second: 5, burst: 5 };
+const ALL_PROVED: Rate = Rate { per_second: 400, burst: 64 };
+const COOKIES: Rate = Rate { per_second: 1000, burst: 128 };
+
+/// A token bucket in thousandths.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Bucket {
+    spent: u32,
+    at_ms: u64,
+}
+
+impl Bucket {
+    pub fn take(&mut self, rate: Rate, now: Now) -> bool {
+        let ms = now.mono.0 / 1_000_000;
+        let refill = ms.saturating_sub(self.at_ms).saturating_mul(u64::from(rate.per_second));
+        self.spent = self.spent.saturating_sub(u32::try_from(refill).unwrap_or(u32::MAX));
+        self.at_ms = ms;
+        let free = self.spent.saturating_add(1000) <= rate.burst.saturating_mul(1000);
+        if free {
+            self.spent += 1000;
+        }
+        free
+    }
+}
+
+/// What a handshake message may cause.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Admission {
+    Work,
+    /// Only if it carries one of these cookies in mac2: of this period, or of the one before.
+    Prove { cookies: [[u8; 16]; 2] },
+}
+
+pub struct Gate {
+    seed: [u8; 32],
+    expected: Vec<Bucket>,
+    strangers: Vec<Bucket>,
+    proved: Vec<Bucket>,
+    all_strangers: Bucket,
+    all_proved: Bucket,
+    cookies: Bucket,
+    nonce: u64,
+}
+
+impl Gate {
+    pub fn new(seed: [u8; 32]) -> Gate {
+        Gate {
+            seed,
+            expected: vec![Bucket::default(); SLOTS],
+            strangers: vec![Bucket::default(); SLOTS],
+            proved: vec![Bucket::default(); SLOTS],
+            all_strangers: Bucket::default(),
+            all_proved: Bucket::default(),
+            cookies: Bucket::default(),
+            nonce: 0,
+        }
+    }
+
+    /// A message with a valid mac1 came from `from`; `expected` says whether a peer is looked for there.
+    pub fn admit(&mut self, from: SocketAddr, expected: bool, now: Now) -> Admission {
+        let slot = self.slot(from.ip());
+        let free = if expected {
+            self.expected.get_mut(slot).is_some_and(|b| b.take(EXPECTED, now))
+        } else {
+            self.strangers.get_mut(slot).is_some_and(|b| b.take(STRANGER, now))
+                && self.all_strangers.take(ALL_STRANGERS, now)
+        };
+        if free {
+            return Admission::Work;
+        }
+        let period = now.mono.millis_since(crate::clock::Mono(0)) / COOKIE_LIFE_MS;
+        Admission::Prove { cookies: [self.cookie(from, period), self.cookie(from, period.wrapping_sub(1))] }
+    }
+
+    /// It has proved its address. There is still a limit.
+    pub fn admit_proved(&mut self, from: SocketAddr, now: Now) -> bool {
+        let slot = self.slot(from.ip());
+        self.proved.get_mut(slot).is_some_and(|b| b.take(PROVED, now)) && self.all_proved.take(ALL_PROVED, now)
+    }
+
+    /// A nonce for one more cookie reply, if strangers may get one now: replies must not fill the send buffer.
+    pub fn nonce(&mut self, now: Now) -> Option<[u8; 24]> {
+        if !self.cookies.take(COOKIES, now) {
+            return None;
+        }
+        self.nonce += 1;
+        let digest = self.digest(b"nonce", &self.nonce.to_le_bytes());
+        digest.first_chunk().copied()
+    }
+
+    /// Bound to address and port.
+    fn cookie(&self, from: SocketAddr, period: u64) -> [u8; 16] {
+        let mut input = [0u8; 26];
+        let octets = match from.ip() {
+            IpAddr::V4(v4) => v4.to_ipv6_mapped().octets(),
+            IpAddr::V6(v6) => v6.octets(),
+        };
+        let fields = octets.into_iter().chain(from.port().to_le_bytes()).chain(period.to_le_bytes());
+        for (place, byte) in input.iter_mut().zip(fields) {
+            *place = byte;
+        }
+        self.digest(b"cookie", &input).first_chunk().copied().unwrap_or_default()
+    }
+
+    fn slot(&self, ip: IpAddr) -> usize {
+        let digest = match ip {
+            IpAddr::V4(v4) => self.digest(b"v4", &v4.octets()),
+            IpAddr::V6(v6) => self.digest(b"v6", v6.octets().first_chunk::<8>().unwrap_or(&[0; 8])),
+        };
+        let number = digest.first_chunk().copied().map_or(0, u32::from_le_bytes);
+        number as usize % SLOTS
+    }
+
+    fn digest(&self, what: &[u8], input: &[u8]) -> [u8; 32] {
+        Sha256::new().chain_update(self.seed).chain_update(what).chain_update(input).finalize().into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Mono;
+
+    fn at(ms: u64) -> Now {
+        Now { mono: Mono::from_millis(ms), wall_ms: 0 }
+    }
+
+    fn from(host: u32, port: u16) -> SocketAddr {
+        (std::net::Ipv4Addr::from(host), port).into()
+    }
+
+    #[test]
+    fn a_flood_from_many_sources_leaves_the_expected_host_alone() {
+        let mut gate = Gate::new([7; 32]);
+        let mut worked = 0;
+        for host in 0..100_000u32 {
+            let now = at(1_000_000 + u64::from(host) / 100);
+            if gate.admit(from(0x0a00_0000 + host, 1), false, now) == Admission::Work {
+                worked += 1;
+            }
+        }
+        assert!(worked <= 64 + 400 * 2, "strangers caused {worked} key agreements in a second");
+        assert_eq!(gate.admit(from(0xc0a8_0001, 5), true, at(1_001_000)), Admission::Work);
+    }
+
+    #[test]
+    fn a_cookie_belongs_to_address_and_port() {
+        let mut gate = Gate::new([7; 32]);
+        let now = at(500_000);
+        while gate.admit(from(1, 1), false, now) == Admission::Work {}
+        while gate.admit(from(1, 2), false, now) == Admission::Work {}
+        let (one, two) = (gate.admit(from(1, 1), false, now), gate.admit(from(1, 2), false, now));
+        assert_ne!(one, two);
+        let Admission::Prove { cookies } = one else { panic!("still free") };
+        let later = gate.admit(from(1, 1), false, at(500_001));
+        assert_eq!(later, Admission::Prove { cookies });
+    }
+
+    #[test]
+    fn an_emptied_bucket_fills_again() {
+        let mut bucket = Bucket::default();
+        let rate = Rate { per_second: 5, burst: 5 };
+        let taken = (0..100).filter(|_| bucket.take(rate, at(10_000))).count();
+        assert_eq!(taken, 5);
+        assert!(!bucket.take(rate, at(10_100)));
+        assert!(bucket.take(rate, at(10_301)));
+    }
+}
