@@ -60,7 +60,9 @@ impl Bucket {
 pub enum Admission {
     Work,
     /// Only if it carries one of these cookies in mac2: of this period, or of the one before.
-    Prove { cookies: [[u8; 16]; 2] },
+    Prove {
+        cookies: [[u8; 16]; 2],
+    },
 }
 
 pub struct Gate {
@@ -107,7 +109,8 @@ impl Gate {
     /// It has proved its address. There is still a limit.
     pub fn admit_proved(&mut self, from: SocketAddr, now: Now) -> bool {
         let slot = self.slot(from.ip());
-        self.proved.get_mut(slot).is_some_and(|b| b.take(PROVED, now)) && self.all_proved.take(ALL_PROVED, now)
+        self.proved.get_mut(slot).is_some_and(|b| b.take(PROVED, now))
+            && self.all_proved.take(ALL_PROVED, now)
     }
 
     /// A nonce for one more cookie reply, if strangers may get one now: replies must not fill the send buffer.

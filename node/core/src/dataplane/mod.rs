@@ -17,24 +17,39 @@
 //! control:  loop { plane.tick(&mut out, now) -> Wake; send out.transmits(); out.sent(); sleep until Wake.at }
 //! ```
 
+mod counters;
+mod egress;
+mod gate;
+mod ingress;
 pub mod outbox;
+mod publish;
+mod report;
+mod tick;
 
-use std::collections::BTreeMap;
-use std::marker::PhantomData;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
-use warren_wire::flow::FlowRecord;
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
 use warren_wire::id::{NodeId, WgKey};
 
+pub use counters::Event;
+pub use egress::EgressWorker;
+pub use ingress::{Frame, IngressWorker};
 pub use outbox::{Outbox, Transmit};
 
-use crate::assembly::Assembly;
 use crate::clock::{Mono, Now};
+use crate::conntrack::{Cut, FlowTable, Limits};
+use crate::packet::vnet::Vnet;
+use crate::peers::{Link, Registry, Snapshot};
 use crate::session::{Engine, Stamp};
 
-/// A vnet header of 10 bytes stands in front of every frame, both ways.
-pub const VNET_LEN: usize = 10;
+/// A vnet header stands in front of every frame, both ways.
+pub const VNET_LEN: usize = crate::packet::vnet::VNET_LEN;
+/// Frames for the local host kept until [`DataPlane::take_frames`].
+const MAX_FRAMES: usize = 4096;
 
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
@@ -43,66 +58,6 @@ pub struct Settings {
     /// What the TUN accepts: merged TCP (TSO) and UDP (USO) frames.
     pub tso: bool,
     pub uso: bool,
-}
-
-/// State of one egress thread. Allocated once.
-#[derive(Debug)]
-pub struct EgressWorker {
-    /// Sealed datagrams. Send `out.transmits()`, then call [`EgressWorker::sent`].
-    pub out: Outbox,
-    replies: Vec<Vec<u8>>,
-}
-
-impl EgressWorker {
-    pub fn new(_settings: &Settings) -> EgressWorker {
-        EgressWorker { out: Outbox::new(), replies: Vec::new() }
-    }
-    /// Whole frames (vnet header and packet) for the TUN: answers to the local host for refused packets.
-    pub fn tun_frames(&self) -> impl Iterator<Item = &[u8]> {
-        self.replies.iter().map(Vec::as_slice)
-    }
-    pub fn sent(&mut self) {
-        self.out.sent();
-        self.replies.clear();
-    }
-}
-
-/// One write to the TUN: `writev` of the header and the parts in order.
-#[derive(Clone, Copy, Debug)]
-pub struct Frame<'a> {
-    pub vnet: &'a [u8; VNET_LEN],
-    arena: &'a [u8],
-    pieces: &'a [std::ops::Range<usize>],
-}
-
-impl<'a> Frame<'a> {
-    pub fn parts(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
-        let arena = self.arena;
-        self.pieces.iter().map(move |r| arena.get(r.clone()).unwrap_or_default())
-    }
-}
-
-/// State of one ingress thread. Allocated once.
-#[derive(Debug)]
-pub struct IngressWorker {
-    /// Handshake answers, cookies and packets that waited for a handshake.
-    pub out: Outbox,
-}
-
-impl IngressWorker {
-    pub fn new(_settings: &Settings) -> IngressWorker {
-        IngressWorker { out: Outbox::new() }
-    }
-    /// Frames for the TUN, in order.
-    pub fn frames(&self) -> impl Iterator<Item = Frame<'_>> {
-        std::iter::empty()
-    }
-    /// The TUN refused an offload (EINVAL, EIO): do not use it again.
-    pub fn degrade(&mut self, _tso: bool, _uso: bool) {}
-    /// Everything was written and sent.
-    pub fn sent(&mut self) {
-        self.out.sent();
-    }
 }
 
 /// What [`DataPlane::publish`] did.
@@ -152,94 +107,72 @@ pub struct DropNote {
 /// old initiations.
 pub type Stamps = BTreeMap<(WgKey, WgKey), Stamp>;
 
+/// The control side's half, behind one lock that no packet takes.
+struct Control<E: Engine> {
+    registry: Registry<E>,
+    engine: Arc<E>,
+    /// Links of peers that are gone, until their last records were drained.
+    graveyard: Vec<Arc<Link>>,
+}
+
 /// The shared half of the packet path. All methods take `&self`.
 pub struct DataPlane<E: Engine> {
-    engine: PhantomData<E>,
+    settings: Settings,
+    snapshot: ArcSwap<Snapshot<E>>,
+    control: Mutex<Control<E>>,
+    gate: Mutex<gate::Gate>,
+    counters: counters::Counters,
+    /// Tries to reach what no peer owns: recorded, answered, never let through.
+    nobody: Mutex<FlowTable>,
+    frames: Mutex<VecDeque<Vec<u8>>>,
+    next_sweep: Mutex<Mono>,
 }
 
 impl<E: Engine> DataPlane<E> {
     /// `seed` is 32 random bytes: session indices, jitter and cookies come from it.
-    pub fn new(_engine: E, _settings: Settings, _seed: [u8; 32], _now: Now) -> DataPlane<E> {
-        todo!()
+    pub fn new(engine: E, settings: Settings, seed: [u8; 32], now: Now) -> DataPlane<E> {
+        let engine = Arc::new(engine);
+        let registry = Registry::new(seed);
+        let nobody = FlowTable::new(NodeId([0; 16]), registry.ids(), Limits::default());
+        DataPlane {
+            settings,
+            snapshot: ArcSwap::from_pointee(Snapshot::empty(&engine)),
+            control: Mutex::new(Control { registry, engine, graveyard: Vec::new() }),
+            gate: Mutex::new(gate::Gate::new(seed)),
+            counters: counters::Counters::new(),
+            nobody: Mutex::new(nobody),
+            frames: Mutex::new(VecDeque::new()),
+            next_sweep: Mutex::new(now.mono),
+        }
     }
-    /// Other keys (rotation). Takes effect with the next [`DataPlane::publish`]; sessions of keys that are still
-    /// there go on.
-    pub fn replace_engine(&self, _engine: E) {
-        todo!()
-    }
-    /// From now on this is the world: peers that are gone are forgotten, every live flow is judged again.
-    pub fn publish(&self, _assembly: &Assembly, _now: Now) -> Published {
-        todo!()
-    }
-    /// No peers at all (freshness ran out, revoked): everything is cut.
-    pub fn close(&self, _now: Now) -> Published {
-        todo!()
-    }
-    /// One frame from the TUN: vnet header and packet. Uses up the frame's bytes.
-    pub fn egress(&self, _worker: &mut EgressWorker, _frame: &mut [u8], _now: Now) {
-        todo!()
-    }
-    /// The TUN is empty: closes the open batch.
-    pub fn flush(&self, worker: &mut EgressWorker) {
-        worker.out.flush();
-    }
-    /// Datagrams of `stride` bytes (the last may be shorter) that arrived together from one source.
-    pub fn ingress(
-        &self,
-        _worker: &mut IngressWorker,
-        _from: SocketAddr,
-        _bytes: &[u8],
-        _stride: usize,
-        _now: Now,
-    ) {
-        todo!()
-    }
-    /// Timers of sessions, flows and tables. One caller at a time.
-    pub fn tick(&self, _out: &mut Outbox, _now: Now) -> Wake {
-        todo!()
-    }
-    /// Frames for the TUN that [`DataPlane::tick`] and the workers left (flows cut by time). Whole frames.
+
+    /// Frames for the TUN about flows that ended outside a worker's call. Take them after every tick.
     pub fn take_frames(&self) -> Vec<Vec<u8>> {
-        todo!()
+        self.frames.lock().drain(..).collect()
     }
-    /// Begins a handshake with a peer now (for `ping`, `path`, or a new endpoint).
-    pub fn initiate(&self, _peer: NodeId, _out: &mut Outbox, _now: Now) -> bool {
-        todo!()
+
+    /// Keeps what tells the local host about cut flows.
+    fn keep_cuts(&self, cuts: &[Cut]) {
+        if cuts.is_empty() {
+            return;
+        }
+        let mut frames = self.frames.lock();
+        for frame in frames_of(cuts) {
+            if frames.len() < MAX_FRAMES {
+                frames.push_back(frame);
+            }
+        }
     }
-    /// Records since the last call, denied tries included; `lost` counts those that had no room. Call every second.
-    pub fn drain_flows(&self, _now: Now) -> (Vec<FlowRecord>, u64) {
-        todo!()
-    }
-    pub fn status(&self, _now: Now) -> Vec<PeerStatus> {
-        todo!()
-    }
-    /// Every reason for a drop and every event, by stable kebab-case name.
-    pub fn counters(&self) -> BTreeMap<&'static str, u64> {
-        todo!()
-    }
-    /// The newest drops, oldest first.
-    pub fn explain_last_drops(&self) -> Vec<DropNote> {
-        todo!()
-    }
-    /// Live flows per peer as bytes for the next agent.
-    pub fn snapshot_flows(&self, _now: Now) -> BTreeMap<NodeId, Vec<u8>> {
-        todo!()
-    }
-    /// Takes over flows of an earlier agent, judging each again. Call after [`DataPlane::publish`], before the first
-    /// packet. Returns what was not taken over, as text.
-    pub fn restore_flows(&self, _flows: &BTreeMap<NodeId, Vec<u8>>, _now: Now) -> (Published, Vec<String>) {
-        todo!()
-    }
-    /// Upper bound of the greatest handshake timestamp sent, nanoseconds since 1970. Keep it on disk: if the clock
-    /// is behind it at start, rotate the WireGuard keys.
-    pub fn greatest_sent(&self) -> u64 {
-        todo!()
-    }
-    pub fn stamps(&self) -> Stamps {
-        todo!()
-    }
-    /// Stamps of an earlier agent; never lowers one.
-    pub fn restore_stamps(&self, _stamps: &Stamps) {
-        todo!()
-    }
+}
+
+fn frames_of(cuts: &[Cut]) -> impl Iterator<Item = Vec<u8>> {
+    cuts.iter().flat_map(Cut::packets).map(|packet| frame_of(&packet))
+}
+
+/// A packet behind a plain vnet header.
+fn frame_of(packet: &[u8]) -> Vec<u8> {
+    let mut frame = Vec::with_capacity(VNET_LEN + packet.len());
+    frame.extend_from_slice(&Vnet::PLAIN.write());
+    frame.extend_from_slice(packet);
+    frame
 }

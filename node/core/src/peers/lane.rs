@@ -112,6 +112,13 @@ impl<E: Engine> Lane<E> {
         }
     }
 
+    /// Timers are due now, if there is a session.
+    pub fn due(&self, now: Now) {
+        let at = |old| (old != NEVER).then_some(now.mono.0);
+        // Losing a race means that a worker has just set a deadline of its own.
+        let _ = self.deadline.fetch_update(Ordering::Relaxed, Ordering::Relaxed, at);
+    }
+
     /// The number of unanswered initiations if it grew since the last call.
     pub fn newly_unanswered(&self, unanswered: u32) -> Option<u32> {
         let before = self.unanswered.swap(unanswered, Ordering::Relaxed);

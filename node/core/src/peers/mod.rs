@@ -18,9 +18,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use hashbrown::HashMap;
-use ipnet::{Ipv4Net, Ipv6Net};
 use warren_config::filter::Rules;
 use warren_wire::id::{NodeId, WgKey};
+use warren_wire::trust::Network;
 
 pub use lane::{Lane, Use};
 pub use link::{Link, Traffic};
@@ -59,8 +59,8 @@ pub struct Place {
 pub struct Snapshot<E: Engine> {
     pub engine: Arc<E>,
     pub mine: Addresses,
-    pub v4_range: Ipv4Net,
-    pub v6_prefix: Ipv6Net,
+    /// `None` before the first assembly.
+    pub network: Option<Arc<Network>>,
     pub edition: Edition,
     pub peers: Vec<Peer<E>>,
     by_address: HashMap<IpAddr, usize>,
@@ -88,6 +88,13 @@ impl<E: Engine> Snapshot<E> {
     }
     pub fn is_expected(&self, source: IpAddr) -> bool {
         self.sources.contains(&source)
+    }
+    /// Is this an overlay address, whoever has it?
+    pub fn is_overlay(&self, address: IpAddr) -> bool {
+        self.network.as_ref().is_some_and(|network| match address {
+            IpAddr::V4(v4) => network.v4_range.contains(&v4),
+            IpAddr::V6(v6) => network.v6_prefix.contains(&v6),
+        })
     }
     /// What the judge must know about a peer.
     pub fn ends<'a>(&'a self, peer: &'a Peer<E>) -> Ends<'a> {

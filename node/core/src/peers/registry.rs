@@ -83,14 +83,23 @@ impl<E: Engine> Registry<E> {
             peers.push(self.peer(engine, &assembly.me, *node, spec, &conflicts, &mut moved, now));
         }
         let gone = self.retain(&peers);
-        let edition = Edition {
-            epoch: assembly.epoch,
-            revision: assembly.revision,
-            generation: assembly.generation,
-        };
+        let edition =
+            Edition { epoch: assembly.epoch, revision: assembly.revision, generation: assembly.generation };
         let sources = assembly.peers.values().flat_map(|p| &p.candidates).map(|c| c.ip()).collect();
         let snapshot = index(engine, &assembly.network, &assembly.me, edition, peers, sources, &conflicts);
         Made { snapshot, gone, conflicts, moved }
+    }
+
+    /// Nobody is a peer any more; who this node is stays known, so that its applications can be told.
+    pub fn unmake(&mut self, last: &Snapshot<E>) -> Made<E> {
+        let gone = self.retain(&[]);
+        let snapshot = Snapshot {
+            mine: last.mine,
+            network: last.network.clone(),
+            edition: last.edition,
+            ..Snapshot::empty(&last.engine)
+        };
+        Made { snapshot, gone, conflicts: BTreeSet::new(), moved: Vec::new() }
     }
 
     #[allow(clippy::too_many_arguments, reason = "one private step of `make`, cut out only for its length")]
@@ -223,7 +232,7 @@ fn conflicts(me: &Member, peers: &BTreeMap<NodeId, PeerSpec>) -> BTreeSet<Confli
 
 fn index<E: Engine>(
     engine: &Arc<E>,
-    network: &Network,
+    network: &Arc<Network>,
     me: &Member,
     edition: Edition,
     peers: Vec<Peer<E>>,
@@ -251,8 +260,7 @@ fn index<E: Engine>(
     Snapshot {
         engine: engine.clone(),
         mine: Addresses::of(me),
-        v4_range: network.v4_range,
-        v6_prefix: network.v6_prefix,
+        network: Some(network.clone()),
         edition,
         peers,
         by_address,
@@ -268,8 +276,7 @@ impl<E: Engine> Snapshot<E> {
         Snapshot {
             engine: engine.clone(),
             mine: Addresses { v4: None, v6: std::net::Ipv6Addr::UNSPECIFIED },
-            v4_range: ipnet::Ipv4Net::default(),
-            v6_prefix: ipnet::Ipv6Net::default(),
+            network: None,
             edition: Edition::default(),
             peers: Vec::new(),
             by_address: HashMap::new(),

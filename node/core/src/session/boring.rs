@@ -70,7 +70,13 @@ impl Engine for BoringEngine {
     fn proves(&self, datagram: &[u8], cookie: &[u8; 16]) -> bool {
         proves(datagram, cookie)
     }
-    fn cookie_reply(&self, key: usize, datagram: &[u8], cookie: &[u8; 16], nonce: &[u8; 24]) -> Option<[u8; 64]> {
+    fn cookie_reply(
+        &self,
+        key: usize,
+        datagram: &[u8],
+        cookie: &[u8; 16],
+        nonce: &[u8; 24],
+    ) -> Option<[u8; 64]> {
         self.doors.get(key)?.0.cookie_reply(datagram, cookie, nonce)
     }
     fn knock(&self, key: usize, datagram: &[u8], known: &dyn Fn(&WgKey) -> bool) -> Option<Knock> {
@@ -104,9 +110,41 @@ pub struct BoringSession {
     /// Early retries left: a peer that has just learnt of us must not wait for the 5 s of the protocol.
     early: u32,
     next_early: Mono,
+    /// A message that timers made when the place to send it to was not known to be the peer's.
+    held: Option<([u8; MAX_CONTROL], usize)>,
     wall_at_start: u64,
     mono_at_start: Mono,
     greatest_sent: u64,
+}
+
+/// Keeps one message instead of sending it.
+struct Hold {
+    bytes: [u8; MAX_CONTROL],
+    len: usize,
+}
+
+impl Default for Hold {
+    fn default() -> Hold {
+        Hold { bytes: [0; MAX_CONTROL], len: 0 }
+    }
+}
+
+impl Hold {
+    fn taken(self) -> Option<([u8; MAX_CONTROL], usize)> {
+        (self.len > 0).then_some((self.bytes, self.len))
+    }
+}
+
+impl Sink for Hold {
+    fn room(&mut self, need: usize) -> Option<&mut [u8]> {
+        (need <= MAX_CONTROL).then_some(&mut self.bytes)
+    }
+    fn data(&mut self, len: usize) {
+        self.len = len;
+    }
+    fn control(&mut self, len: usize) {
+        self.len = len;
+    }
 }
 
 /// What a message written by the library was.
@@ -134,6 +172,7 @@ impl BoringSession {
             expired: None,
             early: 2,
             next_early: now.mono,
+            held: None,
             wall_at_start: u64::try_from(wall.as_nanos()).unwrap_or(u64::MAX),
             mono_at_start: now.mono,
             greatest_sent: 0,
@@ -160,10 +199,52 @@ impl BoringSession {
         self.deadline = now.mono.plus_millis(distance);
     }
 
+    fn is_stale(&self, now: Now) -> bool {
+        now.mono.millis_since(self.last_tick) > STALE_MS
+    }
+
     /// Runs the library's timers if they have not been run for a second: without it keys would never expire.
     fn freshen<K: Sink>(&mut self, out: &mut K, now: Now) {
-        if now.mono.millis_since(self.last_tick) > STALE_MS {
+        if self.is_stale(now) || self.held.is_some() {
             self.tick(out, now);
+        }
+    }
+
+    /// The same before a message is authenticated: what the timers say must not go to whoever sent it.
+    fn freshen_silently(&mut self, now: Now) {
+        if self.is_stale(now) {
+            let mut hold = Hold::default();
+            self.run_timers(&mut hold, now);
+            self.held = hold.taken();
+            if self.held.is_some() {
+                self.deadline = now.mono;
+            }
+        }
+    }
+
+    fn run_timers<K: Sink>(&mut self, out: &mut K, now: Now) {
+        let Some(room) = out.room(MAX_CONTROL) else { return };
+        let result = self.tunn.update_timers(room);
+        let len = written(&result);
+        self.last_tick = now.mono;
+        match self.wrote(&result, now) {
+            Wrote::Data | Wrote::Initiation | Wrote::Control => out.control(len),
+            Wrote::Expired => self.note_expired(now),
+            Wrote::Nothing if self.pending.is_some() && self.early > 0 && now.mono >= self.next_early => {
+                self.early -= 1;
+                self.send_initiation(out, true, now);
+            }
+            Wrote::Nothing | Wrote::Refused => {}
+        }
+        self.schedule(now);
+    }
+
+    fn send_initiation<K: Sink>(&mut self, out: &mut K, force: bool, now: Now) {
+        let Some(room) = out.room(MAX_CONTROL) else { return };
+        let result = self.tunn.format_handshake_initiation(room, force);
+        let len = written(&result);
+        if let Wrote::Initiation = self.wrote(&result, now) {
+            out.control(len);
         }
     }
 
@@ -249,12 +330,7 @@ impl BoringSession {
                 seen.authentic = true;
             }
             TunnResult::WriteToNetwork(answer) => {
-                let fits = answer.len() <= MAX_CONTROL;
-                if let Some(out) = replies.room(answer.len()).and_then(|r| r.get_mut(..answer.len())).filter(|_| fits) {
-                    out.copy_from_slice(answer);
-                    let len = answer.len();
-                    replies.control(len);
-                }
+                replies.control_bytes(answer);
                 seen.established = true;
                 seen.authentic = true;
                 seen.control += 1;
@@ -322,7 +398,7 @@ impl Session for BoringSession {
         A: Arena,
         K: Sink,
     {
-        self.freshen(replies, now);
+        self.freshen_silently(now);
         let mut seen = Opened::default();
         for datagram in datagrams.filter(|d| !d.is_empty()) {
             self.open_one(datagram, arena, replies, now, &mut seen);
@@ -335,34 +411,14 @@ impl Session for BoringSession {
 
     fn initiate<K: Sink>(&mut self, out: &mut K, now: Now) {
         self.freshen(out, now);
-        let Some(room) = out.room(MAX_CONTROL) else { return };
-        let result = self.tunn.format_handshake_initiation(room, false);
-        let len = written(&result);
-        if let Wrote::Initiation = self.wrote(&result, now) {
-            out.control(len);
-        }
+        self.send_initiation(out, false, now);
     }
 
     fn tick<K: Sink>(&mut self, out: &mut K, now: Now) {
-        let Some(room) = out.room(MAX_CONTROL) else { return };
-        let result = self.tunn.update_timers(room);
-        let len = written(&result);
-        self.last_tick = now.mono;
-        match self.wrote(&result, now) {
-            Wrote::Data | Wrote::Initiation | Wrote::Control => out.control(len),
-            Wrote::Expired => self.note_expired(now),
-            Wrote::Nothing if self.pending.is_some() && self.early > 0 && now.mono >= self.next_early => {
-                self.early -= 1;
-                let Some(room) = out.room(MAX_CONTROL) else { return };
-                let result = self.tunn.format_handshake_initiation(room, true);
-                let len = written(&result);
-                if let Wrote::Initiation = self.wrote(&result, now) {
-                    out.control(len);
-                }
-            }
-            Wrote::Nothing | Wrote::Refused => {}
+        if let Some((bytes, len)) = self.held.take() {
+            out.control_bytes(bytes.get(..len).unwrap_or_default());
         }
-        self.schedule(now);
+        self.run_timers(out, now);
     }
 
     fn deadline(&self) -> Mono {

@@ -100,7 +100,12 @@ impl Door {
         mac16(&self.mac1_key, &[body]).is_some_and(|want| equal(&want, mac1))
     }
 
-    pub fn cookie_reply(&self, datagram: &[u8], cookie: &[u8; 16], nonce: &[u8; 24]) -> Option<[u8; COOKIE_LEN]> {
+    pub fn cookie_reply(
+        &self,
+        datagram: &[u8],
+        cookie: &[u8; 16],
+        nonce: &[u8; 24],
+    ) -> Option<[u8; COOKIE_LEN]> {
         let (_, mac1, _) = macs(datagram)?;
         let mut reply = [0u8; COOKIE_LEN];
         let (head, sealed) = reply.split_at_mut_checked(32)?;

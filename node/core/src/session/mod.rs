@@ -117,6 +117,14 @@ pub trait Sink {
     fn data(&mut self, len: usize);
     /// The first `len` bytes of the room are a handshake message or a keepalive.
     fn control(&mut self, len: usize);
+
+    /// A whole handshake message; lost when there is no room.
+    fn control_bytes(&mut self, bytes: &[u8]) {
+        if let Some(room) = self.room(bytes.len()).and_then(|room| room.get_mut(..bytes.len())) {
+            room.copy_from_slice(bytes);
+            self.control(bytes.len());
+        }
+    }
 }
 
 /// Where a session writes opened packets.

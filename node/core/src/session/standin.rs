@@ -85,7 +85,13 @@ impl Engine for StandinEngine {
         let Some((body, mac2)) = datagram.split_last_chunk::<16>() else { return false };
         digest(&[b"mac2", cookie, body]).get(..16).is_some_and(|want| equal(want, mac2))
     }
-    fn cookie_reply(&self, _key: usize, datagram: &[u8], cookie: &[u8; 16], nonce: &[u8; 24]) -> Option<[u8; 64]> {
+    fn cookie_reply(
+        &self,
+        _key: usize,
+        datagram: &[u8],
+        cookie: &[u8; 16],
+        nonce: &[u8; 24],
+    ) -> Option<[u8; 64]> {
         let mut reply = [0u8; COOKIE_LEN];
         put(&mut reply, 0, &[3]);
         put(&mut reply, 4, datagram.get(4..8)?);
@@ -246,14 +252,15 @@ impl StandinSession {
         self.pending = Some(Pending { since, last: now.mono, local, secret });
         self.unanswered = self.unanswered.saturating_add(1);
         self.sent = now.mono;
-        write(out, &bytes);
+        out.control_bytes(&bytes);
     }
 
     fn on_initiation<K: Sink>(&mut self, datagram: &[u8], out: &mut K, now: Now) -> bool {
         let Some(fields) = datagram.get(8..60) else { return false };
         let secret = digest(&[b"initiation", &self.pair, fields]);
         let stamp = fields.get(32..44).and_then(|b| b.try_into().ok()).map(Stamp).unwrap_or_default();
-        let authentic = fields.starts_with(&self.peer.0) && datagram.get(60..92).is_some_and(|m| equal(m, &secret));
+        let authentic =
+            fields.starts_with(&self.peer.0) && datagram.get(60..92).is_some_and(|m| equal(m, &secret));
         if !authentic || stamp <= self.greatest_received {
             return false;
         }
@@ -280,7 +287,7 @@ impl StandinSession {
         self.pending = None;
         self.unanswered = 0;
         self.sent = now.mono;
-        write(out, &bytes);
+        out.control_bytes(&bytes);
         true
     }
 
@@ -302,7 +309,9 @@ impl StandinSession {
     }
 
     fn on_cookie(&mut self, datagram: &[u8]) -> bool {
-        let Some(cookie) = datagram.get(32..48).and_then(|b| <[u8; 16]>::try_from(b).ok()) else { return false };
+        let Some(cookie) = datagram.get(32..48).and_then(|b| <[u8; 16]>::try_from(b).ok()) else {
+            return false;
+        };
         let tag = digest(&[b"cookie", &self.last_mac1, &cookie]);
         let authentic = self.pending.as_ref().is_some_and(|p| p.local == word(datagram, 4))
             && datagram.get(48..64).zip(tag.get(..16)).is_some_and(|(a, b)| equal(a, b));
@@ -341,7 +350,8 @@ impl StandinSession {
         let Some(keys) = self.keys.get_mut(at) else { return false };
         let want = digest(&[&keys.key, &[u8::from(!keys.initiator)], counter, plain]);
         let number = counter.try_into().map(u64::from_le_bytes).unwrap_or(u64::MAX);
-        if !want.get(..16).is_some_and(|w| equal(w, tag)) || number == u64::MAX || !keys.window.accept(number) {
+        if !want.get(..16).is_some_and(|w| equal(w, tag)) || number == u64::MAX || !keys.window.accept(number)
+        {
             return false;
         }
         keys.confirmed = true;
@@ -384,7 +394,9 @@ impl StandinSession {
     }
 
     fn schedule(&mut self, now: Now) {
-        self.jitter = u64::from_le_bytes(digest(&[&self.jitter.to_le_bytes()]).first_chunk().copied().unwrap_or_default());
+        self.jitter = u64::from_le_bytes(
+            digest(&[&self.jitter.to_le_bytes()]).first_chunk().copied().unwrap_or_default(),
+        );
         let distance = if self.pending.is_some() { 1 + self.jitter % 333 } else { 667 + self.jitter % 333 };
         self.deadline = now.mono.plus_millis(distance);
     }
@@ -399,13 +411,6 @@ fn inner_length(plain: &[u8]) -> usize {
         _ => plain.len(),
     };
     said.min(plain.len())
-}
-
-fn write<K: Sink>(out: &mut K, bytes: &[u8]) {
-    if let Some(room) = out.room(bytes.len()).and_then(|room| room.get_mut(..bytes.len())) {
-        room.copy_from_slice(bytes);
-        out.control(bytes.len());
-    }
 }
 
 impl Session for StandinSession {
@@ -445,7 +450,9 @@ impl Session for StandinSession {
             };
             let good = match Message::parse(datagram) {
                 Some(Message::Initiation) => handshake(self.on_initiation(datagram, replies, now), &mut seen),
-                Some(Message::Response { .. }) => handshake(self.on_response(datagram, replies, now), &mut seen),
+                Some(Message::Response { .. }) => {
+                    handshake(self.on_response(datagram, replies, now), &mut seen)
+                }
                 Some(Message::Cookie { .. }) => self.on_cookie(datagram),
                 Some(Message::Data { .. }) => self.on_data(datagram, arena, now, &mut seen),
                 None => false,
@@ -456,7 +463,9 @@ impl Session for StandinSession {
                 self.received = now.mono;
             }
         }
-        self.drain(replies, now);
+        if seen.authentic {
+            self.drain(replies, now);
+        }
         seen
     }
 

@@ -1,0 +1,260 @@
+//! From the TUN to the network: classify once, judge once, split, seal.
+
+use std::net::IpAddr;
+
+use warren_config::filter::Rules;
+
+use super::counters::{Event, Note};
+use super::{DataPlane, Outbox, Settings, VNET_LEN, frame_of};
+use crate::clock::Now;
+use crate::conntrack::{Addresses, Ends, Load};
+use crate::judge::{self, Ruling};
+use crate::packet::split::{self, Plan};
+use crate::packet::vnet::Vnet;
+use crate::packet::{DropReason, Packet, classify, reply};
+use crate::peers::{Peer, Snapshot, Use};
+use crate::session::{DATA_OVERHEAD, Engine, Segments, Session as _};
+
+/// Answers to the local host kept in one call sequence.
+const MAX_REPLIES: usize = 64;
+/// Padding goes up to a multiple of this (WireGuard paper, section 5.4.6).
+const PAD: usize = 16;
+const LARGEST: usize = 65_536;
+
+/// State of one egress thread. Allocated once.
+#[derive(Debug)]
+pub struct EgressWorker {
+    /// Sealed datagrams. Send `out.transmits()`, then call [`EgressWorker::sent`].
+    pub out: Outbox,
+    replies: Vec<Vec<u8>>,
+    scratch: Vec<u8>,
+}
+
+impl EgressWorker {
+    pub fn new(_settings: &Settings) -> EgressWorker {
+        EgressWorker {
+            out: Outbox::new(),
+            replies: Vec::with_capacity(MAX_REPLIES),
+            scratch: vec![0; LARGEST + PAD],
+        }
+    }
+    /// Whole frames (vnet header and packet) for the TUN: answers to the local host for refused packets.
+    pub fn tun_frames(&self) -> impl Iterator<Item = &[u8]> {
+        self.replies.iter().map(Vec::as_slice)
+    }
+    /// Everything ready was sent and written. The open batch stays open.
+    pub fn sent(&mut self) {
+        self.out.sent();
+        self.replies.clear();
+    }
+
+    fn answer(&mut self, packet: &[u8], seen: &Packet) {
+        if self.replies.len() < MAX_REPLIES
+            && let Some(answer) = reply::refusal(packet, seen)
+        {
+            self.replies.push(frame_of(&answer));
+        }
+    }
+}
+
+/// Why a frame goes no further.
+enum Stop {
+    Drop(DropReason),
+    Event(Event),
+}
+
+impl From<DropReason> for Stop {
+    fn from(reason: DropReason) -> Stop {
+        Stop::Drop(reason)
+    }
+}
+
+impl<E: Engine> DataPlane<E> {
+    /// One frame from the TUN: vnet header and packet. Uses up the frame's bytes. Refused packets are answered in
+    /// [`EgressWorker::tun_frames`].
+    pub fn egress(&self, worker: &mut EgressWorker, frame: &mut [u8], now: Now) {
+        let snapshot = self.snapshot.load();
+        let vnet = Vnet::read(frame);
+        let bytes = frame.get_mut(VNET_LEN..).unwrap_or_default();
+        let (vnet, packet) = match vnet.and_then(|vnet| classify(bytes).map(|packet| (vnet, packet))) {
+            Ok(read) => read,
+            Err(reason) => return self.drop_outbound(reason, None, None, 1, now),
+        };
+        let owner = snapshot.owner(packet.tuple.dst);
+        let peer = owner.map(|(_, peer)| peer);
+        let result = match peer {
+            Some(peer) => self.to_peer(&snapshot, peer, worker, &vnet, &packet, bytes, now),
+            None => self.to_nobody(&snapshot, worker, &packet, bytes, now),
+        };
+        match result {
+            Ok(()) => {}
+            Err(Stop::Event(event)) => self.stop_outbound(event, peer, &packet, now),
+            Err(Stop::Drop(reason)) => self.drop_outbound(reason, peer, Some(&packet), 1, now),
+        }
+    }
+
+    /// The TUN is empty: closes the open batch.
+    pub fn flush(&self, worker: &mut EgressWorker) {
+        worker.out.flush();
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "one private step of `egress`, cut out only for its length")]
+    fn to_peer(
+        &self,
+        snapshot: &Snapshot<E>,
+        peer: &Peer<E>,
+        worker: &mut EgressWorker,
+        vnet: &Vnet,
+        packet: &Packet,
+        bytes: &mut [u8],
+        now: Now,
+    ) -> Result<(), Stop> {
+        let plan = split::plan(vnet, packet)?;
+        let load = plan.load();
+        let ruling = {
+            let mut flows = peer.link.flows.lock();
+            let ruling = judge::outbound(&snapshot.ends(peer), &mut flows, packet, load, now);
+            let cuts = flows.take_cuts();
+            self.keep_cuts(&cuts);
+            ruling
+        };
+        match ruling {
+            Ruling::Pass => {}
+            Ruling::Drop(reason) => return Err(reason.into()),
+            Ruling::Refuse(reason) => {
+                worker.answer(bytes, packet);
+                return Err(reason.into());
+            }
+        }
+        if plan.largest() > self.settings.mtu {
+            return Err(Stop::Event(Event::TooBig));
+        }
+        self.seal(snapshot, peer, worker, &plan, load, bytes, now)
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "one private step of `egress`, cut out only for its length")]
+    fn seal(
+        &self,
+        snapshot: &Snapshot<E>,
+        peer: &Peer<E>,
+        worker: &mut EgressWorker,
+        plan: &Plan,
+        load: Load,
+        bytes: &mut [u8],
+        now: Now,
+    ) -> Result<(), Stop> {
+        let lane = peer.send_lane().ok_or(Stop::Event(Event::NoLane))?;
+        let to = peer.link.endpoint().ok_or(Stop::Event(Event::NoEndpoint))?;
+        let overhead = load.packets.saturating_mul((DATA_OVERHEAD + PAD) as u64);
+        if load.bytes.saturating_add(overhead) > worker.out.spare() as u64 {
+            return Err(Stop::Event(Event::NoRoom));
+        }
+        let mtu = self.settings.mtu;
+        let mut segments = Padded { plan, frame: bytes, scratch: &mut worker.scratch, mtu };
+        let mut out = worker.out.to(to);
+        let sealed = lane
+            .with(&snapshot.engine, Use::Create, now, |session| session.seal(&mut segments, &mut out, now))
+            .ok_or(Stop::Event(Event::NoLane))?;
+        self.counters.event(Event::Queued, sealed.queued);
+        self.counters.event(Event::Unsent, sealed.lost);
+        peer.link.count_sent(load.packets, load.bytes);
+        Ok(())
+    }
+
+    /// Recorded and refused at once: no grant joins this node to whoever might have that address.
+    fn to_nobody(
+        &self,
+        snapshot: &Snapshot<E>,
+        worker: &mut EgressWorker,
+        packet: &Packet,
+        bytes: &[u8],
+        now: Now,
+    ) -> Result<(), Stop> {
+        if !snapshot.is_overlay(packet.tuple.dst) || !snapshot.mine.contains(packet.tuple.src) {
+            return Err(Stop::Event(Event::NoPeer));
+        }
+        let none = Rules::default();
+        let target = match packet.tuple.dst {
+            IpAddr::V4(v4) => Addresses { v4: Some(v4), v6: std::net::Ipv6Addr::UNSPECIFIED },
+            IpAddr::V6(v6) => Addresses { v4: None, v6 },
+        };
+        let ends = Ends {
+            mine: &snapshot.mine,
+            peer: &target,
+            outbound: &none,
+            inbound: &none,
+            edition: snapshot.edition,
+        };
+        let load = Load { packets: 1, bytes: packet.total as u64 };
+        let ruling = judge::outbound(&ends, &mut self.nobody.lock(), packet, load, now);
+        if let Ruling::Refuse(_) = ruling {
+            worker.answer(bytes, packet);
+        }
+        Err(Stop::Event(Event::NoPeer))
+    }
+
+    fn stop_outbound(&self, event: Event, peer: Option<&Peer<E>>, packet: &Packet, now: Now) {
+        self.counters.event(event, 1);
+        let (peer, tuple) = (peer.map(|p| p.node), Some(packet.tuple));
+        self.counters.note(Note { at: now, reason: event.as_str(), outbound: true, peer, tuple });
+    }
+
+    fn drop_outbound(
+        &self,
+        reason: DropReason,
+        peer: Option<&Peer<E>>,
+        packet: Option<&Packet>,
+        times: u64,
+        now: Now,
+    ) {
+        self.counters.drop(reason, times);
+        let (peer, tuple) = (peer.map(|p| p.node), packet.map(|p| p.tuple));
+        self.counters.note(Note { at: now, reason: reason.as_str(), outbound: true, peer, tuple });
+    }
+}
+
+/// The segments of a frame, each padded to 16 bytes but never over the MTU: a full segment is sealed where it lies,
+/// a smaller one is copied behind which zeros fit.
+struct Padded<'a> {
+    plan: &'a Plan,
+    frame: &'a mut [u8],
+    scratch: &'a mut [u8],
+    mtu: usize,
+}
+
+/// The length a plaintext is padded to.
+fn padded(len: usize, mtu: usize) -> usize {
+    len.next_multiple_of(PAD).min(mtu.max(len))
+}
+
+impl Segments for Padded<'_> {
+    fn each(&mut self, mut seal: impl FnMut(&[u8])) {
+        let (scratch, mtu) = (&mut *self.scratch, self.mtu);
+        self.plan.run(self.frame, |segment| {
+            let want = padded(segment.len(), mtu);
+            let room = scratch.get_mut(..want).filter(|_| want > segment.len());
+            match room.and_then(|room| room.split_at_mut_checked(segment.len())) {
+                None => seal(segment),
+                Some((body, zeros)) => {
+                    body.copy_from_slice(segment);
+                    zeros.fill(0);
+                    seal(scratch.get(..want).unwrap_or(segment));
+                }
+            }
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn padding_is_to_sixteen_and_never_over_the_mtu() {
+        assert_eq!(padded(0, 1420), 0);
+        assert_eq!(padded(1, 1420), 16);
+        assert_eq!(padded(1409, 1420), 1420);
+        assert_eq!(padded(1420, 1420), 1420);
+        assert_eq!(padded(1421, 1420), 1421);
+    }
+}

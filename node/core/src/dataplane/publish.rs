@@ -1,0 +1,141 @@
+//! A new state of the world: snapshot first, then every live flow is judged again.
+//!
+//! The order matters. Once the snapshot is swapped, a packet that meets the old verdict of its flow is judged by the
+//! new rules; so nothing can slip through between the swap and the end of this function.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use warren_config::filter::Rules;
+use warren_wire::id::NodeId;
+
+use super::{Control, DataPlane, Published, Stamps, frames_of};
+use crate::assembly::Assembly;
+use crate::clock::Now;
+use crate::conntrack::{Addresses, Cut, Edition, Ends, FlowTable, Limits};
+use crate::peers::{Link, Made, Snapshot, Use};
+use crate::session::{Engine, Session as _};
+
+impl<E: Engine> DataPlane<E> {
+    /// Other keys (rotation). Takes effect with the next [`DataPlane::publish`]; sessions of keys that are still
+    /// there go on.
+    pub fn replace_engine(&self, engine: E) {
+        self.control.lock().engine = Arc::new(engine);
+    }
+
+    /// From now on this is the world: peers that are gone are forgotten, every live flow is judged again.
+    pub fn publish(&self, assembly: &Assembly, now: Now) -> Published {
+        let mut control = self.control.lock();
+        let engine = control.engine.clone();
+        let made = control.registry.make(&engine, assembly, now);
+        self.install(&mut control, made, now)
+    }
+
+    /// No peers at all (freshness ran out, revoked): everything is cut.
+    pub fn close(&self, now: Now) -> Published {
+        let mut control = self.control.lock();
+        let snapshot = self.snapshot.load_full();
+        let made = control.registry.unmake(&snapshot);
+        self.install(&mut control, made, now)
+    }
+
+    fn install(&self, control: &mut Control<E>, made: Made<E>, now: Now) -> Published {
+        let Made { snapshot, gone, conflicts, moved } = made;
+        let snapshot = Arc::new(snapshot);
+        self.snapshot.store(snapshot.clone());
+        let mut cuts: Vec<Cut> = Vec::new();
+        for peer in &snapshot.peers {
+            let ends = snapshot.ends(peer);
+            let mut flows = peer.link.flows.lock();
+            cuts.extend(flows.rejudge(&ends, now));
+            cuts.extend(flows.take_cuts());
+        }
+        for link in &gone {
+            cuts.extend(cut_all(&snapshot, link, now));
+        }
+        self.nudge(&snapshot, &moved, now);
+        let published = Published {
+            frames: frames_of(&cuts).collect(),
+            cut: cuts.len(),
+            gone: gone.iter().map(|link| link.node).collect(),
+            conflicts: conflicts.iter().map(ToString::to_string).collect(),
+        };
+        control.graveyard.extend(gone);
+        published
+    }
+
+    /// Peers at a new place: their sessions are due at once, so that the next tick tries it.
+    fn nudge(&self, snapshot: &Snapshot<E>, moved: &[NodeId], now: Now) {
+        for peer in snapshot.peers.iter().filter(|p| moved.contains(&p.node)) {
+            peer.lanes.iter().for_each(|lane| lane.due(now));
+        }
+    }
+
+    /// Live flows per peer as bytes for the next agent.
+    pub fn snapshot_flows(&self, now: Now) -> BTreeMap<NodeId, Vec<u8>> {
+        let snapshot = self.snapshot.load();
+        snapshot.peers.iter().map(|p| (p.node, p.link.flows.lock().snapshot(now))).collect()
+    }
+
+    /// Takes over flows of an earlier agent, judging each again. Call after [`DataPlane::publish`], before the first
+    /// packet. Returns what was not taken over, as text.
+    pub fn restore_flows(&self, flows: &BTreeMap<NodeId, Vec<u8>>, now: Now) -> (Published, Vec<String>) {
+        let ids = self.control.lock().registry.ids();
+        let snapshot = self.snapshot.load_full();
+        let (mut cuts, mut faults) = (Vec::new(), Vec::new());
+        for (node, bytes) in flows {
+            let Some(peer) = snapshot.peers.iter().find(|p| p.node == *node) else {
+                faults.push(format!("flows with {node} are not taken over: it is not a peer any more"));
+                continue;
+            };
+            let ends = snapshot.ends(peer);
+            match FlowTable::restore(bytes, *node, ids.clone(), Limits::default(), &ends, now) {
+                Ok((table, cut)) => {
+                    *peer.link.flows.lock() = table;
+                    cuts.extend(cut);
+                }
+                Err(error) => faults.push(error.to_string()),
+            }
+        }
+        let cut = cuts.len();
+        (Published { frames: frames_of(&cuts).collect(), cut, ..Published::default() }, faults)
+    }
+
+    /// Upper bound of the greatest handshake timestamp sent, nanoseconds since 1970. Keep it on disk: if the clock
+    /// is behind it at start, rotate the WireGuard keys.
+    pub fn greatest_sent(&self) -> u64 {
+        self.control.lock().registry.greatest_sent()
+    }
+
+    pub fn stamps(&self) -> Stamps {
+        self.control.lock().registry.stamps()
+    }
+
+    /// Stamps of an earlier agent; never lowers one.
+    pub fn restore_stamps(&self, stamps: &Stamps) {
+        self.control.lock().registry.restore_stamps(stamps);
+    }
+
+    /// Begins a handshake with a peer now (for `ping`, `path`, or a new endpoint). False if it is no peer, or nobody
+    /// knows where it is.
+    pub fn initiate(&self, peer: NodeId, out: &mut super::Outbox, now: Now) -> bool {
+        let snapshot = self.snapshot.load();
+        let Some(peer) = snapshot.peers.iter().find(|p| p.node == peer) else { return false };
+        let (Some(lane), Some(to)) = (peer.send_lane(), peer.link.endpoint()) else { return false };
+        lane.with(&snapshot.engine, Use::Create, now, |session| session.initiate(&mut out.to(to), now))
+            .is_some()
+    }
+}
+
+/// Nothing is allowed with a node that is no peer.
+fn cut_all<E: Engine>(snapshot: &Snapshot<E>, link: &Link, now: Now) -> Vec<Cut> {
+    let none = Rules::default();
+    let peer = Addresses { v4: None, v6: std::net::Ipv6Addr::UNSPECIFIED };
+    // Another edition than any before, so that every flow is judged, whatever the numbers are.
+    let edition = Edition { revision: snapshot.edition.revision.wrapping_add(1), ..snapshot.edition };
+    let ends = Ends { mine: &snapshot.mine, peer: &peer, outbound: &none, inbound: &none, edition };
+    let mut flows = link.flows.lock();
+    let mut cuts = flows.rejudge(&ends, now);
+    cuts.extend(flows.take_cuts());
+    cuts
+}

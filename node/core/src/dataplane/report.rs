@@ -1,0 +1,86 @@
+//! What is seen: flow records, peers, counters, the newest drops.
+
+use std::collections::BTreeMap;
+
+use warren_wire::flow::FlowRecord;
+
+use super::{DataPlane, DropNote, PeerStatus};
+use crate::clock::Now;
+use crate::packet::Tuple;
+use crate::peers::{Peer, Snapshot, Use};
+use crate::session::{Engine, Session as _, Stats};
+
+impl<E: Engine> DataPlane<E> {
+    /// Records since the last call, denied tries included; the number counts those that had no room. Call every
+    /// second.
+    pub fn drain_flows(&self, _now: Now) -> (Vec<FlowRecord>, u64) {
+        let mut control = self.control.lock();
+        let dead = std::mem::take(&mut control.graveyard);
+        let (mut records, mut lost) = (Vec::new(), 0u64);
+        for link in control.registry.links().chain(&dead) {
+            let drained = link.flows.lock().drain_records();
+            records.extend(drained.records);
+            lost = lost.saturating_add(drained.lost);
+        }
+        let drained = self.nobody.lock().drain_records();
+        records.extend(drained.records.into_iter().map(|r| FlowRecord { peer: Vec::new(), ..r }));
+        (records, lost.saturating_add(drained.lost))
+    }
+
+    pub fn status(&self, now: Now) -> Vec<PeerStatus> {
+        let snapshot = self.snapshot.load();
+        snapshot.peers.iter().map(|peer| status_of(&snapshot, peer, now)).collect()
+    }
+
+    /// Every reason for a drop and every event, by stable kebab-case name.
+    pub fn counters(&self) -> BTreeMap<&'static str, u64> {
+        self.counters.read()
+    }
+
+    /// The newest drops, oldest first.
+    pub fn explain_last_drops(&self) -> Vec<DropNote> {
+        let text = |tuple: Option<Tuple>| tuple.map_or_else(|| "unreadable packet".to_owned(), describe);
+        self.counters
+            .notes()
+            .into_iter()
+            .map(|n| DropNote {
+                at: n.at,
+                reason: n.reason,
+                outbound: n.outbound,
+                peer: n.peer,
+                what: text(n.tuple),
+            })
+            .collect()
+    }
+}
+
+fn status_of<E: Engine>(snapshot: &Snapshot<E>, peer: &Peer<E>, now: Now) -> PeerStatus {
+    let stats: Vec<Stats> = peer
+        .lanes
+        .iter()
+        .filter_map(|lane| lane.with(&snapshot.engine, Use::Existing, now, |session| session.stats(now)))
+        .collect();
+    PeerStatus {
+        node: peer.node,
+        name: peer.name.clone(),
+        endpoint: peer.link.endpoint(),
+        last_handshake: stats.iter().filter_map(|s| s.handshake_age).min(),
+        handshake_pending: stats.iter().any(|s| s.pending),
+        rx_bytes: peer.link.received().bytes,
+        tx_bytes: peer.link.sent().bytes,
+        lanes: peer.lanes.len(),
+        flows: peer.link.flows.lock().len(),
+    }
+}
+
+fn describe(tuple: Tuple) -> String {
+    let Tuple { protocol, src, dst, sport, dport } = tuple;
+    match (sport, dport) {
+        (0, 0) => format!("{protocol:?} {src} -> {dst}"),
+        _ => format!(
+            "{protocol:?} {} -> {}",
+            std::net::SocketAddr::new(src, sport),
+            std::net::SocketAddr::new(dst, dport)
+        ),
+    }
+}
