@@ -1,15 +1,35 @@
-//! The flows between this node and one peer. One table per peer, so that no two peers share a lock.
+//! The flows between this node and one peer. One table per peer, so that no two peers share a lock, and one that
+//! fills its share takes nothing from the others.
+//!
+//! - [`FlowTable`] finds, admits, re-judges, forgets and reports flows; [`crate::judge`] asks it.
+//! - `flow` one flow and its key; `tcp` its state and numbers; `fragments` pieces of packets that were let through.
+//! - `cut` what the local host hears; `records` what the coordinator hears; `snapshot` what the next agent takes over.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use warren_config::filter::Rules;
 use warren_wire::flow::FlowRecord;
-use warren_wire::id::{Epoch, Generation, NodeId, Revision};
+use warren_wire::id::{Epoch, Generation, Revision};
 use warren_wire::trust::Member;
 
-use crate::clock::{Mono, Now};
+mod cut;
+mod flow;
+mod fragments;
+mod limits;
+mod records;
+mod snapshot;
+mod table;
+mod tcp;
+#[cfg(test)]
+mod tests;
+
+pub use cut::Cut;
+pub(crate) use flow::{FlowKey, Way};
+pub(crate) use fragments::DatagramKey;
+pub use limits::Limits;
+pub use snapshot::SnapshotError;
+pub use table::FlowTable;
 
 /// What one call to the judge stands for: packets on the wire and their IP bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -57,37 +77,13 @@ pub struct Ends<'a> {
     pub edition: Edition,
 }
 
-/// Gives every flow of this agent's life a number of its own, over all peers and workers.
+/// Gives every flow of this agent's life a number of its own, over all peers and workers; from 1.
 #[derive(Debug, Default)]
 pub struct FlowIds(AtomicU64);
 
-/// How much one peer may hold.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
-    pub flows: usize,
-    /// Fragmented packets under way, each direction.
-    pub fragments: usize,
-    /// Kinds of refused tries merged in one window.
-    pub refusals: usize,
-    /// Records of ended flows kept until they are drained.
-    pub records: usize,
-}
-
-impl Default for Limits {
-    fn default() -> Limits {
-        Limits { flows: 16_384, fragments: 256, refusals: 1024, records: 32_768 }
-    }
-}
-
-/// A flow that was cut: [`Cut::packets`] tells the local host.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Cut {}
-
-impl Cut {
-    /// Packets for the local host as if they came from the peer: RST with the exact next sequence number, or ICMP
-    /// administratively prohibited.
-    pub fn packets(&self) -> Vec<Vec<u8>> {
-        todo!()
+impl FlowIds {
+    pub(crate) fn next(&self) -> u64 {
+        self.0.fetch_add(1, Ordering::Relaxed).wrapping_add(1)
     }
 }
 
@@ -96,65 +92,4 @@ impl Cut {
 pub struct Drained {
     pub records: Vec<FlowRecord>,
     pub lost: u64,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum SnapshotError {
-    #[error("the flow snapshot is not whole: {0}; flows are not taken over")]
-    Damaged(&'static str),
-    #[error("the flow snapshot has version {found}, this agent reads {known}; flows are not taken over")]
-    Version { found: u16, known: u16 },
-    #[error("the flow snapshot belongs to peer {found}, not to {wanted}")]
-    OtherPeer { found: NodeId, wanted: NodeId },
-}
-
-#[derive(Debug)]
-pub struct FlowTable {}
-
-impl FlowTable {
-    pub fn new(_peer: NodeId, _ids: Arc<FlowIds>, _limits: Limits) -> FlowTable {
-        todo!()
-    }
-    /// Live flows.
-    pub fn len(&self) -> usize {
-        todo!()
-    }
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-    /// Judges every live flow again, at a new edition. Those no longer allowed are removed and returned.
-    pub fn rejudge(&mut self, _ends: &Ends<'_>, _now: Now) -> Vec<Cut> {
-        todo!()
-    }
-    /// Removes what is over; a flow whose `until` has come is judged again.
-    pub fn handle_timeout(&mut self, _ends: &Ends<'_>, _now: Now) -> Vec<Cut> {
-        todo!()
-    }
-    /// When [`FlowTable::handle_timeout`] wants to be called next.
-    pub fn poll_timeout(&self) -> Option<Mono> {
-        todo!()
-    }
-    /// Flows that the judge itself cut since the last call, when a packet met rules of a newer edition.
-    pub fn take_cuts(&mut self) -> Vec<Cut> {
-        todo!()
-    }
-    /// Records of flows that had traffic or ended, and of refused tries, since the last call. Call at least every second.
-    pub fn drain_records(&mut self) -> Drained {
-        todo!()
-    }
-    /// The live flows as bytes for the next agent on this machine.
-    pub fn snapshot(&self, _now: Now) -> Vec<u8> {
-        todo!()
-    }
-    /// A table with the flows of `bytes` that `ends` still allows; the others are cut.
-    pub fn restore(
-        _bytes: &[u8],
-        _peer: NodeId,
-        _ids: Arc<FlowIds>,
-        _limits: Limits,
-        _ends: &Ends<'_>,
-        _now: Now,
-    ) -> Result<(FlowTable, Vec<Cut>), SnapshotError> {
-        todo!()
-    }
 }

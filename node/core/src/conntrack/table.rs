@@ -1,0 +1,409 @@
+//! The table itself: a slab of flows, an index by key, one timer a flow, and two queues that say who goes first when
+//! room is needed.
+//!
+//! The way of a packet of a known flow costs one comparison (same flow as the last packet) or one hash look-up, and
+//! allocates nothing.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
+use std::sync::Arc;
+
+use hashbrown::HashMap;
+use warren_config::filter::Verdict;
+use warren_wire::flow::FlowEnd;
+use warren_wire::id::NodeId;
+
+use super::flow::{Admission, Flow, FlowKey, Traffic, Way};
+use super::fragments::Fragments;
+use super::limits::{Bucket, Limits};
+use super::records::Records;
+use super::tcp::TcpTrack;
+use super::{Cut, Drained, Ends, FlowIds, Load};
+use crate::clock::{Mono, Now};
+use crate::packet::{DropReason, Kind, Packet};
+
+/// How long a cut flow is remembered, so that late packets are dropped by their right name.
+const TOMBSTONE_SECS: u64 = 60;
+const MAX_TOMBSTONES: usize = 4096;
+/// Answers to the local host, and ICMP errors let through, per second.
+const REPLIES_PER_SECOND: u64 = 200;
+const ERRORS_PER_SECOND: u64 = 50;
+
+#[derive(Debug)]
+pub struct FlowTable {
+    pub(super) peer: NodeId,
+    ids: Arc<FlowIds>,
+    pub(super) limits: Limits,
+    index: HashMap<FlowKey, usize>,
+    pub(super) slots: Vec<Option<Flow>>,
+    free: Vec<usize>,
+    /// Where the last packet's flow is.
+    recent: Option<(FlowKey, usize)>,
+    timers: BinaryHeap<Reverse<(Mono, u64, usize)>>,
+    /// Who goes first when there is no room: oldest in front. Checked when taken, so stale entries do no harm.
+    over: VecDeque<(usize, u64)>,
+    half_open: VecDeque<(usize, u64)>,
+    dirty: VecDeque<(usize, u64)>,
+    records: Records,
+    cuts: Vec<Cut>,
+    tombstones: HashMap<FlowKey, Mono>,
+    pub(crate) fragments: Fragments,
+    pub(crate) replies: Bucket,
+    pub(crate) errors: Bucket,
+}
+
+impl FlowTable {
+    pub fn new(peer: NodeId, ids: Arc<FlowIds>, limits: Limits) -> FlowTable {
+        FlowTable {
+            peer,
+            ids,
+            limits,
+            index: HashMap::new(),
+            slots: Vec::new(),
+            free: Vec::new(),
+            recent: None,
+            timers: BinaryHeap::new(),
+            over: VecDeque::new(),
+            half_open: VecDeque::new(),
+            dirty: VecDeque::new(),
+            records: Records::new(peer, limits.records, limits.refusals),
+            cuts: Vec::new(),
+            tombstones: HashMap::new(),
+            fragments: Fragments::new(limits.fragments),
+            replies: Bucket::new(REPLIES_PER_SECOND),
+            errors: Bucket::new(ERRORS_PER_SECOND),
+        }
+    }
+
+    /// Live flows.
+    pub fn len(&self) -> usize {
+        self.index.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.index.is_empty()
+    }
+
+    /// Judges every live flow again, at a new edition. Those no longer allowed are removed and returned.
+    pub fn rejudge(&mut self, ends: &Ends<'_>, now: Now) -> Vec<Cut> {
+        for slot in 0..self.slots.len() {
+            if self.flow(slot).is_some() {
+                self.readmit(slot, ends, now);
+            }
+        }
+        self.take_cuts()
+    }
+
+    /// Removes what is over; a flow whose `until` has come is judged again.
+    pub fn handle_timeout(&mut self, ends: &Ends<'_>, now: Now) -> Vec<Cut> {
+        while let Some(Reverse((at, id, slot))) = self.timers.peek().copied() {
+            if at > now.mono {
+                break;
+            }
+            self.timers.pop();
+            if self.flow(slot).is_some_and(|flow| flow.id == id && flow.timer == at) {
+                self.handle_flow_timeout(slot, ends, now);
+            }
+        }
+        self.fragments.expire(now.mono);
+        self.tombstones.retain(|_, until| *until > now.mono);
+        self.take_cuts()
+    }
+
+    fn handle_flow_timeout(&mut self, slot: usize, ends: &Ends<'_>, now: Now) {
+        let Some(flow) = self.flow(slot) else { return };
+        if flow.deadline() <= now.mono {
+            let end = idle_end(flow);
+            return self.remove(slot, end);
+        }
+        if flow.admission.until.is_some_and(|until| until <= now.wall()) && !self.readmit(slot, ends, now) {
+            return;
+        }
+        self.schedule(slot, now, true);
+    }
+
+    /// When [`FlowTable::handle_timeout`] wants to be called next.
+    pub fn poll_timeout(&self) -> Option<Mono> {
+        self.timers.peek().map(|Reverse((at, ..))| *at)
+    }
+
+    /// Flows that the judge itself cut since the last call, when a packet met rules of a newer edition.
+    pub fn take_cuts(&mut self) -> Vec<Cut> {
+        std::mem::take(&mut self.cuts)
+    }
+
+    /// Records of flows that had traffic or ended, and of refused tries, since the last call. Call at least every
+    /// second.
+    pub fn drain_records(&mut self) -> Drained {
+        for (slot, id) in std::mem::take(&mut self.dirty) {
+            if let Some(flow) = self.slots.get_mut(slot).and_then(Option::as_mut).filter(|flow| flow.id == id)
+            {
+                flow.dirty = false;
+                if !flow.window.is_empty() {
+                    self.records.close_window(flow, FlowEnd::Open);
+                }
+            }
+        }
+        self.records.drain()
+    }
+
+    pub(super) fn flow(&self, slot: usize) -> Option<&Flow> {
+        self.slots.get(slot).and_then(Option::as_ref)
+    }
+
+    /// The slot of a flow that is alive at `now`.
+    pub(crate) fn find(&mut self, key: &FlowKey, now: Now) -> Option<usize> {
+        let slot = match &self.recent {
+            Some((recent, slot)) if recent == key => *slot,
+            _ => *self.index.get(key)?,
+        };
+        let flow = self.flow(slot)?;
+        if flow.deadline() <= now.mono {
+            let end = idle_end(flow);
+            self.remove(slot, end);
+            return None;
+        }
+        self.recent = Some((*key, slot));
+        Some(slot)
+    }
+
+    /// Was a flow with this key cut a short time ago?
+    pub(crate) fn was_cut(&self, key: &FlowKey, now: Now) -> bool {
+        self.tombstones.get(key).is_some_and(|until| *until > now.mono)
+    }
+
+    /// Makes sure that the flow's verdict is of this edition. False: it is not allowed any more, and was cut.
+    pub(crate) fn readmit(&mut self, slot: usize, ends: &Ends<'_>, now: Now) -> bool {
+        let Some(flow) = self.slots.get_mut(slot).and_then(Option::as_mut) else { return false };
+        if flow.admission.stands(ends.edition, now) {
+            return true;
+        }
+        let rules = if flow.outbound { ends.outbound } else { ends.inbound };
+        let inside = ends.mine.contains(flow.key.local) && ends.peer.contains(flow.key.remote);
+        let verdict = match inside {
+            true => rules.judge(flow.key.protocol, flow.tuple().dport, now.wall()),
+            false => Verdict::Deny,
+        };
+        if !verdict.passes() {
+            self.cut(slot, now);
+            return false;
+        }
+        let admission = Admission::of(verdict, ends.edition);
+        // What has passed belongs to the grant that let it pass.
+        if !flow.window.is_empty() && admission != flow.admission {
+            self.records.close_window(flow, FlowEnd::Open);
+        }
+        flow.admission = admission;
+        self.schedule(slot, now, false);
+        true
+    }
+
+    /// One packet of a known flow passed.
+    pub(crate) fn observe(&mut self, slot: usize, packet: &Packet, way: Way, load: Load, now: Now) {
+        let Some(flow) = self.slots.get_mut(slot).and_then(Option::as_mut) else { return };
+        let ended = flow.observe(packet, way, load, now);
+        let id = flow.id;
+        self.mark_dirty(slot);
+        if ended {
+            self.schedule(slot, now, false);
+            push_bounded(&mut self.over, (slot, id), &self.slots, self.limits.flows, Flow::is_over);
+        }
+    }
+
+    /// A packet that belongs to a flow without being a part of its dialogue: it keeps nothing alive.
+    pub(crate) fn account(&mut self, slot: usize, way: Way, load: Load, now: Now) {
+        if let Some(flow) = self.slots.get_mut(slot).and_then(Option::as_mut) {
+            let from_opener = flow.outbound == (way == Way::Out);
+            flow.account(from_opener, load, now);
+            self.mark_dirty(slot);
+        }
+    }
+
+    fn mark_dirty(&mut self, slot: usize) {
+        if let Some(flow) = self.slots.get_mut(slot).and_then(Option::as_mut)
+            && !flow.dirty
+        {
+            flow.dirty = true;
+            let entry = (slot, flow.id);
+            push_bounded(&mut self.dirty, entry, &self.slots, self.limits.flows, |flow| flow.dirty);
+        }
+    }
+
+    /// May a dead flow's key be used again? True if nothing lives there any more.
+    pub(crate) fn reuse(&mut self, slot: usize) -> bool {
+        let over = self.flow(slot).is_some_and(Flow::is_over);
+        if over {
+            let end = self.flow(slot).map_or(FlowEnd::Closed, idle_end);
+            self.remove(slot, end);
+        }
+        over
+    }
+
+    pub(crate) fn outbound(&self, slot: usize) -> bool {
+        self.flow(slot).is_some_and(|flow| flow.outbound)
+    }
+
+    pub(crate) fn may_have_sent(&self, slot: usize, way: Way, seq: u32) -> bool {
+        let Some(flow) = self.flow(slot) else { return false };
+        flow.tcp.is_none_or(|tcp| tcp.may_have_sent(flow.outbound == (way == Way::Out), seq))
+    }
+
+    /// A new flow, or the reason why not. The try is recorded either way.
+    pub(crate) fn open(
+        &mut self,
+        key: FlowKey,
+        packet: &Packet,
+        way: Way,
+        load: Load,
+        ends: &Ends<'_>,
+        now: Now,
+    ) -> Result<(), DropReason> {
+        let outbound = way == Way::Out;
+        let rules = if outbound { ends.outbound } else { ends.inbound };
+        let verdict = rules.judge(packet.tuple.protocol, packet.tuple.dport, now.wall());
+        let admission = Admission::of(verdict, ends.edition);
+        if !verdict.passes() {
+            self.records.refuse(self.ids.next(), outbound, packet.tuple, &admission, load, now);
+            return Err(DropReason::Denied);
+        }
+        if !self.make_room() {
+            return Err(DropReason::TableFull);
+        }
+        let tcp = match packet.kind {
+            Kind::Tcp(tcp) => Some(TcpTrack::new(&tcp)),
+            _ => None,
+        };
+        let slot = self.insert(Flow {
+            key,
+            id: self.ids.next(),
+            outbound,
+            admission,
+            tcp,
+            replied: false,
+            local_sent: outbound,
+            started_ms: now.wall_ms,
+            last_ms: now.wall_ms,
+            last: now.mono,
+            window: Traffic::default(),
+            dirty: false,
+            timer: Mono(u64::MAX),
+        });
+        self.account(slot, way, load, now);
+        self.schedule(slot, now, false);
+        Ok(())
+    }
+
+    pub(super) fn insert(&mut self, flow: Flow) -> usize {
+        let (key, id, half_open, over) = (flow.key, flow.id, flow.is_half_open(), flow.is_over());
+        let slot = match self.free.pop() {
+            Some(slot) => slot,
+            None => {
+                self.slots.push(None);
+                self.slots.len() - 1
+            }
+        };
+        if let Some(place) = self.slots.get_mut(slot) {
+            *place = Some(flow);
+        }
+        self.index.insert(key, slot);
+        self.tombstones.remove(&key);
+        if half_open {
+            push_bounded(&mut self.half_open, (slot, id), &self.slots, self.limits.flows, Flow::is_half_open);
+        }
+        if over {
+            push_bounded(&mut self.over, (slot, id), &self.slots, self.limits.flows, Flow::is_over);
+        }
+        slot
+    }
+
+    pub(super) fn next_id(&self) -> u64 {
+        self.ids.next()
+    }
+
+    /// The oldest flow that is over goes first, then the oldest half-open one; an established one never.
+    fn make_room(&mut self) -> bool {
+        if self.index.len() < self.limits.flows {
+            return true;
+        }
+        let over = first_of(&mut self.over, &self.slots, Flow::is_over);
+        let victim = over.or_else(|| first_of(&mut self.half_open, &self.slots, Flow::is_half_open));
+        let Some(slot) = victim else { return false };
+        self.remove(slot, FlowEnd::Evicted);
+        true
+    }
+
+    fn cut(&mut self, slot: usize, now: Now) {
+        let Some(flow) = self.flow(slot) else { return };
+        let (key, cut) = (flow.key, Cut::of(flow));
+        self.remove(slot, FlowEnd::Cut);
+        if self.tombstones.len() < MAX_TOMBSTONES {
+            self.tombstones.insert(key, now.mono.plus_secs(TOMBSTONE_SECS));
+        }
+        // Nobody has fetched them for long: the first ones matter least.
+        if self.cuts.len() < self.limits.flows {
+            self.cuts.push(cut);
+        }
+    }
+
+    fn remove(&mut self, slot: usize, end: FlowEnd) {
+        let Some(mut flow) = self.slots.get_mut(slot).and_then(Option::take) else { return };
+        self.records.close_window(&mut flow, end);
+        self.index.remove(&flow.key);
+        self.recent = None;
+        self.free.push(slot);
+    }
+
+    /// Sets the flow's timer if it should fire earlier than it would, or (`again`) has just fired.
+    pub(super) fn schedule(&mut self, slot: usize, now: Now, again: bool) {
+        let Some(flow) = self.slots.get_mut(slot).and_then(Option::as_mut) else { return };
+        let at = flow.next_timer(now);
+        if again || at < flow.timer {
+            flow.timer = at;
+            let entry = Reverse((at, flow.id, slot));
+            if self.timers.len() >= self.limits.flows.saturating_mul(4).max(64) {
+                let slots = &self.slots;
+                self.timers.retain(|Reverse((_, id, slot))| is_valid(slots, &(*slot, *id), |_| true));
+            }
+            self.timers.push(entry);
+        }
+    }
+}
+
+fn idle_end(flow: &Flow) -> FlowEnd {
+    use super::tcp::TcpState;
+    match flow.tcp.map(|tcp| tcp.state) {
+        Some(TcpState::Closed) => FlowEnd::Closed,
+        Some(TcpState::Reset) => FlowEnd::Reset,
+        _ => FlowEnd::Idle,
+    }
+}
+
+type Queue = VecDeque<(usize, u64)>;
+
+fn is_valid(slots: &[Option<Flow>], entry: &(usize, u64), class: fn(&Flow) -> bool) -> bool {
+    let flow = slots.get(entry.0).and_then(Option::as_ref);
+    flow.is_some_and(|flow| flow.id == entry.1 && class(flow))
+}
+
+fn first_of(queue: &mut Queue, slots: &[Option<Flow>], class: fn(&Flow) -> bool) -> Option<usize> {
+    while let Some(entry) = queue.pop_front() {
+        if is_valid(slots, &entry, class) {
+            return Some(entry.0);
+        }
+    }
+    None
+}
+
+/// Stale entries are swept before the queue grows over twice the flows there can be.
+fn push_bounded(
+    queue: &mut Queue,
+    entry: (usize, u64),
+    slots: &[Option<Flow>],
+    flows: usize,
+    class: fn(&Flow) -> bool,
+) {
+    if queue.len() >= flows.saturating_mul(2).max(64) {
+        queue.retain(|entry| is_valid(slots, entry, class));
+    }
+    queue.push_back(entry);
+}

@@ -1,0 +1,146 @@
+//! TCP's life as far as a judge must know it (RFC 9293 section 3.3.2), and both next sequence numbers, so that a RST can
+//! be exact (RFC 5961 section 3.2).
+//!
+//! A peer may lie about its numbers: it can only spoil what we know about its own flow, and the local host's next
+//! segment teaches us better.
+
+use crate::packet::{Tcp, TcpFlags};
+
+/// Numbers move at most this far at once (the largest window of RFC 7323).
+const MAX_STEP: i32 = 1 << 30;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TcpState {
+    SynSent,
+    SynReceived,
+    Established,
+    /// One end has sent FIN, or both and not all is acknowledged.
+    Closing,
+    Closed,
+    Reset,
+}
+
+/// One direction: what its sender has sent and acknowledged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Half {
+    pub seen: bool,
+    /// Behind the last byte sent.
+    pub next: u32,
+    /// The last acknowledgment it sent: what it wants next, exactly.
+    pub ack: Option<u32>,
+    /// Behind its FIN.
+    pub fin: Option<u32>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TcpTrack {
+    pub state: TcpState,
+    pub opener: Half,
+    pub responder: Half,
+}
+
+/// `a - b` on the circle of sequence numbers.
+fn ahead(a: u32, b: u32) -> i32 {
+    a.wrapping_sub(b) as i32
+}
+
+impl Half {
+    fn observe(&mut self, tcp: &Tcp, other_next: Option<u32>, opening: bool) {
+        let step = ahead(tcp.end(), self.next);
+        let restart = opening && tcp.flags.has(TcpFlags::SYN);
+        if !self.seen || restart || (step > 0 && step <= MAX_STEP) {
+            self.next = tcp.end();
+            self.seen = true;
+        }
+        if tcp.flags.has(TcpFlags::FIN) && self.next == tcp.end() {
+            self.fin = Some(tcp.end());
+        }
+        if tcp.flags.has(TcpFlags::ACK) {
+            self.acknowledge(tcp.ack, other_next);
+        }
+    }
+
+    /// An acknowledgment moves forward, and never beyond what the other end has sent.
+    fn acknowledge(&mut self, ack: u32, other_next: Option<u32>) {
+        let Some(sent) = other_next else { return };
+        let forward = self.ack.is_none_or(|old| ahead(ack, old) > 0);
+        if forward && ahead(sent, ack) >= 0 {
+            self.ack = Some(ack);
+        }
+    }
+
+    fn has_all_of(&self, other: &Half) -> bool {
+        matches!((self.ack, other.fin), (Some(ack), Some(fin)) if ahead(ack, fin) >= 0)
+    }
+}
+
+impl TcpTrack {
+    pub fn new(syn: &Tcp) -> TcpTrack {
+        let mut opener = Half::default();
+        opener.observe(syn, None, true);
+        TcpTrack { state: TcpState::SynSent, opener, responder: Half::default() }
+    }
+
+    pub fn is_over(&self) -> bool {
+        matches!(self.state, TcpState::Closed | TcpState::Reset)
+    }
+
+    pub fn is_half_open(&self) -> bool {
+        matches!(self.state, TcpState::SynSent | TcpState::SynReceived)
+    }
+
+    pub fn observe(&mut self, from_opener: bool, tcp: &Tcp) {
+        if tcp.flags.has(TcpFlags::RST) {
+            return self.observe_reset(from_opener, tcp);
+        }
+        let opening = self.state == TcpState::SynSent;
+        let (me, other) = self.halves(from_opener);
+        let other_next = other.seen.then_some(other.next);
+        me.observe(tcp, other_next, opening && from_opener);
+        self.advance(from_opener, tcp);
+    }
+
+    /// Only a RST that its receiver will believe ends the flow; any other leaves it as it is.
+    fn observe_reset(&mut self, from_opener: bool, tcp: &Tcp) {
+        let (me, other) = self.halves(from_opener);
+        let answers_syn = !me.seen && tcp.flags.has(TcpFlags::ACK) && tcp.ack == other.next;
+        let exact = me.seen && (tcp.seq == me.next || other.ack == Some(tcp.seq));
+        if answers_syn || exact {
+            self.state = TcpState::Reset;
+        }
+    }
+
+    fn advance(&mut self, from_opener: bool, tcp: &Tcp) {
+        let syn = tcp.flags.has(TcpFlags::SYN);
+        let ack = tcp.flags.has(TcpFlags::ACK);
+        self.state = match self.state {
+            TcpState::SynSent if !from_opener && syn && ack && tcp.ack == self.opener.next => {
+                TcpState::SynReceived
+            }
+            TcpState::SynReceived if from_opener && ack && !syn && self.opener.ack.is_some() => {
+                TcpState::Established
+            }
+            state => state,
+        };
+        let live = matches!(self.state, TcpState::Established | TcpState::Closing);
+        let closing = self.opener.fin.is_some() || self.responder.fin.is_some();
+        if live && closing {
+            let all = self.opener.has_all_of(&self.responder) && self.responder.has_all_of(&self.opener);
+            self.state = if all { TcpState::Closed } else { TcpState::Closing };
+        }
+    }
+
+    /// (the sender's half, the other one).
+    fn halves(&mut self, from_opener: bool) -> (&mut Half, &Half) {
+        if from_opener { (&mut self.opener, &self.responder) } else { (&mut self.responder, &self.opener) }
+    }
+
+    /// Could the opener (or the responder) have sent a segment with this number, not long acknowledged? For quotations.
+    pub fn may_have_sent(&self, by_opener: bool, seq: u32) -> bool {
+        let (me, other) =
+            if by_opener { (&self.opener, &self.responder) } else { (&self.responder, &self.opener) };
+        const SLACK: i32 = 1 << 16;
+        let oldest = other.ack.unwrap_or(me.next);
+        me.seen && ahead(me.next, seq) >= 0 && ahead(seq, oldest) >= -SLACK
+    }
+}
