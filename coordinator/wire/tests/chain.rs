@@ -92,7 +92,9 @@ fn a_charter_not_signed_by_an_authority_is_refused() {
 #[test]
 fn a_charter_with_ranges_no_overlay_may_have_is_refused() {
     let (net, _) = world();
-    for range in ["0.0.0.0/0", "100.64.0.1/10", "127.0.0.0/8", "224.0.0.0/8", "100.64.0.0/31", "169.254.0.0/16"] {
+    for range in
+        ["0.0.0.0/0", "100.64.0.1/10", "127.0.0.0/8", "224.0.0.0/8", "100.64.0.0/31", "169.254.0.0/16"]
+    {
         let mut network = net.network.clone();
         network.v4_range = range.parse().unwrap();
         let charter = issue::charter(&network, EPOCH_TIME, &net.authority);
@@ -168,7 +170,10 @@ fn one_key_never_plays_two_parts() {
 fn an_admission_with_more_tags_than_its_delegation_is_refused() {
     let (net, mut node) = world();
     let error = admitted_as(&net, &mut node, |p| drop(p.tags.insert(name("root")))).unwrap_err();
-    assert!(matches!(&error, TrustError::BeyondDelegation { claim, .. } if claim.contains("root")), "{error}");
+    assert!(
+        matches!(&error, TrustError::BeyondDelegation { claim, .. } if claim.contains("root")),
+        "{error}"
+    );
 }
 
 #[test]
@@ -391,7 +396,9 @@ fn a_statement_of_another_network_is_refused() {
     let other = SpecimenNetwork::new(2);
     let theirs = other.node(0, "web-1", &["web", "prod"]);
     let named = |result: TrustError| {
-        assert!(matches!(&result, TrustError::ForeignNetwork { found, .. } if *found == other.id().to_string()));
+        assert!(
+            matches!(&result, TrustError::ForeignNetwork { found, .. } if *found == other.id().to_string())
+        );
     };
     named(net.trust.network(&other.charter).unwrap_err());
     named(net.trust.member(&net.network, &theirs.record).unwrap_err());
