@@ -1,4 +1,5 @@
 //! Envelopes, keys and proofs of possession.
+#![allow(clippy::unwrap_used, reason = "a helper of a test fails as the test does")]
 
 use curve25519_dalek::constants::EIGHT_TORSION;
 use ed25519_dalek::SigningKey;

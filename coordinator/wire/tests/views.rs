@@ -1,4 +1,5 @@
 //! Views, deltas and their frames.
+#![allow(clippy::unwrap_used, reason = "a helper of a test fails as the test does")]
 
 use proptest::prelude::*;
 use prost::Message as _;
