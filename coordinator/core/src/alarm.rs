@@ -22,6 +22,8 @@ pub enum AlarmKind {
     NodeComplaint,
     /// A stored record or policy no longer holds; it is left out and everyone else is served.
     BadRecord,
+    /// A node has seen a later state than this coordinator has: the store was put back without `warren restore`.
+    RolledBack,
     /// A network was restored from a backup.
     Restored,
     /// A revoked node tried to come in.

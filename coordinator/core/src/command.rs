@@ -10,7 +10,8 @@ use crate::change::SourceText;
 /// Default life of freshness: 7 days; at least a minute.
 pub const DEFAULT_FRESHNESS: u64 = 7 * 24 * 3600;
 pub const MIN_FRESHNESS: u64 = 60;
-pub const MAX_FRESHNESS: u64 = 366 * 24 * 3600;
+/// As long as nodes believe one.
+pub const MAX_FRESHNESS: u64 = warren_wire::trust::MAX_FRESHNESS_SECONDS;
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "command", rename_all = "kebab-case", deny_unknown_fields)]

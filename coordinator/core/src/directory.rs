@@ -1,1 +1,113 @@
-//! directory
+//! The nodes: whose record holds, and who was revoked.
+
+use std::collections::BTreeMap;
+
+use warren_config::name::Name;
+use warren_config::policy::Subject;
+use warren_config::time::UnixTime;
+use warren_wire::id::{IdentityKey, NodeId, WgKey};
+use warren_wire::signed::Signed;
+use warren_wire::trust::{Member, Record};
+
+/// At most so many nodes are ever in one network.
+pub const MAX_NODES: usize = 100_000;
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Node {
+    pub member: Member,
+    pub record: Record,
+    pub token: IdentityKey,
+    pub revoked: Option<Gone>,
+}
+
+/// A revocation, and who was joined to the node at that moment.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Gone {
+    pub at: UnixTime,
+    pub why: String,
+    pub statement: Signed,
+    pub peers: Vec<NodeId>,
+}
+
+impl Node {
+    pub fn id(&self) -> NodeId {
+        self.member.id
+    }
+    pub fn subject(&self) -> &Subject {
+        &self.member.subject
+    }
+    pub fn is_live(&self) -> bool {
+        self.revoked.is_none()
+    }
+}
+
+/// All nodes that ever were. Names belong to the living, keys for ever to whoever came first.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Directory {
+    nodes: BTreeMap<NodeId, Node>,
+    names: BTreeMap<Name, NodeId>,
+    keys: BTreeMap<WgKey, NodeId>,
+    /// For each node the revoked ones it was joined to, oldest first.
+    bereaved: BTreeMap<NodeId, Vec<NodeId>>,
+}
+
+impl Directory {
+    pub fn get(&self, id: &NodeId) -> Option<&Node> {
+        self.nodes.get(id)
+    }
+    pub fn live(&self, id: &NodeId) -> Option<&Node> {
+        self.get(id).filter(|node| node.is_live())
+    }
+    pub fn by_name(&self, name: &Name) -> Option<&Node> {
+        self.names.get(name).and_then(|id| self.nodes.get(id))
+    }
+    pub fn key_owner(&self, key: &WgKey) -> Option<NodeId> {
+        self.keys.get(key).copied()
+    }
+    pub fn len(&self) -> usize {
+        self.nodes.len()
+    }
+    pub fn is_empty(&self) -> bool {
+        self.nodes.is_empty()
+    }
+    pub fn all(&self) -> impl Iterator<Item = &Node> {
+        self.nodes.values()
+    }
+    pub fn alive(&self) -> impl Iterator<Item = &Node> {
+        self.all().filter(|node| node.is_live())
+    }
+    pub fn subjects(&self) -> Vec<Subject> {
+        self.alive().map(|node| node.subject().clone()).collect()
+    }
+    /// Revoked nodes that `id` was joined to when they went, oldest first.
+    pub fn revoked_peers(&self, id: &NodeId) -> &[NodeId] {
+        self.bereaved.get(id).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    pub(crate) fn insert(&mut self, node: Node) {
+        self.names.insert(node.member.name().clone(), node.id());
+        self.keys.extend(node.member.lanes.iter().map(|key| (*key, node.id())));
+        self.nodes.insert(node.id(), node);
+    }
+
+    /// A newer record of the same node.
+    pub(crate) fn replace(&mut self, id: &NodeId, member: Member, record: Record) {
+        let Some(node) = self.nodes.get_mut(id) else { return };
+        if node.member.name() != member.name() {
+            self.names.remove(node.member.name());
+            self.names.insert(member.name().clone(), *id);
+        }
+        self.keys.extend(member.lanes.iter().map(|key| (*key, *id)));
+        node.member = member;
+        node.record = record;
+    }
+
+    pub(crate) fn revoke(&mut self, id: &NodeId, gone: Gone) {
+        let Some(node) = self.nodes.get_mut(id) else { return };
+        self.names.remove(node.member.name());
+        for peer in &gone.peers {
+            self.bereaved.entry(*peer).or_default().push(*id);
+        }
+        node.revoked = Some(gone);
+    }
+}

@@ -1,1 +1,85 @@
-//! endpoints
+//! Where nodes may be reached underneath: what they report of themselves, and where the coordinator sees them. Hints only;
+//! WireGuard proves who answers.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+
+use warren_wire::id::NodeId;
+use warren_wire::trust::Network;
+use warren_wire::view::MAX_CANDIDATES;
+
+/// One node's candidates.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reported {
+    pub own: Vec<SocketAddr>,
+    /// The WireGuard port it named, to pair with the address it is seen at.
+    pub port: u16,
+    pub seen: Option<IpAddr>,
+}
+
+impl Reported {
+    /// Where the node is seen comes first: behind a NAT nothing else can work.
+    pub fn candidates(&self, network: &Network) -> Vec<SocketAddr> {
+        let seen = self.seen.map(|ip| SocketAddr::new(ip, self.port)).filter(|_| !self.own.is_empty() || self.port != 0);
+        let mut list: Vec<SocketAddr> = Vec::new();
+        for candidate in seen.into_iter().chain(self.own.iter().copied()).filter(|c| is_usable(network, *c)) {
+            if !list.contains(&candidate) && list.len() < MAX_CANDIDATES {
+                list.push(candidate);
+            }
+        }
+        list
+    }
+}
+
+/// Reads at most eight candidates of a report; the rest, and what is not an address, is left out.
+pub fn parse(texts: &[String]) -> Vec<SocketAddr> {
+    let texts = texts.iter().take(MAX_CANDIDATES).filter(|text| text.len() <= 64);
+    texts.filter_map(|text| text.parse().ok()).map(plain).collect()
+}
+
+/// An IPv4 address in IPv6 clothes (RFC 4291 section 2.5.5.2) is an IPv4 address.
+pub fn plain(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
+}
+
+/// Nothing inside the overlay, on the host itself, on one link only, or for many at once.
+fn is_usable(network: &Network, candidate: SocketAddr) -> bool {
+    let elsewhere = match candidate.ip() {
+        IpAddr::V4(ip) => {
+            !(ip.is_unspecified() || ip.is_loopback() || ip.is_multicast() || ip.is_broadcast() || ip.is_link_local())
+                && !network.v4_range.contains(&ip)
+        }
+        IpAddr::V6(ip) => {
+            let link_local = ip.segments().first().is_some_and(|s| s & 0xffc0 == 0xfe80);
+            !(ip.is_unspecified() || ip.is_loopback() || ip.is_multicast() || link_local)
+                && !network.v6_prefix.contains(&ip)
+        }
+    };
+    elsewhere && candidate.port() != 0
+}
+
+/// Candidates of all nodes, since the coordinator started.
+#[derive(Clone, Debug, Default)]
+pub struct Endpoints {
+    reported: BTreeMap<NodeId, Reported>,
+    usable: BTreeMap<NodeId, Vec<SocketAddr>>,
+}
+
+impl Endpoints {
+    pub fn of(&self, node: &NodeId) -> &[SocketAddr] {
+        self.usable.get(node).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// True if what others are told has changed.
+    pub fn update(&mut self, network: &Network, node: NodeId, change: impl FnOnce(&mut Reported)) -> bool {
+        let reported = self.reported.entry(node).or_default();
+        change(reported);
+        let usable = reported.candidates(network);
+        self.usable.insert(node, usable.clone()) != Some(usable.clone()) && !(usable.is_empty())
+    }
+
+    pub fn forget(&mut self, node: &NodeId) {
+        self.reported.remove(node);
+        self.usable.remove(node);
+    }
+}

@@ -1,1 +1,159 @@
-//! session
+//! Connections, and which of them speak for a member. Connected is not authorised: a connection is a stranger until its
+//! `Hello` has been answered.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, SocketAddr};
+
+use warren_config::time::UnixTime;
+use warren_wire::id::{IdentityKey, NodeId};
+
+use crate::output::ConnId;
+use crate::status::Progress;
+
+/// At most so many connections that are not sessions, in all and from one address.
+pub const MAX_STRANGERS: usize = 10_000;
+pub const MAX_STRANGERS_PER_SOURCE: usize = 1_000;
+/// Seconds in which a stranger must have become a member's session.
+pub const STRANGER_LIFE: u64 = 60;
+
+/// One control connection.
+#[derive(Clone, Debug)]
+pub struct Session {
+    pub key: IdentityKey,
+    /// The node this key belongs to, whether or not it is a member.
+    pub node: NodeId,
+    pub from: SocketAddr,
+    pub since: UnixTime,
+    /// Since its `Welcome`.
+    pub authorised: bool,
+    /// A `Close` was queued: nothing it still says counts.
+    pub closing: bool,
+}
+
+/// What is known of a node while the coordinator runs.
+#[derive(Clone, Debug, Default)]
+pub struct Presence {
+    pub since: Option<UnixTime>,
+    pub agent: Option<String>,
+    pub seen_at: Option<SocketAddr>,
+    pub sent: Option<Progress>,
+    pub enforced: Option<Progress>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct Sessions {
+    sessions: BTreeMap<ConnId, Session>,
+    online: BTreeMap<NodeId, ConnId>,
+    presence: BTreeMap<NodeId, Presence>,
+    strangers: BTreeSet<(UnixTime, ConnId)>,
+    strangers_from: BTreeMap<IpAddr, usize>,
+}
+
+impl Sessions {
+    pub fn get(&self, conn: ConnId) -> Option<&Session> {
+        self.sessions.get(&conn)
+    }
+    pub fn get_mut(&mut self, conn: ConnId) -> Option<&mut Session> {
+        self.sessions.get_mut(&conn)
+    }
+    /// The connection that speaks for a node.
+    pub fn of_node(&self, node: &NodeId) -> Option<ConnId> {
+        self.online.get(node).copied()
+    }
+    pub fn is_online(&self, node: &NodeId) -> bool {
+        self.online.contains_key(node)
+    }
+    /// Nodes with a session, in order.
+    pub fn online(&self) -> impl Iterator<Item = (NodeId, ConnId)> + '_ {
+        self.online.iter().map(|(node, conn)| (*node, *conn))
+    }
+    pub fn online_count(&self) -> usize {
+        self.online.len()
+    }
+    /// Every connection that came with a node's key, authorised or not.
+    pub fn with_key_of(&self, node: NodeId) -> Vec<ConnId> {
+        self.sessions.iter().filter(|(_, s)| s.node == node).map(|(conn, _)| *conn).collect()
+    }
+    pub fn presence(&self, node: &NodeId) -> Option<&Presence> {
+        self.presence.get(node)
+    }
+    pub fn presence_mut(&mut self, node: NodeId) -> &mut Presence {
+        self.presence.entry(node).or_default()
+    }
+    pub fn forget(&mut self, node: &NodeId) {
+        self.presence.remove(node);
+    }
+
+    /// False if there is no room for one more stranger; it is registered all the same, so that it can be closed.
+    pub fn open(&mut self, conn: ConnId, key: IdentityKey, node: NodeId, from: SocketAddr, now: UnixTime) -> bool {
+        let session = Session { key, node, from, since: now, authorised: false, closing: false };
+        self.sessions.insert(conn, session);
+        self.strangers.insert((now, conn));
+        let source = self.strangers_from.entry(from.ip()).or_default();
+        *source = source.saturating_add(1);
+        *source <= MAX_STRANGERS_PER_SOURCE && self.strangers.len() <= MAX_STRANGERS
+    }
+
+    /// Makes a connection the one that speaks for its node; returns the one it takes the place of.
+    pub fn authorise(&mut self, conn: ConnId, now: UnixTime) -> Option<ConnId> {
+        self.no_stranger(conn);
+        let session = self.sessions.get_mut(&conn)?;
+        session.authorised = true;
+        let (node, from) = (session.node, session.from);
+        let presence = self.presence.entry(node).or_default();
+        presence.since = Some(now);
+        presence.seen_at = Some(from);
+        self.online.insert(node, conn).filter(|old| *old != conn)
+    }
+
+    /// Marks a connection as done with: it is no node's session from now on.
+    pub fn close(&mut self, conn: ConnId, now: UnixTime) {
+        self.no_stranger(conn);
+        let Some(session) = self.sessions.get_mut(&conn) else { return };
+        session.closing = true;
+        session.authorised = false;
+        let node = session.node;
+        self.offline(node, conn, now);
+    }
+
+    /// The connection is gone; returns its node if that is now offline.
+    pub fn remove(&mut self, conn: ConnId, now: UnixTime) -> Option<NodeId> {
+        self.no_stranger(conn);
+        let session = self.sessions.remove(&conn)?;
+        self.offline(session.node, conn, now).then_some(session.node)
+    }
+
+    fn offline(&mut self, node: NodeId, conn: ConnId, now: UnixTime) -> bool {
+        if self.online.get(&node) != Some(&conn) {
+            return false;
+        }
+        self.online.remove(&node);
+        self.presence.entry(node).or_default().since = Some(now);
+        true
+    }
+
+    fn no_stranger(&mut self, conn: ConnId) {
+        let Some(session) = self.sessions.get(&conn) else { return };
+        if self.strangers.remove(&(session.since, conn)) {
+            let ip = session.from.ip();
+            let left = self.strangers_from.get(&ip).copied().unwrap_or(0).saturating_sub(1);
+            match left {
+                0 => self.strangers_from.remove(&ip),
+                _ => self.strangers_from.insert(ip, left),
+            };
+        }
+    }
+
+    /// When the oldest stranger's time is over.
+    pub fn next_deadline(&self) -> Option<UnixTime> {
+        self.strangers.first().map(|(since, _)| since.plus(STRANGER_LIFE))
+    }
+
+    pub fn overdue(&self, now: UnixTime) -> Vec<ConnId> {
+        self.strangers.iter().take_while(|(since, _)| since.plus(STRANGER_LIFE) <= now).map(|(_, c)| *c).collect()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.sessions.is_empty() && self.strangers.is_empty() && self.online.is_empty()
+    }
+}

@@ -112,6 +112,5 @@ pub struct PolicyRow {
     pub applied: UnixTime,
     pub by: String,
     pub files: Vec<String>,
-    pub observe: bool,
     pub current: bool,
 }
