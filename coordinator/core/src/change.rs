@@ -287,6 +287,7 @@ impl EntryBody {
 pub enum Origin {
     Conn(ConnId),
     Command,
+    Nobody,
 }
 
 /// A decision that is not yet true: becomes so when a store has committed its entry.

@@ -108,7 +108,8 @@ fn store_token(state: &State, delegation: Signed, now: UnixTime) -> Result<Vec<C
     let what = "delegation";
     let terms: Delegation = state.founded()?.trust.delegation(&delegation).map_err(bad(what))?;
     let malformed = |why: &str| Refusal::Malformed { what, why: why.into() };
-    let token = IdentityKey::from_slice(&terms.token_key).ok_or_else(|| malformed("its key is not 32 bytes"))?;
+    let token =
+        IdentityKey::from_slice(&terms.token_key).ok_or_else(|| malformed("its key is not 32 bytes"))?;
     if state.tokens.contains(&token) {
         return Err(Refusal::TokenExists { token });
     }
@@ -197,8 +198,16 @@ fn amend(state: &State, id: NodeId, amendment: Signed) -> Result<Vec<Change>, Re
     }
     if member.name() != node.member.name() {
         check_name_free(state, member.name(), Some(id))?;
-        check_not_reserved(state, member.name(), "the policy speaks of it; only a token bound to it may give it")?;
-        check_not_reserved(state, node.member.name(), "the policy speaks of the node's present name: change the policy first")?;
+        check_not_reserved(
+            state,
+            member.name(),
+            "the policy speaks of it; only a token bound to it may give it",
+        )?;
+        check_not_reserved(
+            state,
+            node.member.name(),
+            "the policy speaks of the node's present name: change the policy first",
+        )?;
     }
     check_wearable(state, member.tags(), member.name().as_str())?;
     let name = member.name().to_string();
@@ -289,7 +298,9 @@ fn observe_alarm(generation: Generation, allowed: bool) -> Result<Change, Refusa
     if !allowed {
         return Err(Refusal::ObserveNotAllowed);
     }
-    let message = format!("policy generation {generation} is in observe mode: what no grant allows PASSES and is only recorded");
+    let message = format!(
+        "policy generation {generation} is in observe mode: what no grant allows PASSES and is only recorded"
+    );
     Ok(Change::AlarmRaised { kind: AlarmKind::ObserveMode, subject: "policy".into(), message })
 }
 

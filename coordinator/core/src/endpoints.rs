@@ -20,7 +20,7 @@ pub struct Reported {
 impl Reported {
     /// Where the node is seen comes first: behind a NAT nothing else can work.
     pub fn candidates(&self, network: &Network) -> Vec<SocketAddr> {
-        let seen = self.seen.map(|ip| SocketAddr::new(ip, self.port)).filter(|_| !self.own.is_empty() || self.port != 0);
+        let seen = self.seen.map(|ip| SocketAddr::new(ip, self.port));
         let mut list: Vec<SocketAddr> = Vec::new();
         for candidate in seen.into_iter().chain(self.own.iter().copied()).filter(|c| is_usable(network, *c)) {
             if !list.contains(&candidate) && list.len() < MAX_CANDIDATES {
@@ -46,7 +46,11 @@ pub fn plain(address: SocketAddr) -> SocketAddr {
 fn is_usable(network: &Network, candidate: SocketAddr) -> bool {
     let elsewhere = match candidate.ip() {
         IpAddr::V4(ip) => {
-            !(ip.is_unspecified() || ip.is_loopback() || ip.is_multicast() || ip.is_broadcast() || ip.is_link_local())
+            !(ip.is_unspecified()
+                || ip.is_loopback()
+                || ip.is_multicast()
+                || ip.is_broadcast()
+                || ip.is_link_local())
                 && !network.v4_range.contains(&ip)
         }
         IpAddr::V6(ip) => {
@@ -75,7 +79,8 @@ impl Endpoints {
         let reported = self.reported.entry(node).or_default();
         change(reported);
         let usable = reported.candidates(network);
-        self.usable.insert(node, usable.clone()) != Some(usable.clone()) && !(usable.is_empty())
+        let before = self.usable.insert(node, usable.clone()).unwrap_or_default();
+        before != usable
     }
 
     pub fn forget(&mut self, node: &NodeId) {

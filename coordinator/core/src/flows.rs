@@ -3,12 +3,18 @@
 //! A node speaks only of its own side; the other end is attributed by the coordinator's own directory. Reports are
 //! numbered per agent start, so that a report that comes twice counts once.
 
+use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
+use warren_config::name::Name;
 use warren_config::time::UnixTime;
-use warren_wire::flow::{FlowEnd, FlowVerdict};
+use warren_wire::flow::{FlowEnd, FlowRecord, FlowReport, FlowVerdict};
 use warren_wire::id::{Generation, NodeId};
+
+use crate::directory::Node;
+use crate::state::State;
+use crate::status::FlowStatus;
 
 /// So many of the newest records are kept in memory.
 pub const MAX_FLOWS: usize = 200_000;
@@ -75,4 +81,232 @@ pub struct FlowPage {
     pub cursor: u64,
     /// Records after the asked cursor that were overwritten before they were read.
     pub missed: u64,
+}
+
+/// Starts of one node's agent that are told apart at a time.
+const BOOTS: usize = 4;
+/// Records one answer may hold.
+const MAX_ANSWER: usize = 10_000;
+const DEFAULT_ANSWER: usize = 1_000;
+
+/// One agent start: the greatest sequence taken, and what it says it lost.
+#[derive(Clone, Copy, Debug)]
+struct Boot {
+    boot: u64,
+    sequence: u64,
+    lost: u64,
+}
+
+/// What became of a report.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Taken {
+    pub rows: Vec<FlowRow>,
+    /// Why records were not taken, once for the report.
+    pub rejected: Option<&'static str>,
+}
+
+/// The newest records, in the order they came.
+#[derive(Clone, Debug, Default)]
+pub struct FlowMap {
+    rows: VecDeque<FlowRow>,
+    cursor: u64,
+    boots: BTreeMap<NodeId, VecDeque<Boot>>,
+    recorded: u64,
+    rejected: u64,
+    /// Declared lost by agent starts that are no longer told apart.
+    lost_before: u64,
+}
+
+impl FlowMap {
+    pub fn status(&self) -> FlowStatus {
+        let lost = self.boots.values().flatten().map(|b| b.lost).fold(self.lost_before, u64::saturating_add);
+        FlowStatus {
+            recorded: self.recorded,
+            declared_lost: lost,
+            rejected: self.rejected,
+            kept: self.rows.len(),
+        }
+    }
+
+    /// Takes a report of `node`, once.
+    pub fn report(&mut self, state: &State, node: &Node, report: &FlowReport, now: UnixTime) -> Taken {
+        let mut taken = Taken::default();
+        if !self.is_new(node.id(), report) {
+            return taken;
+        }
+        for record in &report.records {
+            match row(state, node, report.boot, record, now) {
+                Ok(row) => taken.rows.push(self.push(row)),
+                Err(why) => {
+                    self.rejected = self.rejected.saturating_add(1);
+                    taken.rejected = taken.rejected.or(Some(why));
+                }
+            }
+        }
+        taken
+    }
+
+    fn is_new(&mut self, node: NodeId, report: &FlowReport) -> bool {
+        let boots = self.boots.entry(node).or_default();
+        if let Some(known) = boots.iter_mut().find(|b| b.boot == report.boot) {
+            known.lost = known.lost.max(report.lost);
+            let new = report.sequence > known.sequence;
+            known.sequence = known.sequence.max(report.sequence);
+            return new;
+        }
+        if boots.len() >= BOOTS {
+            let oldest = boots.pop_front().map_or(0, |b| b.lost);
+            self.lost_before = self.lost_before.saturating_add(oldest);
+        }
+        boots.push_back(Boot { boot: report.boot, sequence: report.sequence, lost: report.lost });
+        true
+    }
+
+    fn push(&mut self, mut row: FlowRow) -> FlowRow {
+        self.cursor = self.cursor.saturating_add(1);
+        self.recorded = self.recorded.saturating_add(1);
+        row.cursor = self.cursor;
+        if self.rows.len() >= MAX_FLOWS {
+            self.rows.pop_front();
+        }
+        self.rows.push_back(row.clone());
+        row
+    }
+
+    /// One row per flow, its windows added up, newest first.
+    pub fn list(&self, filter: &FlowFilter) -> Vec<FlowRow> {
+        let limit = if filter.limit == 0 { DEFAULT_ANSWER } else { filter.limit.min(MAX_ANSWER) };
+        let mut places: BTreeMap<(NodeId, u64, u64), usize> = BTreeMap::new();
+        let mut list: Vec<FlowRow> = Vec::new();
+        for row in self.rows.iter().rev().filter(|row| filter.matches(row)) {
+            let key = (row.reporter, row.boot, row.flow);
+            if let Some(newer) = places.get(&key).and_then(|place| list.get_mut(*place)) {
+                newer.add(row);
+            } else if list.len() < limit {
+                places.insert(key, list.len());
+                list.push(row.clone());
+            }
+        }
+        list
+    }
+
+    /// Records after `cursor` that match, oldest first.
+    pub fn since(&self, cursor: u64, filter: &FlowFilter, limit: usize) -> FlowPage {
+        let first = self.rows.front().map_or(self.cursor.saturating_add(1), |row| row.cursor);
+        let missed = first.saturating_sub(cursor.saturating_add(1));
+        let skip = usize::try_from(cursor.saturating_add(1).saturating_sub(first)).unwrap_or(usize::MAX);
+        let mut page = FlowPage { rows: Vec::new(), cursor: cursor.min(self.cursor), missed };
+        for row in self.rows.iter().skip(skip) {
+            if page.rows.len() >= limit.clamp(1, MAX_ANSWER) {
+                break;
+            }
+            page.cursor = row.cursor;
+            if filter.matches(row) {
+                page.rows.push(row.clone());
+            }
+        }
+        page
+    }
+
+    pub fn cursor(&self) -> u64 {
+        self.cursor
+    }
+}
+
+impl FlowRow {
+    /// Adds an older window of the same flow.
+    fn add(&mut self, older: &FlowRow) {
+        let sum = |a: &mut u64, b: u64| *a = a.saturating_add(b);
+        sum(&mut self.packets_out, older.packets_out);
+        sum(&mut self.bytes_out, older.bytes_out);
+        sum(&mut self.packets_back, older.packets_back);
+        sum(&mut self.bytes_back, older.bytes_back);
+        self.started_ms = self.started_ms.min(older.started_ms);
+        if self.end == FlowEnd::Refused {
+            sum(&mut self.count, older.count);
+        }
+    }
+}
+
+impl FlowFilter {
+    pub fn matches(&self, row: &FlowRow) -> bool {
+        let end = |wanted: &Option<String>, point: &FlowPoint| wanted.as_ref().is_none_or(|w| point.is(w));
+        let text = |wanted: &Option<String>, found: &Option<String>| wanted.is_none() || wanted == found;
+        end(&self.from, &row.from)
+            && end(&self.to, &row.to)
+            && self.verdict.is_none_or(|verdict| verdict == row.verdict)
+            && text(&self.grant, &row.grant)
+            && text(&self.service, &row.service)
+            && self.since.is_none_or(|since| row.last_ms / 1000 >= since.0)
+    }
+}
+
+impl FlowPoint {
+    /// Is this the node or address meant by `text`?
+    fn is(&self, text: &str) -> bool {
+        let text = text.strip_prefix("node:").unwrap_or(text);
+        self.name.as_deref() == Some(text)
+            || text.parse().is_ok_and(|address: IpAddr| address == self.address)
+            || text.parse().is_ok_and(|id: NodeId| Some(id) == self.node)
+    }
+}
+
+/// A record with both ends named, if it speaks of the reporter's own side and is well formed.
+fn row(
+    state: &State,
+    node: &Node,
+    boot: u64,
+    record: &FlowRecord,
+    now: UnixTime,
+) -> Result<FlowRow, &'static str> {
+    let from = point(state, &record.src, record.src_port)?;
+    let to = point(state, &record.dst, record.dst_port)?;
+    let own = if record.outbound { &from } else { &to };
+    if !node.member.addresses().any(|address| address == own.address) {
+        return Err("a flow that has neither end at its reporter's address");
+    }
+    let protocol = u8::try_from(record.protocol).map_err(|_| "an IP protocol number over 255")?;
+    Ok(FlowRow {
+        cursor: 0,
+        received: now,
+        reporter: node.id(),
+        boot,
+        flow: record.flow,
+        outbound: record.outbound,
+        from,
+        to,
+        protocol,
+        verdict: FlowVerdict::try_from(record.verdict).map_err(|_| "an unknown verdict")?,
+        grant: name(&record.grant)?,
+        service: name(&record.service)?,
+        generation: record.generation,
+        packets_out: record.packets_out,
+        bytes_out: record.bytes_out,
+        packets_back: record.packets_back,
+        bytes_back: record.bytes_back,
+        started_ms: record.started_ms,
+        last_ms: record.last_ms,
+        end: FlowEnd::try_from(record.end).map_err(|_| "an unknown end")?,
+        count: record.count,
+    })
+}
+
+fn name(text: &str) -> Result<Option<String>, &'static str> {
+    match text {
+        "" => Ok(None),
+        text => {
+            Name::parse(text).map(|n| Some(n.into())).map_err(|_| "a grant or service that is not a name")
+        }
+    }
+}
+
+/// Names an end by the coordinator's own address table, never by what the reporter says of it.
+fn point(state: &State, bytes: &[u8], port: u32) -> Result<FlowPoint, &'static str> {
+    let v4 = <[u8; 4]>::try_from(bytes).map(IpAddr::from);
+    let address = v4.or_else(|_| <[u8; 16]>::try_from(bytes).map(IpAddr::from));
+    let address = address.map_err(|_| "an address of neither 4 nor 16 bytes")?;
+    let port = u16::try_from(port).map_err(|_| "a port over 65535")?;
+    let node = state.addresses().holder(address);
+    let name = node.and_then(|id| state.directory().get(&id)).map(|n| n.member.name().to_string());
+    Ok(FlowPoint { node, name, address, port })
 }

@@ -164,7 +164,9 @@ impl Policies {
             Ok(policy) if policy.tree.root() == newest.signed.root => {
                 (self.current, self.broken) = (Some(Arc::new(policy)), None);
             }
-            Ok(_) => (self.current, self.broken) = (None, Some("its text does not give the signed root".into())),
+            Ok(_) => {
+                (self.current, self.broken) = (None, Some("its text does not give the signed root".into()))
+            }
             Err(why) => (self.current, self.broken) = (None, Some(why.to_string())),
         }
     }

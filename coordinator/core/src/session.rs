@@ -53,9 +53,6 @@ impl Sessions {
     pub fn get(&self, conn: ConnId) -> Option<&Session> {
         self.sessions.get(&conn)
     }
-    pub fn get_mut(&mut self, conn: ConnId) -> Option<&mut Session> {
-        self.sessions.get_mut(&conn)
-    }
     /// The connection that speaks for a node.
     pub fn of_node(&self, node: &NodeId) -> Option<ConnId> {
         self.online.get(node).copied()
@@ -85,7 +82,14 @@ impl Sessions {
     }
 
     /// False if there is no room for one more stranger; it is registered all the same, so that it can be closed.
-    pub fn open(&mut self, conn: ConnId, key: IdentityKey, node: NodeId, from: SocketAddr, now: UnixTime) -> bool {
+    pub fn open(
+        &mut self,
+        conn: ConnId,
+        key: IdentityKey,
+        node: NodeId,
+        from: SocketAddr,
+        now: UnixTime,
+    ) -> bool {
         let session = Session { key, node, from, since: now, authorised: false, closing: false };
         self.sessions.insert(conn, session);
         self.strangers.insert((now, conn));
@@ -104,6 +108,14 @@ impl Sessions {
         presence.since = Some(now);
         presence.seen_at = Some(from);
         self.online.insert(node, conn).filter(|old| *old != conn)
+    }
+
+    /// The underlay address of a session has changed.
+    pub fn moved(&mut self, conn: ConnId, from: SocketAddr) {
+        let Some(session) = self.sessions.get_mut(&conn) else { return };
+        session.from = from;
+        let node = session.node;
+        self.presence_mut(node).seen_at = Some(from);
     }
 
     /// Marks a connection as done with: it is no node's session from now on.
@@ -150,7 +162,11 @@ impl Sessions {
     }
 
     pub fn overdue(&self, now: UnixTime) -> Vec<ConnId> {
-        self.strangers.iter().take_while(|(since, _)| since.plus(STRANGER_LIFE) <= now).map(|(_, c)| *c).collect()
+        self.strangers
+            .iter()
+            .take_while(|(since, _)| since.plus(STRANGER_LIFE) <= now)
+            .map(|(_, c)| *c)
+            .collect()
     }
 
     pub fn is_empty(&self) -> bool {

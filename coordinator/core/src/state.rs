@@ -81,7 +81,12 @@ impl State {
     }
 
     /// Decides a command and makes the entry for it. `warren init` uses this before a coordinator exists.
-    pub fn propose(&self, command: Command, principal: Principal, now: UnixTime) -> Result<Proposal, Refusal> {
+    pub fn propose(
+        &self,
+        command: Command,
+        principal: Principal,
+        now: UnixTime,
+    ) -> Result<Proposal, Refusal> {
         let changes = self.decide(command, now)?;
         Ok(self.proposal(changes, principal, Origin::Command, now))
     }
@@ -227,8 +232,15 @@ impl State {
         self.founded.as_ref().ok_or_else(|| "there is no network".to_owned())
     }
 
-    fn found(&mut self, charter: &Signed, authorities: &[IdentityKey], freshness: u64, at: UnixTime) -> Result<(), String> {
-        let founded = crate::decide::founded(charter, authorities, freshness, at).map_err(|e| e.to_string())?;
+    fn found(
+        &mut self,
+        charter: &Signed,
+        authorities: &[IdentityKey],
+        freshness: u64,
+        at: UnixTime,
+    ) -> Result<(), String> {
+        let founded =
+            crate::decide::founded(charter, authorities, freshness, at).map_err(|e| e.to_string())?;
         self.founded = Some(founded);
         self.epoch = 1;
         Ok(())

@@ -129,7 +129,8 @@ impl Distribution {
     fn put_peers(&mut self, state: &State, id: &NodeId, view: &mut SharedView) {
         for peer in self.roster.peers(id) {
             let Some(node) = state.directory.live(&peer) else { continue };
-            let sealed = self.peers.entry(peer).or_insert_with(|| Sealed::new(Entry::peer(peer, node.record.clone())));
+            let sealed =
+                self.peers.entry(peer).or_insert_with(|| Sealed::new(Entry::peer(peer, node.record.clone())));
             view.put(Key::Peer(peer), sealed.clone());
             if let Some(endpoints) = self.endpoints.get(&peer) {
                 view.put(Key::Endpoints(peer), endpoints.clone());

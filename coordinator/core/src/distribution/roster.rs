@@ -75,10 +75,12 @@ impl Roster {
     }
 
     pub fn peer_count(&self, id: &NodeId) -> usize {
-        let Some((place, class)) = self.class_of.get(id).and_then(|p| Some((p, self.classes.get(*p)?))) else {
+        let Some((place, class)) = self.class_of.get(id).and_then(|p| Some((p, self.classes.get(*p)?)))
+        else {
             return 0;
         };
-        let all: usize = class.joined.iter().filter_map(|p| self.classes.get(*p)).map(|c| c.members.len()).sum();
+        let all: usize =
+            class.joined.iter().filter_map(|p| self.classes.get(*p)).map(|c| c.members.len()).sum();
         all.saturating_sub(usize::from(class.joined.contains(place)))
     }
 

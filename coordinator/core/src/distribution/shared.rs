@@ -49,8 +49,9 @@ impl SharedView {
     /// What to put and what to remove to come from `self` to `newer`.
     pub fn changes_to(&self, newer: &SharedView) -> (Vec<Entry>, Vec<Key>) {
         let same = |a: &Arc<Sealed>, b: &Arc<Sealed>| Arc::ptr_eq(a, b) || a.bytes == b.bytes;
-        let changed =
-            |(key, sealed): &(&Key, &Arc<Sealed>)| self.entries.get(*key).is_none_or(|old| !same(old, sealed));
+        let changed = |(key, sealed): &(&Key, &Arc<Sealed>)| {
+            self.entries.get(*key).is_none_or(|old| !same(old, sealed))
+        };
         let put = newer.entries.iter().filter(changed).map(|(_, sealed)| sealed.entry.clone()).collect();
         let gone = self.entries.keys().filter(|key| !newer.entries.contains_key(*key)).cloned().collect();
         (put, gone)

@@ -1,0 +1,106 @@
+//! From a committed entry to what is true, and to those who must be told.
+
+use std::collections::BTreeSet;
+
+use warren_config::time::UnixTime;
+use warren_wire::id::{NodeId, Revision};
+
+use super::Coordinator;
+use crate::change::{Change, Entry, LogError, Origin, Proposal};
+use crate::output::{Level, Output};
+use crate::refusal::Refusal;
+use crate::store::{Store, StoreError};
+
+impl Coordinator {
+    /// The proposal's entry is in the store: makes it true, and queues who must be told.
+    pub fn handle_committed(&mut self, proposal: Proposal, now: UnixTime) -> Result<Revision, LogError> {
+        let Proposal { entry, origin } = proposal;
+        self.state.apply(&entry)?;
+        if let Origin::Conn(conn) = origin {
+            self.answer(conn, &entry.body.changes);
+        }
+        let mut affected = BTreeSet::new();
+        for change in &entry.body.changes {
+            affected.extend(self.take_effect(change, &entry, now));
+        }
+        self.tell(affected, now);
+        Ok(entry.revision())
+    }
+
+    /// The proposal's entry is not in the store, or nobody knows: tells whoever waits and closes its connection. It comes
+    /// again, and if the entry was in after all, it is a member already.
+    pub fn handle_not_committed(&mut self, proposal: Proposal, error: &StoreError, now: UnixTime) {
+        if let Origin::Conn(conn) = proposal.origin {
+            self.close(conn, &Refusal::NotStored(error.to_string()), now);
+        }
+        self.notice(Level::Warn, None, format!("revision {} was not stored: {error}", proposal.revision()));
+    }
+
+    /// Commits and applies. On [`StoreError::nothing_changed`] go on; on any other error stop, read the store again and
+    /// start from it.
+    pub fn commit(
+        &mut self,
+        store: &mut dyn Store,
+        proposal: Proposal,
+        now: UnixTime,
+    ) -> Result<Revision, StoreError> {
+        // Before it is durable: an entry that could not be applied must not be stored.
+        proposal.entry.check(&self.state.head())?;
+        match store.commit(&proposal.entry) {
+            Ok(()) => Ok(self.handle_committed(proposal, now)?),
+            Err(error) => {
+                self.handle_not_committed(proposal, &error, now);
+                Err(error)
+            }
+        }
+    }
+
+    /// What a change means for what is remembered while running; who must be told.
+    fn take_effect(&mut self, change: &Change, entry: &Entry, now: UnixTime) -> BTreeSet<NodeId> {
+        match change {
+            Change::NodeAdmitted { node, name, .. } => {
+                if let Some(node) = self.state.directory.get(node) {
+                    let key = node.member.identity;
+                    self.offers.remove(&key);
+                }
+                self.notice(Level::Info, Some(*node), format!("{name} enrolled"));
+                self.distribution.node_changed(&self.state, *node)
+            }
+            Change::KeysRenewed { node, .. } | Change::NodeAmended { node, .. } => {
+                self.distribution.node_changed(&self.state, *node)
+            }
+            Change::NodeRevoked { node, peers, .. } => self.revoked(*node, peers, now),
+            Change::PolicyApplied { generation, .. } => {
+                let by = &entry.body.principal;
+                self.notice(Level::Info, None, format!("policy generation {generation} applied by {by}"));
+                self.distribution.policy_changed(&self.state);
+                self.everyone_online()
+            }
+            Change::EpochRaised { .. } => self.everyone_online(),
+            Change::AlarmRaised { kind, subject, .. } => {
+                let raised = self.state.alarms.iter().find(|a| a.kind == *kind && a.subject == *subject);
+                self.outputs.extend(raised.cloned().map(Output::Alarm));
+                BTreeSet::new()
+            }
+            Change::NetworkFounded { .. } | Change::TokenStored { .. } | Change::TokenRevoked { .. } => {
+                BTreeSet::new()
+            }
+        }
+    }
+
+    fn revoked(&mut self, node: NodeId, peers: &[NodeId], now: UnixTime) -> BTreeSet<NodeId> {
+        for conn in self.sessions.with_key_of(node) {
+            self.close(conn, &Refusal::NodeRevoked { node }, now);
+        }
+        self.endpoints.forget(&node);
+        self.sessions.forget(&node);
+        self.notice(Level::Warn, Some(node), format!("{} is revoked", self.named(&node)));
+        let mut affected = self.distribution.node_changed(&self.state, node);
+        affected.extend(peers);
+        affected
+    }
+
+    fn everyone_online(&self) -> BTreeSet<NodeId> {
+        self.sessions.online().map(|(node, _)| node).collect()
+    }
+}

@@ -1,0 +1,299 @@
+//! The whole coordinator as a value: durable state, sessions, and what they are owed.
+
+mod committed;
+mod frames;
+mod questions;
+
+use std::collections::{BTreeSet, VecDeque};
+use std::net::SocketAddr;
+
+use ed25519_dalek::SigningKey;
+use warren_config::time::UnixTime;
+use warren_wire::frame::{CoordinatorSays, Refused, ToNode};
+use warren_wire::id::{IdentityKey, NodeId};
+use warren_wire::issue;
+use warren_wire::signed::Signed;
+
+use crate::alarm::{AlarmKind, Alarms};
+use crate::change::{Change, Origin, Principal, Proposal};
+use crate::command::Command;
+use crate::distribution::Distribution;
+use crate::endpoints::{self, Endpoints};
+use crate::enrolment::Offers;
+use crate::flows::FlowMap;
+use crate::output::{ConnId, Level, Notice, Output, Reason, Timeout};
+use crate::refusal::Refusal;
+use crate::session::Sessions;
+use crate::state::{Founded, State};
+use crate::status::Progress;
+
+/// Freshness is renewed hourly, or four times in a life if that is more often.
+const RENEWAL: u64 = 3600;
+
+/// Why a coordinator cannot start.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum OpenError {
+    #[error("there is no network in this store: run `warren init`")]
+    NotFounded,
+    #[error(
+        "this coordinator's key {key} is not named by the charter: the network's files and its store do not belong together"
+    )]
+    ForeignKey { key: IdentityKey },
+}
+
+/// A freshness statement as it was last signed.
+#[derive(Clone, Debug)]
+struct Fresh {
+    signed: Signed,
+    state: issue::State,
+    signed_at: UnixTime,
+}
+
+/// The coordinator. It is not `Debug`: it holds the online key.
+pub struct Coordinator {
+    state: State,
+    founded: Founded,
+    /// Signs freshness and view heads, nothing else.
+    online: SigningKey,
+    sessions: Sessions,
+    offers: Offers,
+    endpoints: Endpoints,
+    distribution: Distribution,
+    flows: FlowMap,
+    /// Alarms that live only as long as this process.
+    alarms: Alarms,
+    fresh: Option<Fresh>,
+    /// Ends of grants up to here have been told.
+    ends_told: UnixTime,
+    outputs: VecDeque<Output>,
+}
+
+impl Coordinator {
+    pub fn new(state: State, online: SigningKey, now: UnixTime) -> Result<Coordinator, OpenError> {
+        let founded = state.founded.clone().ok_or(OpenError::NotFounded)?;
+        let key = IdentityKey(online.verifying_key().to_bytes());
+        if !founded.network.coordinators.contains(&key) {
+            return Err(OpenError::ForeignKey { key });
+        }
+        let distribution = Distribution::new(&state);
+        let mut coordinator = Coordinator {
+            state,
+            founded,
+            online,
+            sessions: Sessions::default(),
+            offers: Offers::default(),
+            endpoints: Endpoints::default(),
+            distribution,
+            flows: FlowMap::default(),
+            alarms: Alarms::default(),
+            fresh: None,
+            ends_told: now,
+            outputs: VecDeque::new(),
+        };
+        coordinator.freshness(now);
+        coordinator.outputs.extend(coordinator.state.alarms.iter().cloned().map(Output::Alarm));
+        Ok(coordinator)
+    }
+
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    // --- what happens
+
+    /// A TLS connection whose peer has proven `key`. Connected is not authorised, and changes nothing for anyone.
+    pub fn handle_connected(&mut self, conn: ConnId, key: IdentityKey, from: SocketAddr, now: UnixTime) {
+        let node = self.founded.node_id(&key);
+        if !self.sessions.open(conn, key, node, endpoints::plain(from), now) {
+            self.close(conn, &Refusal::Overloaded("too many connections that are not sessions"), now);
+        }
+    }
+
+    /// The underlay address of a connection has changed (QUIC migration).
+    pub fn handle_moved(&mut self, conn: ConnId, from: SocketAddr, now: UnixTime) {
+        let from = endpoints::plain(from);
+        let Some(session) = self.sessions.get(conn).filter(|session| session.authorised) else { return };
+        let node = session.node;
+        self.sessions.moved(conn, from);
+        self.update_endpoints(node, now, |reported| reported.seen = Some(from.ip()));
+    }
+
+    /// Call this once the connection is gone, after an `Output::Close` too.
+    pub fn handle_disconnected(&mut self, conn: ConnId, now: UnixTime) {
+        if let Some(session) = self.sessions.get(conn).filter(|session| !session.authorised) {
+            let key = session.key;
+            self.offers.remove(&key);
+        }
+        if let Some(node) = self.sessions.remove(conn, now) {
+            self.notice(Level::Info, Some(node), "the node went offline".into());
+        }
+    }
+
+    /// Decides; changes nothing.
+    pub fn handle_command(
+        &self,
+        command: Command,
+        principal: Principal,
+        now: UnixTime,
+    ) -> Result<Proposal, Refusal> {
+        self.state.propose(command, principal, now)
+    }
+
+    pub fn handle_timeout(&mut self, now: UnixTime) {
+        self.offers.expire(now);
+        for conn in self.sessions.overdue(now) {
+            self.close(conn, &Refusal::Protocol("the connection has not become a session in time"), now);
+        }
+        if self.freshness_due() <= now {
+            let fresh = self.sign_freshness(now);
+            let all: Vec<ConnId> = self.sessions.online().map(|(_, conn)| conn).collect();
+            all.into_iter().for_each(|conn| self.send(conn, CoordinatorSays::Freshness(fresh.clone())));
+        }
+        self.tell_ends(now);
+    }
+
+    // --- what is wanted
+
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// The next moment something is due, and what.
+    pub fn poll_timeout(&self) -> Option<Timeout> {
+        let at = |at: Option<UnixTime>, reason| at.map(|at| Timeout { at, reason });
+        [
+            at(Some(self.freshness_due()), Reason::Freshness),
+            at(self.offers.next_expiry(), Reason::Offer),
+            at(self.sessions.next_deadline(), Reason::Stranger),
+            at(self.grant_ends().filter(|end| *end > self.ends_told).min(), Reason::GrantEnds),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+
+    // --- freshness
+
+    fn renewal(&self) -> u64 {
+        RENEWAL.min(self.founded.freshness / 4).max(1)
+    }
+
+    fn freshness_due(&self) -> UnixTime {
+        self.fresh.as_ref().map_or(UnixTime(0), |fresh| fresh.signed_at.plus(self.renewal()))
+    }
+
+    /// A statement over the present state; signed anew only if the state or the hour is new.
+    fn freshness(&mut self, now: UnixTime) -> Signed {
+        let state = self.state.signable();
+        match &self.fresh {
+            Some(fresh) if fresh.state == state && now < self.freshness_due() => fresh.signed.clone(),
+            _ => self.sign_freshness(now),
+        }
+    }
+
+    fn sign_freshness(&mut self, now: UnixTime) -> Signed {
+        // Signed time never runs backwards, whatever the host's clock does.
+        let signed_at = self.fresh.as_ref().map_or(now, |fresh| fresh.signed_at.max(now));
+        let state = self.state.signable();
+        let (network, life) = (&self.founded.network.id, self.founded.freshness);
+        let signed = issue::freshness(network, &state, signed_at, life, &self.online);
+        self.fresh = Some(Fresh { signed: signed.clone(), state, signed_at });
+        signed
+    }
+
+    fn grant_ends(&self) -> impl Iterator<Item = UnixTime> + '_ {
+        let policy = self.state.policies.in_force();
+        policy.into_iter().flat_map(|p| p.policy.grants.values()).filter_map(|grant| grant.until)
+    }
+
+    /// Nodes judge `until` themselves; here its passing is only written down.
+    fn tell_ends(&mut self, now: UnixTime) {
+        let (from, policy) = (self.ends_told, self.state.policies.in_force().cloned());
+        self.ends_told = self.ends_told.max(now);
+        for grant in policy.iter().flat_map(|p| p.policy.grants.values()) {
+            if grant.until.is_some_and(|until| from < until && until <= now) {
+                self.notice(Level::Info, None, format!("grant {} has ended (`until`)", grant.id));
+            }
+        }
+    }
+
+    // --- telling
+
+    fn send(&mut self, conn: ConnId, says: CoordinatorSays) {
+        self.outputs.push_back(Output::Send(conn, ToNode { says: Some(says) }));
+    }
+
+    fn close(&mut self, conn: ConnId, refusal: &Refusal, now: UnixTime) {
+        let refused: Refused = refusal.refused();
+        if self.sessions.get(conn).is_some_and(|session| !session.closing) {
+            self.sessions.close(conn, now);
+            self.outputs.push_back(Output::Close(conn, refused));
+        }
+    }
+
+    fn notice(&mut self, level: Level, node: Option<NodeId>, message: String) {
+        self.outputs.push_back(Output::Log(Notice { level, node, message }));
+    }
+
+    /// An alarm that need not outlive the process.
+    fn alarm(&mut self, kind: AlarmKind, subject: &str, message: &str, now: UnixTime) {
+        if let Some(alarm) = self.alarms.raise(kind, subject, message, now) {
+            self.outputs.push_back(Output::Alarm(alarm));
+        }
+    }
+
+    /// An alarm that must outlive the process; written once, then only counted.
+    fn durable_alarm(
+        &mut self,
+        kind: AlarmKind,
+        subject: &str,
+        message: String,
+        now: UnixTime,
+    ) -> Option<Proposal> {
+        if self.state.alarms.is_known(kind, subject) || self.state.alarms.is_full() {
+            self.alarm(kind, subject, &message, now);
+            return None;
+        }
+        let change = Change::AlarmRaised { kind, subject: subject.to_owned(), message };
+        Some(self.state.proposal(vec![change], Principal::Coordinator, Origin::Nobody, now))
+    }
+
+    /// Brings every online node of `affected` up to date: those whose view has not changed hear nothing.
+    fn tell(&mut self, affected: BTreeSet<NodeId>, now: UnixTime) {
+        for node in affected {
+            let Some(conn) = self.sessions.of_node(&node) else { continue };
+            let deltas = self.distribution.update(&self.state, node, &self.online);
+            self.send_view(conn, node, deltas, now);
+        }
+    }
+
+    /// A change of view is followed by a freshness that speaks of the same state.
+    fn send_view(
+        &mut self,
+        conn: ConnId,
+        node: NodeId,
+        deltas: Vec<warren_wire::view::Delta>,
+        now: UnixTime,
+    ) {
+        if deltas.is_empty() {
+            return;
+        }
+        deltas.into_iter().for_each(|delta| self.send(conn, CoordinatorSays::Delta(delta)));
+        let (revision, generation) = (self.state.head().revision, self.state.generation());
+        self.sessions.presence_mut(node).sent = Some(Progress { revision, generation, at: now });
+        let fresh = self.freshness(now);
+        self.send(conn, CoordinatorSays::Freshness(fresh));
+    }
+
+    fn update_endpoints(
+        &mut self,
+        node: NodeId,
+        now: UnixTime,
+        change: impl FnOnce(&mut crate::endpoints::Reported),
+    ) {
+        if self.endpoints.update(&self.founded.network, node, change) {
+            let affected = self.distribution.endpoints_changed(&self.endpoints, node);
+            self.tell(affected, now);
+        }
+    }
+}

@@ -1,0 +1,320 @@
+//! What administrators read, answered from what is in memory.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use warren_config::name::Name;
+use warren_config::policy::{Policy, Selector, Target};
+use warren_config::question::{self, Answer, Question, QuestionError};
+use warren_config::resolve::{Source, resolve};
+use warren_config::time::UnixTime;
+use warren_wire::id::{Digest, Generation, NodeId};
+
+use super::Coordinator;
+use crate::alarm::Alarm;
+use crate::change::SourceText;
+use crate::command::TokenRow;
+use crate::decide;
+use crate::directory::Node;
+use crate::flows::{FlowFilter, FlowPage, FlowRow};
+use crate::policies::InForce;
+use crate::query::{PolicyReview, PolicyText, Why};
+use crate::refusal::Refusal;
+use crate::status::{Behind, Enforcement, FreshnessStatus, NodeRow, PolicyRow, Status};
+
+impl Coordinator {
+    pub fn status(&self, now: UnixTime) -> Status {
+        let founded = &self.founded;
+        Status {
+            network: founded.network.id,
+            name: founded.network.name.clone(),
+            epoch: self.state.epoch,
+            revision: self.state.head().revision,
+            generation: self.state.generation(),
+            observe: self.state.policies.in_force().is_some_and(|policy| policy.observes()),
+            nodes: self.state.directory.alive().count(),
+            online: self.sessions.online_count(),
+            freshness: self.freshness_status(),
+            enforcement: self.enforcement(),
+            flows: self.flows.status(),
+            alarms: self.all_alarms(),
+            now,
+        }
+    }
+
+    fn freshness_status(&self) -> FreshnessStatus {
+        let signed_at = self.fresh.as_ref().map_or(UnixTime(0), |fresh| fresh.signed_at);
+        let life = self.founded.freshness;
+        FreshnessStatus { life, signed_at, not_after: signed_at.plus(life), next: self.freshness_due() }
+    }
+
+    /// Durable ones first; one that is both counts together.
+    fn all_alarms(&self) -> Vec<Alarm> {
+        let mut alarms: Vec<Alarm> = self.state.alarms.iter().cloned().collect();
+        for alarm in self.alarms.iter() {
+            match alarms.iter_mut().find(|a| (a.kind, &a.subject) == (alarm.kind, &alarm.subject)) {
+                Some(same) => {
+                    same.count = same.count.saturating_add(alarm.count);
+                    same.last = alarm.last;
+                }
+                None => alarms.push(alarm.clone()),
+            }
+        }
+        alarms
+    }
+
+    fn enforcement(&self) -> Enforcement {
+        let generation = self.state.generation();
+        let mut enforcement = Enforcement {
+            generation,
+            enforced: 0,
+            of: 0,
+            by_generation: Default::default(),
+            behind: Vec::new(),
+            summary: String::new(),
+        };
+        for node in self.state.directory.alive() {
+            enforcement.of += 1;
+            let enforces = self.sessions.presence(&node.id()).and_then(|p| p.enforced).map(|p| p.generation);
+            if let Some(enforces) = enforces {
+                *enforcement.by_generation.entry(enforces).or_default() += 1;
+            }
+            match enforces == Some(generation) || generation == 0 {
+                true => enforcement.enforced += 1,
+                false => enforcement.behind.push(self.behind(node, enforces)),
+            }
+        }
+        enforcement.summary = summary(&enforcement);
+        enforcement
+    }
+
+    /// Behind since the first generation it lacks was applied, or since it came.
+    fn behind(&self, node: &Node, enforces: Option<Generation>) -> Behind {
+        let history = self.state.policies.history();
+        let lacking = history.iter().find(|a| enforces.is_some_and(|e| a.signed.generation > e));
+        let since = lacking.or(history.last()).map_or(UnixTime(0), |applied| applied.at);
+        Behind {
+            node: node.id(),
+            name: node.member.name().to_string(),
+            online: self.sessions.is_online(&node.id()),
+            enforces,
+            since: since.max(node.member.enrolled),
+        }
+    }
+
+    /// All nodes by name; revoked ones only if asked for.
+    pub fn nodes(&self, revoked_too: bool) -> Vec<NodeRow> {
+        let nodes = self.state.directory.all().filter(|node| revoked_too || node.is_live());
+        let mut rows: Vec<NodeRow> = nodes.map(|node| self.row(node)).collect();
+        rows.sort_by(|a, b| (&a.name, a.id).cmp(&(&b.name, b.id)));
+        rows
+    }
+
+    /// By name, id or overlay address.
+    pub fn node(&self, who: &str) -> Result<NodeRow, Refusal> {
+        self.find(who).map(|node| self.row(node))
+    }
+
+    pub fn node_id(&self, who: &str) -> Result<NodeId, Refusal> {
+        self.find(who).map(Node::id)
+    }
+
+    fn find(&self, who: &str) -> Result<&Node, Refusal> {
+        let text = who.strip_prefix("node:").unwrap_or(who);
+        let directory = &self.state.directory;
+        let by_name = || directory.by_name(&Name::parse(text).ok()?);
+        let by_id = || directory.get(&text.parse().ok()?);
+        let by_address = || directory.get(&self.state.addresses.holder(text.parse::<IpAddr>().ok()?)?);
+        let unknown =
+            || Refusal::NodeUnknown(text.chars().take(80).collect::<String>().escape_debug().to_string());
+        by_name().or_else(by_id).or_else(by_address).ok_or_else(unknown)
+    }
+
+    fn row(&self, node: &Node) -> NodeRow {
+        let (id, member) = (node.id(), &node.member);
+        let presence = self.sessions.presence(&id).cloned().unwrap_or_default();
+        let program = self.state.policies.in_force().map(|policy| &policy.program);
+        let offers = program.into_iter().flat_map(|p| p.offered_by(&member.subject));
+        NodeRow {
+            id,
+            name: member.name().to_string(),
+            tags: member.tags().iter().map(Name::to_string).collect(),
+            identity: member.identity,
+            v4: member.v4,
+            v6: member.v6,
+            wireguard: member.lanes.clone(),
+            enrolled: member.enrolled,
+            token: node.token,
+            key_serial: member.key_serial,
+            amendment_serial: member.amendment_serial,
+            revoked: node.revoked.as_ref().map(|gone| gone.at),
+            online: self.sessions.is_online(&id),
+            since: presence.since,
+            seen_at: presence.seen_at,
+            endpoints: self.endpoints.of(&id).to_vec(),
+            agent: presence.agent,
+            sent: presence.sent,
+            enforced: presence.enforced,
+            offers: if node.is_live() { offers.map(|s| s.name.to_string()).collect() } else { Vec::new() },
+            peers: self.distribution.roster().peer_count(&id),
+        }
+    }
+
+    /// Usable ones first, then by age, newest first.
+    pub fn tokens(&self, now: UnixTime) -> Vec<TokenRow> {
+        let mut rows: Vec<TokenRow> = self.state.tokens.iter().map(|token| token.row(now)).collect();
+        rows.sort_by_key(|row| {
+            (row.state != crate::command::TokenStatus::Usable, std::cmp::Reverse(row.created), row.token)
+        });
+        rows
+    }
+
+    // --- policy
+
+    pub fn policy_history(&self) -> Vec<PolicyRow> {
+        self.state.policies.rows()
+    }
+
+    /// `None`: the current one.
+    pub fn policy_at(&self, generation: Option<Generation>) -> Result<PolicyText, Refusal> {
+        let applied = self.state.policies.at(generation.unwrap_or(self.state.generation()))?;
+        Ok(PolicyText {
+            generation: applied.signed.generation,
+            root: applied.root_text(),
+            sources: applied.sources.to_vec(),
+        })
+    }
+
+    /// The policy in force; the empty one, which denies everything, before the first.
+    fn policy(&self) -> Arc<InForce> {
+        let current = self.state.policies.in_force().cloned();
+        current.unwrap_or_else(|| Arc::new(InForce::new(Policy::default())))
+    }
+
+    /// Resolves, tests and compares without applying: the answer to `policy check` and `policy diff`, and what to sign.
+    pub fn review(&self, sources: &[SourceText], now: UnixTime) -> Result<PolicyReview, Refusal> {
+        decide::check_sources(sources)?;
+        let files: Vec<Source> = sources.iter().map(Source::from).collect();
+        let resolved =
+            resolve(&files).map_err(|faults| Refusal::PolicyFaults { findings: faults.findings })?;
+        let new = InForce::new(resolved.policy);
+        let nodes = self.state.directory.subjects();
+        Ok(PolicyReview {
+            current: self.state.generation(),
+            epoch: self.state.epoch,
+            root: Digest(new.tree.root().0).to_string(),
+            items: new.tree.len(),
+            observe: new.observes(),
+            warnings: resolved.warnings,
+            tests: decide::run_tests(&self.state, &new, now),
+            diff: question::diff(&self.policy().policy, &new.policy, &nodes, now),
+        })
+    }
+
+    pub fn can(&self, from: &str, to: &str, port: Option<&str>, now: UnixTime) -> Result<Answer, Refusal> {
+        let (from, to) = (self.subject_text(from), self.target_text(to));
+        let from = question::parse_selector(&from).map_err(bad)?;
+        let to = question::parse_target(&to, port).map_err(bad)?;
+        self.ask(from, to, now)
+    }
+
+    fn ask(&self, from: Selector, to: Target, at: UnixTime) -> Result<Answer, Refusal> {
+        let nodes = self.state.directory.subjects();
+        question::can(&self.policy().policy, &nodes, &Question { from, to, at }).map_err(bad)
+    }
+
+    /// Node names, ids and overlay addresses are as good as `node:NAME`.
+    fn subject_text(&self, text: &str) -> String {
+        let plain = text.parse::<IpAddr>().is_ok() || !text.contains(':');
+        match self.find(text) {
+            Ok(node) if plain => format!("node:{}", node.member.name()),
+            _ => text.to_owned(),
+        }
+    }
+
+    fn target_text(&self, text: &str) -> String {
+        let service = Name::parse(text).is_ok_and(|name| self.policy().policy.services.contains_key(&name));
+        if service { format!("service:{text}") } else { self.subject_text(text) }
+    }
+
+    /// Ends are node names, ids or overlay addresses; `to` may be a service.
+    pub fn why(&self, from: &str, to: &str, port: Option<&str>, now: UnixTime) -> Result<Why, Refusal> {
+        let source = self.find(from)?.subject().clone();
+        let target = self.target_text(to);
+        let exact = port.filter(|_| !target.starts_with("service:"));
+        let (by, miss) = match exact {
+            Some(port) => {
+                let listen = question::parse_listen(port).map_err(bad)?;
+                let destination = self.find(&target)?.subject().clone();
+                match question::explain(&self.policy().policy, &source, &destination, listen, now) {
+                    Ok(passing) => (Some(passing), None),
+                    Err(miss) => (None, Some(miss)),
+                }
+            }
+            None => {
+                let to = question::parse_target(&target, port).map_err(bad)?;
+                let answer = self.ask(Selector::Node(source.name.clone()), to, now)?;
+                let miss = if answer.yes { None } else { answer.fails.into_iter().next() };
+                (answer.passes.into_iter().next().filter(|_| answer.yes), miss)
+            }
+        };
+        let generation = self.state.generation();
+        let message = match (&by, &miss) {
+            (Some(by), _) => {
+                format!("allowed by grant {} (service {}) at generation {generation}", by.grant, by.service)
+            }
+            (None, Some(miss)) => format!("not allowed at generation {generation}: {}", miss.reason),
+            (None, None) => format!("not allowed at generation {generation}: nothing there could be reached"),
+        };
+        Ok(Why {
+            allowed: by.is_some(),
+            generation,
+            from: source.name.to_string(),
+            to: target.strip_prefix("node:").unwrap_or(&target).to_owned(),
+            observe: self.policy().observes(),
+            by,
+            nearest: miss.and_then(|miss| miss.nearest).map(|name| name.to_string()),
+            message,
+        })
+    }
+
+    // --- flows
+
+    /// One row per flow (its windows added up), newest first.
+    pub fn flows(&self, filter: &FlowFilter) -> Vec<FlowRow> {
+        self.flows.list(filter)
+    }
+
+    /// Records after `cursor` that match, oldest first, at most `limit`.
+    pub fn flows_since(&self, cursor: u64, filter: &FlowFilter, limit: usize) -> FlowPage {
+        self.flows.since(cursor, filter, limit)
+    }
+
+    /// Where `flow watch` begins if it wants only what comes.
+    pub fn flow_cursor(&self) -> u64 {
+        self.flows.cursor()
+    }
+}
+
+fn bad(error: QuestionError) -> Refusal {
+    Refusal::BadQuestion(error.to_string())
+}
+
+/// Names at most so many that are behind.
+const NAMED: usize = 5;
+
+fn summary(enforcement: &Enforcement) -> String {
+    let Enforcement { generation, enforced, of, behind, .. } = enforcement;
+    if *generation == 0 {
+        return "no policy has been applied: nothing is allowed".to_owned();
+    }
+    let mut text = format!("gen {generation} enforced on {enforced}/{of}");
+    for node in behind.iter().take(NAMED) {
+        let offline = if node.online { "" } else { ", offline" };
+        text.push_str(&format!("; {} behind since {}{offline}", node.name, node.since));
+    }
+    if let Some(more) = behind.len().checked_sub(NAMED).filter(|more| *more > 0) {
+        text.push_str(&format!("; and {more} more"));
+    }
+    text
+}
