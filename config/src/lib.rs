@@ -2,7 +2,7 @@
 //!
 //! The rooms, in the order a policy walks through them:
 //!
-//! - [`document`]: TOML as written, every value with its span.
+//! - `document`: TOML as written, every value with its span.
 //! - [`resolve`]: names looked up, all faults at once, each with line, column and a hint.
 //! - [`policy`]: the resolved policy. Nothing in it can be wrong any more.
 //! - [`item`]: the canonical items of a policy and the Merkle root an authority signs.
@@ -12,12 +12,14 @@
 //! - [`oracle`]: the slow judge; reads like the specification and shares nothing with `compile`.
 
 pub mod compile;
-pub mod document;
+mod document;
 pub mod filter;
 pub mod item;
 pub mod name;
+mod nearest;
 pub mod oracle;
 pub mod policy;
 pub mod question;
 pub mod resolve;
+mod text;
 pub mod time;

@@ -222,7 +222,7 @@ impl Grant {
 }
 
 /// The end of a question: a service, or nodes with a port.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Target {
     Service(Name),

@@ -104,3 +104,8 @@ pub struct Diff {
 pub fn diff(_old: &Policy, _new: &Policy, _nodes: &[Subject], _at: UnixTime) -> Diff {
     todo!()
 }
+
+/// Invariants that this version cannot prove. Proofs are not built yet, so it is all of them: none may be relied on.
+pub fn unproved(policy: &Policy) -> Vec<Name> {
+    policy.invariants.keys().cloned().collect()
+}

@@ -1,1 +1,0 @@
-//! The policy as written: TOML with every value's span.

@@ -1,0 +1,485 @@
+//! From the document to the policy: names are looked up, values become types.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+
+use toml::value::{Datetime, Offset};
+
+use super::report::Report;
+use crate::document::{At, Dns, Document, End, LawBody, Spot, Texts};
+use crate::name::Name;
+use crate::nearest::nearest;
+use crate::policy::{
+    Expect, Grant, GrantMode, Group, Invariant, Law, Listen, Mode, Policy, Protocol, Selector, Service,
+    Settings, Subject, Tag, Target, Test, TestEnd,
+};
+use crate::text::{self, Malformed, shown};
+use crate::time::UnixTime;
+
+/// Where each thing was declared and which nodes were named, for warnings.
+#[derive(Debug, Default)]
+pub(crate) struct Places {
+    pub tags: BTreeMap<Name, Spot>,
+    pub groups: BTreeMap<Name, Spot>,
+    pub services: BTreeMap<Name, Spot>,
+    pub grants: BTreeMap<Name, Spot>,
+    pub invariants: BTreeMap<Name, Spot>,
+    pub tests: BTreeMap<Name, Spot>,
+    pub nodes: Vec<(Name, Spot)>,
+}
+
+pub(crate) struct Resolver<'r, 's> {
+    pub report: &'r mut Report<'s>,
+    pub places: Places,
+}
+
+type Named = (Name, Range<usize>);
+
+impl Resolver<'_, '_> {
+    /// The policy as far as it makes sense; it counts only if the report has no errors.
+    pub fn policy(&mut self, document: &Document) -> Policy {
+        self.declare(document);
+        let mut policy = Policy { settings: self.settings(document), ..Policy::default() };
+        document.groups.iter().filter_map(|g| self.group(g)).for_each(|g| insert(&mut policy.groups, g));
+        document.tags.iter().filter_map(|t| self.tag(t)).for_each(|t| insert(&mut policy.tags, t));
+        document
+            .services
+            .iter()
+            .filter_map(|s| self.service(s))
+            .for_each(|s| insert(&mut policy.services, s));
+        for grant in &document.grants {
+            if let Some(grant) = self.grant(grant, &policy.services) {
+                insert(&mut policy.grants, (grant.id.clone(), grant));
+            }
+        }
+        document.invariants.iter().filter_map(|i| self.invariant(i)).for_each(|i| {
+            insert(&mut policy.invariants, i);
+        });
+        document.tests.iter().filter_map(|t| self.test(t)).for_each(|t| insert(&mut policy.tests, t));
+        mirror_not_with(&mut policy.tags);
+        policy
+    }
+
+    fn declare(&mut self, document: &Document) {
+        let report = &mut *self.report;
+        self.places.groups = declare(report, "group", document.groups.iter().map(|x| &x.name));
+        self.places.tags = declare(report, "tag", document.tags.iter().map(|x| &x.name));
+        self.places.services = declare(report, "service", document.services.iter().map(|x| &x.name));
+        self.places.grants = declare(report, "grant", document.grants.iter().map(|x| &x.id));
+        self.places.invariants = declare(report, "invariant", document.invariants.iter().map(|x| &x.id));
+        self.places.tests = declare(report, "test", document.tests.iter().map(|x| &x.id));
+    }
+
+    fn settings(&mut self, document: &Document) -> Settings {
+        self.version(document);
+        once(self.report, "mode", document.mode.iter().map(|x| &x.spot));
+        once(self.report, "[dns]", document.dns.iter().map(|x| &x.spot));
+        let modes = [("enforce", Mode::Enforce), ("observe", Mode::Observe)];
+        let mode = document.mode.first().and_then(|mode| self.word("mode", mode, &modes));
+        let dns = document.dns.first().map(|dns| &dns.value);
+        Settings {
+            mode: mode.unwrap_or_default(),
+            zone: dns.and_then(|dns| dns.zone.as_ref()).and_then(|zone| self.zone(zone)),
+            upstream: dns.map(|dns| self.upstream(dns)).unwrap_or_default(),
+        }
+    }
+
+    fn version(&mut self, document: &Document) {
+        once(self.report, "version", document.version.iter().map(|x| &x.spot));
+        match (document.version.first(), &document.any) {
+            (Some(At { value: 1, .. }), _) | (None, None) => {}
+            (Some(At { value, spot }), _) => {
+                let message = format!("version {value} of the policy language is not known");
+                self.report.error("unknown-version", spot, message, Some("write `version = 1`".to_owned()));
+            }
+            (None, Some(spot)) => {
+                let message = "the policy does not say its version".to_owned();
+                let hint = "write `version = 1` at the top of one file".to_owned();
+                self.report.error("missing-version", spot, message, Some(hint));
+            }
+        }
+    }
+
+    fn zone(&mut self, zone: &At<String>) -> Option<String> {
+        let labels = zone.value.split('.').all(|label| Name::parse(label).is_ok());
+        if labels && zone.value.len() <= 200 {
+            return Some(zone.value.clone());
+        }
+        let message = format!("`{}` is not a DNS zone", shown(&zone.value));
+        let hint = "write lower-case labels with dots between, e.g. `prod.internal`".to_owned();
+        self.report.error("bad-zone", &zone.spot, message, Some(hint));
+        None
+    }
+
+    fn upstream(&mut self, dns: &Dns) -> Vec<String> {
+        for entry in &dns.upstream {
+            let host = ["tls://", "https://", "quic://"].iter().find_map(|s| entry.value.strip_prefix(s));
+            let plain = entry.value.bytes().all(|b| b.is_ascii_graphic());
+            if !plain || host.is_none_or(|host| host.is_empty() || host.starts_with(['/', '#', ':'])) {
+                let message = format!("`{}` is not an encrypted DNS server", shown(&entry.value));
+                let hint = "write `tls://ADDRESS:853#NAME`, `https://ADDRESS/dns-query#NAME` or `quic://ADDRESS:853#NAME`";
+                self.report.error("bad-upstream", &entry.spot, message, Some(hint.to_owned()));
+            }
+        }
+        dns.upstream.iter().map(|entry| entry.value.clone()).collect()
+    }
+
+    /// One of a few fixed words.
+    fn word<T: Copy>(&mut self, key: &str, text: &At<String>, words: &[(&'static str, T)]) -> Option<T> {
+        if let Some((_, value)) = words.iter().find(|(word, _)| *word == text.value) {
+            return Some(*value);
+        }
+        let known: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
+        let hint = match nearest(&text.value, known.iter().copied()) {
+            Some(word) => format!("did you mean `{word}`?"),
+            None => format!("known are: {}", known.join(", ")),
+        };
+        let message = format!("`{}` is not a value of `{key}`", shown(&text.value));
+        self.report.error("unknown-value", &text.spot, message, Some(hint));
+        None
+    }
+
+    fn parsed<T>(&mut self, text: &At<String>, result: Result<T, Malformed>) -> Option<T> {
+        result.map_err(|wrong| self.report.malformed(&text.spot, wrong)).ok()
+    }
+
+    /// Reports `name` if it is not declared.
+    fn known(&mut self, kind: Kind, name: &Name, spot: &Spot) {
+        let declared = match kind {
+            Kind::Tag => &self.places.tags,
+            Kind::Group => &self.places.groups,
+            Kind::Service => &self.places.services,
+            Kind::Grant => &self.places.grants,
+        };
+        if declared.contains_key(name) {
+            return;
+        }
+        let near = nearest(name.as_str(), declared.keys().map(Name::as_str));
+        let hint = match (near, kind) {
+            (Some(near), _) => format!("did you mean `{near}`?"),
+            (None, Kind::Grant) => "no grant has this id".to_owned(),
+            (None, _) => format!("declare it with [{}.{name}]", kind.word()),
+        };
+        let message = format!("{} `{name}` is not declared", kind.word());
+        self.report.error(kind.unknown(), spot, message, Some(hint));
+    }
+
+    fn names(&mut self, kind: Kind, texts: &Texts) -> BTreeSet<Name> {
+        let mut names = BTreeSet::new();
+        for text in texts {
+            let Some(name) = self.parsed(text, text::named(kind.word(), &text.value)) else { continue };
+            self.known(kind, &name, &text.spot);
+            names.insert(name);
+        }
+        names
+    }
+
+    fn group(&mut self, group: &crate::document::Group) -> Option<(Name, Group)> {
+        for member in &group.members {
+            let plain = member.value.bytes().all(|b| b.is_ascii_graphic());
+            let node = ["node:", "tag:", "group:", "service:"].iter().any(|p| member.value.starts_with(p));
+            if !plain || node || member.value.is_empty() || member.value.len() > 254 {
+                let message = format!("`{}` is not a person or pipeline", shown(&member.value));
+                let hint =
+                    "groups hold people (`alice@example.com`) and pipelines (`ci:deployer`), never nodes";
+                self.report.error("bad-member", &member.spot, message, Some(hint.to_owned()));
+            }
+        }
+        let name = Name::parse(&group.name.value).ok()?;
+        let members = group.members.iter().map(|member| member.value.clone()).collect();
+        Some((name.clone(), Group { name, members }))
+    }
+
+    fn tag(&mut self, tag: &crate::document::Tag) -> Option<(Name, Tag)> {
+        let owners = self.names(Kind::Group, &tag.owners);
+        let not_with = self.names(Kind::Tag, &tag.not_with);
+        for text in tag.not_with.iter().filter(|t| t.value.strip_prefix("tag:") == Some(&tag.name.value)) {
+            let message =
+                format!("tag `{}` is not-with itself: no node could wear it", shown(&tag.name.value));
+            self.report.error("not-with-itself", &text.spot, message, None);
+        }
+        let name = Name::parse(&tag.name.value).ok()?;
+        Some((name.clone(), Tag { name, owners, not_with }))
+    }
+
+    fn selectors(&mut self, texts: &Texts) -> BTreeSet<Selector> {
+        texts.iter().filter_map(|text| self.selector(text)).collect()
+    }
+
+    fn selector(&mut self, text: &At<String>) -> Option<Selector> {
+        let (selector, names) = self.parsed(text, text::selector(&text.value))?;
+        self.check_names(&selector, names, &text.spot);
+        Some(selector)
+    }
+
+    fn check_names(&mut self, selector: &Selector, names: Vec<Named>, spot: &Spot) {
+        for (name, part) in names {
+            let inside = self.report.inside(spot, part);
+            match selector {
+                Selector::Node(_) => self.places.nodes.push((name, inside)),
+                Selector::Tags(_) | Selector::AllNodes => self.known(Kind::Tag, &name, &inside),
+            }
+        }
+    }
+
+    fn service(&mut self, service: &crate::document::Service) -> Option<(Name, Service)> {
+        let on = self.selectors(&service.on);
+        let listen: BTreeSet<Listen> =
+            service.listen.iter().filter_map(|text| self.parsed(text, text::listen(&text.value))).collect();
+        let name = Name::parse(&service.name.value).ok()?;
+        Some((name.clone(), Service { name, on, listen }))
+    }
+
+    fn grant(&mut self, grant: &crate::document::Grant, services: &BTreeMap<Name, Service>) -> Option<Grant> {
+        let modes = [("enforce", GrantMode::Enforce), ("audit", GrantMode::Audit), ("off", GrantMode::Off)];
+        let from = self.selectors(&grant.from);
+        let except = self.selectors(&grant.except);
+        let to = self.destinations(&grant.to);
+        let mode = grant.mode.as_ref().and_then(|mode| self.word("mode", mode, &modes)).unwrap_or_default();
+        let until = grant.until.as_ref().and_then(|until| self.instant(until));
+        if from.contains(&Selector::AllNodes) {
+            self.refuse_all_to_all(&grant.from, &to, services);
+        }
+        let id = Name::parse(&grant.id.value).ok()?;
+        let why = grant.why.as_ref().map(|why| why.value.clone()).unwrap_or_default();
+        Some(Grant { id, from, except, to, mode, until, why })
+    }
+
+    fn destinations(&mut self, texts: &Texts) -> BTreeSet<Name> {
+        for text in texts {
+            let nodes = text.value.starts_with("tag:") || text.value.starts_with("node:");
+            if nodes || text.value == "all-nodes" {
+                let message =
+                    format!("`{}` is not a service: a grant leads to services only", shown(&text.value));
+                let hint =
+                    "declare [service.NAME] with `on` and `listen`, and write `service:NAME`".to_owned();
+                self.report.error("not-a-service", &text.spot, message, Some(hint));
+            }
+        }
+        let nodes = |text: &&At<String>| {
+            text.value.starts_with("tag:") || text.value.starts_with("node:") || text.value == "all-nodes"
+        };
+        let services: Texts = texts.iter().filter(|text| !nodes(text)).cloned().collect();
+        self.names(Kind::Service, &services)
+    }
+
+    fn refuse_all_to_all(&mut self, from: &Texts, to: &BTreeSet<Name>, services: &BTreeMap<Name, Service>) {
+        let wide = |service: &&Service| {
+            service.on.contains(&Selector::AllNodes)
+                && service.listen.iter().any(|listen| listen.protocol != Protocol::IcmpEcho)
+        };
+        let Some(service) = to.iter().filter_map(|name| services.get(name)).find(wide) else { return };
+        for text in from.iter().filter(|text| text.value.trim() == "all-nodes") {
+            let message = format!(
+                "`all-nodes` stands on both sides: service `{}` is on all-nodes as well",
+                service.name
+            );
+            let hint =
+                "name tags on one side; only `icmp/echo` may go from all nodes to all nodes".to_owned();
+            self.report.error("all-to-all", &text.spot, message, Some(hint));
+        }
+    }
+
+    fn instant(&mut self, until: &At<Datetime>) -> Option<UnixTime> {
+        let time = unix_time(&until.value);
+        if time.is_none() {
+            let message = format!("`{}` is not a UTC instant in whole seconds", until.value);
+            let hint = "write date, time and Z, e.g. 2027-01-31T00:00:00Z".to_owned();
+            self.report.error("not-utc", &until.spot, message, Some(hint));
+        }
+        time
+    }
+
+    fn invariant(&mut self, invariant: &crate::document::Invariant) -> Option<(Name, Invariant)> {
+        let resolved: Vec<_> = invariant.laws.iter().map(|(law, body)| self.law(law, body)).collect();
+        let id = Name::parse(&invariant.id.value).ok()?;
+        if invariant.laws.len() != 1 {
+            let message = format!("invariant `{id}` needs exactly one of `never`, `only` and `always`");
+            self.report.error("one-law", &invariant.spot, message, None);
+        }
+        let (law, from, to, via_any) = resolved.into_iter().next()?;
+        Some((id.clone(), Invariant { id, law, from, to, via_any }))
+    }
+
+    fn law(&mut self, law: &str, body: &LawBody) -> (Law, BTreeSet<Selector>, Vec<Target>, bool) {
+        let via = body.via.as_ref().and_then(|via| self.word("via", via, &[("any", ())]).map(|()| via));
+        if let Some(via) = via.filter(|_| law != "never") {
+            let message = format!("`via` has a meaning for `never` only, not for `{law}`");
+            self.report.error("via-without-never", &via.spot, message, None);
+        }
+        let mut to: Vec<Target> = body.to.iter().filter_map(|text| self.target(text)).collect();
+        // A list is a union: its order has no meaning and must leave no trace in the hash.
+        to.sort();
+        to.dedup();
+        let law = match law {
+            "only" => Law::Only,
+            "always" => Law::Always,
+            _ => Law::Never,
+        };
+        (law, self.selectors(&body.from), to, via.is_some())
+    }
+
+    fn target(&mut self, text: &At<String>) -> Option<Target> {
+        let (target, names) = self.parsed(text, text::target(&text.value))?;
+        match &target {
+            Target::Service(name) => self.known(Kind::Service, name, &text.spot),
+            Target::Nodes(selector, _) => self.check_names(selector, names, &text.spot),
+        }
+        Some(target)
+    }
+
+    fn test(&mut self, test: &crate::document::Test) -> Option<(Name, Test)> {
+        let from = test.from.as_ref().and_then(|end| self.test_from(end));
+        let to = test.to.as_ref().and_then(|end| self.test_to(end));
+        let expects = [("allow", Expect::Allow), ("deny", Expect::Deny)];
+        let expect = test.expect.as_ref().and_then(|expect| self.word("expect", expect, &expects));
+        let by = test.by.as_ref().and_then(|by| {
+            let name = self.parsed(by, text::name(&by.value))?;
+            self.known(Kind::Grant, &name, &by.spot);
+            if expect == Some(Expect::Deny) {
+                let message = "a test that expects `deny` has no grant to name with `by`".to_owned();
+                self.report.error("by-with-deny", &by.spot, message, None);
+            }
+            Some(name)
+        });
+        let id = Name::parse(&test.id.value).ok()?;
+        let (to, to_wearing) = to?;
+        Some((id.clone(), Test { id, from: from?, to, to_wearing, expect: expect?, by }))
+    }
+
+    fn test_from(&mut self, end: &End) -> Option<TestEnd> {
+        match end {
+            End::Text(text) => self.selector(text).map(TestEnd::Selector),
+            End::Wearing { node, tags, .. } => self.wearing(node, tags).map(TestEnd::Wearing),
+        }
+    }
+
+    fn test_to(&mut self, end: &End) -> Option<(Target, Option<Subject>)> {
+        let (node, tags, service, port) = match end {
+            End::Text(text) => return self.target(text).map(|target| (target, None)),
+            End::Wearing { node, tags, service, port } => (node, tags, service, port),
+        };
+        let subject = self.wearing(node, tags);
+        let listen = port.as_ref().map(|port| self.parsed(port, text::listen(&port.value)));
+        let service = service.as_ref().map(|service| {
+            if let Some(port) = port {
+                let message = "`to` names a service and a port: one is enough".to_owned();
+                self.report.error("service-and-port", &port.spot, message, None);
+            }
+            let name = self.parsed(service, text::name(&service.value))?;
+            self.known(Kind::Service, &name, &service.spot);
+            Some(name)
+        });
+        let subject = subject?;
+        let target = match (service, listen) {
+            (Some(service), _) => Target::Service(service?),
+            (None, Some(listen)) => Target::Nodes(Selector::Node(subject.name.clone()), Some(listen?)),
+            (None, None) => Target::Nodes(Selector::Node(subject.name.clone()), None),
+        };
+        Some((target, Some(subject)))
+    }
+
+    /// A described node need not exist: naming it is no warning.
+    fn wearing(&mut self, node: &At<String>, tags: &Texts) -> Option<Subject> {
+        let mut worn = BTreeSet::new();
+        for text in tags {
+            let Some(tag) = self.parsed(text, text::name(&text.value)) else { continue };
+            self.known(Kind::Tag, &tag, &text.spot);
+            worn.insert(tag);
+        }
+        let name = self.parsed(node, text::name(&node.value))?;
+        Some(Subject { name, tags: worn })
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Kind {
+    Tag,
+    Group,
+    Service,
+    Grant,
+}
+
+impl Kind {
+    fn word(self) -> &'static str {
+        match self {
+            Kind::Tag => "tag",
+            Kind::Group => "group",
+            Kind::Service => "service",
+            Kind::Grant => "grant",
+        }
+    }
+    fn unknown(self) -> &'static str {
+        match self {
+            Kind::Tag => "unknown-tag",
+            Kind::Group => "unknown-group",
+            Kind::Service => "unknown-service",
+            Kind::Grant => "unknown-grant",
+        }
+    }
+}
+
+fn insert<T>(map: &mut BTreeMap<Name, T>, (name, value): (Name, T)) {
+    map.entry(name).or_insert(value);
+}
+
+/// Reports bad names and names used twice.
+fn declare<'a>(
+    report: &mut Report<'_>,
+    kind: &'static str,
+    names: impl Iterator<Item = &'a At<String>>,
+) -> BTreeMap<Name, Spot> {
+    let mut declared: BTreeMap<Name, Spot> = BTreeMap::new();
+    for text in names {
+        let name = match text::name(&text.value) {
+            Ok(name) => name,
+            Err(wrong) => {
+                report.malformed(&text.spot, wrong);
+                continue;
+            }
+        };
+        if declared.contains_key(&name) {
+            let message = format!("{kind} `{name}` stands twice");
+            let hint = "ids are unique over all files of a policy".to_owned();
+            report.error("duplicate-id", &text.spot, message, Some(hint));
+        } else {
+            declared.insert(name, text.spot.clone());
+        }
+    }
+    declared
+}
+
+/// Reports every place after the first.
+fn once<'a>(report: &mut Report<'_>, what: &str, spots: impl Iterator<Item = &'a Spot>) {
+    for spot in spots.skip(1) {
+        let message = format!("{what} stands in another file already");
+        let hint = "`version`, `mode` and [dns] stand in exactly one file".to_owned();
+        report.error("written-twice", spot, message, Some(hint));
+    }
+}
+
+/// `not-with` is symmetric.
+fn mirror_not_with(tags: &mut BTreeMap<Name, Tag>) {
+    let pairs: Vec<(Name, Name)> = tags
+        .values()
+        .flat_map(|tag| tag.not_with.iter().map(|other| (other.clone(), tag.name.clone())))
+        .collect();
+    for (tag, other) in pairs {
+        if let Some(tag) = tags.get_mut(&tag) {
+            tag.not_with.insert(other);
+        }
+    }
+}
+
+fn unix_time(value: &Datetime) -> Option<UnixTime> {
+    let (date, clock) = (value.date?, value.time?);
+    let utc = matches!(value.offset, Some(Offset::Z));
+    if !utc || clock.nanosecond.unwrap_or(0) != 0 {
+        return None;
+    }
+    let month = time::Month::try_from(date.month).ok()?;
+    let date = time::Date::from_calendar_date(i32::from(date.year), month, date.day).ok()?;
+    let clock = time::Time::from_hms(clock.hour, clock.minute, clock.second.unwrap_or(0)).ok()?;
+    let seconds = time::PrimitiveDateTime::new(date, clock).assume_utc().unix_timestamp();
+    u64::try_from(seconds).ok().map(UnixTime)
+}

@@ -1,0 +1,116 @@
+//! From text to policy: every fault at once, each with file, line, column and a hint.
+
+mod meaning;
+mod render;
+pub(crate) mod report;
+mod warn;
+
+use std::collections::BTreeSet;
+
+pub use render::render;
+
+use self::meaning::{Places, Resolver};
+use self::report::Report;
+use crate::document::{self, Document, Spot};
+use crate::item::{Item, ItemTree, MAX_ITEM};
+use crate::name::Name;
+use crate::policy::Policy;
+use crate::time::UnixTime;
+
+/// One policy file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Source {
+    pub file: String,
+    pub text: String,
+}
+
+/// Something to tell the author. Errors refuse the policy, warnings do not.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Finding {
+    pub severity: Severity,
+    /// Stable kebab-case id, e.g. `unknown-tag`.
+    pub id: &'static str,
+    pub message: String,
+    pub file: String,
+    /// Byte range in the file; empty when the whole file is meant.
+    pub span: std::ops::Range<usize>,
+    /// 1-based.
+    pub line: usize,
+    /// 1-based, in characters.
+    pub column: usize,
+    pub hint: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Severity {
+    Error,
+    Warning,
+}
+
+/// A policy that may be applied, and what its author should still know.
+#[derive(Clone, Debug)]
+pub struct Resolved {
+    pub policy: Policy,
+    pub warnings: Vec<Finding>,
+}
+
+/// Why there is no policy: at least one error, then the warnings.
+#[derive(Clone, Debug)]
+pub struct Faults {
+    pub findings: Vec<Finding>,
+}
+
+/// Parses, merges and resolves. An empty list, or files without any table, resolve to the empty policy, which denies everything.
+pub fn resolve(sources: &[Source]) -> Result<Resolved, Faults> {
+    resolve_in(sources, &Context::default())
+}
+
+/// What is known of the world around the policy; more known gives more warnings, never other errors.
+#[derive(Clone, Debug, Default)]
+pub struct Context {
+    /// The moment to judge `until` by.
+    pub at: Option<UnixTime>,
+    /// Names of the enrolled nodes.
+    pub nodes: Option<BTreeSet<Name>>,
+}
+
+/// [`resolve`], with warnings about what is past or not enrolled.
+pub fn resolve_in(sources: &[Source], context: &Context) -> Result<Resolved, Faults> {
+    let mut report = Report::new(sources);
+    let mut document = Document::default();
+    for (file, source) in sources.iter().enumerate() {
+        document::read(file, &source.text, &mut document, &mut report);
+    }
+    let mut resolver = Resolver { report: &mut report, places: Places::default() };
+    let policy = resolver.policy(&document);
+    let places = resolver.places;
+    refuse_large_items(&policy, &places, &mut report);
+    warn::warn(&policy, &places, context, &mut report);
+    let refused = report.has_errors();
+    let findings = report.finish();
+    if refused { Err(Faults { findings }) } else { Ok(Resolved { policy, warnings: findings }) }
+}
+
+/// A node refuses an item over [`MAX_ITEM`], so the author must hear of it first.
+fn refuse_large_items(policy: &Policy, places: &Places, report: &mut Report<'_>) {
+    for (item, bytes) in ItemTree::new(policy).items().iter().filter(|(_, bytes)| bytes.len() > MAX_ITEM) {
+        let spot = match item {
+            Item::Settings(_) => None,
+            Item::Group(group) => places.groups.get(&group.name),
+            Item::Tag(tag) => places.tags.get(&tag.name),
+            Item::Service(service) => places.services.get(&service.name),
+            Item::Grant(grant) => places.grants.get(&grant.id),
+            Item::Invariant(invariant) => places.invariants.get(&invariant.id),
+            Item::Test(test) => places.tests.get(&test.id),
+        };
+        let nowhere = Spot { file: 0, span: 0..0 };
+        let message = format!("this has {} bytes in canonical form, the limit is {MAX_ITEM}", bytes.len());
+        report.error(
+            "too-large",
+            spot.unwrap_or(&nowhere),
+            message,
+            Some("split it into several".to_owned()),
+        );
+    }
+}
