@@ -1,0 +1,148 @@
+//! `can`: every pair, every port; each piece with the grant that allows it or the nearest miss.
+
+use super::{Answer, Miss, Passing, Question, QuestionError, check_selector, miss, nodes_of, undeclared};
+use crate::compile::Program;
+use crate::filter::{Candidate, Rules};
+use crate::name::Name;
+use crate::policy::{Listen, Mode, Policy, Subject, Target};
+use crate::time::UnixTime;
+
+/// A policy compiled for questions: `observe` never makes a yes.
+pub(super) struct Judge<'a> {
+    pub policy: &'a Policy,
+    program: Program,
+    pub at: UnixTime,
+}
+
+impl<'a> Judge<'a> {
+    pub fn new(policy: &'a Policy, at: UnixTime) -> Judge<'a> {
+        let mut strict = policy.clone();
+        strict.settings.mode = Mode::Enforce;
+        Judge { policy, program: Program::of_policy(&strict), at }
+    }
+
+    pub fn rules(&self, from: &Subject, to: &Subject) -> Rules {
+        self.program.rules(from, to)
+    }
+
+    /// Passes only if every port of `listen` does; the record names what allows its first port.
+    pub fn pair(&self, from: &Subject, to: &Subject, listen: Listen) -> Result<Passing, Miss> {
+        match first_refused(&self.rules(from, to), listen, self.at) {
+            Ok((grant, service)) => {
+                Ok(Passing { from: from.name.clone(), to: to.name.clone(), listen, service, grant })
+            }
+            Err(port) => Err(miss::nearest(self, from, to, listen, port)),
+        }
+    }
+
+    /// One `listen` of a service, at a node that must offer it.
+    fn service(&self, from: &Subject, to: &Subject, service: &Name, listen: Listen) -> Result<Passing, Miss> {
+        let offered = self.policy.services.get(service).is_some_and(|s| s.offered_by(to));
+        if !offered {
+            return Err(miss::not_offered(from, to, service, listen));
+        }
+        self.pair(from, to, listen)
+    }
+}
+
+/// What allows the first port of `listen`, or the first port that nothing allows.
+fn first_refused(rules: &Rules, listen: Listen, at: UnixTime) -> Result<(Name, Name), u16> {
+    let mut first: Option<(Name, Name)> = None;
+    let mut next = u32::from(listen.first);
+    while next <= u32::from(listen.last) {
+        let port = u16::try_from(next).unwrap_or(u16::MAX);
+        let Some((candidate, last)) = allowed_from(rules, listen, port, at) else { return Err(port) };
+        first.get_or_insert_with(|| (candidate.grant.clone(), candidate.service.clone()));
+        next = u32::from(last) + 1;
+    }
+    first.ok_or(listen.first)
+}
+
+/// The live enforced grant at `port`, and the last port its span reaches.
+fn allowed_from(rules: &Rules, listen: Listen, port: u16, at: UnixTime) -> Option<(&Candidate, u16)> {
+    let span =
+        rules.spans.iter().find(|s| s.protocol == listen.protocol && s.first <= port && port <= s.last)?;
+    let candidate = span.candidates.iter().find(|c| !c.audit && c.until.is_none_or(|until| at < until))?;
+    Some((candidate, span.last))
+}
+
+pub(super) fn can(policy: &Policy, nodes: &[Subject], question: &Question) -> Result<Answer, QuestionError> {
+    check_selector(policy, &question.from)?;
+    let sources = nodes_of(&question.from, nodes);
+    if sources.is_empty() {
+        return Err(QuestionError::Bad(format!("`{}` names no node: none is enrolled", question.from)));
+    }
+    let judge = Judge::new(policy, question.at);
+    let mut answer = Answer { yes: false, passes: Vec::new(), fails: Vec::new() };
+    for to in destinations(policy, nodes, &question.to)? {
+        for from in sources.iter().filter(|from| from.name != to.name) {
+            ask(&judge, from, &to, &question.to, &mut answer);
+        }
+    }
+    if answer.passes.is_empty() && answer.fails.is_empty() {
+        let text = format!("`{}` and `{}` are one and the same node", question.from, question.to);
+        return Err(QuestionError::Bad(text));
+    }
+    answer.yes = answer.fails.is_empty();
+    Ok(answer)
+}
+
+/// The nodes a target stands for.
+pub(super) fn destinations(
+    policy: &Policy,
+    nodes: &[Subject],
+    target: &Target,
+) -> Result<Vec<Subject>, QuestionError> {
+    let (what, found) = match target {
+        Target::Nodes(selector, _) => {
+            check_selector(policy, selector)?;
+            (selector.to_string(), nodes_of(selector, nodes))
+        }
+        Target::Service(name) => {
+            let service = policy
+                .services
+                .get(name)
+                .ok_or_else(|| undeclared("service", name, policy.services.keys()))?;
+            let offerers: Vec<Subject> =
+                nodes.iter().filter(|node| service.offered_by(node)).cloned().collect();
+            let anyone = || service.on.iter().filter_map(super::standing_for).collect();
+            let found = if offerers.is_empty() { anyone() } else { offerers };
+            (target.to_string(), if found.is_empty() { anybody() } else { found })
+        }
+    };
+    if found.is_empty() {
+        return Err(QuestionError::Bad(format!("`{what}` names no node: none is enrolled")));
+    }
+    Ok(found)
+}
+
+/// An untagged node, for services on `all-nodes` in an empty network.
+pub(super) fn anybody() -> Vec<Subject> {
+    let name = Name::parse("any-node").ok();
+    name.map(|name| Subject { name, tags: std::collections::BTreeSet::new() }).into_iter().collect()
+}
+
+/// Adds the answer for one pair.
+pub(super) fn ask(judge: &Judge<'_>, from: &Subject, to: &Subject, target: &Target, answer: &mut Answer) {
+    let mut add = |result: Result<Passing, Miss>| match result {
+        Ok(passing) => answer.passes.push(passing),
+        Err(miss) => answer.fails.push(miss),
+    };
+    match target {
+        Target::Nodes(_, Some(listen)) => add(judge.pair(from, to, *listen)),
+        Target::Service(name) => {
+            let listens = judge.policy.services.get(name).map(|service| &service.listen);
+            listens.into_iter().flatten().for_each(|listen| add(judge.service(from, to, name, *listen)));
+        }
+        Target::Nodes(_, None) => {
+            let mut offered = false;
+            for service in judge.policy.services.values().filter(|service| service.offered_by(to)) {
+                offered = true;
+                service.listen.iter().for_each(|listen| add(judge.service(from, to, &service.name, *listen)));
+            }
+            if !offered {
+                add(Err(miss::offers_nothing(from, to)));
+            }
+        }
+    }
+}

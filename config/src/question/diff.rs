@@ -1,0 +1,110 @@
+//! `diff`: what a change of policy gives and takes, pair by pair and port by port, exactly.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::can::Judge;
+use super::{Diff, Tuple};
+use crate::filter::Rules;
+use crate::name::Name;
+use crate::policy::{Listen, Policy, Protocol, Selector, Subject};
+use crate::time::UnixTime;
+
+/// Inclusive port ranges, sorted and disjoint, by protocol.
+type Ports = BTreeMap<Protocol, Vec<(u32, u32)>>;
+
+pub(super) fn diff(old: &Policy, new: &Policy, nodes: &[Subject], at: UnixTime) -> Diff {
+    let (before, after) = (Judge::new(old, at), Judge::new(new, at));
+    let kinds = kinds(old, new, nodes);
+    let mut found = Diff::default();
+    for (from_label, from) in &kinds {
+        // A kind may have a second node; a named node is one, and nothing stands between it and itself.
+        let one = from_label.starts_with("node:");
+        for (to_label, to) in kinds.iter().filter(|(label, _)| !one || label != from_label) {
+            let had = ports(&before.rules(from, to), at);
+            let has = ports(&after.rules(from, to), at);
+            let tuple = |listen| Tuple { from: from_label.clone(), to: to_label.clone(), listen };
+            found.gained.extend(minus(&has, &had).into_iter().map(tuple));
+            found.lost.extend(minus(&had, &has).into_iter().map(tuple));
+        }
+    }
+    found.gained.sort();
+    found.lost.sort();
+    found
+}
+
+/// One representative of each set of tags worn, for nodes that no policy names, and every named node by itself. Nodes of
+/// one kind cannot differ in what they may open. Tags that nobody wears yet stand for the first node that will.
+fn kinds(old: &Policy, new: &Policy, nodes: &[Subject]) -> Vec<(String, Subject)> {
+    let named: BTreeSet<Name> = [old, new].into_iter().flat_map(named_nodes).collect();
+    let mut kinds: BTreeMap<String, Subject> = BTreeMap::new();
+    for node in nodes {
+        let label = match named.contains(&node.name) || node.tags.is_empty() {
+            true => format!("node:{}", node.name),
+            false => Selector::Tags(node.tags.clone()).to_string(),
+        };
+        kinds.entry(label).or_insert_with(|| node.clone());
+    }
+    let worn: BTreeSet<&Name> = nodes.iter().flat_map(|node| &node.tags).collect();
+    for tag in old.tags.keys().chain(new.tags.keys()).filter(|tag| !worn.contains(tag)) {
+        let selector = Selector::Tags([tag.clone()].into());
+        if let Some(subject) = super::standing_for(&selector) {
+            kinds.entry(selector.to_string()).or_insert(subject);
+        }
+    }
+    for name in named.iter().filter(|name| nodes.iter().all(|node| node.name != **name)) {
+        let selector = Selector::Node(name.clone());
+        if let Some(subject) = super::standing_for(&selector) {
+            kinds.entry(selector.to_string()).or_insert(subject);
+        }
+    }
+    kinds.into_iter().collect()
+}
+
+fn named_nodes(policy: &Policy) -> Vec<Name> {
+    let grants = policy.grants.values().flat_map(|grant| grant.from.iter().chain(&grant.except));
+    let services = policy.services.values().flat_map(|service| &service.on);
+    grants
+        .chain(services)
+        .filter_map(|selector| match selector {
+            Selector::Node(name) => Some(name.clone()),
+            Selector::AllNodes | Selector::Tags(_) => None,
+        })
+        .collect()
+}
+
+fn ports(rules: &Rules, at: UnixTime) -> Ports {
+    let mut ports = Ports::new();
+    for span in &rules.spans {
+        if !span.candidates.iter().any(|c| !c.audit && c.until.is_none_or(|until| at < until)) {
+            continue;
+        }
+        let ranges = ports.entry(span.protocol).or_default();
+        match ranges.last_mut() {
+            Some((_, last)) if *last + 1 == u32::from(span.first) => *last = u32::from(span.last),
+            _ => ranges.push((u32::from(span.first), u32::from(span.last))),
+        }
+    }
+    ports
+}
+
+/// The ports of `a` that are not in `b`.
+fn minus(a: &Ports, b: &Ports) -> Vec<Listen> {
+    let mut rest = Vec::new();
+    for (protocol, ranges) in a {
+        let taken = b.get(protocol).map(Vec::as_slice).unwrap_or_default();
+        for &(first, last) in ranges {
+            let mut next = first;
+            for &(from, to) in taken.iter().filter(|(from, to)| *from <= last && first <= *to) {
+                if from > next {
+                    rest.push((*protocol, next, from - 1));
+                }
+                next = next.max(to + 1);
+            }
+            if next <= last {
+                rest.push((*protocol, next, last));
+            }
+        }
+    }
+    let port = |n: u32| u16::try_from(n).unwrap_or(u16::MAX);
+    rest.into_iter().map(|(protocol, a, b)| Listen { protocol, first: port(a), last: port(b) }).collect()
+}
