@@ -1,3 +1,103 @@
-pub fn main() -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
+//! The command `warren`. It has no other source than the local API; what needs the authority reads its file here, in
+//! the administrator's own process, and sends only what it signed.
+
+mod args;
+mod ask;
+mod audit;
+mod backup;
+pub mod duration;
+mod failure;
+mod flow;
+mod init;
+mod node;
+mod output;
+mod policy;
+mod policy_file;
+mod reply;
+mod serve;
+mod status;
+mod token;
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::account::Accounts;
+use crate::authority::Authority;
+use crate::client::Client;
+use crate::network::NetworkInfo;
+use args::{Cli, Command};
+use failure::Failure;
+
+type Outcome = Result<(), Failure>;
+
+/// Where a command talks to, and how it shows what it learned.
+struct Context {
+    client: Client,
+    json: bool,
+}
+
+impl Context {
+    /// Reads the authority's file and makes sure that it belongs to the network the coordinator serves.
+    async fn authority(&self, path: &Path) -> Result<(NetworkInfo, Authority), Failure> {
+        let authority = Authority::read(path)?;
+        let network: NetworkInfo = self.client.get("/v1/network").await?;
+        authority.check(path, network.network, &network.authorities)?;
+        Ok((network, authority))
+    }
+}
+
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error),
+    };
+    let json = cli.json;
+    match run(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(json),
+    }
+}
+
+/// Help and version are answers (exit 0), anything else is exit 2.
+fn usage(error: &clap::Error) -> ExitCode {
+    let _ = error.print();
+    ExitCode::from(if error.use_stderr() { 2 } else { 0 })
+}
+
+fn run(cli: Cli) -> Outcome {
+    let context = Context { client: Client::new(&cli.socket), json: cli.json };
+    match cli.command {
+        Command::Init(args) => init::run(&args, cli.json),
+        Command::Serve(args) => serve::run(&args, &cli.socket),
+        Command::Restore(args) => backup::restore(&args, cli.json),
+        command => {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            let runtime = runtime.map_err(|e| Failure::finding(format!("the command cannot start: {e}")))?;
+            runtime.block_on(ask(&context, command))
+        }
+    }
+}
+
+/// Everything that asks the running coordinator.
+async fn ask(context: &Context, command: Command) -> Outcome {
+    match command {
+        Command::Token(command) => token::run(context, command).await,
+        Command::Node(command) => node::run(context, command).await,
+        Command::Policy(command) => policy::run(context, command).await,
+        Command::Can(args) => ask::can(context, &args).await,
+        Command::Why(args) => ask::why(context, &args).await,
+        Command::Flow(command) => flow::run(context, command).await,
+        Command::Audit(command) => audit::run(context, command).await,
+        Command::Status => status::run(context).await,
+        Command::Backup { file } => backup::backup(context, &file).await,
+        Command::Init(_) | Command::Serve(_) | Command::Restore(_) => Ok(()),
+    }
+}
+
+/// The user of this process, for acts that happen without a service to ask: `local:NAME`.
+fn local_user() -> String {
+    let uid = rustix::process::getuid().as_raw();
+    Accounts::of_host().user_name(uid).map_or_else(|| format!("uid-{uid}"), |name| crate::text::plain(name, 64))
 }

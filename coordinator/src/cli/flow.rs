@@ -1,0 +1,134 @@
+//! `warren flow`.
+
+use std::time::Duration;
+
+use warren_coordinator_core::flows::{FlowPage, FlowPoint, FlowRow};
+use warren_wire::flow::{FlowEnd, FlowVerdict};
+
+use super::args::{FlowArgs, FlowCommand};
+use super::{Context, Outcome, output};
+use crate::client::url;
+use crate::clock;
+use warren_config::time::UnixTime;
+
+/// How often `watch` asks: a flow is shown well within two seconds of its report.
+const INTERVAL: Duration = Duration::from_millis(400);
+
+pub async fn run(context: &Context, command: FlowCommand) -> Outcome {
+    match command {
+        FlowCommand::List { filter, history, within, limit } => {
+            let since = within.map(|w| clock::now().0.saturating_sub(w.0));
+            list(context, &filter, history, since, limit).await
+        }
+        FlowCommand::Watch { filter, count } => watch(context, &filter, count).await,
+    }
+}
+
+fn query(filter: &FlowArgs) -> Vec<(&'static str, Option<String>)> {
+    let verdict = filter.verdict.map(|v| verdict(v.into()).to_owned());
+    vec![
+        ("from", filter.from.clone()),
+        ("to", filter.to.clone()),
+        ("verdict", verdict),
+        ("grant", filter.grant.clone()),
+        ("service", filter.service.clone()),
+    ]
+}
+
+async fn list(context: &Context, filter: &FlowArgs, history: bool, since: Option<u64>, limit: u32) -> Outcome {
+    let path: &[&str] = if history { &["v1", "flows", "history"] } else { &["v1", "flows"] };
+    let mut query = query(filter);
+    query.extend([("since", since.map(|s| s.to_string())), ("limit", Some(limit.to_string()))]);
+    let rows: Vec<FlowRow> = context.client.get(&url(path, &query)).await?;
+    match context.json {
+        true => output::json(&rows),
+        false => output::table(&HEAD, rows.iter().map(cells).collect(), "no flows match"),
+    }
+    Ok(())
+}
+
+async fn watch(context: &Context, filter: &FlowArgs, count: Option<u64>) -> Outcome {
+    let mut left = count.unwrap_or(u64::MAX);
+    let mut cursor = None;
+    loop {
+        let mut query = query(filter);
+        query.push(("cursor", cursor.map(|c: u64| c.to_string())));
+        let page: FlowPage = context.client.get(&url(&["v1", "flows", "since"], &query)).await?;
+        if page.missed > 0 {
+            output::error_line(&format!("{} records were overwritten before they could be shown", page.missed));
+        }
+        for row in &page.rows {
+            match context.json {
+                true => output::json_line(row),
+                false => output::line(&cells(row).iter().map(|c| crate::text::plain(c, 200)).collect::<Vec<_>>().join("  ")),
+            }
+            left = left.saturating_sub(1);
+            if left == 0 {
+                return Ok(());
+            }
+        }
+        cursor = Some(page.cursor);
+        if page.rows.is_empty() {
+            tokio::time::sleep(INTERVAL).await;
+        }
+    }
+}
+
+const HEAD: [&str; 8] = ["LAST", "FROM", "TO", "PORT", "VERDICT", "BY", "BYTES OUT/BACK", "END"];
+
+fn cells(row: &FlowRow) -> Vec<String> {
+    vec![
+        UnixTime(row.last_ms / 1000).to_string(),
+        point(&row.from),
+        point(&row.to),
+        port(row),
+        verdict(row.verdict).to_owned(),
+        by(row),
+        format!("{}/{}", output::bytes(row.bytes_out), output::bytes(row.bytes_back)),
+        end(row),
+    ]
+}
+
+fn point(point: &FlowPoint) -> String {
+    point.name.clone().unwrap_or_else(|| point.address.to_string())
+}
+
+fn port(row: &FlowRow) -> String {
+    match row.protocol {
+        6 => format!("tcp/{}", row.to.port),
+        17 => format!("udp/{}", row.to.port),
+        1 | 58 => "icmp".to_owned(),
+        other => format!("proto/{other}"),
+    }
+}
+
+fn by(row: &FlowRow) -> String {
+    let service = row.service.as_deref().unwrap_or("-");
+    match &row.grant {
+        Some(grant) => format!("{grant} ({service}) gen {}", row.generation),
+        None => format!("no grant, gen {}", row.generation),
+    }
+}
+
+fn verdict(verdict: FlowVerdict) -> &'static str {
+    match verdict {
+        FlowVerdict::Unknown => "unknown",
+        FlowVerdict::Allow => "allow",
+        FlowVerdict::Deny => "deny",
+        FlowVerdict::WouldAllow => "would-allow",
+        FlowVerdict::WouldDeny => "would-deny",
+    }
+}
+
+fn end(row: &FlowRow) -> String {
+    let word = match row.end {
+        FlowEnd::Open => "open",
+        FlowEnd::Closed => "closed",
+        FlowEnd::Reset => "reset",
+        FlowEnd::Idle => "idle",
+        FlowEnd::Cut => "cut",
+        FlowEnd::Refused => "refused",
+        FlowEnd::Evicted => "evicted",
+    };
+    if row.count > 1 { format!("{word} x{}", row.count) } else { word.to_owned() }
+}

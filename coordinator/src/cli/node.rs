@@ -1,0 +1,148 @@
+//! `warren node`: who is in, and the authority's changes to them.
+
+use std::collections::BTreeSet;
+
+use serde_json::json;
+use warren_config::name::Name;
+use warren_config::policy::Subject;
+use warren_coordinator_core::command::Command;
+use warren_coordinator_core::status::NodeRow;
+use warren_wire::issue;
+
+use super::args::{AuthorityArg, NodeCommand, NodeTagArgs};
+use super::duration::short;
+use super::{Context, Failure, Outcome, output};
+use crate::api::types::Committed;
+use crate::client::url;
+use crate::clock;
+
+pub async fn run(context: &Context, command: NodeCommand) -> Outcome {
+    match command {
+        NodeCommand::List { revoked } => list(context, revoked).await,
+        NodeCommand::Show { node } => show(context, &node).await,
+        NodeCommand::Tag(args) => tag(context, &args).await,
+        NodeCommand::Rename { authority, node, new_name } => {
+            let row = find(context, &node).await?;
+            let tags = tags_of(&row)?;
+            amend(context, &authority, &row, Subject { name: new_name, tags }).await
+        }
+        NodeCommand::Revoke { authority, node, why } => revoke(context, &authority, &node, &why).await,
+    }
+}
+
+async fn find(context: &Context, who: &str) -> Result<NodeRow, Failure> {
+    Ok(context.client.get(&url(&["v1", "nodes", who], &[])).await?)
+}
+
+async fn list(context: &Context, revoked: bool) -> Outcome {
+    let query = [("revoked", revoked.then(|| "true".to_owned()))];
+    let rows: Vec<NodeRow> = context.client.get(&url(&["v1", "nodes"], &query)).await?;
+    if context.json {
+        output::json(&rows);
+        return Ok(());
+    }
+    let cells = rows.iter().map(|n| {
+        vec![
+            n.name.clone(),
+            presence(n),
+            output::or_dash(Some(n.tags.join(","))),
+            output::or_dash(n.v4.map(|a| a.to_string())),
+            n.v6.to_string(),
+            n.enforced.map_or_else(|| "-".to_owned(), |p| p.generation.to_string()),
+            n.peers.to_string(),
+            n.id.to_string(),
+        ]
+    });
+    let head = ["NODE", "STATE", "TAGS", "IPV4", "IPV6", "ENFORCES", "PEERS", "ID"];
+    output::table(&head, cells.collect(), "no nodes: make a token with `warren token create`, then `warren-node up` on a host");
+    Ok(())
+}
+
+fn presence(node: &NodeRow) -> String {
+    let age = |since: Option<warren_config::time::UnixTime>| since.map(|s| short(clock::now().since(s)));
+    match (node.revoked, node.online, age(node.since)) {
+        (Some(at), _, _) => format!("revoked {at}"),
+        (None, true, Some(age)) => format!("online {age}"),
+        (None, false, Some(age)) => format!("away {age}"),
+        (None, true, None) => "online".to_owned(),
+        (None, false, None) => "not seen".to_owned(),
+    }
+}
+
+async fn show(context: &Context, who: &str) -> Outcome {
+    let node = find(context, who).await?;
+    if context.json {
+        output::json(&node);
+        return Ok(());
+    }
+    let progress = |p: Option<warren_coordinator_core::status::Progress>| {
+        p.map_or_else(|| "-".to_owned(), |p| format!("generation {}, revision {}, {}", p.generation, p.revision, p.at))
+    };
+    let list = |items: Vec<String>| output::or_dash(Some(items.join(", ")));
+    output::pairs(&[
+        ("name", node.name.clone()),
+        ("id", node.id.to_string()),
+        ("state", presence(&node)),
+        ("tags", list(node.tags.clone())),
+        ("addresses", list(node.v4.map(|a| a.to_string()).into_iter().chain([node.v6.to_string()]).collect())),
+        ("offers", list(node.offers.clone())),
+        ("peers", node.peers.to_string()),
+        ("seen at", output::or_dash(node.seen_at.map(|a| a.to_string()))),
+        ("endpoints", list(node.endpoints.iter().map(ToString::to_string).collect())),
+        ("sent", progress(node.sent)),
+        ("enforced", progress(node.enforced)),
+        ("agent", output::or_dash(node.agent.clone())),
+        ("enrolled", format!("{} by token {}", node.enrolled, node.token)),
+        ("identity", node.identity.to_string()),
+        ("wireguard", format!("{} (serial {})", list(node.wireguard.iter().map(ToString::to_string).collect()), node.key_serial)),
+        ("amended", format!("serial {}", node.amendment_serial)),
+    ]);
+    Ok(())
+}
+
+fn tags_of(row: &NodeRow) -> Result<BTreeSet<Name>, Failure> {
+    row.tags.iter().map(|t| Name::parse(t).map_err(|e| Failure::of_finding(&e))).collect()
+}
+
+async fn tag(context: &Context, args: &NodeTagArgs) -> Outcome {
+    let editing = !args.add.is_empty() || !args.remove.is_empty();
+    if args.tags.is_empty() && !editing && !args.none {
+        return Err(Failure::usage("say which tags: all of them, or `--add TAG`, `--remove TAG`, or `--none`"));
+    }
+    let row = find(context, &args.node).await?;
+    let mut tags = if editing { tags_of(&row)? } else { args.tags.iter().cloned().collect() };
+    for gone in &args.remove {
+        if !tags.remove(gone) {
+            return Err(Failure::finding(format!("node {} does not wear tag `{gone}`: nothing was changed", row.name)));
+        }
+    }
+    tags.extend(args.add.iter().cloned());
+    let name = Name::parse(&row.name).map_err(|e| Failure::of_finding(&e))?;
+    amend(context, &args.authority, &row, Subject { name, tags }).await
+}
+
+async fn amend(context: &Context, authority: &AuthorityArg, row: &NodeRow, subject: Subject) -> Outcome {
+    let (network, authority) = context.authority(&authority.authority).await?;
+    let serial = row.amendment_serial.saturating_add(1);
+    let amendment = issue::amendment(&network.network, row.id, serial, &subject, authority.key());
+    let command = Command::AmendNode { node: row.id, amendment };
+    let done: Committed = context.client.post("/v1/commands", &command).await?;
+    let tags: Vec<&str> = subject.tags.iter().map(Name::as_str).collect();
+    match context.json {
+        true => output::json(&json!({ "node": row.id, "name": subject.name, "tags": tags, "revision": done.revision })),
+        false => output::line(&format!("node {} is now {} with tags [{}] (revision {})", row.name, subject.name, tags.join(", "), done.revision)),
+    }
+    Ok(())
+}
+
+async fn revoke(context: &Context, authority: &AuthorityArg, who: &str, why: &str) -> Outcome {
+    let row = find(context, who).await?;
+    let (network, authority) = context.authority(&authority.authority).await?;
+    let revocation = issue::revocation(&network.network, row.id, clock::now(), why, authority.key());
+    let done: Committed = context.client.post("/v1/commands", &Command::RevokeNode { revocation }).await?;
+    match context.json {
+        true => output::json(&json!({ "node": row.id, "name": row.name, "revision": done.revision })),
+        false => output::line(&format!("node {} ({}) is revoked (revision {}); its peers are being told", row.name, row.id, done.revision)),
+    }
+    Ok(())
+}

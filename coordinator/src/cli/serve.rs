@@ -1,0 +1,39 @@
+//! `warren serve`: logs and errors around [`crate::serve::run`].
+
+use std::path::Path;
+
+use tracing_subscriber::EnvFilter;
+
+use super::args::{LogFormat, LogLevel, ServeArgs};
+use super::{Failure, Outcome};
+use crate::serve::{self, Options, ServeError};
+use crate::state_dir::StateError;
+
+pub fn run(args: &ServeArgs, socket: &Path) -> Outcome {
+    start_log(args);
+    let options = Options {
+        state: args.state.state.clone(),
+        socket: socket.to_owned(),
+        listen: args.listen,
+        ready_file: args.ready_file.clone(),
+    };
+    serve::run(&options).map_err(|error| match &error {
+        ServeError::State(StateError::NotInitialised { .. }) => Failure::of_usage(&error),
+        _ => Failure::of_finding(&error),
+    })
+}
+
+/// Only our own words below `info`: libraries log packets at `debug`.
+fn start_log(args: &ServeArgs) {
+    let level = match args.log_level {
+        LogLevel::Error => "error",
+        LogLevel::Warn => "warn",
+        LogLevel::Info => "info",
+        LogLevel::Debug => "warn,warren_coordinator=debug,warren_coordinator_core=debug",
+    };
+    let log = tracing_subscriber::fmt().with_env_filter(EnvFilter::new(level)).with_writer(std::io::stderr);
+    match args.log_format {
+        LogFormat::Human => log.with_ansi(false).with_target(false).init(),
+        LogFormat::Json => log.json().flatten_event(true).with_target(false).init(),
+    }
+}

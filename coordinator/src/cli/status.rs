@@ -1,0 +1,44 @@
+//! `warren status`.
+
+use super::duration::{Seconds, short};
+use super::{Context, Outcome, output};
+use crate::api::types::StatusReply;
+use crate::text::plain;
+
+pub async fn run(context: &Context) -> Outcome {
+    let reply: StatusReply = context.client.get("/v1/status").await?;
+    match context.json {
+        true => output::json(&reply),
+        false => show(&reply),
+    }
+    Ok(())
+}
+
+fn show(reply: &StatusReply) {
+    let s = &reply.status;
+    if s.observe {
+        output::line("OBSERVE MODE: everything passes; the policy only records what it would refuse\n");
+    }
+    let f = &s.freshness;
+    output::pairs(&[
+        ("network", format!("{} ({})", s.name, s.network)),
+        ("state", format!("epoch {}, revision {}, policy generation {}", s.epoch, s.revision, s.generation)),
+        ("nodes", format!("{} ({} online)", s.nodes, s.online)),
+        ("enforced", s.enforcement.summary.clone()),
+        ("freshness", format!("signed {}, good until {} (life {})", f.signed_at, f.not_after, Seconds(f.life))),
+        ("flows", format!("{} recorded, {} lost before they were sent, {} rejected", s.flows.recorded, s.flows.declared_lost, s.flows.rejected)),
+        ("version", reply.version.clone()),
+    ]);
+    for behind in &s.enforcement.behind {
+        let has = behind.enforces.map_or_else(|| "has not said what it enforces".to_owned(), |g| format!("enforces generation {g}"));
+        let presence = if behind.online { "online" } else { "away" };
+        output::line(&plain(&format!("behind    {} ({presence}) {has}, since {}", behind.name, behind.since), 300));
+    }
+    for alarm in &s.alarms {
+        let age = short(s.now.since(alarm.last));
+        output::line(&plain(&format!("ALARM     {} ({} times, last {age} ago): {}", alarm.subject, alarm.count, alarm.message), 600));
+    }
+    if reply.history_skipped > 0 {
+        output::line(&format!("history   {} flow records were not written to the history on disk", reply.history_skipped));
+    }
+}
