@@ -42,7 +42,7 @@ pub enum ClientError {
     )]
     Unreadable { socket: PathBuf, why: String },
     #[error("{}", .0.detail)]
-    Problem(Box<Problem>),
+    Problem(Problem),
 }
 
 impl Client {
@@ -123,7 +123,7 @@ impl Client {
 
     fn problem(&self, status: StatusCode, bytes: &[u8]) -> ClientError {
         match serde_json::from_slice(bytes) {
-            Ok(problem) => ClientError::Problem(Box::new(problem)),
+            Ok(problem) => ClientError::Problem(problem),
             Err(_) => self.unreadable(&format!("status {status}")),
         }
     }

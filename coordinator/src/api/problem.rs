@@ -10,8 +10,20 @@ use warren_coordinator_core::store::StoreError;
 
 use crate::owner::{CommandError, Stopped};
 
+/// One pointer wide, because nearly every function here may return it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Problem {
+#[serde(transparent)]
+pub struct Problem(Box<Document>);
+
+impl std::ops::Deref for Problem {
+    type Target = Document;
+    fn deref(&self) -> &Document {
+        &self.0
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Document {
     /// A relative reference, `/problems/WORD`.
     #[serde(rename = "type")]
     pub kind: String,
@@ -67,7 +79,7 @@ impl Kind {
 impl Problem {
     pub fn new(kind: Kind, detail: impl Into<String>) -> Problem {
         let (word, status, title) = kind.parts();
-        Problem {
+        Problem(Box::new(Document {
             kind: format!("/problems/{word}"),
             title: title.to_owned(),
             status: status.as_u16(),
@@ -75,7 +87,7 @@ impl Problem {
             hint: None,
             findings: Vec::new(),
             tests: Vec::new(),
-        }
+        }))
     }
 
     /// A no of the coordinator; its code becomes the problem's word.
@@ -93,13 +105,12 @@ impl Problem {
         };
         let values = |v: Value| if let Value::Array(items) = v { items } else { Vec::new() };
         let body = refusal.body();
-        Problem {
-            kind: format!("/problems/{}", body.code),
-            hint: Some(body.hint.to_owned()),
-            findings: values(serde_json::to_value(&body.findings).unwrap_or_default()),
-            tests: values(serde_json::to_value(&body.tests).unwrap_or_default()),
-            ..Problem::new(kind, body.message)
-        }
+        let mut problem = Problem::new(kind, body.message);
+        problem.0.kind = format!("/problems/{}", body.code);
+        problem.0.hint = Some(body.hint.to_owned());
+        problem.0.findings = values(serde_json::to_value(&body.findings).unwrap_or_default());
+        problem.0.tests = values(serde_json::to_value(&body.tests).unwrap_or_default());
+        problem
     }
 
     pub fn store(error: &StoreError) -> Problem {
@@ -111,8 +122,13 @@ impl Problem {
         Problem::new(kind, error.to_string())
     }
 
-    pub fn with_hint(self, hint: impl Into<String>) -> Problem {
-        Problem { hint: Some(hint.into()), ..self }
+    pub fn with_hint(mut self, hint: impl Into<String>) -> Problem {
+        self.0.hint = Some(hint.into());
+        self
+    }
+
+    pub fn into_document(self) -> Document {
+        *self.0
     }
 
     /// The word behind `/problems/`.

@@ -245,14 +245,19 @@ pub enum PolicyCommand {
         path: PathBuf,
     },
     /// What would change: FILE against the policy in force, or OLD against NEW without a coordinator.
-    Diff { path: PathBuf, new: Option<PathBuf> },
+    Diff {
+        path: PathBuf,
+        new: Option<PathBuf>,
+    },
     /// Sign a policy and put it in force.
     Apply(ApplyArgs),
     History,
     /// Apply an older generation's text as a new generation.
     Rollback(RollbackArgs),
     /// Show the policy in force, or an older generation.
-    Show { generation: Option<Generation> },
+    Show {
+        generation: Option<Generation>,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -415,8 +420,14 @@ pub fn pick_token(typed: &str, known: &[IdentityKey]) -> Result<IdentityKey, Str
     let hits: Vec<_> = known.iter().filter(|key| key.to_string().starts_with(typed)).collect();
     match hits.as_slice() {
         [one] => Ok(**one),
-        [] => Err(format!("no token begins with `{}`: see `warren token list`", crate::text::plain(typed, 60))),
-        more => Err(format!("{} tokens begin with `{}`: type more of it", more.len(), crate::text::plain(typed, 60))),
+        [] => {
+            Err(format!("no token begins with `{}`: see `warren token list`", crate::text::plain(typed, 60)))
+        }
+        more => Err(format!(
+            "{} tokens begin with `{}`: type more of it",
+            more.len(),
+            crate::text::plain(typed, 60)
+        )),
     }
 }
 

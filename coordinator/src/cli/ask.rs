@@ -13,8 +13,11 @@ pub async fn can(context: &Context, args: &CanArgs) -> Outcome {
     let answer = match &args.policy {
         Some(_) => offline(args)?,
         None => {
-            let query =
-                [("from", Some(args.from.clone())), ("to", Some(args.to.clone())), ("port", args.port.clone())];
+            let query = [
+                ("from", Some(args.from.clone())),
+                ("to", Some(args.to.clone())),
+                ("port", args.port.clone()),
+            ];
             context.client.get(&url(&["v1", "can"], &query)).await?
         }
     };
@@ -48,17 +51,28 @@ fn show(answer: &Answer) {
     }
     for m in &answer.fails {
         let port = m.listen.as_ref().map(|l| format!(" {}", output::listen(l))).unwrap_or_default();
-        output::line(&crate::text::plain(&format!("  fails   {} -> {}{port}: {}", m.from, m.to, m.reason), 600));
+        output::line(&crate::text::plain(
+            &format!("  fails   {} -> {}{port}: {}", m.from, m.to, m.reason),
+            600,
+        ));
     }
 }
 
 fn passing(p: &Passing) -> String {
-    let text = format!("{} -> {} {} (service {}, grant {})", p.from, p.to, output::listen(&p.listen), p.service, p.grant);
+    let text = format!(
+        "{} -> {} {} (service {}, grant {})",
+        p.from,
+        p.to,
+        output::listen(&p.listen),
+        p.service,
+        p.grant
+    );
     crate::text::plain(&text, 600)
 }
 
 pub async fn why(context: &Context, args: &WhyArgs) -> Outcome {
-    let query = [("from", Some(args.from.clone())), ("to", Some(args.to.clone())), ("port", args.port.clone())];
+    let query =
+        [("from", Some(args.from.clone())), ("to", Some(args.to.clone())), ("port", args.port.clone())];
     let why: Why = context.client.get(&url(&["v1", "why"], &query)).await?;
     if context.json {
         output::json(&why);
@@ -72,7 +86,9 @@ pub async fn why(context: &Context, args: &WhyArgs) -> Outcome {
             output::line(&crate::text::plain(&format!("  nearest  grant {nearest}"), 200));
         }
         if why.observe {
-            output::line("  NOTE     the policy is in `observe` mode: what is refused here passes and is only recorded");
+            output::line(
+                "  NOTE     the policy is in `observe` mode: what is refused here passes and is only recorded",
+            );
         }
         output::line(&format!("  policy   generation {}", why.generation));
     }

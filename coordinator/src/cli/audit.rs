@@ -16,7 +16,10 @@ pub async fn run(context: &Context, command: AuditCommand) -> Outcome {
             let verified: AuditVerified = context.client.get("/v1/audit/verify").await?;
             match context.json {
                 true => output::json(&verified),
-                false => output::line(&format!("the log holds: {} entries, head {}", verified.revision, verified.hash)),
+                false => output::line(&format!(
+                    "the log holds: {} entries, head {}",
+                    verified.revision, verified.hash
+                )),
             }
         }
     }

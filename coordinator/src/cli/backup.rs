@@ -6,11 +6,11 @@ use ed25519_dalek::SigningKey;
 use serde_json::json;
 use warren_config::item::ItemTree;
 use warren_config::resolve::Source;
+use warren_config::time::UnixTime;
 use warren_coordinator_core::Coordinator;
 use warren_coordinator_core::change::Principal;
 use warren_coordinator_core::command::Command;
 use warren_coordinator_core::store::Store;
-use warren_config::time::UnixTime;
 use warren_wire::id::{Epoch, Generation};
 use warren_wire::issue;
 use warren_wire::trust::SignedPolicy;
@@ -25,7 +25,8 @@ use crate::store::log::LogStore;
 use crate::{clock, files, serve, tls};
 
 pub async fn backup(context: &Context, file: &Path) -> Outcome {
-    let mut sink = files::open_new(file).map_err(|e| Failure::usage(format!("the backup cannot be written: {e}")))?;
+    let mut sink =
+        files::open_new(file).map_err(|e| Failure::usage(format!("the backup cannot be written: {e}")))?;
     let bytes = match download(context, &mut sink, file).await {
         Ok(bytes) => bytes,
         Err(failure) => {
@@ -37,7 +38,8 @@ pub async fn backup(context: &Context, file: &Path) -> Outcome {
         true => output::json(&json!({ "file": file, "bytes": bytes })),
         false => output::line(&format!(
             "{} written ({}); it holds the coordinator's online key: keep it secret, and beside it a copy of the authority file",
-            file.display(), output::bytes(bytes)
+            file.display(),
+            output::bytes(bytes)
         )),
     }
     Ok(())
@@ -55,7 +57,8 @@ async fn download(context: &Context, sink: &mut std::fs::File, file: &Path) -> R
 pub fn restore(args: &RestoreArgs, json: bool) -> Outcome {
     let owner = args.service_user.as_deref().map(init::find_user).transpose()?;
     let authority = Authority::read(&args.authority.authority)?;
-    let kept = backup::read_kept(&args.file).map_err(|e| Failure::usage(format!("the backup cannot be used: {e}")))?;
+    let kept = backup::read_kept(&args.file)
+        .map_err(|e| Failure::usage(format!("the backup cannot be used: {e}")))?;
     let settings: Settings = serde_json::from_slice(&kept.settings)
         .map_err(|e| Failure::usage(format!("the backup's settings cannot be read: {e}")))?;
     let state = StateDir::at(&args.state.state);
@@ -81,10 +84,16 @@ struct Restored {
 }
 
 /// Nodes refuse everything older than what they have seen: the epoch grows, and the policy is signed again in it.
-fn new_epoch(args: &RestoreArgs, authority: &Authority, kept: &Kept, store: &mut LogStore) -> Result<Restored, Failure> {
+fn new_epoch(
+    args: &RestoreArgs,
+    authority: &Authority,
+    kept: &Kept,
+    store: &mut LogStore,
+) -> Result<Restored, Failure> {
     let (state, founding) = serve::replay(store).map_err(|e| Failure::of_finding(&e))?;
     let info = founding.and_then(|f| f.info(tls::public_of(&kept.online_seed), Vec::new(), String::new()));
-    let network = info.ok_or_else(|| Failure::usage("the backup does not begin with the founding of a network"))?;
+    let network =
+        info.ok_or_else(|| Failure::usage("the backup does not begin with the founding of a network"))?;
     authority.check(&args.authority.authority, network.network, &network.authorities)?;
     let now = clock::now();
     let key = SigningKey::from_bytes(&kept.online_seed);
@@ -121,8 +130,11 @@ fn same_policy(
 ) -> Result<Command, Failure> {
     let text = coordinator.policy_at(None).map_err(|r| Failure::of_finding(&r))?;
     let sources: Vec<Source> = text.sources.iter().map(Source::from).collect();
-    let resolved = warren_config::resolve::resolve(&sources)
-        .map_err(|_| Failure::finding("the policy in the backup cannot be read by this version: restore with the version that made it"))?;
+    let resolved = warren_config::resolve::resolve(&sources).map_err(|_| {
+        Failure::finding(
+            "the policy in the backup cannot be read by this version: restore with the version that made it",
+        )
+    })?;
     let tree = ItemTree::new(&resolved.policy);
     let policy = SignedPolicy { epoch, generation: generation + 1, root: tree.root(), items: tree.len() };
     let head = issue::policy_head(&network.network, &policy, clock::now(), authority.key());
@@ -141,6 +153,10 @@ fn show(args: &RestoreArgs, restored: &Restored, json: bool) {
         "network {} restored from the backup of {} into {state}: epoch {}, policy generation {}",
         restored.network.name, restored.taken, restored.epoch, restored.generation
     ));
-    output::line("What was changed after that backup is not in it: revoke again what was revoked since, and enrol again what was enrolled since.");
-    output::line(&format!("Tokens made before are void. Make sure the old coordinator is off, then: warren serve --state {state}"));
+    output::line(
+        "What was changed after that backup is not in it: revoke again what was revoked since, and enrol again what was enrolled since.",
+    );
+    output::line(&format!(
+        "Tokens made before are void. Make sure the old coordinator is off, then: warren serve --state {state}"
+    ));
 }

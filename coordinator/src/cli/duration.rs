@@ -14,7 +14,9 @@ impl FromStr for Seconds {
     fn from_str(text: &str) -> Result<Seconds, String> {
         let bad = || {
             let shown = crate::text::plain(text, 40);
-            format!("`{shown}` is not a duration: write a number and a unit, such as 30s, 10m, 1h, 7d or 1h30m")
+            format!(
+                "`{shown}` is not a duration: write a number and a unit, such as 30s, 10m, 1h, 7d or 1h30m"
+            )
         };
         let mut total: u64 = 0;
         let mut rest = text;
@@ -31,7 +33,11 @@ impl FromStr for Seconds {
                 _ => return Err(bad()),
             };
             let number: u64 = number.parse().map_err(|_| bad())?;
-            total = number.checked_mul(unit).and_then(|n| total.checked_add(n)).filter(|n| *n <= MAX).ok_or_else(bad)?;
+            total = number
+                .checked_mul(unit)
+                .and_then(|n| total.checked_add(n))
+                .filter(|n| *n <= MAX)
+                .ok_or_else(bad)?;
             rest = tail.as_str();
         }
         if total == 0 { Err(bad()) } else { Ok(Seconds(total)) }
@@ -72,7 +78,20 @@ mod tests {
         for (text, seconds) in [("30s", 30), ("1h30m", 5400), ("7d", 604_800), ("2w", 1_209_600)] {
             assert_eq!(text.parse(), Ok(Seconds(seconds)));
         }
-        for bad in ["", "0s", "5", "s", "1x", "-1h", "1h 30m", "1.5h", "99999999999999999999s", "9999999w", "١s", "1hh"] {
+        for bad in [
+            "",
+            "0s",
+            "5",
+            "s",
+            "1x",
+            "-1h",
+            "1h 30m",
+            "1.5h",
+            "99999999999999999999s",
+            "9999999w",
+            "١s",
+            "1hh",
+        ] {
             assert!(bad.parse::<Seconds>().is_err_and(|e| e.contains("is not a duration")), "{bad}");
         }
     }

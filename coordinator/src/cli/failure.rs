@@ -84,13 +84,21 @@ impl Failure {
 
 /// Findings and failed tests of a refused policy, one line each.
 fn detail_lines(details: &Value) -> Vec<String> {
-    let text = |v: &Value, key: &str| v.get(key).and_then(Value::as_str).map(|t| plain(t, 400)).unwrap_or_default();
+    let text =
+        |v: &Value, key: &str| v.get(key).and_then(Value::as_str).map(|t| plain(t, 400)).unwrap_or_default();
     let number = |v: &Value, key: &str| v.get(key).and_then(Value::as_u64).unwrap_or(0);
     let list = |key: &str| details.get(key).and_then(Value::as_array).cloned().unwrap_or_default();
     let findings = list("findings").into_iter().map(|f| {
-        format!("{}:{}:{}: {}", text(&f, "file"), number(&f, "line"), number(&f, "column"), text(&f, "message"))
+        format!(
+            "{}:{}:{}: {}",
+            text(&f, "file"),
+            number(&f, "line"),
+            number(&f, "column"),
+            text(&f, "message")
+        )
     });
-    let tests = list("tests").into_iter().map(|t| format!("test {}: {}", text(&t, "id"), text(&t, "message")));
+    let tests =
+        list("tests").into_iter().map(|t| format!("test {}: {}", text(&t, "id"), text(&t, "message")));
     findings.chain(tests).collect()
 }
 
@@ -101,6 +109,7 @@ impl From<Problem> for Failure {
             p if p.is(Kind::Busy) => Class::Unreachable,
             _ => Class::Finding,
         };
+        let problem = problem.into_document();
         let details = match problem.findings.is_empty() && problem.tests.is_empty() {
             true => Value::Null,
             false => json!({ "findings": problem.findings, "tests": problem.tests }),
@@ -112,7 +121,7 @@ impl From<Problem> for Failure {
 impl From<ClientError> for Failure {
     fn from(error: ClientError) -> Failure {
         match error {
-            ClientError::Problem(problem) => Failure::from(*problem),
+            ClientError::Problem(problem) => Failure::from(problem),
             other => Failure::new(Class::Unreachable, other.to_string()),
         }
     }

@@ -35,7 +35,13 @@ fn query(filter: &FlowArgs) -> Vec<(&'static str, Option<String>)> {
     ]
 }
 
-async fn list(context: &Context, filter: &FlowArgs, history: bool, since: Option<u64>, limit: u32) -> Outcome {
+async fn list(
+    context: &Context,
+    filter: &FlowArgs,
+    history: bool,
+    since: Option<u64>,
+    limit: u32,
+) -> Outcome {
     let path: &[&str] = if history { &["v1", "flows", "history"] } else { &["v1", "flows"] };
     let mut query = query(filter);
     query.extend([("since", since.map(|s| s.to_string())), ("limit", Some(limit.to_string()))]);
@@ -55,12 +61,17 @@ async fn watch(context: &Context, filter: &FlowArgs, count: Option<u64>) -> Outc
         query.push(("cursor", cursor.map(|c: u64| c.to_string())));
         let page: FlowPage = context.client.get(&url(&["v1", "flows", "since"], &query)).await?;
         if page.missed > 0 {
-            output::error_line(&format!("{} records were overwritten before they could be shown", page.missed));
+            output::error_line(&format!(
+                "{} records were overwritten before they could be shown",
+                page.missed
+            ));
         }
         for row in &page.rows {
             match context.json {
                 true => output::json_line(row),
-                false => output::line(&cells(row).iter().map(|c| crate::text::plain(c, 200)).collect::<Vec<_>>().join("  ")),
+                false => output::line(
+                    &cells(row).iter().map(|c| crate::text::plain(c, 200)).collect::<Vec<_>>().join("  "),
+                ),
             }
             left = left.saturating_sub(1);
             if left == 0 {

@@ -34,7 +34,9 @@ pub fn run(args: &InitArgs, json: bool) -> Outcome {
         )));
     }
     let (network, authority) = found(args, &state)?;
-    authority.create(file).map_err(|e| Failure::usage(format!("the authority file cannot be written: {e}")))?;
+    authority
+        .create(file)
+        .map_err(|e| Failure::usage(format!("the authority file cannot be written: {e}")))?;
     if let Err(error) = finish(args, &state, owner) {
         let _ = std::fs::remove_file(file);
         return Err(error);
@@ -82,7 +84,10 @@ fn finish(args: &InitArgs, state: &StateDir, owner: Option<User>) -> Outcome {
     let settings = Settings {
         format: FORMAT,
         listen: args.listen,
-        advertise: match args.advertise.is_empty() && !args.listen.ip().is_unspecified() && args.listen.port() != 0 {
+        advertise: match args.advertise.is_empty()
+            && !args.listen.ip().is_unspecified()
+            && args.listen.port() != 0
+        {
             true => vec![args.listen.to_string()],
             false => args.advertise.clone(),
         },
@@ -94,18 +99,23 @@ fn finish(args: &InitArgs, state: &StateDir, owner: Option<User>) -> Outcome {
 
 pub fn find_user(name: &str) -> Result<User, Failure> {
     Accounts::of_host().user(name).ok_or_else(|| {
-        Failure::usage(format!("there is no user `{}` on this host: create it first (`useradd --system`)", crate::text::plain(name, 64)))
+        Failure::usage(format!(
+            "there is no user `{}` on this host: create it first (`useradd --system`)",
+            crate::text::plain(name, 64)
+        ))
     })
 }
 
 /// Gives the directory and what is in it to the service's user.
 pub fn give(dir: &Path, user: User) -> Outcome {
     let chown = |path: &Path| std::os::unix::fs::lchown(path, Some(user.uid), Some(user.gid));
-    let all = std::fs::read_dir(dir).and_then(|entries| {
+    let all = std::fs::read_dir(dir).and_then(|mut entries| {
         entries.try_for_each(|entry| chown(&entry?.path()))?;
         chown(dir)
     });
-    all.map_err(|e| Failure::finding(format!("{} cannot be given to the service's user: {e}; run as root", dir.display())))
+    all.map_err(|e| {
+        Failure::finding(format!("{} cannot be given to the service's user: {e}; run as root", dir.display()))
+    })
 }
 
 fn show(args: &InitArgs, network: &Network, authority: &Authority, json: bool) {

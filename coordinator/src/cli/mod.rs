@@ -99,5 +99,7 @@ async fn ask(context: &Context, command: Command) -> Outcome {
 /// The user of this process, for acts that happen without a service to ask: `local:NAME`.
 fn local_user() -> String {
     let uid = rustix::process::getuid().as_raw();
-    Accounts::of_host().user_name(uid).map_or_else(|| format!("uid-{uid}"), |name| crate::text::plain(name, 64))
+    Accounts::of_host()
+        .user_name(uid)
+        .map_or_else(|| format!("uid-{uid}"), |name| crate::text::plain(name, 64))
 }

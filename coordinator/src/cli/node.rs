@@ -54,7 +54,11 @@ async fn list(context: &Context, revoked: bool) -> Outcome {
         ]
     });
     let head = ["NODE", "STATE", "TAGS", "IPV4", "IPV6", "ENFORCES", "PEERS", "ID"];
-    output::table(&head, cells.collect(), "no nodes: make a token with `warren token create`, then `warren-node up` on a host");
+    output::table(
+        &head,
+        cells.collect(),
+        "no nodes: make a token with `warren token create`, then `warren-node up` on a host",
+    );
     Ok(())
 }
 
@@ -76,7 +80,10 @@ async fn show(context: &Context, who: &str) -> Outcome {
         return Ok(());
     }
     let progress = |p: Option<warren_coordinator_core::status::Progress>| {
-        p.map_or_else(|| "-".to_owned(), |p| format!("generation {}, revision {}, {}", p.generation, p.revision, p.at))
+        p.map_or_else(
+            || "-".to_owned(),
+            |p| format!("generation {}, revision {}, {}", p.generation, p.revision, p.at),
+        )
     };
     let list = |items: Vec<String>| output::or_dash(Some(items.join(", ")));
     output::pairs(&[
@@ -84,7 +91,10 @@ async fn show(context: &Context, who: &str) -> Outcome {
         ("id", node.id.to_string()),
         ("state", presence(&node)),
         ("tags", list(node.tags.clone())),
-        ("addresses", list(node.v4.map(|a| a.to_string()).into_iter().chain([node.v6.to_string()]).collect())),
+        (
+            "addresses",
+            list(node.v4.map(|a| a.to_string()).into_iter().chain([node.v6.to_string()]).collect()),
+        ),
         ("offers", list(node.offers.clone())),
         ("peers", node.peers.to_string()),
         ("seen at", output::or_dash(node.seen_at.map(|a| a.to_string()))),
@@ -94,7 +104,14 @@ async fn show(context: &Context, who: &str) -> Outcome {
         ("agent", output::or_dash(node.agent.clone())),
         ("enrolled", format!("{} by token {}", node.enrolled, node.token)),
         ("identity", node.identity.to_string()),
-        ("wireguard", format!("{} (serial {})", list(node.wireguard.iter().map(ToString::to_string).collect()), node.key_serial)),
+        (
+            "wireguard",
+            format!(
+                "{} (serial {})",
+                list(node.wireguard.iter().map(ToString::to_string).collect()),
+                node.key_serial
+            ),
+        ),
         ("amended", format!("serial {}", node.amendment_serial)),
     ]);
     Ok(())
@@ -107,13 +124,18 @@ fn tags_of(row: &NodeRow) -> Result<BTreeSet<Name>, Failure> {
 async fn tag(context: &Context, args: &NodeTagArgs) -> Outcome {
     let editing = !args.add.is_empty() || !args.remove.is_empty();
     if args.tags.is_empty() && !editing && !args.none {
-        return Err(Failure::usage("say which tags: all of them, or `--add TAG`, `--remove TAG`, or `--none`"));
+        return Err(Failure::usage(
+            "say which tags: all of them, or `--add TAG`, `--remove TAG`, or `--none`",
+        ));
     }
     let row = find(context, &args.node).await?;
     let mut tags = if editing { tags_of(&row)? } else { args.tags.iter().cloned().collect() };
     for gone in &args.remove {
         if !tags.remove(gone) {
-            return Err(Failure::finding(format!("node {} does not wear tag `{gone}`: nothing was changed", row.name)));
+            return Err(Failure::finding(format!(
+                "node {} does not wear tag `{gone}`: nothing was changed",
+                row.name
+            )));
         }
     }
     tags.extend(args.add.iter().cloned());
@@ -129,8 +151,16 @@ async fn amend(context: &Context, authority: &AuthorityArg, row: &NodeRow, subje
     let done: Committed = context.client.post("/v1/commands", &command).await?;
     let tags: Vec<&str> = subject.tags.iter().map(Name::as_str).collect();
     match context.json {
-        true => output::json(&json!({ "node": row.id, "name": subject.name, "tags": tags, "revision": done.revision })),
-        false => output::line(&format!("node {} is now {} with tags [{}] (revision {})", row.name, subject.name, tags.join(", "), done.revision)),
+        true => output::json(
+            &json!({ "node": row.id, "name": subject.name, "tags": tags, "revision": done.revision }),
+        ),
+        false => output::line(&format!(
+            "node {} is now {} with tags [{}] (revision {})",
+            row.name,
+            subject.name,
+            tags.join(", "),
+            done.revision
+        )),
     }
     Ok(())
 }
@@ -142,7 +172,10 @@ async fn revoke(context: &Context, authority: &AuthorityArg, who: &str, why: &st
     let done: Committed = context.client.post("/v1/commands", &Command::RevokeNode { revocation }).await?;
     match context.json {
         true => output::json(&json!({ "node": row.id, "name": row.name, "revision": done.revision })),
-        false => output::line(&format!("node {} ({}) is revoked (revision {}); its peers are being told", row.name, row.id, done.revision)),
+        false => output::line(&format!(
+            "node {} ({}) is revoked (revision {}); its peers are being told",
+            row.name, row.id, done.revision
+        )),
     }
     Ok(())
 }

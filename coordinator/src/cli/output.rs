@@ -43,19 +43,28 @@ pub fn table(head: &[&str], rows: Vec<Vec<String>>, empty: &str) {
         return line(empty);
     }
     let mut table = Table::new();
-    table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled).set_header(head.to_vec());
+    table
+        .load_style(presets::NOTHING)
+        .set_content_arrangement(ContentArrangement::Disabled)
+        .set_header(head.to_vec());
     for row in rows {
         table.add_row(row.iter().map(|cell| plain(cell, 200)).collect::<Vec<_>>());
     }
     let text = table.to_string();
-    line(&text.lines().map(|l| l.trim_end().strip_prefix(' ').unwrap_or(l.trim_end())).collect::<Vec<_>>().join("\n"));
+    line(
+        &text
+            .lines()
+            .map(|l| l.trim_end().strip_prefix(' ').unwrap_or(l.trim_end()))
+            .collect::<Vec<_>>()
+            .join("\n"),
+    );
 }
 
 /// Pairs, one a line.
 pub fn pairs(rows: &[(&str, String)]) {
     let width = rows.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
     for (name, value) in rows {
-        line(&format!("{name:<width$}  {}", plain(value, 600)).trim_end().to_owned());
+        line(format!("{name:<width$}  {}", plain(value, 600)).trim_end());
     }
 }
 

@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::json;
 use warren_config::item::ItemTree;
 use warren_config::policy::Mode;
 use warren_config::question;
@@ -58,7 +58,11 @@ fn check(context: &Context, path: &Path) -> Outcome {
     let p = &resolved.policy;
     output::line(&format!(
         "{} service(s), {} grant(s), {} test(s): {} fault(s), {} warning(s)",
-        p.services.len(), p.grants.len(), tests.len(), failed.len(), resolved.warnings.len()
+        p.services.len(),
+        p.grants.len(),
+        tests.len(),
+        failed.len(),
+        resolved.warnings.len()
     ));
     if failed.is_empty() { Ok(()) } else { Err(Failure::shown()) }
 }
@@ -151,7 +155,9 @@ async fn dry_run(context: &Context, sources: &[SourceText], how: &ApplyHow) -> O
             output::line(&crate::text::plain(&format!("test {} fails: {}", test.id, test.message), 600));
         }
         if review.observe {
-            output::line("the policy is in `observe` mode: everything would pass; applying it needs --allow-observe");
+            output::line(
+                "the policy is in `observe` mode: everything would pass; applying it needs --allow-observe",
+            );
         }
         output::line("nothing was changed (--dry-run)");
     }
@@ -164,7 +170,12 @@ fn moved(expected: Generation, current: Generation) -> Failure {
     ))
 }
 
-async fn apply(context: &Context, authority: &AuthorityArg, sources: Vec<SourceText>, how: &ApplyHow) -> Outcome {
+async fn apply(
+    context: &Context,
+    authority: &AuthorityArg,
+    sources: Vec<SourceText>,
+    how: &ApplyHow,
+) -> Outcome {
     let (network, authority) = context.authority(&authority.authority).await?;
     let review = review(context, &sources).await?;
     if let Some(expected) = how.expect.filter(|e| *e != review.current) {
@@ -190,7 +201,9 @@ async fn apply(context: &Context, authority: &AuthorityArg, sources: Vec<SourceT
         }));
     }
     match enforced {
-        Some(status) if !complete(&status, done.generation) => Err(still_behind(&status, done.generation, how)),
+        Some(status) if !complete(&status, done.generation) => {
+            Err(still_behind(&status, done.generation, how))
+        }
         _ => Ok(()),
     }
 }
@@ -206,9 +219,16 @@ fn sign_what(sources: &[SourceText], review: &Review) -> Result<SignedPolicy, Fa
         ));
     }
     if (resolved.policy.settings.mode == Mode::Observe) != review.observe {
-        return Err(Failure::finding("the coordinator disagrees about the policy's mode; nothing was signed"));
+        return Err(Failure::finding(
+            "the coordinator disagrees about the policy's mode; nothing was signed",
+        ));
     }
-    Ok(SignedPolicy { epoch: review.epoch, generation: review.current + 1, root: tree.root(), items: tree.len() })
+    Ok(SignedPolicy {
+        epoch: review.epoch,
+        generation: review.current + 1,
+        root: tree.root(),
+        items: tree.len(),
+    })
 }
 
 fn complete(status: &StatusReply, generation: Generation) -> bool {
@@ -217,7 +237,11 @@ fn complete(status: &StatusReply, generation: Generation) -> bool {
 }
 
 /// Asks until every node enforces the generation, or the time is up; shows each change on the way.
-async fn wait_enforced(context: &Context, generation: Generation, seconds: u64) -> Result<StatusReply, Failure> {
+async fn wait_enforced(
+    context: &Context,
+    generation: Generation,
+    seconds: u64,
+) -> Result<StatusReply, Failure> {
     let end = tokio::time::Instant::now() + Duration::from_secs(seconds);
     let mut shown = String::new();
     loop {
@@ -244,7 +268,10 @@ fn still_behind(status: &StatusReply, generation: Generation, how: &ApplyHow) ->
         .collect();
     Failure::finding(format!(
         "generation {generation} is in force, but after {} only {} of {} nodes enforce it; behind: {}",
-        how.timeout, e.enforced, e.of, names.join(", ")
+        how.timeout,
+        e.enforced,
+        e.of,
+        names.join(", ")
     ))
 }
 
@@ -276,7 +303,6 @@ async fn history(context: &Context) -> Outcome {
         return Ok(());
     }
     let cells = rows.iter().map(|p| {
-        let mark = [(p.current, "in force"), (p.observe, "OBSERVE")].into_iter().filter(|(is, _)| *is).map(|(_, m)| m);
         vec![
             p.generation.to_string(),
             p.applied.to_string(),
@@ -284,16 +310,22 @@ async fn history(context: &Context) -> Outcome {
             p.root.chars().take(16).collect(),
             p.items.to_string(),
             p.files.join(", "),
-            mark.collect::<Vec<_>>().join(" "),
+            if p.current { "in force".to_owned() } else { String::new() },
         ]
     });
     let head = ["GENERATION", "APPLIED", "BY", "ROOT", "ITEMS", "FILES", ""];
-    output::table(&head, cells.collect(), "no policy was ever applied: everything is denied; see `warren policy apply`");
+    output::table(
+        &head,
+        cells.collect(),
+        "no policy was ever applied: everything is denied; see `warren policy apply`",
+    );
     Ok(())
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
+
     use super::*;
 
     #[test]

@@ -18,7 +18,10 @@ pub fn read(path: &Path) -> Result<Vec<Source>, Failure> {
     }
     let files = list(path)?;
     if files.is_empty() {
-        return Err(Failure::usage(format!("{} has no `*.toml` file: name the policy's file or directory", path.display())));
+        return Err(Failure::usage(format!(
+            "{} has no `*.toml` file: name the policy's file or directory",
+            path.display()
+        )));
     }
     let mut left = MAX_BYTES;
     let mut sources = Vec::new();
@@ -52,15 +55,25 @@ fn read_file(path: &Path, limit: u64) -> Result<Source, Failure> {
     let file = std::fs::OpenOptions::new().read(true).custom_flags(flags).open(path);
     let file = file.map_err(|e| unreadable(path, &e))?;
     if !file.metadata().map_err(|e| unreadable(path, &e))?.is_file() {
-        return Err(Failure::usage(format!("{} is not a regular file: write the policy to a file first", path.display())));
+        return Err(Failure::usage(format!(
+            "{} is not a regular file: write the policy to a file first",
+            path.display()
+        )));
     }
     let mut bytes = Vec::new();
     file.take(limit + 1).read_to_end(&mut bytes).map_err(|e| unreadable(path, &e))?;
     if bytes.len() as u64 > limit {
-        return Err(Failure::usage(format!("the policy at {} is over {MAX_BYTES} bytes: is it the right file?", path.display())));
+        return Err(Failure::usage(format!(
+            "the policy at {} is over {MAX_BYTES} bytes: is it the right file?",
+            path.display()
+        )));
     }
     let text = String::from_utf8(bytes).map_err(|e| {
-        Failure::usage(format!("{} is not UTF-8 text (byte {}): is it the right file?", path.display(), e.utf8_error().valid_up_to()))
+        Failure::usage(format!(
+            "{} is not UTF-8 text (byte {}): is it the right file?",
+            path.display(),
+            e.utf8_error().valid_up_to()
+        ))
     })?;
     Ok(Source { file: path.display().to_string(), text })
 }

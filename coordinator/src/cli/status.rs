@@ -25,20 +25,44 @@ fn show(reply: &StatusReply) {
         ("state", format!("epoch {}, revision {}, policy generation {}", s.epoch, s.revision, s.generation)),
         ("nodes", format!("{} ({} online)", s.nodes, s.online)),
         ("enforced", s.enforcement.summary.clone()),
-        ("freshness", format!("signed {}, good until {} (life {})", f.signed_at, f.not_after, Seconds(f.life))),
-        ("flows", format!("{} recorded, {} lost before they were sent, {} rejected", s.flows.recorded, s.flows.declared_lost, s.flows.rejected)),
+        (
+            "freshness",
+            format!("signed {}, good until {} (life {})", f.signed_at, f.not_after, Seconds(f.life)),
+        ),
+        (
+            "flows",
+            format!(
+                "{} recorded, {} lost before they were sent, {} rejected",
+                s.flows.recorded, s.flows.declared_lost, s.flows.rejected
+            ),
+        ),
         ("version", reply.version.clone()),
     ]);
     for behind in &s.enforcement.behind {
-        let has = behind.enforces.map_or_else(|| "has not said what it enforces".to_owned(), |g| format!("enforces generation {g}"));
+        let has = behind.enforces.map_or_else(
+            || "has not said what it enforces".to_owned(),
+            |g| format!("enforces generation {g}"),
+        );
         let presence = if behind.online { "online" } else { "away" };
-        output::line(&plain(&format!("behind    {} ({presence}) {has}, since {}", behind.name, behind.since), 300));
+        output::line(&plain(
+            &format!("behind    {} ({presence}) {has}, since {}", behind.name, behind.since),
+            300,
+        ));
     }
     for alarm in &s.alarms {
         let age = short(s.now.since(alarm.last));
-        output::line(&plain(&format!("ALARM     {} ({} times, last {age} ago): {}", alarm.subject, alarm.count, alarm.message), 600));
+        output::line(&plain(
+            &format!(
+                "ALARM     {} ({} times, last {age} ago): {}",
+                alarm.subject, alarm.count, alarm.message
+            ),
+            600,
+        ));
     }
     if reply.history_skipped > 0 {
-        output::line(&format!("history   {} flow records were not written to the history on disk", reply.history_skipped));
+        output::line(&format!(
+            "history   {} flow records were not written to the history on disk",
+            reply.history_skipped
+        ));
     }
 }

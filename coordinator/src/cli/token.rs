@@ -52,7 +52,9 @@ async fn create(context: &Context, args: &TokenCreateArgs) -> Outcome {
         output::line(&text);
         output::error_line(&format!(
             "token {} is good for {} use(s) until {}; it is shown only once\non the new host: warren-node up --token-file FILE (or WARREN_TOKEN, or standard input)",
-            token.key(), args.uses, terms.not_after
+            token.key(),
+            args.uses,
+            terms.not_after
         ));
     }
     Ok(())
