@@ -16,6 +16,9 @@ pub(crate) struct Malformed {
     pub at: Range<usize>,
 }
 
+/// A name and its place in the string.
+pub(crate) type Named = (Name, Range<usize>);
+
 impl Malformed {
     fn new(id: &'static str, at: Range<usize>, message: impl Into<String>) -> Malformed {
         Malformed { id, message: message.into(), hint: None, at }
@@ -64,7 +67,7 @@ fn shift(mut wrong: Malformed, by: usize) -> Malformed {
 }
 
 /// `all-nodes`, `node:x`, `tag:a`, `tag:a & tag:b`; with the place of each name.
-pub(crate) fn selector(text: &str) -> Result<(Selector, Vec<(Name, Range<usize>)>), Malformed> {
+pub(crate) fn selector(text: &str) -> Result<(Selector, Vec<Named>), Malformed> {
     let mut places = Vec::new();
     let parts: Vec<(usize, &str)> = parts(text);
     if let [(at, part)] = parts.as_slice() {
@@ -208,7 +211,7 @@ fn number(text: &str) -> Result<Listen, Malformed> {
 }
 
 /// `service:x`, or nodes with or without a port; with the place of each name.
-pub(crate) fn target(text: &str) -> Result<(Target, Vec<(Name, Range<usize>)>), Malformed> {
+pub(crate) fn target(text: &str) -> Result<(Target, Vec<Named>), Malformed> {
     if text.starts_with("service:") {
         let service = named("service", text)?;
         return Ok((Target::Service(service.clone()), vec![(service, 0..text.len())]));
@@ -218,6 +221,9 @@ pub(crate) fn target(text: &str) -> Result<(Target, Vec<(Name, Range<usize>)>), 
         _ => (text, None),
     };
     let listen = port.map(|port| listen(port).map_err(|wrong| shift(wrong, text.len() - port.len())));
-    let (selector, places) = selector(nodes)?;
+    let (selector, places) = selector(nodes).map_err(|wrong| match wrong.id {
+        "no-kind" => wrong.hint(format!("write `service:{0}`, `tag:{0}` or `node:{0}`", shown(nodes.trim()))),
+        _ => wrong,
+    })?;
     Ok((Target::Nodes(selector, listen.transpose()?), places))
 }

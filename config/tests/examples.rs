@@ -1,5 +1,7 @@
 //! Every example file loads; the demo's policies say what the demo tells.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may fail by panic")]
+
 use warren_config::resolve::{Resolved, Source, render, resolve};
 
 fn load(name: &str) -> Resolved {

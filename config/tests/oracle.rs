@@ -1,5 +1,7 @@
 //! The slow judge against the compiler, on generated policies, nodes and packets.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may fail by panic")]
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;

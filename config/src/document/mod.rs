@@ -33,6 +33,8 @@ pub(crate) type Texts = Vec<At<String>>;
 pub(crate) struct Document {
     /// Anything at all is written.
     pub any: Option<Spot>,
+    /// A `version` is written, of whatever type.
+    pub has_version: bool,
     pub version: Vec<At<i64>>,
     pub mode: Vec<At<String>>,
     pub dns: Vec<At<Dns>>,

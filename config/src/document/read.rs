@@ -44,6 +44,7 @@ fn read_top(file: usize, table: &DeTable<'_>, document: &mut Document, report: &
     if let Some(key) = table.keys().next() {
         document.any.get_or_insert(Spot { file, span: key.span() });
     }
+    document.has_version |= fields.get("version").is_some();
     document.version.extend(fields.integer("version", report));
     document.mode.extend(fields.string("mode", report));
     if let Some((spot, dns)) = fields.table("dns", report) {

@@ -1,7 +1,7 @@
 //! From the document to the policy: names are looked up, values become types.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Range;
 
 use toml::value::{Datetime, Offset};
 
@@ -13,7 +13,7 @@ use crate::policy::{
     Expect, Grant, GrantMode, Group, Invariant, Law, Listen, Mode, Policy, Protocol, Selector, Service,
     Settings, Subject, Tag, Target, Test, TestEnd,
 };
-use crate::text::{self, Malformed, shown};
+use crate::text::{self, Malformed, Named, shown};
 use crate::time::UnixTime;
 
 /// Where each thing was declared and which nodes were named, for warnings.
@@ -32,8 +32,6 @@ pub(crate) struct Resolver<'r, 's> {
     pub report: &'r mut Report<'s>,
     pub places: Places,
 }
-
-type Named = (Name, Range<usize>);
 
 impl Resolver<'_, '_> {
     /// The policy as far as it makes sense; it counts only if the report has no errors.
@@ -92,6 +90,7 @@ impl Resolver<'_, '_> {
                 let message = format!("version {value} of the policy language is not known");
                 self.report.error("unknown-version", spot, message, Some("write `version = 1`".to_owned()));
             }
+            (None, Some(_)) if document.has_version => {}
             (None, Some(spot)) => {
                 let message = "the policy does not say its version".to_owned();
                 let hint = "write `version = 1` at the top of one file".to_owned();
@@ -438,12 +437,15 @@ fn declare<'a>(
                 continue;
             }
         };
-        if declared.contains_key(&name) {
-            let message = format!("{kind} `{name}` stands twice");
-            let hint = "ids are unique over all files of a policy".to_owned();
-            report.error("duplicate-id", &text.spot, message, Some(hint));
-        } else {
-            declared.insert(name, text.spot.clone());
+        match declared.entry(name) {
+            Entry::Vacant(entry) => {
+                entry.insert(text.spot.clone());
+            }
+            Entry::Occupied(entry) => {
+                let message = format!("{kind} `{}` stands twice", entry.key());
+                let hint = "ids are unique over all files of a policy".to_owned();
+                report.error("duplicate-id", &text.spot, message, Some(hint));
+            }
         }
     }
     declared

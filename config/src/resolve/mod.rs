@@ -55,7 +55,7 @@ pub struct Resolved {
     pub warnings: Vec<Finding>,
 }
 
-/// Why there is no policy: at least one error, then the warnings.
+/// Why there is no policy: at least one error. Warnings come only with a policy.
 #[derive(Clone, Debug)]
 pub struct Faults {
     pub findings: Vec<Finding>,
@@ -86,8 +86,11 @@ pub fn resolve_in(sources: &[Source], context: &Context) -> Result<Resolved, Fau
     let policy = resolver.policy(&document);
     let places = resolver.places;
     refuse_large_items(&policy, &places, &mut report);
-    warn::warn(&policy, &places, context, &mut report);
     let refused = report.has_errors();
+    if !refused {
+        // Half a policy would give warnings about the half that is missing.
+        warn::warn(&policy, &places, context, &mut report);
+    }
     let findings = report.finish();
     if refused { Err(Faults { findings }) } else { Ok(Resolved { policy, warnings: findings }) }
 }

@@ -1,0 +1,274 @@
+//! The laws of the language, each by its number in the order of the specification, and hostile input.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may fail by panic")]
+
+use proptest::prelude::*;
+use warren_config::compile::Program;
+use warren_config::item::ItemTree;
+use warren_config::name::Name;
+use warren_config::policy::{Policy, Protocol, Subject};
+use warren_config::resolve::{Faults, Resolved, Source, render, resolve};
+use warren_config::time::UnixTime;
+
+const FULL: &str = include_str!("../examples/full.toml");
+const DEMO: &str = include_str!("../examples/demo.toml");
+
+fn files(texts: &[&str]) -> Vec<Source> {
+    let source = |(i, text): (usize, &&str)| Source { file: format!("{i}.toml"), text: (*text).to_owned() };
+    texts.iter().enumerate().map(source).collect()
+}
+
+fn read(texts: &[&str]) -> Result<Resolved, Faults> {
+    resolve(&files(texts))
+}
+
+fn good(texts: &[&str]) -> Policy {
+    let sources = files(texts);
+    resolve(&sources).unwrap_or_else(|f| panic!("{}", render(&f.findings, &sources, false))).policy
+}
+
+fn ids(texts: &[&str]) -> Vec<&'static str> {
+    read(texts).unwrap_err().findings.iter().map(|finding| finding.id).collect()
+}
+
+fn root(texts: &[&str]) -> String {
+    ItemTree::new(&good(texts)).root().to_string()
+}
+
+fn node(name: &str, tags: &[&str]) -> Subject {
+    let name = Name::parse(name).unwrap();
+    Subject { name, tags: tags.iter().map(|tag| Name::parse(tag).unwrap()).collect() }
+}
+
+#[test]
+fn law_1_nothing_is_allowed_by_absence() {
+    let nodes = [node("a", &["web"]), node("b", &["db"]), node("c", &[])];
+    for texts in [
+        &[][..],
+        &[""],
+        &["# only a comment\n"],
+        &["version = 1"],
+        &["", "version = 1\n[dns]\nzone = \"x.y\""],
+    ] {
+        let program = Program::of_policy(&good(texts));
+        for (from, to) in nodes.iter().flat_map(|a| nodes.iter().map(move |b| (a, b))) {
+            let rules = program.rules(from, to);
+            assert!(!rules.joins());
+            assert!(!rules.judge(Protocol::Tcp, 443, UnixTime(0)).passes());
+            assert!(!rules.judge(Protocol::IcmpEcho, 0, UnixTime(0)).passes());
+        }
+    }
+    assert!(!warren_config::filter::Rules::default().joins());
+}
+
+/// The tables of a file, cut before each header.
+fn tables(text: &str) -> (String, Vec<String>) {
+    let mut parts = vec![String::new()];
+    for line in text.lines() {
+        if line.starts_with('[') {
+            parts.push(String::new());
+        }
+        let part = parts.last_mut().unwrap();
+        part.push_str(line);
+        part.push('\n');
+    }
+    (parts.remove(0), parts)
+}
+
+proptest! {
+    #[test]
+    fn law_2_and_10_order_layout_comments_and_files_leave_no_trace(
+        order in Just((0..tables(FULL).1.len()).collect::<Vec<_>>()).prop_shuffle(),
+        cut in 0..20usize,
+        loose in any::<bool>(),
+    ) {
+        let (head, parts) = tables(FULL);
+        let mut shuffled: Vec<String> = order.iter().map(|i| parts[*i].clone()).collect();
+        if loose {
+            shuffled = shuffled.iter().map(|part| format!("# why not\n\n{}\n", part.replace(" = ", "  =  "))).collect();
+        }
+        let cut = cut.min(shuffled.len());
+        let (first, second) = (format!("{head}{}", shuffled[..cut].concat()), shuffled[cut..].concat());
+        prop_assert_eq!(root(&[&first, &second]), root(&[FULL]));
+        prop_assert_eq!(root(&[&second, "", &first]), root(&[FULL]));
+    }
+
+    #[test]
+    fn no_text_makes_the_reader_panic(text in "\\PC{0,200}") {
+        let sources = files(&[&text]);
+        if let Err(faults) = resolve(&sources) {
+            render(&faults.findings, &sources, true);
+        }
+    }
+
+    #[test]
+    fn no_mutation_of_a_good_file_makes_the_reader_panic(
+        at in 0..FULL.len(), len in 0..40usize, insert in prop::sample::select(vec!["", "[", "]", "\"", "'", "=", ".", "\n", "é", "{", "tag:", "\u{0}", "\"\"\"", "9", "&"]),
+    ) {
+        prop_assume!(FULL.is_char_boundary(at));
+        let end = (at..=FULL.len()).find(|i| *i >= at + len && FULL.is_char_boundary(*i)).unwrap_or(FULL.len());
+        let text = format!("{}{insert}{}", &FULL[..at], &FULL[end..]);
+        let sources = files(&[&text]);
+        match resolve(&sources) {
+            Ok(resolved) => drop(ItemTree::new(&resolved.policy).root()),
+            Err(faults) => {
+                prop_assert!(!faults.findings.is_empty());
+                let text = render(&faults.findings, &sources, false);
+                prop_assert!(text.contains("error["));
+            }
+        }
+    }
+}
+
+#[test]
+fn law_1_a_truncated_file_never_opens_more() {
+    let nodes = [node("web-1", &["web"]), node("orders-1", &["orders"]), node("db-1", &["db"])];
+    let whole = Program::of_policy(&good(&[DEMO]));
+    for end in 0..DEMO.len() {
+        let Some(Ok(cut)) = DEMO.get(..end).map(|text| read(&[text])) else { continue };
+        let part = Program::of_policy(&cut.policy);
+        for (from, to) in nodes.iter().flat_map(|a| nodes.iter().map(move |b| (a, b))) {
+            for (protocol, port) in
+                [(Protocol::Tcp, 8080), (Protocol::Tcp, 5432), (Protocol::IcmpEcho, 0), (Protocol::Tcp, 80)]
+            {
+                let opens = |p: &Program| p.rules(from, to).judge(protocol, port, UnixTime(0)).passes();
+                assert!(!opens(&part) || opens(&whole), "cut at {end}");
+            }
+        }
+    }
+}
+
+#[test]
+fn law_3_all_faults_are_reported_in_one_go() {
+    let text = "version = 1\nmood = 1\n[tag.A]\n[service.x]\non = []\nlisten = [\"tcp/0\", \"tpc/1\"]\n[[grant]]\nid = \"g\"\nfrom = [\"tag:no\"]\nto = [\"service:xx\"]\n";
+    let faults = read(&[text]).unwrap_err();
+    let found: Vec<(&str, usize)> = faults.findings.iter().map(|f| (f.id, f.line)).collect();
+    let wanted = [
+        ("unknown-key", 2),
+        ("bad-name", 3),
+        ("empty-list", 5),
+        ("bad-port", 6),
+        ("unknown-protocol", 6),
+        ("unknown-tag", 9),
+        ("unknown-service", 10),
+    ];
+    assert_eq!(found, wanted);
+    assert_eq!(
+        (faults.findings[6].column, faults.findings[6].hint.as_deref()),
+        (7, Some("did you mean `x`?"))
+    );
+}
+
+#[test]
+fn law_4_all_nodes_on_both_sides_is_refused() {
+    let text = |listen: &str| {
+        format!(
+            "version = 1\n[service.x]\non = [\"all-nodes\"]\nlisten = [{listen}]\n[[grant]]\nid = \"g\"\nfrom = [\"all-nodes\"]\nto = [\"service:x\"]\n"
+        )
+    };
+    assert_eq!(ids(&[&text("\"icmp/echo\", \"tcp/22\"")]), ["all-to-all"]);
+    assert!(read(&[&text("\"icmp/echo\"")]).is_ok());
+}
+
+#[test]
+fn law_7_names_have_no_look_alikes() {
+    for bad in ["", "-a", "a-", "A", "a_b", "a.b", "wеb", "a b", "*", &"a".repeat(64)] {
+        assert!(Name::parse(bad).is_err(), "{bad}");
+    }
+    for good in ["a", "0", "a-b", "a--b", &"a".repeat(63)] {
+        assert!(Name::parse(good).is_ok(), "{good}");
+    }
+}
+
+#[test]
+fn version_mode_and_dns_stand_in_exactly_one_file() {
+    let both = ids(&[
+        "version = 1\nmode = \"enforce\"\n[dns]\nzone = \"a.b\"",
+        "version = 1\nmode = \"enforce\"\n[dns]\nzone = \"a.b\"",
+    ]);
+    assert_eq!(both, ["written-twice", "written-twice", "written-twice"]);
+    assert_eq!(ids(&["[dns]\nzone = \"a.b\""]), ["missing-version"]);
+}
+
+#[test]
+fn not_with_is_symmetric() {
+    let policy = good(&[FULL]);
+    let (web, orders) = (Name::parse("web").unwrap(), Name::parse("orders").unwrap());
+    assert!(policy.tags[&web].not_with.contains(&orders) && policy.tags[&orders].not_with.contains(&web));
+}
+
+#[test]
+fn except_subtracts_and_until_ends_at_its_instant() {
+    let program = Program::of_policy(&good(&[FULL]));
+    let orders = node("orders-1", &["orders"]);
+    let judge = |name, at| {
+        program.rules(&node(name, &["web"]), &orders).judge(Protocol::Tcp, 8443, UnixTime(at)).passes()
+    };
+    let end = 1_801_353_600; // 2027-01-31T00:00:00Z
+    assert!(judge("web-1", end - 1));
+    assert!(!judge("web-1", end));
+    assert!(!judge("web-canary", end - 1));
+    assert_eq!(program.rules(&node("web-1", &["web"]), &orders).next_end(UnixTime(0)), Some(UnixTime(end)));
+}
+
+#[test]
+fn an_audited_grant_joins_nobody() {
+    let program = Program::of_policy(&good(&[FULL]));
+    let text =
+        FULL.replace("everyone-pings", "pings").replace("from = [\"all-nodes\"]", "from = [\"tag:web\"]");
+    let rules = Program::of_policy(&good(&[&text])).rules(&node("d", &["dev"]), &node("resolver-1", &[]));
+    assert!(!rules.joins());
+    let verdict = rules.judge(Protocol::Udp, 53, UnixTime(0));
+    assert!(matches!(verdict, warren_config::filter::Verdict::WouldAllow { .. }), "{verdict:?}");
+    assert!(
+        program.rules(&node("d", &["dev"]), &node("resolver-1", &[])).services(UnixTime(0))
+            == [Name::parse("ping").unwrap()]
+    );
+}
+
+#[test]
+fn observe_passes_and_says_so_and_can_answers_as_if_enforcing() {
+    let text = DEMO.replacen("version = 1", "version = 1\nmode = \"observe\"", 1);
+    let policy = good(&[&text]);
+    let (web, db) = (node("web-1", &["web"]), node("db-1", &["db"]));
+    let rules = Program::of_policy(&policy).rules(&web, &db);
+    assert!(rules.observes() && rules.joins());
+    assert_eq!(rules.judge(Protocol::Tcp, 5432, UnixTime(0)), warren_config::filter::Verdict::WouldDeny);
+    let listen = warren_config::question::parse_listen("tcp/5432").unwrap();
+    assert!(warren_config::question::explain(&policy, &web, &db, listen, UnixTime(0)).is_err());
+}
+
+#[test]
+fn huge_deep_and_crowded_files_are_refused_quickly() {
+    let begun = std::time::Instant::now();
+    let large = "#".repeat(64 * 1024 * 1024);
+    assert_eq!(ids(&[&large]), ["file-too-large"]);
+    let deep = [
+        format!("a = {}", "[".repeat(200_000)),
+        format!("a = {}", "{a=".repeat(200_000)),
+        format!("{}a = 1", "a.".repeat(200_000)),
+        format!("[{}a]", "a.".repeat(200_000)),
+        "=\n".repeat(100_000),
+        "x=1\n".repeat(100_000),
+        "[[grant]]\n".repeat(100_000),
+    ];
+    for text in &deep {
+        let sources = files(&[text]);
+        let faults = resolve(&sources).unwrap_err();
+        assert!(faults.findings.len() <= 501, "{}", faults.findings.len());
+        render(&faults.findings, &sources, false);
+    }
+    assert!(begun.elapsed() < std::time::Duration::from_secs(60), "{:?}", begun.elapsed());
+}
+
+#[test]
+fn a_thousand_grants_resolve_quickly() {
+    let mut text = "version = 1\n[group.g]\nmembers = [\"a@b.c\"]\n".to_owned();
+    for i in 0..1000 {
+        text.push_str(&format!("[tag.t{i}]\nowners = [\"group:g\"]\n[service.s{i}]\non = [\"tag:t{i}\"]\nlisten = [\"tcp/{}\"]\n[[grant]]\nid = \"g{i}\"\nfrom = [\"tag:t{}\"]\nto = [\"service:s{i}\"]\n", i + 1, (i + 1) % 1000));
+    }
+    let begun = std::time::Instant::now();
+    assert_eq!(good(&[&text]).grants.len(), 1000);
+    println!("1,000 grants: {:?}", begun.elapsed());
+    assert!(begun.elapsed() < std::time::Duration::from_secs(10), "{:?}", begun.elapsed());
+}
