@@ -8,6 +8,7 @@ use std::ops::Range;
 
 use super::bytes::{put, put_u16, u8_at, u16_at};
 use super::checksum::{self, TCP, UDP};
+use super::split::MIN_SEGMENT;
 use super::vnet::{Gso, VNET_LEN, Vnet};
 use super::{Fragment, Kind, Packet, TcpFlags};
 
@@ -115,7 +116,9 @@ impl Merger {
             next_seq,
             total: packet.total,
             count: 1,
-            closed: push || !self.may_merge(packet),
+            closed: push
+                || !self.may_merge(packet)
+                || packet.total - packet.payload < usize::from(MIN_SEGMENT),
             push,
             checked: false,
         });

@@ -16,12 +16,16 @@ use warren_config::policy::Protocol;
 pub(crate) mod bytes;
 pub mod checksum;
 pub mod classify;
+#[cfg(test)]
+pub(crate) mod forge;
 mod icmp;
 mod ip;
 pub mod merge;
 pub mod reason;
 pub mod reply;
 pub mod split;
+#[cfg(test)]
+mod tests;
 mod transport;
 pub mod vnet;
 

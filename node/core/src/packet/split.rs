@@ -10,7 +10,7 @@ use super::{DropReason, Fragment, Kind, Packet, TcpFlags};
 use crate::conntrack::Load;
 
 /// The smallest segment a kernel makes (Linux `TCP_MIN_GSO_SIZE`); bounds the work for one frame.
-const MIN_SEGMENT: u16 = 8;
+pub(super) const MIN_SEGMENT: u16 = 8;
 /// IPv6 header and the longest TCP header.
 const MAX_HEADER: usize = 40 + 60;
 
