@@ -1,0 +1,36 @@
+//! The strong-host guard as nftables text, built from typed addresses and a checked interface name only.
+//!
+//! Linux answers for any local address on any interface (the weak host model, RFC 1122 section 3.3.4.2): a neighbour
+//! on the LAN could reach services bound to the overlay address without the tunnel and without the policy.
+
+use std::fmt::Write as _;
+use std::net::IpAddr;
+
+use super::InterfaceName;
+
+/// Name of the table, in family `inet`; it is ours alone.
+pub fn table(interface: &InterfaceName) -> String {
+    format!("warren_{}", interface.as_str())
+}
+
+/// Replaces the table whole, in one transaction. It stands before connection tracking (priority raw, -300) and before
+/// routing, so that no other table can turn such a packet into something else first.
+pub fn ruleset(interface: &InterfaceName, addresses: &[IpAddr]) -> String {
+    let (table, tun) = (table(interface), interface.as_str());
+    let mut text = format!("table inet {table}\ndelete table inet {table}\ntable inet {table} {{\n");
+    text.push_str("\tchain strong-host {\n\t\ttype filter hook prerouting priority -300; policy accept;\n");
+    for address in addresses {
+        let family = if address.is_ipv4() { "ip" } else { "ip6" };
+        // Writing to a String cannot fail.
+        let _ =
+            writeln!(text, "\t\tiifname != {{ \"lo\", \"{tun}\" }} {family} daddr {address} counter drop");
+    }
+    text.push_str("\t}\n}\n");
+    text
+}
+
+/// Takes the table out; declaring it first makes that succeed when it is already gone.
+pub fn removal(interface: &InterfaceName) -> String {
+    let table = table(interface);
+    format!("table inet {table}\ndelete table inet {table}\n")
+}
