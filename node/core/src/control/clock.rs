@@ -6,6 +6,9 @@
 
 use crate::clock::{Mono, Now};
 
+/// A host clock that differs more than this is reported.
+pub const TOLERANCE_MS: u64 = 60_000;
+
 /// Copy it to each packet worker: it gives [`Now`] without asking anybody.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SignedClock {
@@ -16,5 +19,91 @@ pub struct SignedClock {
 impl SignedClock {
     pub fn at(&self, now: Mono) -> Now {
         Now { mono: now, wall_ms: self.wall_ms.saturating_add(now.millis_since(self.base)) }
+    }
+
+    /// The monotonic moment at which signed time is `wall_ms`; `base` if that is past.
+    pub fn when(&self, wall_ms: u64) -> Mono {
+        // Not `plus_millis`: a grant may end in a far century.
+        let ms = wall_ms.saturating_sub(self.wall_ms);
+        Mono(self.base.0.saturating_add(ms.saturating_mul(1_000_000)))
+    }
+}
+
+/// The keeper of signed time.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Keeper {
+    clock: SignedClock,
+    /// Signed time that is certain, when the clock runs on a guess since the restart.
+    guessed_from: Option<u64>,
+}
+
+impl Keeper {
+    /// After a restart: at least `stored_ms`; further if the host says so, until a freshness tells better.
+    pub fn start(stored_ms: u64, host_ms: u64, now: Mono) -> Keeper {
+        let clock = SignedClock { base: now, wall_ms: stored_ms.max(host_ms) };
+        Keeper { clock, guessed_from: Some(stored_ms) }
+    }
+
+    pub fn clock(&self) -> SignedClock {
+        self.clock
+    }
+
+    /// True until a freshness has come since the restart.
+    pub fn is_guess(&self) -> bool {
+        self.guessed_from.is_some()
+    }
+
+    /// A valid freshness was signed at `signed_ms`. True if the clock was corrected.
+    pub fn learn(&mut self, signed_ms: u64, now: Mono) -> bool {
+        let floor = match self.guessed_from.take() {
+            // What was certain at the restart, and what has passed since.
+            Some(certain) => certain.saturating_add(now.millis_since(self.clock.base)),
+            None => self.clock.at(now).wall_ms,
+        };
+        let corrected = SignedClock { base: now, wall_ms: floor.max(signed_ms) };
+        let changed = corrected.wall_ms != self.clock.at(now).wall_ms;
+        if changed {
+            self.clock = corrected;
+        }
+        changed
+    }
+
+    /// What may be stored as certain.
+    pub fn certain_ms(&self, now: Mono) -> u64 {
+        match self.guessed_from {
+            Some(certain) => certain.saturating_add(now.millis_since(self.clock.base)),
+            None => self.clock.at(now).wall_ms,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn signed_time_never_goes_backwards() {
+        let mut keeper = Keeper::start(0, 0, Mono(0));
+        assert!(keeper.learn(10_000, Mono::from_millis(5)));
+        assert!(!keeper.learn(9_000, Mono::from_millis(6)));
+        assert_eq!(keeper.clock().at(Mono::from_millis(1_005)).wall_ms, 11_000);
+    }
+
+    #[test]
+    fn a_host_clock_closes_after_a_restart_and_a_freshness_replaces_it() {
+        let mut keeper = Keeper::start(50_000, 9_000_000, Mono(0));
+        assert_eq!(keeper.clock().at(Mono(0)).wall_ms, 9_000_000);
+        assert_eq!(keeper.certain_ms(Mono::from_millis(100)), 50_100, "a guess is never stored as certain");
+        assert!(keeper.learn(60_000, Mono::from_millis(1_000)));
+        assert_eq!(keeper.clock().at(Mono::from_millis(2_000)).wall_ms, 61_000);
+        let behind = Keeper::start(50_000, 1_000, Mono(0));
+        assert_eq!(behind.clock().at(Mono(0)).wall_ms, 50_000, "a clock that is behind opens nothing again");
+    }
+
+    #[test]
+    fn when_is_the_mirror_of_at() {
+        let clock = SignedClock { base: Mono::from_millis(7), wall_ms: 1_000 };
+        assert_eq!(clock.at(clock.when(5_000)).wall_ms, 5_000);
+        assert_eq!(clock.when(u64::MAX), Mono(u64::MAX));
     }
 }

@@ -126,7 +126,7 @@ impl Plan {
     /// From nothing to this plan, in order.
     pub fn up(&self) -> Vec<Planned> {
         let mut steps: Vec<Planned> = self.ranges.iter().map(add_unreachable).collect();
-        steps.push(self.install_guard());
+        steps.push(self.install_guard(&self.addresses));
         steps.push(self.create_tun());
         steps.extend(self.addresses.iter().map(|address| self.add_address(*address)));
         steps.push(plan(
@@ -164,8 +164,10 @@ impl Plan {
         let gone = |range: &&IpNet| !newer.ranges.contains(range);
         let mut steps: Vec<Planned> =
             newer.ranges.iter().filter(|r| !self.ranges.contains(r)).map(add_unreachable).collect();
+        // Old and new addresses are both there for a moment: so are both guards.
         if self.addresses != newer.addresses {
-            steps.push(newer.install_guard());
+            let both: Vec<IpAddr> = self.addresses.iter().chain(&newer.addresses).copied().collect();
+            steps.push(self.install_guard(&both));
         }
         if self.mtu != newer.mtu {
             steps.push(newer.create_tun());
@@ -181,6 +183,9 @@ impl Plan {
         steps.extend(routes.map(|range| self.remove_route(*range)));
         let dropped = self.addresses.iter().filter(|a| !newer.addresses.contains(a));
         steps.extend(dropped.map(|a| self.remove_address(*a)));
+        if self.addresses != newer.addresses {
+            steps.push(newer.install_guard(&newer.addresses));
+        }
         steps.extend(self.ranges.iter().filter(gone).map(remove_unreachable));
         steps
     }
@@ -190,8 +195,8 @@ impl Plan {
         self.addresses.iter().copied().find(|address| range.contains(address))
     }
 
-    fn install_guard(&self) -> Planned {
-        let ruleset = guard::ruleset(&self.interface, &self.addresses);
+    fn install_guard(&self, addresses: &[IpAddr]) -> Planned {
+        let ruleset = guard::ruleset(&self.interface, addresses);
         plan(
             Step::InstallGuard { ruleset },
             "an overlay address answers only through the tunnel (strong host)",

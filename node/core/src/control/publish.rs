@@ -1,0 +1,99 @@
+//! From belief to what is enforced: each pair's rules compiled from signed items and signed records.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use warren_config::compile::Program;
+use warren_config::time::UnixTime;
+use warren_wire::trust::{Member, Network};
+
+use super::belief::Belief;
+use super::output::{CutReason, Publication};
+use crate::assembly::{Assembly, PeerSpec};
+use crate::names::Names;
+use crate::path::{self, Locality};
+
+/// Compiles `belief` as it is at `now`. With `cut` there are no peers, whatever the belief says.
+pub fn compile(
+    belief: &Belief,
+    me: &Arc<Member>,
+    own: &[SocketAddr],
+    now: UnixTime,
+    cut: Option<CutReason>,
+) -> Publication {
+    let program = Program::of_items(belief.items());
+    let peers = match cut {
+        Some(_) => BTreeMap::new(),
+        None => peers(belief, &program, me, own, now),
+    };
+    let assembly = Arc::new(Assembly {
+        network: belief.network.clone(),
+        me: me.clone(),
+        epoch: belief.epoch,
+        revision: belief.revision,
+        generation: belief.generation,
+        peers: peers.into_iter().collect(),
+    });
+    let offers = program.offered_by(&me.subject).into_iter().map(|service| service.name.clone()).collect();
+    Publication {
+        names: Arc::new(Names::new(assembly.clone(), program.settings(), offers)),
+        assembly,
+        upstream: program.settings().upstream.clone(),
+        observe: program.settings().mode == warren_config::policy::Mode::Observe,
+        cut,
+    }
+}
+
+/// Nothing is known but this node itself.
+pub fn nothing(network: &Arc<Network>, me: &Arc<Member>, cut: CutReason) -> Publication {
+    let assembly = Arc::new(Assembly {
+        network: network.clone(),
+        me: me.clone(),
+        epoch: 0,
+        revision: 0,
+        generation: 0,
+        peers: BTreeMap::new(),
+    });
+    Publication {
+        names: Arc::new(Names::new(assembly.clone(), &Default::default(), Vec::new())),
+        assembly,
+        upstream: Vec::new(),
+        observe: false,
+        cut: Some(cut),
+    }
+}
+
+fn peers(
+    belief: &Belief,
+    program: &Program,
+    me: &Arc<Member>,
+    own: &[SocketAddr],
+    now: UnixTime,
+) -> BTreeMap<warren_wire::id::NodeId, PeerSpec> {
+    let mut peers = BTreeMap::new();
+    for (node, member) in &belief.members {
+        let outbound = program.rules(&me.subject, &member.subject);
+        let inbound = program.rules(&member.subject, &me.subject);
+        if outbound.joins_at(now) || inbound.joins_at(now) {
+            let told = belief.endpoints.get(node).map(Vec::as_slice).unwrap_or_default();
+            let candidates = candidates(told, &belief.network, own);
+            peers.insert(*node, PeerSpec { member: member.clone(), outbound, inbound, candidates });
+        }
+    }
+    peers
+}
+
+/// Hints that make sense from here. One that cannot be read is no hint.
+fn candidates(told: &[String], network: &Network, own: &[SocketAddr]) -> Vec<SocketAddr> {
+    let locality = Locality::of(own);
+    let acceptable = |c: &SocketAddr| path::acceptable(*c, network, locality);
+    let told: Vec<SocketAddr> = told.iter().filter_map(|c| c.parse().ok()).filter(acceptable).collect();
+    path::order(&told, own)
+}
+
+/// The earliest `until` after `now` in what is enforced.
+pub fn next_end(assembly: &Assembly, now: UnixTime) -> Option<UnixTime> {
+    let ends = |peer: &PeerSpec| [peer.outbound.next_end(now), peer.inbound.next_end(now)];
+    assembly.peers.values().flat_map(ends).flatten().min()
+}
