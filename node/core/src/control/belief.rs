@@ -31,7 +31,9 @@ pub enum Refusal {
     Item(#[from] ItemError),
     #[error("the view has no {0}")]
     Missing(&'static str),
-    #[error("{what} {found} is older than {seen}, which this node has seen: a replay, or a restored coordinator that needs `warren policy apply`")]
+    #[error(
+        "{what} {found} is older than {seen}, which this node has seen: a replay, or a restored coordinator that needs `warren policy apply`"
+    )]
     Older { what: &'static str, found: String, seen: String },
     #[error("the view mixes states: its head says generation {head}, its policy is generation {policy}")]
     Mixed { head: Generation, policy: Generation },
@@ -54,7 +56,6 @@ pub struct Belief {
     pub epoch: Epoch,
     pub revision: Revision,
     pub generation: Generation,
-    pub charter: Signed,
     pub network: Arc<Network>,
     /// This node as the coordinator knows it; its keys may be behind this node's own.
     pub me: Arc<Member>,
@@ -84,7 +85,8 @@ pub struct Believed {
 /// Who judges a view: roots, identity, what was believed and seen before.
 pub struct Judge<'a> {
     pub trust: &'a Trust,
-    pub me: NodeId,
+    /// This node with the keys it holds itself.
+    pub me: &'a Member,
     pub held: Option<&'a Belief>,
     pub memory: &'a Memory,
 }
@@ -95,7 +97,7 @@ impl Judge<'_> {
         let charter = self.charter(&view)?;
         let network = Arc::new(self.trust.network(&charter)?);
         self.not_older("charter serial", network.serial, self.memory.charter_serial)?;
-        let signed = self.trust.view_head(&network, &head, self.me)?;
+        let signed = self.trust.view_head(&network, &head, self.me.id)?;
         if view.digest().0.as_slice() != signed.digest {
             return Err(ViewError::WrongDigest.into());
         }
@@ -122,7 +124,6 @@ impl Judge<'_> {
             epoch: signed.epoch,
             revision: signed.revision,
             generation: signed.generation,
-            charter,
             network,
             me,
             my_record,
@@ -149,10 +150,10 @@ impl Judge<'_> {
             _ => return Err(Refusal::Missing("record of this node")),
         };
         let member = self.trust.member(network, record)?;
-        if member.id != self.me {
-            return Err(Refusal::NotMine { me: self.me, found: member.id });
+        if member.id != self.me.id {
+            return Err(Refusal::NotMine { me: self.me.id, found: member.id });
         }
-        let seen = self.memory.serials.get(&self.me).copied().unwrap_or_default();
+        let seen = self.memory.serials.get(&self.me.id).copied().unwrap_or_default();
         self.not_older("this node's amendment", member.amendment_serial, seen.amendment)?;
         Ok((record.clone(), Arc::new(member)))
     }
@@ -250,8 +251,10 @@ impl Judge<'_> {
         let member = self.trust.member(network, record).map_err(|error| error.to_string())?;
         match () {
             () if member.id != node => Err(format!("its record is that of node {}", member.id)),
-            () if node == self.me => Err("it is this node itself".to_owned()),
-            () if memory.is_older(&member) => Err("its record is older than one this node has seen".to_owned()),
+            () if node == self.me.id => Err("it is this node itself".to_owned()),
+            () if memory.is_older(&member) => {
+                Err("its record is older than one this node has seen".to_owned())
+            }
             () => Ok(Arc::new(member)),
         }
     }
@@ -264,16 +267,16 @@ impl Judge<'_> {
         mut members: BTreeMap<NodeId, Arc<Member>>,
         isolated: &mut Vec<Isolated>,
     ) -> BTreeMap<NodeId, Arc<Member>> {
-        let mut claims: BTreeMap<Claim, Vec<NodeId>> = BTreeMap::new();
-        for member in members.values().chain([me]) {
+        let mut claims: BTreeMap<Claim, BTreeSet<NodeId>> = BTreeMap::new();
+        for member in members.values().map(|member| &**member).chain([&**me, self.me]) {
             for claim in claims_of(member) {
-                claims.entry(claim).or_default().push(member.id);
+                claims.entry(claim).or_default().insert(member.id);
             }
         }
         let mut refused = BTreeSet::new();
         for (claim, claimants) in claims.iter().filter(|(_, claimants)| claimants.len() > 1) {
             let owner = claimants.iter().find(|node| self.held_before(**node, claim));
-            for loser in claimants.iter().filter(|node| Some(*node) != owner && **node != self.me) {
+            for loser in claimants.iter().filter(|node| Some(*node) != owner && **node != self.me.id) {
                 isolate(isolated, *loser, format!("it claims {claim}, which is another node's"));
                 refused.insert(*loser);
             }
@@ -284,7 +287,7 @@ impl Judge<'_> {
 
     fn held_before(&self, node: NodeId, claim: &Claim) -> bool {
         let before = self.held.and_then(|held| held.members.get(&node));
-        node == self.me || before.is_some_and(|member| claims_of(member).contains(claim))
+        node == self.me.id || before.is_some_and(|member| claims_of(member).contains(claim))
     }
 
     fn not_older(&self, what: &'static str, found: u64, seen: u64) -> Result<(), Refusal> {

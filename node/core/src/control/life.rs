@@ -57,7 +57,11 @@ impl Life {
         let newest = self.waiting.iter().chain(&self.current).map(Fresh::since).max();
         if newest.is_some_and(|newest| fresh.since() < newest) {
             let seen = newest.unwrap_or_default().to_string();
-            return Err(Refusal::Older { what: "freshness signed at", found: fresh.since().to_string(), seen });
+            return Err(Refusal::Older {
+                what: "freshness signed at",
+                found: fresh.since().to_string(),
+                seen,
+            });
         }
         if let Some(held) = self.current.iter().chain(&self.waiting).map(Fresh::numbers).max()
             && fresh.numbers() < held

@@ -1,41 +1,71 @@
 //! The state machine between the coordinator's frames and the data plane: decides what is true.
 //!
 //! ```text
-//! frames ─▶ session (who speaks, when to try again) ─▶ belief (what may be believed) ─▶ Publication ─▶ data plane, names
-//!                                                           └▶ stored (last good view, greatest numbers seen)
+//! frames ─▶ session (who speaks, when to try again) ─▶ belief (what may be believed) ─▶ publish ─▶ data plane, names
+//!                                       life (for how long) ─┘      └▶ stored (last good view, memory)
 //! ```
 //!
 //! What cannot be verified changes nothing: the last good view stays, the coordinator hears a complaint, the log a
 //! notice. Nothing the coordinator says is believed without a signature; what only it can sign (freshness, view heads)
 //! can add nobody and widen nothing.
 //!
+//! A view that is refused ends the session: the next one begins without a base, so the whole view comes again, and the
+//! back-off keeps a coordinator that never stops lying from making work.
+//!
 //! Call any `handle_*`, then drain [`Control::poll_output`], then ask [`Control::poll_timeout`].
 
+mod belief;
 pub mod clock;
 pub mod enrolment;
+mod frames;
 pub mod keys;
+mod life;
+mod memory;
 pub mod output;
+mod publish;
 pub mod reconnect;
+mod session;
+mod speak;
+mod start;
+pub mod stored;
+#[cfg(test)]
+mod tests;
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use warren_config::time::UnixTime;
 use warren_wire::flow::FlowRecord;
-use warren_wire::frame::{FrameError, ToNode};
+use warren_wire::frame::{FrameError, NodeSays};
 use warren_wire::id::{Epoch, Generation, NodeId, Revision};
 use warren_wire::signed::Signed;
-use warren_wire::trust::{Record, Trust};
+use warren_wire::trust::{Member, Network, Record, Trust, TrustError};
+use warren_wire::view::Assembler;
 
 use crate::clock::{Mono, Now};
+use crate::flows::{self, Flows};
+use crate::path::{self, Locality};
+
+use belief::Belief;
+use life::Life;
+use memory::Memory;
+use reconnect::Reconnect;
+use session::{PATIENCE_MS, Session};
 
 pub use clock::SignedClock;
 pub use output::{CutReason, Notice, Output, Publication, Severity, StartError, Status, Why};
+
+/// How often the stored view is written again only because signed time moves on.
+const STORE_EVERY_MS: u64 = 600_000;
+/// Endpoints of its own that a node reports at most.
+const MAX_OWN: usize = 8;
 
 /// Everything a control half is born with. The roots come from enrolment, never from the coordinator's say-so.
 #[derive(Clone, Debug)]
 pub struct Config {
     pub trust: Trust,
-    /// The charter this node was enrolled with, or a newer stored one.
+    /// The charter this node was enrolled with.
     pub charter: Signed,
     /// This node's own record as enrolled, with its newest keys.
     pub record: Record,
@@ -53,83 +83,295 @@ pub struct Config {
 #[derive(Debug)]
 pub struct Control {
     config: Config,
+    /// By the newest charter believed.
+    network: Arc<Network>,
+    /// This node with the keys it holds itself.
+    me: Arc<Member>,
+    memory: Memory,
+    belief: Option<Belief>,
+    life: Life,
+    keeper: clock::Keeper,
+    session: Session,
+    reconnect: Reconnect,
+    assembler: Assembler,
+    /// The next session begins without a base.
+    wants_whole: bool,
+    flows: Flows,
+    /// The last moment this half was told.
+    latest: Mono,
+    own: Vec<SocketAddr>,
+    port: u16,
+    /// Keys the coordinator's view does not show yet.
+    new_keys: Option<Signed>,
+    publication: Option<Arc<Publication>>,
+    /// The earliest end of a grant in the publication.
+    next_end: Option<UnixTime>,
+    enforced: Option<(Epoch, Revision, Generation)>,
+    warned_half: bool,
+    warned_end: bool,
+    warned_keys: bool,
+    /// The coordinator's unsigned time: only compared with the host's.
+    informed: Option<SignedClock>,
+    host_off: Option<i64>,
+    store_at: Mono,
+    last_error: Option<String>,
+    complained: VecDeque<String>,
+    notices: VecDeque<Notice>,
+    outputs: VecDeque<Output>,
 }
 
 impl Control {
     /// Checks the stored identity against its roots.
-    pub fn new(_config: Config) -> Result<Control, StartError> {
-        todo!()
+    pub fn new(config: Config) -> Result<Control, StartError> {
+        let network = config.trust.network(&config.charter).map_err(StartError::Charter)?;
+        let me = config.trust.member(&network, &config.record).map_err(StartError::Record)?;
+        let memory = Memory { charter_serial: network.serial, ..Memory::default() };
+        Ok(Control {
+            network: Arc::new(network),
+            me: Arc::new(me),
+            memory,
+            belief: None,
+            life: Life::default(),
+            keeper: clock::Keeper::default(),
+            session: Session::Away { until: Mono(u64::MAX) },
+            reconnect: Reconnect::new(config.coordinators, config.boot),
+            assembler: Assembler::new(),
+            wants_whole: false,
+            flows: Flows::new(config.boot, flows::CAPACITY),
+            latest: Mono(0),
+            own: Vec::new(),
+            port: 0,
+            new_keys: None,
+            publication: None,
+            next_end: None,
+            enforced: None,
+            warned_half: false,
+            warned_end: false,
+            warned_keys: false,
+            informed: None,
+            host_off: None,
+            store_at: Mono(u64::MAX),
+            last_error: None,
+            complained: VecDeque::new(),
+            notices: VecDeque::new(),
+            outputs: VecDeque::new(),
+            config,
+        })
     }
-    /// The agent starts. `stored` is what [`Output::Store`] last wrote, `None` if there is no file. `host_ms` is the
-    /// host's wall clock (milliseconds since 1970): it may close things until signed time is known, never open them.
-    pub fn handle_started(&mut self, _stored: Option<&[u8]>, _host_ms: u64, _now: Mono) {
-        todo!()
-    }
+
     /// The control channel named by the last [`Output::Connect`] stands and its server key is the pinned one.
-    pub fn handle_connected(&mut self, _now: Mono) {
-        todo!()
+    pub fn handle_connected(&mut self, now: Mono) {
+        self.latest = now;
+        if !matches!(self.session, Session::Connecting { .. }) {
+            return;
+        }
+        self.assembler = Assembler::new();
+        self.complained.clear();
+        self.session = Session::Greeting { until: now.plus_millis(PATIENCE_MS) };
+        self.say_hello();
     }
+
     /// It could not be made, or was lost. A state, not an error.
-    pub fn handle_disconnected(&mut self, _why: &str, _now: Mono) {
-        todo!()
+    pub fn handle_disconnected(&mut self, why: &str, now: Mono) {
+        self.latest = now;
+        if matches!(self.session, Session::Away { .. }) {
+            return;
+        }
+        self.last_error = Some(why.to_owned());
+        self.flows.handle_reconnected();
+        self.session = Session::Away { until: self.reconnect.failed(now) };
+        self.notice(Severity::Info, "coordinator-away", format!("no channel to the coordinator: {why}"));
     }
-    pub fn handle_frame(&mut self, _frame: ToNode, _now: Mono) {
-        todo!()
-    }
+
     /// Bytes that are no frame: the channel is given up.
-    pub fn handle_unreadable(&mut self, _error: &FrameError, _now: Mono) {
-        todo!()
+    pub fn handle_unreadable(&mut self, error: &FrameError, now: Mono) {
+        self.give_up(&format!("the coordinator sent what cannot be read: {error}"), now);
     }
+
     /// `addr:port` of the WireGuard socket on each local address, and its port.
-    pub fn handle_local_endpoints(&mut self, _local: Vec<SocketAddr>, _port: u16) {
-        todo!()
+    pub fn handle_local_endpoints(&mut self, local: Vec<SocketAddr>, port: u16) {
+        let locality = Locality::of(&local);
+        let usable = local.into_iter().filter(|a| path::acceptable(*a, &self.network, locality));
+        let own: Vec<SocketAddr> = usable.take(MAX_OWN).collect();
+        if (&own, port) == (&self.own, self.port) {
+            return;
+        }
+        (self.own, self.port) = (own, port);
+        self.say_endpoints();
+        // Which candidates make sense depends on where this node is.
+        if self.publication.as_ref().is_some_and(|p| !p.assembly.peers.is_empty()) {
+            self.publish(self.latest);
+        }
     }
+
     /// The data plane enforces this publication now.
-    pub fn handle_published(&mut self, _epoch: Epoch, _revision: Revision, _generation: Generation) {
-        todo!()
+    pub fn handle_published(&mut self, epoch: Epoch, revision: Revision, generation: Generation) {
+        if revision == 0 {
+            return;
+        }
+        self.enforced = Some((epoch, revision, generation));
+        self.say_enforced();
     }
-    pub fn handle_flow_records(&mut self, _records: Vec<FlowRecord>, _now: Mono) {
-        todo!()
+
+    pub fn handle_flow_records(&mut self, records: Vec<FlowRecord>, now: Mono) {
+        self.latest = now;
+        records.into_iter().for_each(|record| self.flows.offer(record));
+        self.say_flows();
     }
+
     /// Records the data plane itself had to drop: counted as lost.
-    pub fn handle_flow_losses(&mut self, _lost: u64) {
-        todo!()
+    pub fn handle_flow_losses(&mut self, lost: u64) {
+        self.flows.add_lost(lost);
+        self.say_flows();
     }
-    /// New WireGuard keys of this node ([`keys::sign`]): told to the coordinator until its view shows them.
-    pub fn handle_new_keys(&mut self, _keys: Signed, _now: Mono) -> Result<(), StartError> {
-        todo!()
+
+    /// The serial that new WireGuard keys must have ([`keys::sign_lane_keys`]).
+    pub fn next_key_serial(&self) -> u64 {
+        let seen = self.memory.serials.get(&self.me.id).map_or(0, |serials| serials.keys);
+        self.me.key_serial.max(seen).saturating_add(1)
     }
+
+    /// New WireGuard keys of this node: told to the coordinator until its view shows them.
+    pub fn handle_new_keys(&mut self, keys: Signed, now: Mono) -> Result<(), StartError> {
+        self.latest = now;
+        let (serial, lanes) = self
+            .config
+            .trust
+            .keys(self.me.id, &self.me.identity, &keys)
+            .map_err(|error: TrustError| StartError::Keys { why: error.to_string() })?;
+        if serial < self.next_key_serial() {
+            let why = format!("their serial is {serial}, it must be at least {}", self.next_key_serial());
+            return Err(StartError::Keys { why });
+        }
+        self.config.record.keys = Some(keys.clone());
+        self.me = Arc::new(Member { lanes, key_serial: serial, ..(*self.me).clone() });
+        self.new_keys = Some(keys);
+        self.say_keys();
+        self.publish(now);
+        Ok(())
+    }
+
     /// The host's wall clock, now and then (once a minute): only ever reported.
-    pub fn handle_host_clock(&mut self, _host_ms: u64, _now: Mono) {
-        todo!()
+    pub fn handle_host_clock(&mut self, host_ms: u64, now: Mono) {
+        self.latest = now;
+        let signed = (!self.keeper.is_guess()).then(|| self.keeper.clock().at(now).wall_ms);
+        let informed = self.informed.map(|clock| clock.at(now).wall_ms);
+        let Some(reference) = signed.max(informed) else { return };
+        let off = i64::try_from(host_ms).unwrap_or(i64::MAX).saturating_sub_unsigned(reference);
+        if off.unsigned_abs() <= clock::TOLERANCE_MS {
+            self.host_off = None;
+            return;
+        }
+        if self.host_off.is_none_or(|known| known.abs_diff(off) > clock::TOLERANCE_MS) {
+            self.host_off = Some(off);
+            let seconds = off.unsigned_abs() / 1000;
+            let side = if off > 0 { "ahead of" } else { "behind" };
+            let text = format!(
+                "this host's clock is {seconds} s {side} the network's signed time; nothing here trusts it, but set it (NTP)"
+            );
+            self.notice(Severity::Warning, "host-clock", text);
+        }
     }
-    pub fn handle_timeout(&mut self, _now: Mono) {
-        todo!()
+
+    pub fn handle_timeout(&mut self, now: Mono) {
+        self.latest = now;
+        match self.session {
+            Session::Away { until } if until <= now => self.connect(now),
+            Session::Connecting { until } | Session::Greeting { until } if until <= now => {
+                self.give_up("the coordinator did not answer in time", now);
+            }
+            _ => {}
+        }
+        self.check_life(now);
+        let ended = self.next_end.is_some_and(|end| self.now(now).wall() >= end);
+        if ended {
+            self.publish(now);
+        }
+        if self.store_at <= now {
+            self.store(now);
+        }
     }
+
     /// The next thing to do, in order, until `None`.
     pub fn poll_output(&mut self) -> Option<Output> {
-        todo!()
+        self.outputs.pop_front()
     }
+
     /// When [`Control::handle_timeout`] is wanted, and why.
     pub fn poll_timeout(&self) -> Option<(Mono, Why)> {
-        todo!()
+        let clock = self.keeper.clock();
+        let session = match self.session {
+            Session::Away { until } => Some((until, Why::Reconnect)),
+            Session::Connecting { until } | Session::Greeting { until } => Some((until, Why::Unanswered)),
+            Session::Authorised => None,
+        };
+        let fresh = self.life.current.as_ref();
+        let half = fresh.filter(|_| !self.warned_half).map(|f| (clock.when(f.half_ms()), Why::FreshnessHalf));
+        let end = fresh.filter(|_| !self.warned_end).map(|f| (clock.when(f.end_ms()), Why::FreshnessEnds));
+        let grant = self.next_end.map(|end| (clock.when(end.0.saturating_mul(1000)), Why::GrantEnds));
+        let store = Some((self.store_at, Why::Store));
+        [session, half, end, grant, store].into_iter().flatten().filter(|(at, _)| *at != Mono(u64::MAX)).min()
     }
+
     pub fn id(&self) -> NodeId {
-        todo!()
+        self.me.id
     }
+
     /// Signed time at `now`.
-    pub fn now(&self, _now: Mono) -> Now {
-        todo!()
+    pub fn now(&self, now: Mono) -> Now {
+        self.keeper.clock().at(now)
     }
+
     /// The last publication; none before [`Control::handle_started`].
     pub fn publication(&self) -> Option<Arc<Publication>> {
-        todo!()
+        self.publication.clone()
     }
+
     /// The record with this node's newest keys, to be kept with the identity.
     pub fn record(&self) -> &Record {
         &self.config.record
     }
+
     pub fn status(&self, _now: Mono) -> Status {
-        todo!()
+        let fresh = self.life.current.as_ref();
+        let publication = self.publication.as_ref();
+        let enforced = self.enforced.unwrap_or_default();
+        Status {
+            node: self.me.id,
+            name: self.me.name().clone(),
+            network: self.network.name.clone(),
+            coordinator: self.session.name(),
+            last_error: self.last_error.clone(),
+            epoch: self.memory.view.0,
+            revision: self.memory.view.1,
+            generation: self.memory.policy.1,
+            enforced_revision: enforced.1,
+            enforced_generation: enforced.2,
+            fresh_since: fresh.map(life::Fresh::since),
+            fresh_until: fresh.map(life::Fresh::end),
+            cut: publication.and_then(|p| p.cut.clone()),
+            observe: publication.is_some_and(|p| p.observe),
+            peers: publication.map_or(0, |p| p.assembly.peers.len()),
+            flows_waiting: self.flows.held(),
+            flows_lost: self.flows.lost(),
+            host_clock_off_ms: self.host_off,
+            notices: self.notices.iter().cloned().collect(),
+        }
+    }
+
+    fn connect(&mut self, now: Mono) {
+        self.session = Session::Connecting { until: now.plus_millis(PATIENCE_MS) };
+        let coordinator = self.reconnect.address();
+        self.outputs.push_back(Output::Connect { coordinator });
+    }
+
+    /// Ends the session from this side.
+    fn give_up(&mut self, why: &str, now: Mono) {
+        self.outputs.push_back(Output::Disconnect { why: why.to_owned() });
+        self.handle_disconnected(why, now);
+    }
+
+    fn say(&mut self, says: NodeSays) {
+        self.outputs.push_back(Output::Send(warren_wire::frame::ToCoordinator { says: Some(says) }));
     }
 }

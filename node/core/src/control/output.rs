@@ -93,8 +93,6 @@ pub enum Why {
     FreshnessHalf,
     /// Freshness ends: cut.
     FreshnessEnds,
-    /// Flow records wait to be sent.
-    Flows,
     /// Time moves on in the stored view.
     Store,
 }
@@ -132,6 +130,8 @@ pub struct Status {
     pub peers: usize,
     pub flows_waiting: u64,
     pub flows_lost: u64,
+    /// The host's clock minus the network's time, milliseconds, when it is off by more than a minute.
+    pub host_clock_off_ms: Option<i64>,
     /// Newest last, at most 32.
     pub notices: Vec<Notice>,
 }

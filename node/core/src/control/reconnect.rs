@@ -64,8 +64,9 @@ mod tests {
     #[test]
     fn waits_grow_stay_capped_and_begin_again_after_a_success() {
         let mut reconnect = Reconnect::new(1, 42);
-        let waits: Vec<u64> =
-            (0..40).map(|_| reconnect.failed(Mono::from_millis(100)).millis_since(Mono::from_millis(100))).collect();
+        let waits: Vec<u64> = (0..40)
+            .map(|_| reconnect.failed(Mono::from_millis(100)).millis_since(Mono::from_millis(100)))
+            .collect();
         for (i, wait) in waits.iter().enumerate() {
             let ceiling = (FIRST_MS << i.min(16)).min(CAP_MS);
             assert!((ceiling / 2..=ceiling).contains(wait), "wait {i} is {wait} ms");

@@ -23,7 +23,9 @@ const CHECKSUM: usize = 32;
 pub enum StoredError {
     #[error("the stored view is no stored view (it begins otherwise)")]
     NotAView,
-    #[error("the stored view has version {found}, this program knows {VERSION}: a newer warren-node wrote it; use that, or delete the file")]
+    #[error(
+        "the stored view has version {found}, this program knows {VERSION}: a newer warren-node wrote it; use that, or delete the file"
+    )]
     Newer { found: u32 },
     #[error("the stored view is damaged or cut off ({bytes} bytes read)")]
     Damaged { bytes: usize },
@@ -132,7 +134,8 @@ impl Stored {
         let rest = bytes.strip_prefix(MAGIC).ok_or_else(damaged)?;
         let (version, rest) = rest.split_first_chunk::<4>().ok_or_else(damaged)?;
         let (body, sum) = rest.split_last_chunk::<CHECKSUM>().ok_or_else(damaged)?;
-        let summed = bytes.len().checked_sub(CHECKSUM).and_then(|end| bytes.get(..end)).ok_or_else(damaged)?;
+        let summed =
+            bytes.len().checked_sub(CHECKSUM).and_then(|end| bytes.get(..end)).ok_or_else(damaged)?;
         if Sha256::digest(summed).as_slice() != sum {
             return Err(damaged());
         }

@@ -1,0 +1,163 @@
+//! What the coordinator says, frame by frame.
+
+use warren_wire::frame::{CoordinatorSays, RefusalCode, Refused, ToNode, Welcome, printable};
+use warren_wire::signed::Signed;
+use warren_wire::view::{Assembled, Delta};
+
+use super::belief::{Believed, Isolated, Judge, Refusal};
+use super::clock::SignedClock;
+use super::life::Fresh;
+use super::output::{Output, Severity};
+use super::session::Session;
+use super::{Control, CutReason};
+use crate::clock::Mono;
+
+/// Isolated entries reported one by one; the rest as a number.
+const REPORTED: usize = 16;
+
+impl Control {
+    pub fn handle_frame(&mut self, frame: ToNode, now: Mono) {
+        self.latest = now;
+        let said = match frame.said() {
+            Ok(said) => said,
+            Err(error) => return self.handle_unreadable(&error, now),
+        };
+        match (self.session, said) {
+            // Of a channel that was given up.
+            (Session::Away { .. } | Session::Connecting { .. }, _) => {}
+            (_, CoordinatorSays::Refused(refused)) => self.handle_refused(&refused, now),
+            (Session::Greeting { .. }, CoordinatorSays::Welcome(welcome)) => {
+                self.handle_welcome(&welcome, now)
+            }
+            (Session::Greeting { .. }, _) => {
+                self.give_up("the coordinator spoke before it welcomed this node", now);
+            }
+            (Session::Authorised, CoordinatorSays::Delta(delta)) => self.handle_delta(delta, now),
+            (Session::Authorised, CoordinatorSays::Freshness(signed)) => self.handle_freshness(signed, now),
+            (Session::Authorised, CoordinatorSays::FlowsStored(stored)) => {
+                self.flows.handle_stored(stored.boot, stored.sequence);
+                self.say_flows();
+            }
+            (Session::Authorised, CoordinatorSays::Welcome(_)) => {
+                self.give_up("the coordinator welcomed this node twice", now);
+            }
+            (Session::Authorised, CoordinatorSays::EnrolOffer(_) | CoordinatorSays::Enrolled(_)) => {
+                self.give_up("the coordinator treats this member as a stranger", now);
+            }
+        }
+    }
+
+    fn handle_welcome(&mut self, welcome: &Welcome, now: Mono) {
+        let seen = self.memory.view.0;
+        if welcome.epoch < seen {
+            let found = welcome.epoch;
+            self.complain("epoch-older", format!("the coordinator is in epoch {found}, this node has seen {seen}: an old copy of it is answering"));
+            return self.give_up("an old copy of the coordinator is answering", now);
+        }
+        self.session = Session::Authorised;
+        self.last_error = None;
+        self.informed = Some(SignedClock { base: now, wall_ms: welcome.now.saturating_mul(1000) });
+        if !self.wants_whole {
+            self.reconnect.succeeded();
+        }
+        self.notice(Severity::Info, "coordinator-back", "the control channel stands".to_owned());
+        self.say_all();
+    }
+
+    /// Unsigned: it changes nothing but when to ask again.
+    fn handle_refused(&mut self, refused: &Refused, now: Mono) {
+        let code = RefusalCode::try_from(refused.code).unwrap_or(RefusalCode::Unspecified);
+        let severity = match code {
+            RefusalCode::Overloaded => Severity::Warning,
+            _ => Severity::Alarm,
+        };
+        if matches!(code, RefusalCode::Revoked | RefusalCode::NotAMember | RefusalCode::Replaced) {
+            self.reconnect.rebuffed();
+        }
+        let text =
+            format!("the coordinator refuses this node ({code:?}): {}", printable(&refused.message, 300));
+        self.notice(severity, "refused", text.clone());
+        self.give_up(&text, now);
+    }
+
+    fn handle_delta(&mut self, delta: Delta, now: Mono) {
+        let held = self.belief.as_ref().map(|belief| (belief.revision, &belief.view));
+        match self.assembler.push(held, delta) {
+            Ok(None) => {}
+            Ok(Some(assembled)) => self.handle_view(assembled, now),
+            Err(error) => self.refuse(&error.into(), now),
+        }
+    }
+
+    fn handle_view(&mut self, assembled: Assembled, now: Mono) {
+        let judge = Judge {
+            trust: &self.config.trust,
+            me: &self.me,
+            held: self.belief.as_ref(),
+            memory: &self.memory,
+        };
+        match judge.believe(assembled.view, assembled.head) {
+            Ok(believed) => self.take(believed, now),
+            Err(refusal) => self.refuse(&refusal, now),
+        }
+    }
+
+    fn take(&mut self, believed: Believed, now: Mono) {
+        self.memory = believed.memory;
+        self.wants_whole = false;
+        self.reconnect.succeeded();
+        self.adopt(believed.belief);
+        self.report(&believed.isolated);
+        self.publish(now);
+        self.store(now);
+    }
+
+    fn report(&mut self, isolated: &[Isolated]) {
+        for entry in isolated.iter().take(REPORTED) {
+            self.complain(
+                "entry-isolated",
+                format!("node {} is left out of the view: {}", entry.node, entry.why),
+            );
+        }
+        if let Some(more) = isolated.len().checked_sub(REPORTED).filter(|more| *more > 0) {
+            self.complain("entry-isolated", format!("{more} more entries of the view are left out"));
+        }
+    }
+
+    /// The last good view stays; the next session begins without a base.
+    fn refuse(&mut self, refusal: &Refusal, now: Mono) {
+        self.complain("view-refused", format!("{refusal}; the last good view stays in force"));
+        self.wants_whole = true;
+        self.give_up("the coordinator's view was refused", now);
+    }
+
+    fn handle_freshness(&mut self, signed: Signed, now: Mono) {
+        let checked = self.config.trust.freshness(&self.network, &signed).map_err(Refusal::from);
+        let offered = checked.and_then(|statement| {
+            let signed_ms = statement.signed_at.saturating_mul(1000);
+            let counts = self.life.offer(Fresh { signed, statement }, self.belief.as_ref())?;
+            Ok((signed_ms, counts))
+        });
+        match offered {
+            Ok((signed_ms, counts)) => self.refreshed(signed_ms, counts, now),
+            Err(refusal) => self.complain("freshness-refused", format!("a freshness is refused: {refusal}")),
+        }
+    }
+
+    fn refreshed(&mut self, signed_ms: u64, counts: bool, now: Mono) {
+        let corrected = self.keeper.learn(signed_ms, now);
+        if corrected {
+            self.outputs.push_back(Output::Clock(self.keeper.clock()));
+        }
+        if counts {
+            (self.warned_half, self.warned_end) = (false, false);
+            self.store(now);
+        }
+        let cut = self.publication.as_ref().and_then(|p| p.cut.as_ref());
+        let revives = counts && matches!(cut, Some(CutReason::NoView | CutReason::Stale { .. }));
+        if corrected || revives {
+            self.publish(now);
+        }
+        self.check_life(now);
+    }
+}
