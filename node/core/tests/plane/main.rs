@@ -1,0 +1,22 @@
+//! Laws of the packet path, each run over real WireGuard sessions and over the stand-in.
+#![allow(clippy::panic, clippy::unwrap_used, reason = "tests")]
+
+mod changes;
+mod random;
+mod rogue;
+mod strangers;
+mod traffic;
+mod world;
+
+/// One test function, two engines.
+macro_rules! both {
+    ($($name:ident),* $(,)?) => {
+        mod real {
+            $(#[test] fn $name() { super::$name::<warren_node_core::session::boring::BoringEngine>() })*
+        }
+        mod standin {
+            $(#[test] fn $name() { super::$name::<warren_node_core::session::standin::StandinEngine>() })*
+        }
+    };
+}
+pub(crate) use both;
