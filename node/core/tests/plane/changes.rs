@@ -110,6 +110,8 @@ fn flows_survive_a_restart_of_the_agent<E: Keyed>() {
     connect(&mut w, 4000);
     let now = w.now;
     let flows = w.nodes[1].plane.snapshot_flows(now);
+    w.pass(1000);
+    let now = w.now;
     w.restart(1);
     let (published, faults) = w.nodes[1].plane.restore_flows(&flows, now);
     assert_eq!((published.cut, faults), (0, vec![]));

@@ -39,10 +39,8 @@ fn nothing_comes_of<E: Keyed>(inputs: &[(Vec<u8>, usize, u8)]) {
 }
 
 fn inputs() -> impl Strategy<Value = Vec<(Vec<u8>, usize, u8)>> {
-    let bytes = prop_oneof![
-        prop::collection::vec(any::<u8>(), 0..200),
-        prop::collection::vec(any::<u8>(), 0..3000),
-    ];
+    let bytes =
+        prop_oneof![prop::collection::vec(any::<u8>(), 0..200), prop::collection::vec(any::<u8>(), 0..3000),];
     prop::collection::vec((bytes, 0usize..300, 0u8..12), 1..20)
 }
 

@@ -59,8 +59,7 @@ impl<E: Keyed> Rogue<E> {
     }
 
     fn wrap(&self, out: Bytes) -> Vec<Datagram> {
-        let datagram =
-            |bytes: Vec<u8>| Datagram { from: self.from, to: self.to, stride: bytes.len(), bytes };
+        let datagram = |bytes: Vec<u8>| Datagram { from: self.from, to: self.to, stride: bytes.len(), bytes };
         out.out.into_iter().map(datagram).collect()
     }
 

@@ -104,7 +104,13 @@ pub fn program(pairs: &[(usize, usize)]) -> Program {
 }
 
 /// What `me` is told: `others` joined by `pairs`.
-pub fn assembly(me: usize, others: &[usize], pairs: &[(usize, usize)], revision: u64, lanes: usize) -> Assembly {
+pub fn assembly(
+    me: usize,
+    others: &[usize],
+    pairs: &[(usize, usize)],
+    revision: u64,
+    lanes: usize,
+) -> Assembly {
     let program = program(pairs);
     let mine = member(me, lanes);
     let peer = |other: &usize| {
@@ -162,7 +168,13 @@ impl<E: Keyed> World<E> {
         world
     }
 
-    pub fn publish(&mut self, node: usize, others: &[usize], pairs: &[(usize, usize)], revision: u64) -> Published {
+    pub fn publish(
+        &mut self,
+        node: usize,
+        others: &[usize],
+        pairs: &[(usize, usize)],
+        revision: u64,
+    ) -> Published {
         let assembly = assembly(node, others, pairs, revision, self.lanes);
         self.nodes[node].plane.publish(&assembly, self.now)
     }
@@ -305,7 +317,14 @@ fn ip(src: IpAddr, dst: IpAddr) -> etherparse::PacketBuilderStep<etherparse::IpH
 }
 
 /// Flags: `S`, `A`, `P` in any order.
-pub fn tcp4(from: (usize, u16), to: (usize, u16), flags: &str, seq: u32, ack: u32, payload: &[u8]) -> Vec<u8> {
+pub fn tcp4(
+    from: (usize, u16),
+    to: (usize, u16),
+    flags: &str,
+    seq: u32,
+    ack: u32,
+    payload: &[u8],
+) -> Vec<u8> {
     let mut step = ip(IpAddr::V4(v4(from.0)), IpAddr::V4(v4(to.0))).tcp(from.1, to.1, seq, 60_000);
     if flags.contains('S') {
         step = step.syn();
