@@ -1,0 +1,210 @@
+//! From the network to the TUN: open, check the source, judge once per run of one flow, merge.
+//!
+//! A stranger's bytes change nothing and get nothing back, with one exception: a cookie of 64 bytes for an initiation
+//! of 148 with a valid mac1, when its source is over its limit (see [`super::gate`]).
+
+mod handshake;
+mod run;
+mod worker;
+
+use std::net::SocketAddr;
+
+use super::DataPlane;
+use super::counters::{Event, Note};
+use crate::clock::Now;
+use crate::judge::{self, Ruling};
+use crate::packet::{DropReason, Packet, Tuple, classify};
+use crate::path::{Locality, acceptable};
+use crate::peers::{Peer, Place, Snapshot, Use};
+use crate::session::message::Message;
+use crate::session::{Engine, Opened, Session as _};
+
+use run::next_run;
+use worker::Plain;
+pub use worker::{Frame, IngressWorker};
+
+impl<E: Engine> DataPlane<E> {
+    /// Datagrams of `stride` bytes (the last may be shorter) that arrived together from one source.
+    pub fn ingress(
+        &self,
+        worker: &mut IngressWorker,
+        from: SocketAddr,
+        bytes: &[u8],
+        stride: usize,
+        now: Now,
+    ) {
+        let snapshot = self.snapshot.load();
+        let stride = if stride == 0 { bytes.len().max(1) } else { stride };
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let (batch, message) = next_batch(&mut rest, stride);
+            match message {
+                None => self.counters.event(Event::NotWireGuard, 1),
+                Some(Message::Initiation) => self.initiation(&snapshot, worker, from, batch, now),
+                Some(message) => self.belongs_to_lane(&snapshot, worker, from, batch, stride, message, now),
+            }
+        }
+        worker.out.flush();
+    }
+
+    #[allow(
+        clippy::too_many_arguments,
+        reason = "one private step of `ingress`, cut out only for its length"
+    )]
+    fn belongs_to_lane(
+        &self,
+        snapshot: &Snapshot<E>,
+        worker: &mut IngressWorker,
+        from: SocketAddr,
+        batch: &[u8],
+        stride: usize,
+        message: Message,
+        now: Now,
+    ) {
+        let datagrams = batch.len().div_ceil(stride) as u64;
+        let Some(place) = message.lane_index().and_then(|index| snapshot.place_of_index(index)) else {
+            return self.counters.event(Event::UnknownIndex, datagrams);
+        };
+        let Some((_, lane)) = snapshot.lane(place) else { return };
+        if matches!(message, Message::Response { .. }) && !self.may_answer(snapshot, from, batch, now) {
+            return self.counters.event(Event::RateLimited, 1);
+        }
+        let (plain, mut replies) = (&mut worker.plain, worker.out.to(from));
+        let first = plain.opened.len();
+        let opened = lane.with(&snapshot.engine, Use::Existing, now, |session| {
+            session.open(batch.chunks(stride), plain, &mut replies, now)
+        });
+        let Some(opened) = opened else { return self.counters.event(Event::NotAuthentic, datagrams) };
+        self.account(snapshot, worker, place, from, &opened, now);
+        self.deliver(snapshot, worker, place, first, now);
+    }
+
+    /// What an opened batch means for the peer: counters, endpoint, and a handshake on the lane we send on.
+    fn account(
+        &self,
+        snapshot: &Snapshot<E>,
+        worker: &mut IngressWorker,
+        place: Place,
+        from: SocketAddr,
+        opened: &Opened,
+        now: Now,
+    ) {
+        self.counters.event(Event::NotAuthentic, opened.refused);
+        self.counters.event(Event::ArenaFull, opened.lost);
+        let Some((peer, _)) = snapshot.lane(place).filter(|_| opened.authentic) else { return };
+        // It did come from there, so even loopback is true; only an address inside the overlay would be a loop.
+        match snapshot.network.as_ref().is_some_and(|net| acceptable(from, net, Locality::Loopback)) {
+            false => self.counters.event(Event::BadEndpoint, 1),
+            true => self.counters.event(Event::Roamed, u64::from(peer.link.proven(from, now))),
+        }
+        if !opened.established {
+            return;
+        }
+        self.counters.event(Event::Handshake, 1);
+        // The peer will want an answer: be ready before the first packet needs the other lane.
+        if let Some(lane) = peer.send_lane().filter(|_| peer.send != place.lane) {
+            let mut out = worker.out.to(from);
+            lane.with(&snapshot.engine, Use::Create, now, |session| {
+                let stats = session.stats(now);
+                if stats.handshake_age.is_none() && !stats.pending {
+                    session.initiate(&mut out, now);
+                }
+            });
+        }
+    }
+
+    /// Packets opened since `first`: source, verdict, merge.
+    fn deliver(
+        &self,
+        snapshot: &Snapshot<E>,
+        worker: &mut IngressWorker,
+        place: Place,
+        first: usize,
+        now: Now,
+    ) {
+        let Some((peer, _)) = snapshot.lane(place) else { return };
+        let Plain { bytes, opened, read, .. } = &mut worker.plain;
+        read.clear();
+        for range in opened.iter().skip(first) {
+            match admit_source(snapshot, place, bytes.get(range.clone()).unwrap_or_default()) {
+                Ok(packet) => read.push((range.start, packet)),
+                Err((reason, tuple)) => self.drop_inbound(reason, peer, tuple, 1, now),
+            }
+        }
+        if worker.plain.read.is_empty() {
+            return;
+        }
+        self.judge_runs(snapshot, peer, &mut worker.plain, now);
+        // The lock on the flows is gone: merging reads every byte, and the way out must not wait for that.
+        let Plain { bytes, read, passed, .. } = &mut worker.plain;
+        for (at, packet) in passed.drain(..).filter_map(|run| read.get(run)).flatten() {
+            worker.merger.push(bytes, *at, packet);
+        }
+    }
+
+    /// One question for each run; fills `plain.passed`.
+    fn judge_runs(&self, snapshot: &Snapshot<E>, peer: &Peer<E>, plain: &mut Plain, now: Now) {
+        let ends = snapshot.ends(peer);
+        let (mut at, mut packets, mut total) = (0, 0u64, 0u64);
+        let mut flows = peer.link.flows.lock();
+        while let Some(run) = next_run(&plain.read, at) {
+            at = run.items.end;
+            match judge::inbound(&ends, &mut flows, &run.packet, run.load, now) {
+                Ruling::Pass => {
+                    packets += run.load.packets;
+                    total = total.saturating_add(run.load.bytes);
+                    plain.passed.push(run.items);
+                }
+                Ruling::Drop(reason) | Ruling::Refuse(reason) => {
+                    self.drop_inbound(reason, peer, Some(run.packet.tuple), run.load.packets, now);
+                }
+            }
+        }
+        let cuts = flows.take_cuts();
+        drop(flows);
+        self.keep_cuts(&cuts);
+        peer.link.count_received(packets, total);
+    }
+
+    fn drop_inbound(&self, reason: DropReason, peer: &Peer<E>, tuple: Option<Tuple>, times: u64, now: Now) {
+        self.counters.drop(reason, times);
+        let peer = Some(peer.node);
+        self.counters.note(Note { at: now, reason: reason.as_str(), outbound: false, peer, tuple });
+    }
+}
+
+/// The source must be owned by the very peer whose session carried the packet, in the table of all peers; the
+/// destination must be this node.
+fn admit_source<E: Engine>(
+    snapshot: &Snapshot<E>,
+    place: Place,
+    bytes: &[u8],
+) -> Result<Packet, (DropReason, Option<Tuple>)> {
+    let packet = classify(bytes).map_err(|reason| (reason, None))?;
+    let owner = snapshot.owner(packet.tuple.src).map(|(slot, _)| slot);
+    if owner != Some(place.slot) {
+        return Err((DropReason::SourceNotPeers, Some(packet.tuple)));
+    }
+    if !snapshot.mine.contains(packet.tuple.dst) {
+        return Err((DropReason::DestinationNotMine, Some(packet.tuple)));
+    }
+    Ok(packet)
+}
+
+/// Cuts off the next datagram, or all data messages in a row for one lane.
+fn next_batch<'a>(rest: &mut &'a [u8], stride: usize) -> (&'a [u8], Option<Message>) {
+    let mut chunks = rest.chunks(stride);
+    let first = chunks.next().unwrap_or_default();
+    let message = Message::parse(first);
+    let mut len = first.len();
+    if let Some(Message::Data { receiver }) = message {
+        let same = |chunk: &&[u8]| match Message::parse(chunk) {
+            Some(Message::Data { receiver: other }) => other >> 8 == receiver >> 8,
+            _ => false,
+        };
+        len += chunks.take_while(same).map(<[u8]>::len).sum::<usize>();
+    }
+    let (batch, after) = rest.split_at_checked(len).unwrap_or((rest, &[]));
+    *rest = after;
+    (batch, message)
+}

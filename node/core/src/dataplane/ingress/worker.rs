@@ -1,0 +1,109 @@
+//! What one ingress thread owns: opened packets, open super-packets, answers to send.
+
+use std::ops::Range;
+
+use super::super::{Outbox, Settings, VNET_LEN};
+use crate::packet::Packet;
+use crate::packet::merge::{Merger, Offloads};
+use crate::session::{Arena, buffer_for};
+
+/// Plaintexts of one receive buffer, with room for the ciphertext of one more.
+const ARENA: usize = 256 * 1024;
+/// Inner packets in one call.
+const MAX_OPENED: usize = 2048;
+
+/// One write to the TUN: `writev` of the header and the parts in order.
+#[derive(Clone, Copy, Debug)]
+pub struct Frame<'a> {
+    pub vnet: &'a [u8; VNET_LEN],
+    arena: &'a [u8],
+    pieces: &'a [Range<usize>],
+}
+
+impl<'a> Frame<'a> {
+    pub fn parts(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+        let arena = self.arena;
+        self.pieces.iter().map(move |r| arena.get(r.clone()).unwrap_or_default())
+    }
+}
+
+/// State of one ingress thread. Allocated once.
+#[derive(Debug)]
+pub struct IngressWorker {
+    /// Handshake answers, cookies and packets that waited for a handshake.
+    pub out: Outbox,
+    pub(super) plain: Plain,
+    pub(super) merger: Merger,
+    offloads: Offloads,
+}
+
+impl IngressWorker {
+    pub fn new(settings: &Settings) -> IngressWorker {
+        let offloads = Offloads { tcp: settings.tso, udp: settings.uso };
+        IngressWorker { out: Outbox::new(), plain: Plain::new(), merger: Merger::new(offloads), offloads }
+    }
+    /// Frames for the TUN, in order. Closes the open super-packets: call it once before [`IngressWorker::sent`].
+    pub fn frames(&mut self) -> impl Iterator<Item = Frame<'_>> {
+        let supers = self.merger.finish(&mut self.plain.bytes);
+        let arena = self.plain.bytes.as_slice();
+        supers.iter().map(move |s| Frame { vnet: &s.vnet, arena, pieces: &s.pieces })
+    }
+    /// The TUN refused an offload (EINVAL, EIO): do not use it again.
+    pub fn degrade(&mut self, tso: bool, uso: bool) {
+        self.offloads.tcp &= !tso;
+        self.offloads.udp &= !uso;
+        self.merger.set_offloads(self.offloads);
+    }
+    /// Everything was written and sent.
+    pub fn sent(&mut self) {
+        self.out.flush();
+        self.out.sent();
+        self.merger.clear();
+        self.plain.clear();
+    }
+}
+
+/// Opened packets, one behind the other.
+#[derive(Debug)]
+pub(super) struct Plain {
+    pub bytes: Vec<u8>,
+    end: usize,
+    pub opened: Vec<Range<usize>>,
+    pub read: Vec<(usize, Packet)>,
+    /// Ranges of `read` that may pass.
+    pub passed: Vec<Range<usize>>,
+}
+
+impl Plain {
+    fn new() -> Plain {
+        Plain {
+            bytes: vec![0; ARENA],
+            end: 0,
+            opened: Vec::with_capacity(MAX_OPENED),
+            read: Vec::with_capacity(MAX_OPENED),
+            passed: Vec::with_capacity(MAX_OPENED),
+        }
+    }
+    fn clear(&mut self) {
+        self.end = 0;
+        self.opened.clear();
+        self.read.clear();
+    }
+}
+
+impl Arena for Plain {
+    fn room(&mut self, need: usize) -> Option<&mut [u8]> {
+        if self.opened.len() >= MAX_OPENED {
+            return None;
+        }
+        let spare = self.bytes.get_mut(self.end..)?;
+        (spare.len() >= need).then_some(spare)
+    }
+    fn opened(&mut self, len: usize) {
+        let range = self.end..self.end.saturating_add(len);
+        self.end = range.end;
+        self.opened.push(range);
+    }
+}
+
+const _: () = assert!(ARENA > 2 * buffer_for(65_535));
