@@ -1,0 +1,353 @@
+//! Laws of distribution: least knowledge, exact fan-out, the difference on reconnect, and never "nothing" for "no change".
+
+mod common;
+
+use std::collections::BTreeSet;
+
+use common::*;
+use proptest::prelude::*;
+use warren_config::oracle;
+use warren_config::policy::Protocol;
+use warren_coordinator_core::alarm::AlarmKind;
+use warren_wire::frame::RefusalCode;
+use warren_wire::id::NodeId;
+use warren_wire::view::{Body, Key};
+
+fn counts(world: &World) -> Vec<usize> {
+    world.hosts.iter().map(|h| h.deltas).collect()
+}
+
+/// Which hosts got how many deltas by `act`.
+fn told(world: &mut World, act: impl FnOnce(&mut World)) -> Vec<usize> {
+    let before = counts(world);
+    act(world);
+    let after = counts(world);
+    after.iter().enumerate().map(|(i, n)| n - before.get(i).copied().unwrap_or(0)).collect()
+}
+
+/// web-1, orders-1, db-1, lone.
+fn street(seed: u64) -> World {
+    let mut world = World::new(seed);
+    world.apply(CHAIN).unwrap();
+    world.join("web-1", &["web"]);
+    world.join("orders-1", &["orders"]);
+    world.join("db-1", &["db"]);
+    world.join("lone", &[]);
+    world
+}
+
+fn set(ids: &[NodeId]) -> BTreeSet<NodeId> {
+    ids.iter().copied().collect()
+}
+
+#[test]
+fn a_node_knows_its_peers_and_nobody_else() {
+    let world = street(1);
+    let ids: Vec<NodeId> = (0..4).map(|h| world.id(h)).collect();
+    assert_eq!(world.hosts[0].peers(), [ids[1]]);
+    assert_eq!(set(&world.hosts[1].peers()), set(&[ids[0], ids[2]]));
+    assert_eq!(world.hosts[2].peers(), [ids[1]]);
+    assert!(world.hosts[3].peers().is_empty());
+    // Items: web-1 must not hear of the database, lone of nothing but the settings.
+    let items = |h: usize| world.hosts[h].view.entries.keys().filter(|k| matches!(k, Key::Item(_))).count();
+    assert_eq!((items(0), items(1), items(3)), (3, 5, 1));
+}
+
+#[test]
+fn items_come_with_proofs_that_hold_against_the_signed_head() {
+    let world = street(2);
+    for host in &world.hosts {
+        let head = host.view.entries.get(&Key::PolicyHead).unwrap();
+        let Some(Body::PolicyHead(signed)) = &head.body else { panic!() };
+        let policy = world.net.trust.policy(signed).unwrap();
+        for entry in host.view.entries.values() {
+            let Some(Body::Item(item)) = &entry.body else { continue };
+            let proof = warren_config::item::InclusionProof { index: item.index, path: item.path.clone() };
+            warren_config::item::verify(policy.root, policy.items, &item.item, &proof).unwrap();
+        }
+    }
+}
+
+#[test]
+fn one_event_is_one_delta_for_exactly_those_it_touches() {
+    let mut world = street(3);
+    assert_eq!(told(&mut world, |w| { w.join("web-2", &["web"]); }), [0, 1, 0, 0, 1]);
+    assert_eq!(told(&mut world, |w| { w.amend(0, 1, "web-1b", &["web"]).unwrap(); }), [1, 1, 0, 0, 0]);
+    assert_eq!(told(&mut world, |w| { w.amend(0, 2, "web-1b", &["db"]).unwrap(); }), [1, 1, 0, 0, 0]);
+    assert_eq!(told(&mut world, |w| { w.revoke(2).unwrap(); }), [0, 1, 0, 0, 0]);
+    assert_eq!(told(&mut world, |w| { w.token(&[], 1); }), [0, 0, 0, 0, 0]);
+    assert_eq!(told(&mut world, |w| { w.apply(&format!("{CHAIN}\n[tag.new]")).unwrap(); }), [1, 1, 0, 1, 1]);
+}
+
+#[test]
+fn connecting_and_leaving_change_nothing_for_anyone() {
+    let mut world = street(4);
+    let revision = world.coordinator.state().head().revision;
+    let deltas = told(&mut world, |w| {
+        for _ in 0..5 {
+            w.disconnect(1);
+            w.online(1);
+        }
+    });
+    assert_eq!(deltas, [0, 0, 0, 0]);
+    assert_eq!(world.coordinator.state().head().revision, revision);
+}
+
+#[test]
+fn who_comes_back_gets_only_the_difference() {
+    let mut world = street(5);
+    world.disconnect(1);
+    world.join("web-2", &["web"]);
+    let whole = world.hosts[1].whole;
+    assert_eq!(told(&mut world, |w| w.online(1))[1], 1);
+    assert_eq!(world.hosts[1].whole, whole, "not the whole view");
+    assert!(world.hosts[1].peers().contains(&world.id(4)));
+}
+
+#[test]
+fn after_a_coordinator_restart_a_node_with_the_right_view_gets_no_entries() {
+    let mut world = street(6);
+    world.restart();
+    let whole = world.hosts[1].whole;
+    world.online(1);
+    assert_eq!(world.hosts[1].whole, whole);
+    world.disconnect(1);
+    world.restart();
+    assert_eq!(told(&mut world, |w| w.online(1))[1], 0, "revision and digest agree: not even a head");
+}
+
+#[test]
+fn a_node_that_holds_something_else_gets_everything() {
+    let mut world = street(7);
+    world.disconnect(1);
+    world.hosts[1].view.entries.remove(&Key::PolicyHead);
+    let whole = world.hosts[1].whole;
+    world.online(1);
+    assert_eq!(world.hosts[1].whole, whole + 1);
+    assert!(world.hosts[1].view.entries.contains_key(&Key::PolicyHead));
+}
+
+#[test]
+fn losing_the_last_peer_is_told_and_is_not_silence() {
+    let mut world = street(8);
+    world.revoke(1).unwrap();
+    assert!(world.hosts[0].peers().is_empty());
+    assert!(world.hosts[0].view.entries.contains_key(&Key::Revoked(world.id(1))));
+    assert!(world.hosts[0].view.entries.contains_key(&Key::Me));
+}
+
+#[test]
+fn a_revoked_node_is_named_only_to_those_who_were_its_peers() {
+    let mut world = street(9);
+    world.revoke(2).unwrap();
+    let gone = Key::Revoked(world.id(2));
+    let knows: Vec<bool> = world.hosts.iter().map(|h| h.view.entries.contains_key(&gone)).collect();
+    assert_eq!(knows, [false, true, false, false]);
+    world.restart();
+    world.hosts[1].held = (0, 0);
+    world.online(1);
+    assert!(world.hosts[1].view.entries.contains_key(&gone), "after a restart too");
+    assert_eq!(world.hosts[2].code(), Some(RefusalCode::Revoked));
+}
+
+#[test]
+fn endpoints_reach_peers_filtered_and_without_a_revision() {
+    let mut world = street(10);
+    let revision = world.coordinator.state().head().revision;
+    let bad = ["127.0.0.1:1", "[fe80::1]:5", "100.64.3.4:5", "224.0.0.1:9", "0.0.0.0:7", "nonsense", "10.0.0.9:0"];
+    let deltas = told(&mut world, |w| {
+        let mut all = bad.to_vec();
+        all.push("10.1.2.3:51820");
+        w.endpoints(0, &all);
+    });
+    assert_eq!(deltas, [0, 1, 0, 0]);
+    let entry = &world.hosts[1].view.entries[&Key::Endpoints(world.id(0))];
+    let Some(Body::Endpoints(endpoints)) = &entry.body else { panic!() };
+    let seen = format!("{}:51820", world.hosts[0].source);
+    assert_eq!(endpoints.candidates, [seen, "10.1.2.3:51820".to_owned()]);
+    assert_eq!(world.coordinator.state().head().revision, revision);
+    assert_eq!(told(&mut world, |w| w.endpoints(0, &["10.1.2.3:51820"])), [0, 0, 0, 0], "nothing new");
+}
+
+#[test]
+fn renewed_keys_reach_peers_once_and_older_ones_are_refused() {
+    let mut world = street(11);
+    world.hosts[0].lane = [9; 32];
+    let newer = world.hosts[0].lane_keys(&world, 2);
+    let says = |keys| warren_wire::frame::NodeSays::Keys(keys);
+    assert_eq!(told(&mut world, |w| { w.says(0, says(newer.clone())); }), [1, 1, 0, 0]);
+    assert_eq!(told(&mut world, |w| { w.says(0, says(newer.clone())); }), [0, 0, 0, 0], "the same again is no change");
+    let older = world.hosts[0].lane_keys(&world, 1);
+    world.says(0, says(older));
+    assert!(world.hosts[0].refused.is_some());
+}
+
+#[test]
+fn a_stranger_and_a_second_session_are_told_why() {
+    let mut world = street(12);
+    let stranger = world.add_host();
+    world.online(stranger);
+    assert_eq!(world.hosts[stranger].code(), Some(RefusalCode::NotAMember));
+    let first = world.hosts[0].conn;
+    world.hosts[0].conn = None;
+    let mut closed = None;
+    world.connect(0);
+    let hello = warren_wire::frame::Hello::default();
+    let frame = warren_wire::frame::ToCoordinator { says: Some(warren_wire::frame::NodeSays::Hello(hello)) };
+    let conn = world.hosts[0].conn.unwrap();
+    assert!(world.coordinator.handle_frame(conn, frame, world.now).is_none());
+    while let Some(output) = world.coordinator.poll_output() {
+        if let warren_coordinator_core::output::Output::Close(conn, refused) = output {
+            closed = Some((conn, refused.code));
+        }
+    }
+    assert_eq!(closed, first.map(|conn| (conn, RefusalCode::Replaced as i32)));
+}
+
+#[test]
+fn a_record_that_no_longer_holds_is_left_out_and_everyone_else_is_served() {
+    let mut world = street(13);
+    let state = world.coordinator.state();
+    let record = state.directory().get(&world.id(2)).unwrap().record.clone();
+    let broken = warren_wire::trust::Record { keys: None, ..record };
+    let token = IdentityOf(&world, 2);
+    let changes = vec![warren_coordinator_core::change::Change::NodeAdmitted {
+        token,
+        node: NodeId([9; 16]),
+        name: "broken".into(),
+        record: broken,
+    }];
+    let entry = warren_coordinator_core::change::Entry::new(&state.head(), world.now, admin(), changes);
+    warren_coordinator_core::store::Store::commit(&mut world.store, &entry).unwrap();
+    world.restart();
+    for host in 0..4 {
+        world.online(host);
+    }
+    assert_eq!(world.hosts[1].peers().len(), 2);
+    let status = world.coordinator.status(world.now);
+    assert!(status.alarms.iter().any(|a| a.kind == AlarmKind::BadRecord && a.message.contains(&"09".repeat(16))));
+}
+
+#[allow(non_snake_case, reason = "reads like the noun it returns")]
+fn IdentityOf(world: &World, host: usize) -> warren_wire::id::IdentityKey {
+    world.coordinator.state().directory().get(&world.id(host)).unwrap().token
+}
+
+#[test]
+fn every_delta_is_followed_by_a_freshness_of_the_same_state() {
+    let mut world = street(14);
+    world.apply(&format!("{CHAIN}\n[tag.new]")).unwrap();
+    for host in &world.hosts {
+        let fresh = world.net.trust.freshness(&world.net.network, host.freshness.last().unwrap()).unwrap();
+        assert_eq!((fresh.generation, fresh.revision), (2, host.held.1));
+    }
+}
+
+#[test]
+fn freshness_is_renewed_hourly_and_at_a_quarter_of_short_lives() {
+    for (life, step) in [(WEEK, 3600), (120, 30)] {
+        let mut world = World::founded(warren_wire::specimen::SpecimenNetwork::new(15), life);
+        world.join("a", &[]);
+        let before = world.hosts[0].freshness.len();
+        let due = world.coordinator.poll_timeout().unwrap();
+        assert_eq!(due.at, START.plus(step));
+        world.wait(step - 1);
+        assert_eq!(world.hosts[0].freshness.len(), before);
+        world.wait(1);
+        assert_eq!(world.hosts[0].freshness.len(), before + 1);
+    }
+}
+
+#[test]
+fn status_says_who_enforces_what_and_who_is_behind() {
+    let mut world = street(16);
+    (0..3).for_each(|h| world.enforce(h));
+    let status = world.coordinator.status(world.now);
+    assert_eq!((status.nodes, status.online), (4, 4));
+    assert_eq!((status.enforcement.enforced, status.enforcement.of), (3, 4));
+    assert!(status.enforcement.summary.starts_with("gen 1 enforced on 3/4; lone behind since "), "{}", status.enforcement.summary);
+    world.wait(100);
+    world.disconnect(2);
+    world.apply(&format!("{CHAIN}\n[tag.new]")).unwrap();
+    [0, 1, 3].into_iter().for_each(|h| world.enforce(h));
+    let behind = world.coordinator.status(world.now).enforcement.behind;
+    assert_eq!(behind.len(), 1);
+    assert_eq!((behind[0].name.as_str(), behind[0].enforces, behind[0].since), ("db-1", Some(1), world.now));
+    assert!(!behind[0].online);
+}
+
+#[test]
+fn a_node_that_has_seen_more_than_there_is_raises_an_alarm() {
+    let mut world = street(17);
+    world.disconnect(0);
+    world.hosts[0].held.1 += 100;
+    world.connect(0);
+    let hello = warren_wire::frame::Hello { epoch: 1, revision: 1000, ..Default::default() };
+    let frame = warren_wire::frame::ToCoordinator { says: Some(warren_wire::frame::NodeSays::Hello(hello)) };
+    world.coordinator.handle_frame(world.hosts[0].conn.unwrap(), frame, world.now);
+    let status = world.coordinator.status(world.now);
+    assert!(status.alarms.iter().any(|a| a.kind == AlarmKind::RolledBack));
+}
+
+#[test]
+fn an_epoch_raised_reaches_everyone_and_voids_tokens() {
+    let mut world = street(18);
+    let token = world.token(&[], 1);
+    world.command(warren_coordinator_core::command::Command::RaiseEpoch { why: "restore".into() }).unwrap();
+    assert!(world.hosts.iter().all(|h| h.held.0 == 2));
+    let host = world.add_host();
+    world.connect(host);
+    world.begin(host, &token, "");
+    assert_eq!(world.hosts[host].code(), Some(RefusalCode::TokenRevoked));
+}
+
+const TAGS: [&str; 4] = ["a", "b", "c", "d"];
+
+fn random_policy(grants: &[(usize, usize, bool, bool)], observe: bool) -> String {
+    let mut text = format!("version = 1\nmode = \"{}\"\n", if observe { "observe" } else { "enforce" });
+    for tag in TAGS {
+        text += &format!("[tag.{tag}]\n[service.s-{tag}]\non = [\"tag:{tag}\"]\nlisten = [\"tcp/80\"]\n");
+    }
+    for (i, (from, to, except, audit)) in grants.iter().enumerate() {
+        let mode = if *audit { "audit" } else { "enforce" };
+        let (from, to) = (TAGS[*from], TAGS[*to]);
+        text += &format!("[[grant]]\nid = \"g-{i}\"\nfrom = [\"tag:{from}\"]\nto = [\"service:s-{to}\"]\nmode = \"{mode}\"\n");
+        if *except {
+            text += "except = [\"node:n-0\"]\n";
+        }
+    }
+    text
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    /// ID-12, judged by the oracle of the policy, which shares nothing with the compiler.
+    #[test]
+    fn a_view_holds_exactly_the_joined_peers(
+        grants in prop::collection::vec((0usize..4, 0usize..4, any::<bool>(), any::<bool>()), 0..6),
+        wears in prop::collection::vec(prop::collection::btree_set(0usize..4, 0..3), 2..7),
+        later in prop::collection::vec((0usize..4, 0usize..4, any::<bool>(), any::<bool>()), 0..6),
+    ) {
+        let mut world = World::new(99);
+        for (i, tags) in wears.iter().enumerate() {
+            let tags: Vec<&str> = tags.iter().map(|t| TAGS[*t]).collect();
+            world.join(&format!("n-{i}"), &tags);
+        }
+        for grants in [grants, later] {
+            world.apply(&random_policy(&grants, false)).unwrap();
+            let state = world.coordinator.state();
+            let policy = &state.policies().in_force().unwrap().policy;
+            for host in &world.hosts {
+                let me = warren_wire::trust::node_id(world.net.id(), &host.key());
+                let mine = state.directory().get(&me).unwrap().subject();
+                let opens = |a, b| oracle::allows(policy, a, b, Protocol::Tcp, 80, world.now);
+                let expected: Vec<NodeId> = state.directory().alive()
+                    .filter(|n| n.id() != me && (opens(mine, n.subject()) || opens(n.subject(), mine)))
+                    .map(|n| n.id()).collect();
+                prop_assert_eq!(host.peers(), expected.clone());
+                prop_assert_eq!(state.peers_of(&me), expected, "the slow judge agrees");
+            }
+        }
+    }
+}
