@@ -71,12 +71,42 @@ fn items_come_with_proofs_that_hold_against_the_signed_head() {
 #[test]
 fn one_event_is_one_delta_for_exactly_those_it_touches() {
     let mut world = street(3);
-    assert_eq!(told(&mut world, |w| { w.join("web-2", &["web"]); }), [0, 1, 0, 0, 1]);
-    assert_eq!(told(&mut world, |w| { w.amend(0, 1, "web-1b", &["web"]).unwrap(); }), [1, 1, 0, 0, 0]);
-    assert_eq!(told(&mut world, |w| { w.amend(0, 2, "web-1b", &["db"]).unwrap(); }), [1, 1, 0, 0, 0]);
-    assert_eq!(told(&mut world, |w| { w.revoke(2).unwrap(); }), [0, 1, 0, 0, 0]);
-    assert_eq!(told(&mut world, |w| { w.token(&[], 1); }), [0, 0, 0, 0, 0]);
-    assert_eq!(told(&mut world, |w| { w.apply(&format!("{CHAIN}\n[tag.new]")).unwrap(); }), [1, 1, 0, 1, 1]);
+    assert_eq!(
+        told(&mut world, |w| {
+            w.join("web-2", &["web"]);
+        }),
+        [0, 1, 0, 0, 1]
+    );
+    assert_eq!(
+        told(&mut world, |w| {
+            w.amend(0, 1, "web-1b", &["web"]).unwrap();
+        }),
+        [1, 1, 0, 0, 0]
+    );
+    assert_eq!(
+        told(&mut world, |w| {
+            w.amend(0, 2, "web-1b", &["db"]).unwrap();
+        }),
+        [1, 1, 0, 0, 0]
+    );
+    assert_eq!(
+        told(&mut world, |w| {
+            w.revoke(2).unwrap();
+        }),
+        [0, 1, 0, 0, 0]
+    );
+    assert_eq!(
+        told(&mut world, |w| {
+            w.token(&[], 1);
+        }),
+        [0, 0, 0, 0, 0]
+    );
+    assert_eq!(
+        told(&mut world, |w| {
+            w.apply(&format!("{CHAIN}\n[tag.new]")).unwrap();
+        }),
+        [1, 1, 0, 1, 1]
+    );
 }
 
 #[test]
@@ -154,7 +184,8 @@ fn a_revoked_node_is_named_only_to_those_who_were_its_peers() {
 fn endpoints_reach_peers_filtered_and_without_a_revision() {
     let mut world = street(10);
     let revision = world.coordinator.state().head().revision;
-    let bad = ["127.0.0.1:1", "[fe80::1]:5", "100.64.3.4:5", "224.0.0.1:9", "0.0.0.0:7", "nonsense", "10.0.0.9:0"];
+    let bad =
+        ["127.0.0.1:1", "[fe80::1]:5", "100.64.3.4:5", "224.0.0.1:9", "0.0.0.0:7", "nonsense", "10.0.0.9:0"];
     let deltas = told(&mut world, |w| {
         let mut all = bad.to_vec();
         all.push("10.1.2.3:51820");
@@ -175,8 +206,19 @@ fn renewed_keys_reach_peers_once_and_older_ones_are_refused() {
     world.hosts[0].lane = [9; 32];
     let newer = world.hosts[0].lane_keys(&world, 2);
     let says = |keys| warren_wire::frame::NodeSays::Keys(keys);
-    assert_eq!(told(&mut world, |w| { w.says(0, says(newer.clone())); }), [1, 1, 0, 0]);
-    assert_eq!(told(&mut world, |w| { w.says(0, says(newer.clone())); }), [0, 0, 0, 0], "the same again is no change");
+    assert_eq!(
+        told(&mut world, |w| {
+            w.says(0, says(newer.clone()));
+        }),
+        [1, 1, 0, 0]
+    );
+    assert_eq!(
+        told(&mut world, |w| {
+            w.says(0, says(newer.clone()));
+        }),
+        [0, 0, 0, 0],
+        "the same again is no change"
+    );
     let older = world.hosts[0].lane_keys(&world, 1);
     world.says(0, says(older));
     assert!(world.hosts[0].refused.is_some());
@@ -225,7 +267,9 @@ fn a_record_that_no_longer_holds_is_left_out_and_everyone_else_is_served() {
     }
     assert_eq!(world.hosts[1].peers().len(), 2);
     let status = world.coordinator.status(world.now);
-    assert!(status.alarms.iter().any(|a| a.kind == AlarmKind::BadRecord && a.message.contains(&"09".repeat(16))));
+    assert!(
+        status.alarms.iter().any(|a| a.kind == AlarmKind::BadRecord && a.message.contains(&"09".repeat(16)))
+    );
 }
 
 #[allow(non_snake_case, reason = "reads like the noun it returns")]
@@ -265,7 +309,11 @@ fn status_says_who_enforces_what_and_who_is_behind() {
     let status = world.coordinator.status(world.now);
     assert_eq!((status.nodes, status.online), (4, 4));
     assert_eq!((status.enforcement.enforced, status.enforcement.of), (3, 4));
-    assert!(status.enforcement.summary.starts_with("gen 1 enforced on 3/4; lone behind since "), "{}", status.enforcement.summary);
+    assert!(
+        status.enforcement.summary.starts_with("gen 1 enforced on 3/4; lone behind since "),
+        "{}",
+        status.enforcement.summary
+    );
     world.wait(100);
     world.disconnect(2);
     world.apply(&format!("{CHAIN}\n[tag.new]")).unwrap();
@@ -311,7 +359,9 @@ fn random_policy(grants: &[(usize, usize, bool, bool)], observe: bool) -> String
     for (i, (from, to, except, audit)) in grants.iter().enumerate() {
         let mode = if *audit { "audit" } else { "enforce" };
         let (from, to) = (TAGS[*from], TAGS[*to]);
-        text += &format!("[[grant]]\nid = \"g-{i}\"\nfrom = [\"tag:{from}\"]\nto = [\"service:s-{to}\"]\nmode = \"{mode}\"\n");
+        text += &format!(
+            "[[grant]]\nid = \"g-{i}\"\nfrom = [\"tag:{from}\"]\nto = [\"service:s-{to}\"]\nmode = \"{mode}\"\n"
+        );
         if *except {
             text += "except = [\"node:n-0\"]\n";
         }

@@ -156,6 +156,11 @@ impl Distribution {
         let digest = view.digest();
         let same_epoch = held.epoch == state.epoch && held.revision <= state.head().revision;
         let holds = |known: &Digest| same_epoch && held.digest == Some(*known);
+        let as_sent =
+            |sent: &Sent| sent.digest == digest && (sent.epoch, sent.revision) == (held.epoch, held.revision);
+        if holds(&digest) && self.sent.get(&id).is_some_and(as_sent) {
+            return Vec::new();
+        }
         if holds(&digest) && held.revision == state.head().revision {
             self.remember(state, id, view, digest);
             return Vec::new();

@@ -156,8 +156,15 @@ impl World {
         Ok(revision.unwrap())
     }
 
-    pub fn token_with(&mut self, names: NameRule, tags: &[&str], uses: u32, life: u64) -> Result<IdentityKey, Refusal> {
-        let secret = SigningKey::from_bytes(&seed_bytes(self.net.seed, "world token", self.tokens.len() as u64));
+    pub fn token_with(
+        &mut self,
+        names: NameRule,
+        tags: &[&str],
+        uses: u32,
+        life: u64,
+    ) -> Result<IdentityKey, Refusal> {
+        let secret =
+            SigningKey::from_bytes(&seed_bytes(self.net.seed, "world token", self.tokens.len() as u64));
         let key = IdentityKey::of(&secret);
         let terms = Terms {
             names,
@@ -200,7 +207,13 @@ impl World {
         self.command(Command::RevokeNode { revocation })
     }
 
-    pub fn amend(&mut self, host: usize, serial: u64, new_name: &str, tags: &[&str]) -> Result<Revision, Refusal> {
+    pub fn amend(
+        &mut self,
+        host: usize,
+        serial: u64,
+        new_name: &str,
+        tags: &[&str],
+    ) -> Result<Revision, Refusal> {
         let node = self.id(host);
         let subject = Subject { name: name(new_name), tags: tags.iter().map(|t| name(t)).collect() };
         let amendment = issue::amendment(self.net.id(), node, serial, &subject, &self.net.authority);
@@ -345,7 +358,9 @@ impl World {
             CoordinatorSays::Enrolled(enrolled) => host.record = enrolled.record,
             CoordinatorSays::Refused(refused) => host.refused = Some(refused),
             CoordinatorSays::Welcome(_) => {}
-            CoordinatorSays::Delta(delta) => host.take(delta, |head| trust.view_head(network, head, id).unwrap()),
+            CoordinatorSays::Delta(delta) => {
+                host.take(delta, |head| trust.view_head(network, head, id).unwrap())
+            }
             CoordinatorSays::Freshness(signed) => {
                 trust.freshness(network, &signed).unwrap();
                 host.freshness.push(signed);

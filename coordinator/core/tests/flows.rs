@@ -1,0 +1,145 @@
+//! Laws of the flow map: once, named, bounded, and only of one's own side.
+
+mod common;
+
+use common::*;
+use warren_coordinator_core::alarm::AlarmKind;
+use warren_coordinator_core::flows::{FlowFilter, FlowRow};
+use warren_wire::flow::{FlowEnd, FlowRecord, FlowReport, FlowVerdict};
+use warren_wire::frame::NodeSays;
+
+fn street(seed: u64) -> World {
+    let mut world = World::new(seed);
+    world.apply(CHAIN).unwrap();
+    world.join("web-1", &["web"]);
+    world.join("orders-1", &["orders"]);
+    world
+}
+
+fn octets(world: &World, node: &str) -> Vec<u8> {
+    world.coordinator.node(node).unwrap().v4.unwrap().octets().to_vec()
+}
+
+fn record(world: &World, flow: u64, outbound: bool) -> FlowRecord {
+    FlowRecord {
+        flow,
+        outbound,
+        protocol: 6,
+        src: octets(world, "web-1"),
+        src_port: 40_000,
+        dst: octets(world, "orders-1"),
+        dst_port: 8443,
+        verdict: FlowVerdict::Allow as i32,
+        grant: "web-reads-orders".into(),
+        service: "orders-api".into(),
+        generation: 1,
+        packets_out: 3,
+        bytes_out: 300,
+        started_ms: 1000,
+        last_ms: 2000,
+        end: FlowEnd::Open as i32,
+        count: 1,
+        ..Default::default()
+    }
+}
+
+fn report(world: &mut World, host: usize, boot: u64, sequence: u64, records: Vec<FlowRecord>) {
+    world.says(host, NodeSays::Flows(FlowReport { sequence, records, lost: 2, boot }));
+}
+
+fn list(world: &World, filter: FlowFilter) -> Vec<FlowRow> {
+    world.coordinator.flows(&filter)
+}
+
+#[test]
+fn a_report_counts_once_and_is_acknowledged_by_number() {
+    let mut world = street(1);
+    let one = record(&world, 1, true);
+    for _ in 0..3 {
+        report(&mut world, 0, 5, 1, vec![one.clone()]);
+    }
+    assert_eq!(world.hosts[0].stored.len(), 3, "acknowledged each time, or the node would send for ever");
+    assert_eq!(world.stored_flows, 1);
+    report(&mut world, 0, 6, 1, vec![one]);
+    let status = world.coordinator.status(world.now).flows;
+    assert_eq!((status.recorded, status.declared_lost, status.kept), (2, 4, 2));
+}
+
+#[test]
+fn both_ends_are_named_and_windows_add_up() {
+    let mut world = street(2);
+    for sequence in 1..=3 {
+        let window = record(&world, 1, true);
+        report(&mut world, 0, 5, sequence, vec![window]);
+    }
+    let rows = list(&world, FlowFilter::default());
+    assert_eq!(rows.len(), 1);
+    assert_eq!((rows[0].from.name.as_deref(), rows[0].to.name.as_deref()), (Some("web-1"), Some("orders-1")));
+    assert_eq!((rows[0].packets_out, rows[0].bytes_out), (9, 900));
+}
+
+#[test]
+fn a_node_cannot_speak_for_others() {
+    let mut world = street(3);
+    world.join("liar", &["web"]);
+    let claim = record(&world, 1, true);
+    report(&mut world, 2, 1, 1, vec![claim]);
+    let backwards = record(&world, 1, true);
+    report(&mut world, 1, 1, 1, vec![backwards]);
+    assert!(list(&world, FlowFilter::default()).is_empty());
+    assert_eq!(world.coordinator.status(world.now).flows.rejected, 2);
+    assert_eq!(world.alarms.iter().filter(|a| a.kind == AlarmKind::ForeignFlow).count(), 2);
+    let own_side = record(&world, 2, false);
+    report(&mut world, 1, 1, 2, vec![own_side]);
+    assert_eq!(list(&world, FlowFilter::default()).len(), 1);
+}
+
+#[test]
+fn malformed_records_are_left_out_and_the_rest_is_taken() {
+    let mut world = street(4);
+    let good = record(&world, 1, true);
+    let bad = [
+        FlowRecord { src: vec![1, 2, 3], ..good.clone() },
+        FlowRecord { dst_port: 70_000, ..good.clone() },
+        FlowRecord { protocol: 999, ..good.clone() },
+        FlowRecord { verdict: 99, ..good.clone() },
+        FlowRecord { grant: "x\u{1b}[2J".into(), ..good.clone() },
+    ];
+    let mut records = bad.to_vec();
+    records.push(good);
+    report(&mut world, 0, 1, 1, records);
+    assert_eq!(list(&world, FlowFilter::default()).len(), 1);
+    assert_eq!(world.coordinator.status(world.now).flows.rejected, 5);
+}
+
+#[test]
+fn filters_and_the_cursor_find_exactly_what_they_ask_for() {
+    let mut world = street(5);
+    let mut records: Vec<FlowRecord> = (1..=10).map(|n| record(&world, n, true)).collect();
+    records[9].verdict = FlowVerdict::Deny as i32;
+    report(&mut world, 0, 1, 1, records);
+    let deny = FlowFilter { verdict: Some(FlowVerdict::Deny), ..Default::default() };
+    assert_eq!(list(&world, deny.clone()).len(), 1);
+    let from = |text: &str| FlowFilter { from: Some(text.into()), ..Default::default() };
+    assert_eq!(list(&world, from("web-1")).len(), 10);
+    assert_eq!(list(&world, from("orders-1")).len(), 0);
+    assert_eq!(list(&world, from(&world.id(0).to_string())).len(), 10);
+    assert_eq!(list(&world, FlowFilter { limit: 3, ..Default::default() }).len(), 3);
+    let page = world.coordinator.flows_since(0, &FlowFilter::default(), 4);
+    assert_eq!((page.rows.len(), page.cursor, page.missed), (4, 4, 0));
+    let page = world.coordinator.flows_since(page.cursor, &FlowFilter::default(), 100);
+    assert_eq!((page.rows.len(), page.cursor), (6, 10));
+    let page = world.coordinator.flows_since(0, &deny, 100);
+    assert_eq!((page.rows.len(), page.cursor), (1, 10));
+}
+
+#[test]
+fn strangers_report_nothing() {
+    let mut world = street(6);
+    let stranger = world.add_host();
+    world.connect(stranger);
+    let claim = record(&world, 1, true);
+    report(&mut world, stranger, 1, 1, vec![claim]);
+    assert!(world.hosts[stranger].refused.is_some());
+    assert_eq!(world.coordinator.status(world.now).flows.recorded, 0);
+}
