@@ -159,6 +159,8 @@ pub(crate) struct Flow {
     /// Last packet that keeps it alive.
     pub last: Mono,
     pub window: Traffic,
+    /// Since this agent knows the flow.
+    pub total: Traffic,
     /// In the list of flows with traffic since the last drain.
     pub dirty: bool,
     /// The moment its one valid timer fires.
@@ -232,6 +234,7 @@ impl Flow {
 
     pub fn account(&mut self, from_opener: bool, load: Load, now: Now) {
         self.window.add(from_opener, load);
+        self.total.add(from_opener, load);
         self.last_ms = self.last_ms.max(now.wall_ms);
     }
 }

@@ -89,14 +89,19 @@ impl Records {
             self.lost = self.lost.saturating_add(1);
             return;
         }
-        let base = self.record(&flow.tuple(), flow.outbound, &flow.admission, traffic);
-        self.done.push(FlowRecord {
+        let record = self.of_flow(flow, traffic, end);
+        self.done.push(record);
+    }
+
+    /// A record of this traffic of a flow.
+    pub fn of_flow(&self, flow: &Flow, traffic: Traffic, end: FlowEnd) -> FlowRecord {
+        FlowRecord {
             flow: flow.id,
             started_ms: flow.started_ms,
             last_ms: flow.last_ms,
             end: end as i32,
-            ..base
-        });
+            ..self.record(&flow.tuple(), flow.outbound, &flow.admission, traffic)
+        }
     }
 
     /// One refused try; `id` is used if it is the first of its kind in this window.

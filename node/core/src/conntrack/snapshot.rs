@@ -227,6 +227,7 @@ impl<'a> Reader<'a> {
             last_ms,
             last: Mono(now.mono.0.saturating_sub(idle_ms.saturating_mul(1_000_000))),
             window: Traffic::default(),
+            total: Traffic::default(),
             dirty: false,
             timer: Mono(u64::MAX),
         })

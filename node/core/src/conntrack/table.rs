@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use hashbrown::HashMap;
 use warren_config::filter::Verdict;
-use warren_wire::flow::FlowEnd;
+use warren_wire::flow::{FlowEnd, FlowRecord};
 use warren_wire::id::NodeId;
 
 use super::flow::{Admission, Flow, FlowKey, Traffic, Way};
@@ -84,11 +84,21 @@ impl FlowTable {
         self.index.is_empty()
     }
 
-    /// Judges every live flow again, at a new edition. Those no longer allowed are removed and returned.
+    /// Every live flow with all it has carried since this agent knows it, oldest first. For people, not for reports.
+    pub fn flows(&self) -> Vec<FlowRecord> {
+        let live = self.slots.iter().flatten();
+        let mut flows: Vec<FlowRecord> =
+            live.map(|flow| self.records.of_flow(flow, flow.total, FlowEnd::Open)).collect();
+        flows.sort_by_key(|record| record.flow);
+        flows
+    }
+
+    /// Judges every live flow again, whatever its edition. Those no longer allowed are removed and returned. With empty
+    /// rules (a revoked peer, a freshness run out) that is all of them.
     pub fn rejudge(&mut self, ends: &Ends<'_>, now: Now) -> Vec<Cut> {
         for slot in 0..self.slots.len() {
             if self.flow(slot).is_some() {
-                self.readmit(slot, ends, now);
+                self.judge_again(slot, ends, now);
             }
         }
         self.take_cuts()
@@ -174,10 +184,12 @@ impl FlowTable {
 
     /// Makes sure that the flow's verdict is of this edition. False: it is not allowed any more, and was cut.
     pub(crate) fn readmit(&mut self, slot: usize, ends: &Ends<'_>, now: Now) -> bool {
+        let stands = self.flow(slot).is_some_and(|flow| flow.admission.stands(ends.edition, now));
+        stands || self.judge_again(slot, ends, now)
+    }
+
+    fn judge_again(&mut self, slot: usize, ends: &Ends<'_>, now: Now) -> bool {
         let Some(flow) = self.slots.get_mut(slot).and_then(Option::as_mut) else { return false };
-        if flow.admission.stands(ends.edition, now) {
-            return true;
-        }
         let rules = if flow.outbound { ends.outbound } else { ends.inbound };
         let inside = ends.mine.contains(flow.key.local) && ends.peer.contains(flow.key.remote);
         let verdict = match inside {
@@ -285,6 +297,7 @@ impl FlowTable {
             last_ms: now.wall_ms,
             last: now.mono,
             window: Traffic::default(),
+            total: Traffic::default(),
             dirty: false,
             timer: Mono(u64::MAX),
         });

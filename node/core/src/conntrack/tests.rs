@@ -268,6 +268,39 @@ fn pf_17_18_an_icmp_error_must_quote_a_live_flow_of_this_peer() {
 }
 
 #[test]
+fn the_local_hosts_errors_reach_the_peer_only_about_its_own_flows() {
+    let mut world = World::new(Rules::default(), allow(&[(Protocol::Udp, 53)]));
+    let ask = forge::udp(forge::tuple(Protocol::Udp, PEER, 9, ME, 53), b"?");
+    let error = |quote: &[u8]| forge::icmp(ME.parse().unwrap(), PEER.parse().unwrap(), 3, 3, quote);
+    assert_eq!(world.out(&error(&ask)), dropped(DropReason::IcmpUnrelated));
+    assert_eq!(world.arrive(&ask), Ruling::Pass);
+    assert_eq!(world.out(&error(&ask)), Ruling::Pass);
+}
+
+#[test]
+fn pf_08_10_what_is_wrapped_in_another_protocol_is_that_protocol() {
+    let mut world = web();
+    world.connect();
+    let inner = forge::tcp(https(), ACK, 1001, 5001, b"x");
+    for number in [4, 41, 50, 51, 132, 136, 33] {
+        let packet = forge::raw(ME.parse().unwrap(), PEER.parse().unwrap(), number, &inner);
+        assert_eq!(world.out(&packet), Ruling::Refuse(DropReason::Denied), "{number}");
+    }
+    let granted = forge::raw(ME.parse().unwrap(), PEER.parse().unwrap(), 47, &inner);
+    assert_eq!(world.out(&granted), Ruling::Pass);
+}
+
+#[test]
+fn empty_rules_cut_everything_even_at_the_same_edition() {
+    let mut world = web();
+    world.connect();
+    assert_eq!(world.table.flows().iter().map(|flow| flow.packets_out).collect::<Vec<_>>(), [2]);
+    (world.outbound, world.inbound) = (Rules::default(), Rules::default());
+    assert_eq!(world.rejudge().len(), 1);
+    assert!(world.table.is_empty());
+}
+
+#[test]
 fn icmp_errors_are_limited() {
     let mut world = web();
     world.out(&forge::udp(dns(), b"?"));

@@ -36,7 +36,7 @@ pub(crate) fn tcp_with(
     put_u16(&mut segment, 2, tuple.dport);
     put_u32(&mut segment, 4, seq);
     put_u32(&mut segment, 8, ack);
-    put(&mut segment, 12, [((20 + options.len()) / 4 << 4) as u8, flags, 0x20, 0]);
+    put(&mut segment, 12, [(((20 + options.len()) / 4) << 4) as u8, flags, 0x20, 0]);
     segment.extend_from_slice(options);
     segment.extend_from_slice(payload);
     finished(tuple.src, tuple.dst, TCP, 16, &segment).unwrap()

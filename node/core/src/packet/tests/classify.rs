@@ -85,12 +85,9 @@ fn pf_07_every_extension_header_chain_is_refused() {
         let mut packet = tcp(false);
         packet[6] = next;
         assert_eq!(reason(&packet), DropReason::ExtensionHeader, "{next}");
-        let whole = forge::fragment(&tcp(false), 1, 0, 8);
-        for (at, value) in [(40, next)] {
-            let mut packet = whole.clone();
-            packet[at] = value;
-            assert_eq!(reason(&packet), DropReason::ExtensionHeader, "44 then {next}");
-        }
+        let mut packet = forge::fragment(&tcp(false), 1, 0, 24);
+        packet[40] = next;
+        assert_eq!(reason(&packet), DropReason::ExtensionHeader, "44 then {next}");
     }
     let mut jumbo = tcp(false);
     put(&mut jumbo, 4, [0, 0, 0]);
