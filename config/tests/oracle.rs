@@ -180,6 +180,75 @@ proptest! {
     }
 }
 
+/// Three nodes of different names.
+fn nodes() -> impl Strategy<Value = Vec<Subject>> {
+    let tags = || prop::collection::btree_set((0..4u8).prop_map(|i| name("t", i)), 0..3);
+    (tags(), tags(), tags()).prop_map(|(a, b, c)| {
+        [(2, a), (3, b), (7, c)].map(|(i, tags)| Subject { name: name("n", i), tags }).to_vec()
+    })
+}
+
+/// What `diff` calls a node: by its name if a policy does so too, otherwise by what it wears.
+fn label(node: &Subject, policies: [&Policy; 2]) -> String {
+    let named = policies.into_iter().any(|policy| {
+        let grants = policy.grants.values().flat_map(|grant| grant.from.iter().chain(&grant.except));
+        let services = policy.services.values().flat_map(|service| &service.on);
+        grants.chain(services).any(|selector| *selector == Selector::Node(node.name.clone()))
+    });
+    if named || node.tags.is_empty() {
+        format!("node:{}", node.name)
+    } else {
+        Selector::Tags(node.tags.clone()).to_string()
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(150))]
+
+    #[test]
+    fn a_diff_names_exactly_what_the_specification_gives_and_takes(
+        (old, new) in (policy(), policy()), nodes in nodes(),
+    ) {
+        let at = UnixTime(9);
+        let declare = |mut policy: Policy| {
+            for i in 0..4 {
+                let tag = Tag { name: name("t", i), owners: BTreeSet::new(), not_with: BTreeSet::new() };
+                policy.tags.insert(tag.name.clone(), tag);
+            }
+            policy
+        };
+        let (old, new) = (declare(old), declare(new));
+        let diff = warren_config::question::diff(&old, &new, &nodes, at);
+        prop_assert!(warren_config::question::diff(&new, &new, &nodes, at) == Default::default());
+        for (from, to) in nodes.iter().flat_map(|a| nodes.iter().map(move |b| (a, b))).filter(|(a, b)| a != b) {
+            for (protocol, port, _) in packets().filter(|(_, _, t)| *t == at) {
+                let says = |policy| oracle::allows(policy, from, to, protocol, port, at);
+                let port = if protocol.has_ports() { port } else { 0 };
+                let packet = Listen { protocol, first: port, last: port };
+                let (source, destination) = (label(from, [&old, &new]), label(to, [&old, &new]));
+                let named = |tuples: &[warren_config::question::Tuple]| {
+                    tuples.iter().any(|t| t.from == source && t.to == destination && t.listen.covers(&packet))
+                };
+                prop_assert_eq!(named(&diff.gained), !says(&old) && says(&new), "{} {} {}", from.name, to.name, packet);
+                prop_assert_eq!(named(&diff.lost), says(&old) && !says(&new), "{} {} {}", from.name, to.name, packet);
+            }
+        }
+    }
+
+    #[test]
+    fn an_explanation_agrees_with_the_specification(policy in policy(), from in subject(), to in subject(), asked in listen()) {
+        let at = UnixTime(9);
+        let all = (asked.first..=asked.last).all(|port| oracle::allows(&policy, &from, &to, asked.protocol, port, at));
+        match warren_config::question::explain(&policy, &from, &to, asked, at) {
+            Ok(passing) => prop_assert!(all && policy.grants[&passing.grant].to.contains(&passing.service)),
+            Err(miss) => {
+                prop_assert!(!all);
+                prop_assert!(!miss.reason.contains("only a part"), "{}", miss.reason);
+            }
+        }
+    }
+}
+
 #[test]
 fn all_nodes_meets_all_nodes_only_by_ping() {
     let listen = |protocol, port| Listen { protocol, first: port, last: port };
