@@ -35,13 +35,15 @@ pub struct Keeper {
     clock: SignedClock,
     /// Signed time that is certain, when the clock runs on a guess since the restart.
     guessed_from: Option<u64>,
+    /// What the coordinator last said, unsigned, over its authenticated channel: it moves the clock forward only.
+    informed: Option<SignedClock>,
 }
 
 impl Keeper {
     /// After a restart: at least `stored_ms`; further if the host says so, until a freshness tells better.
     pub fn start(stored_ms: u64, host_ms: u64, now: Mono) -> Keeper {
         let clock = SignedClock { base: now, wall_ms: stored_ms.max(host_ms) };
-        Keeper { clock, guessed_from: Some(stored_ms) }
+        Keeper { clock, guessed_from: Some(stored_ms), informed: None }
     }
 
     pub fn clock(&self) -> SignedClock {
@@ -60,10 +62,30 @@ impl Keeper {
             Some(certain) => certain.saturating_add(now.millis_since(self.clock.base)),
             None => self.clock.at(now).wall_ms,
         };
-        let corrected = SignedClock { base: now, wall_ms: floor.max(signed_ms) };
-        let changed = corrected.wall_ms != self.clock.at(now).wall_ms;
+        let informed = self.informed.map_or(0, |clock| clock.at(now).wall_ms);
+        self.set(floor.max(signed_ms).max(informed), now)
+    }
+
+    /// The coordinator says what time it is: a freshness may be an hour old when it comes. Moving forward can only
+    /// close. True if the clock was corrected.
+    pub fn inform(&mut self, wall_ms: u64, now: Mono) -> bool {
+        self.informed = Some(SignedClock { base: now, wall_ms });
+        self.set(self.clock.at(now).wall_ms.max(wall_ms), now)
+    }
+
+    /// What the host's clock may be compared with; `None` while nothing but the host's clock is known.
+    pub fn reference_ms(&self, now: Mono) -> Option<u64> {
+        let informed = self.informed.map(|clock| clock.at(now).wall_ms);
+        informed.max((!self.is_guess()).then(|| self.clock.at(now).wall_ms))
+    }
+
+    fn set(&mut self, wall_ms: u64, now: Mono) -> bool {
+        let changed = wall_ms != self.clock.at(now).wall_ms;
         if changed {
-            self.clock = corrected;
+            // What is certain goes on from the moment the clock was set.
+            self.guessed_from =
+                self.guessed_from.map(|certain| certain.saturating_add(now.millis_since(self.clock.base)));
+            self.clock = SignedClock { base: now, wall_ms };
         }
         changed
     }
@@ -98,6 +120,16 @@ mod tests {
         assert_eq!(keeper.clock().at(Mono::from_millis(2_000)).wall_ms, 61_000);
         let behind = Keeper::start(50_000, 1_000, Mono(0));
         assert_eq!(behind.clock().at(Mono(0)).wall_ms, 50_000, "a clock that is behind opens nothing again");
+    }
+
+    #[test]
+    fn what_the_coordinator_says_unsigned_moves_the_clock_forward_only() {
+        let mut keeper = Keeper::start(50_000, 9_000_000, Mono(0));
+        assert!(!keeper.inform(3_700_000, Mono(0)), "the guess is further: it stays");
+        assert!(keeper.learn(100_000, Mono::from_millis(10)), "an old freshness ends the guess");
+        assert_eq!(keeper.clock().at(Mono::from_millis(10)).wall_ms, 3_700_010);
+        assert!(!keeper.inform(1_000, Mono::from_millis(20)));
+        assert_eq!(keeper.clock().at(Mono::from_millis(20)).wall_ms, 3_700_020);
     }
 
     #[test]

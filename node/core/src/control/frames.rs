@@ -5,7 +5,6 @@ use warren_wire::signed::Signed;
 use warren_wire::view::{Assembled, Delta};
 
 use super::belief::{Believed, Isolated, Judge, Refusal};
-use super::clock::SignedClock;
 use super::life::Fresh;
 use super::output::{Output, Severity};
 use super::session::Session;
@@ -56,7 +55,9 @@ impl Control {
         }
         self.session = Session::Authorised;
         self.last_error = None;
-        self.informed = Some(SignedClock { base: now, wall_ms: welcome.now.saturating_mul(1000) });
+        let before = self.now(now).wall_ms;
+        self.keeper.inform(welcome.now.saturating_mul(1000), now);
+        self.corrected(before, now);
         if !self.wants_whole {
             self.reconnect.succeeded();
         }
@@ -145,19 +146,36 @@ impl Control {
     }
 
     fn refreshed(&mut self, signed_ms: u64, counts: bool, now: Mono) {
-        let corrected = self.keeper.learn(signed_ms, now);
-        if corrected {
-            self.outputs.push_back(Output::Clock(self.keeper.clock()));
-        }
+        let before = self.now(now).wall_ms;
+        self.keeper.learn(signed_ms, now);
         if counts {
             (self.warned_half, self.warned_end) = (false, false);
             self.store(now);
         }
         let cut = self.publication.as_ref().and_then(|p| p.cut.as_ref());
         let revives = counts && matches!(cut, Some(CutReason::NoView | CutReason::Stale { .. }));
-        if corrected || revives {
+        if revives {
+            self.say_clock(before, now);
             self.publish(now);
+        } else {
+            self.corrected(before, now);
         }
         self.check_life(now);
+    }
+
+    /// Signed time is not what it was: whatever ends or comes back with it is judged again.
+    fn corrected(&mut self, before_ms: u64, now: Mono) {
+        let after = self.now(now).wall_ms;
+        self.say_clock(before_ms, now);
+        let ended = self.next_end.is_some_and(|end| after >= end.0.saturating_mul(1000));
+        if after < before_ms || ended {
+            self.publish(now);
+        }
+    }
+
+    fn say_clock(&mut self, before_ms: u64, now: Mono) {
+        if self.now(now).wall_ms != before_ms {
+            self.outputs.push_back(Output::Clock(self.keeper.clock()));
+        }
     }
 }

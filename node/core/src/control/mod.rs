@@ -110,8 +110,6 @@ pub struct Control {
     warned_half: bool,
     warned_end: bool,
     warned_keys: bool,
-    /// The coordinator's unsigned time: only compared with the host's.
-    informed: Option<SignedClock>,
     host_off: Option<i64>,
     store_at: Mono,
     last_error: Option<String>,
@@ -148,7 +146,6 @@ impl Control {
             warned_half: false,
             warned_end: false,
             warned_keys: false,
-            informed: None,
             host_off: None,
             store_at: Mono(u64::MAX),
             last_error: None,
@@ -206,7 +203,9 @@ impl Control {
 
     /// The data plane enforces this publication now.
     pub fn handle_published(&mut self, epoch: Epoch, revision: Revision, generation: Generation) {
-        if revision == 0 {
+        // A cut enforces nothing that could be acknowledged.
+        let current = self.publication.as_ref().filter(|p| p.cut.is_none());
+        if current.is_none_or(|p| (epoch, revision) > (p.assembly.epoch, p.assembly.revision)) {
             return;
         }
         self.enforced = Some((epoch, revision, generation));
@@ -254,9 +253,7 @@ impl Control {
     /// The host's wall clock, now and then (once a minute): only ever reported.
     pub fn handle_host_clock(&mut self, host_ms: u64, now: Mono) {
         self.latest = now;
-        let signed = (!self.keeper.is_guess()).then(|| self.keeper.clock().at(now).wall_ms);
-        let informed = self.informed.map(|clock| clock.at(now).wall_ms);
-        let Some(reference) = signed.max(informed) else { return };
+        let Some(reference) = self.keeper.reference_ms(now) else { return };
         let off = i64::try_from(host_ms).unwrap_or(i64::MAX).saturating_sub_unsigned(reference);
         if off.unsigned_abs() <= clock::TOLERANCE_MS {
             self.host_off = None;

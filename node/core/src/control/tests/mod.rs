@@ -1,0 +1,5 @@
+mod enrolment;
+mod lies;
+mod life;
+mod sessions;
+mod world;

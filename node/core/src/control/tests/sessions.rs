@@ -1,0 +1,188 @@
+//! The control channel: what is said when, what survives a loss.
+
+use warren_config::policy::Protocol;
+use warren_wire::flow::FlowRecord;
+use warren_wire::frame::{CoordinatorSays, NodeSays, RefusalCode, Refused};
+use warren_wire::view::{Key, View};
+
+use super::super::*;
+use super::world::{Driven, T0, World};
+
+#[test]
+fn a_view_becomes_peers_with_rules_in_both_directions() {
+    let world = World::new();
+    let node = world.settled();
+    let publication = node.control.publication().unwrap();
+    let assembly = &publication.assembly;
+    assert_eq!((assembly.epoch, assembly.revision, assembly.generation), (1, 10, 3));
+    let orders = &assembly.peers[&world.orders.id];
+    let now = UnixTime(T0);
+    assert!(orders.outbound.judge(Protocol::Tcp, 8443, now).passes());
+    assert!(!orders.outbound.judge(Protocol::Tcp, 8444, now).passes());
+    assert!(!orders.inbound.joins());
+    assert_eq!(orders.candidates, ["192.0.2.2:51820".parse().unwrap()]);
+    assert_eq!(publication.names.zone(), "warren.internal");
+}
+
+#[test]
+fn a_revision_is_acknowledged_only_when_it_is_enforced() {
+    let world = World::new();
+    let mut node = Driven::start(world.config(), None);
+    node.welcome(&world, T0);
+    node.view(world.whole(world.view()));
+    let enforced = |node: &Driven| node.sent().iter().filter(|s| matches!(s, NodeSays::Enforced(_))).count();
+    assert_eq!(enforced(&node), 0, "no freshness yet: nothing is enforced");
+    node.say(CoordinatorSays::Freshness(world.freshness(T0)));
+    assert_eq!(enforced(&node), 1);
+}
+
+#[test]
+fn a_reconnect_says_what_is_held_and_a_delta_builds_on_it() {
+    let mut world = World::new();
+    let mut node = world.settled();
+    let old = world.view();
+    node.control.handle_disconnected("lost", node.now);
+    node.drain();
+    assert_eq!(node.peers().len(), 2, "losing the coordinator is a state, not an error");
+    world.revision = 11;
+    node.reconnect(&world, T0);
+    let hello = node.sent().into_iter().rev().find_map(|s| match s {
+        NodeSays::Hello(hello) => Some(hello.clone()),
+        _ => None,
+    });
+    let hello = hello.unwrap();
+    assert_eq!((hello.epoch, hello.revision, hello.digest), (1, 10, old.digest().0.to_vec()));
+    let mut new = old.clone();
+    new.entries.remove(&Key::Peer(world.db.id));
+    new.entries.remove(&Key::Endpoints(world.db.id));
+    node.view(world.deltas(Some(10), old, new));
+    assert_eq!(node.peers(), ["orders-1"]);
+    assert_eq!(node.control.status(node.now).enforced_revision, 11);
+}
+
+#[test]
+fn empty_is_not_no_change() {
+    let mut world = World::new();
+    let mut node = world.settled();
+    // No change: a delta on what is held, with nothing in it.
+    world.revision = 11;
+    node.view(world.deltas(Some(10), world.view(), world.view()));
+    assert_eq!(node.peers().len(), 2);
+    // Nothing: a whole view without peers.
+    world.revision = 12;
+    let mut empty = world.view();
+    empty.entries.retain(|key, _| !matches!(key, Key::Peer(_) | Key::Endpoints(_)));
+    node.view(world.whole(empty));
+    assert!(node.peers().is_empty());
+    assert_eq!(node.cut(), None, "an empty view is believed, it is no cut");
+    // An error: a whole view of nothing at all, well signed. The last good view stays.
+    let mut node = world.settled();
+    node.view(world.whole(View::default()));
+    assert_eq!(node.peers().len(), 2);
+    assert!(node.has_notice("view-refused"));
+}
+
+#[test]
+fn a_refused_view_is_followed_by_a_session_without_a_base() {
+    let world = World::new();
+    let mut node = world.settled();
+    node.view(world.deltas(Some(9), View::default(), View::default()));
+    assert!(node.has_notice("view-refused"));
+    node.reconnect(&world, T0);
+    let last = node.sent().into_iter().rev().find_map(|s| match s {
+        NodeSays::Hello(hello) => Some((hello.revision, hello.digest.len())),
+        _ => None,
+    });
+    assert_eq!(last, Some((0, 0)));
+    node.view(world.whole(world.view()));
+    assert_eq!(node.peers().len(), 2);
+}
+
+#[test]
+fn connected_is_not_authorised() {
+    let world = World::new();
+    let mut node = Driven::start(world.config(), None);
+    node.control.handle_connected(Mono(0));
+    node.view(world.whole(world.view()));
+    assert!(node.peers().is_empty());
+    assert!(matches!(node.control.session, Session::Away { .. }));
+    let mut silent = Driven::start(world.config(), None);
+    silent.control.handle_connected(Mono(0));
+    assert_eq!(silent.control.poll_timeout().unwrap().1, Why::Unanswered);
+    silent.advance_to(Mono::from_millis(PATIENCE_MS));
+    assert!(matches!(silent.control.session, Session::Away { .. }));
+}
+
+#[test]
+fn an_unsigned_refusal_cuts_nobody() {
+    let world = World::new();
+    let mut node = world.settled();
+    let refused = Refused { code: RefusalCode::Revoked as i32, message: "out\u{1b}[2J".into() };
+    node.say(CoordinatorSays::Refused(refused));
+    assert_eq!(node.peers().len(), 2);
+    assert!(node.notices().iter().all(|n| !n.message.contains('\u{1b}')), "no escape reaches a terminal");
+    let (at, why) = node.control.poll_timeout().unwrap();
+    assert_eq!(why, Why::Reconnect);
+    assert!(at.millis_since(node.now) >= reconnect::CAP_MS / 2, "and asks again only later");
+}
+
+#[test]
+fn flow_records_are_held_while_the_coordinator_is_away_and_sent_once_it_is_back() {
+    let world = World::new();
+    let mut node = world.settled();
+    node.control.handle_disconnected("lost", node.now);
+    let records = vec![FlowRecord { flow: 5, ..FlowRecord::default() }];
+    node.control.handle_flow_records(records, node.now);
+    node.control.handle_flow_losses(2);
+    node.drain();
+    assert!(node.reports().is_empty());
+    node.reconnect(&world, T0);
+    let report = node.reports()[0].clone();
+    assert_eq!((report.records[0].flow, report.lost, report.boot), (5, 2, 7));
+    assert_eq!(node.control.status(node.now).flows_waiting, 1);
+    node.flows_stored(report.sequence);
+    assert_eq!(node.control.status(node.now).flows_waiting, 0);
+}
+
+#[test]
+fn endpoints_that_could_not_be_ours_are_not_reported() {
+    let world = World::new();
+    let mut node = world.settled();
+    let local = ["192.0.2.9:51820", "100.64.0.3:51820", "[fe80::1]:51820", "127.0.0.1:51820", "0.0.0.0:1"];
+    node.control.handle_local_endpoints(local.iter().map(|a| a.parse().unwrap()).collect(), 51820);
+    node.drain();
+    let told = node.sent().into_iter().rev().find_map(|s| match s {
+        NodeSays::Endpoints(mine) => Some(mine.clone()),
+        _ => None,
+    });
+    assert_eq!(told.unwrap().candidates, ["192.0.2.9:51820"]);
+}
+
+#[test]
+fn new_keys_are_told_until_the_view_shows_them() {
+    let mut world = World::new();
+    let mut node = world.settled();
+    let keys_said = |node: &Driven| node.sent().iter().filter(|s| matches!(s, NodeSays::Keys(_))).count();
+    let sign = |serial| {
+        let lanes =
+            [keys::LaneSecret { private: zeroize::Zeroizing::new([serial as u8; 32]), nonce: [1; 64] }];
+        keys::sign(world.net.id(), &world.web.id, serial, &world.web.identity, &lanes)
+    };
+    assert!(node.control.handle_new_keys(sign(1), node.now).is_err(), "a serial already used");
+    assert_eq!(node.control.next_key_serial(), 2);
+    node.control.handle_new_keys(sign(2), node.now).unwrap();
+    node.drain();
+    assert_eq!(keys_said(&node), 1);
+    assert_eq!(node.control.publication().unwrap().assembly.me.key_serial, 2);
+    node.control.handle_disconnected("lost", node.now);
+    node.reconnect(&world, T0);
+    assert_eq!(keys_said(&node), 2);
+    // The view shows them: not told again. The own lanes were never those of the view.
+    let signed = sign(2);
+    world.web.record.keys = Some(signed);
+    world.revision = 11;
+    node.view(world.whole(world.view()));
+    node.control.handle_disconnected("lost", node.now);
+    node.reconnect(&world, T0);
+    assert_eq!(keys_said(&node), 2);
+}
