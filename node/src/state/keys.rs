@@ -1,0 +1,104 @@
+//! Private keys as they lie on disk: text, so that a damaged file can be seen to be one.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use ed25519_dalek::SigningKey;
+use x25519_dalek::{PublicKey, StaticSecret};
+use zeroize::Zeroizing;
+
+use warren_wire::id::WgKey;
+
+/// Lanes (WireGuard keys) a node makes: egress and ingress then never wait for one another.
+pub const LANES: usize = 2;
+
+const IDENTITY_HEAD: &str = "warren identity key v1";
+const WG_HEAD: &str = "warren wireguard keys v1";
+
+/// A new seed from the operating system.
+pub fn new_seed() -> Result<Zeroizing<[u8; 32]>, getrandom::Error> {
+    let mut seed = Zeroizing::new([0u8; 32]);
+    getrandom::fill(seed.as_mut())?;
+    Ok(seed)
+}
+
+pub fn identity_from_seed(seed: &[u8; 32]) -> SigningKey {
+    SigningKey::from_bytes(seed)
+}
+
+/// The X25519 private keys of this node. No `Debug`; wiped when dropped.
+#[derive(Clone)]
+pub struct WgKeys {
+    /// A newer set has a greater serial; from 1.
+    pub serial: u64,
+    pub lanes: Vec<Zeroizing<[u8; 32]>>,
+}
+
+impl WgKeys {
+    pub fn generate(serial: u64) -> Result<WgKeys, getrandom::Error> {
+        let lanes = (0..LANES).map(|_| new_seed()).collect::<Result<_, _>>()?;
+        Ok(WgKeys { serial, lanes })
+    }
+
+    pub fn public(&self) -> Vec<WgKey> {
+        self.lanes
+            .iter()
+            .map(|lane| WgKey(PublicKey::from(&StaticSecret::from(**lane)).to_bytes()))
+            .collect()
+    }
+
+    pub(super) fn encode(&self) -> Zeroizing<String> {
+        let mut text = Zeroizing::new(format!("{WG_HEAD}\nserial {}\n", self.serial));
+        for lane in &self.lanes {
+            text.push_str("lane ");
+            text.push_str(&Zeroizing::new(STANDARD.encode(**lane)));
+            text.push('\n');
+        }
+        text
+    }
+
+    pub(super) fn decode(text: &str) -> Result<WgKeys, String> {
+        let mut lines = text.lines();
+        if lines.next() != Some(WG_HEAD) {
+            return Err(format!("it does not begin with `{WG_HEAD}`"));
+        }
+        let serial = lines
+            .next()
+            .and_then(|line| line.strip_prefix("serial "))
+            .and_then(|n| n.parse::<u64>().ok())
+            .filter(|serial| *serial > 0)
+            .ok_or("its second line is not `serial N`")?;
+        let lanes = lines
+            .map(|line| line.strip_prefix("lane ").ok_or_else(|| "a line is not `lane KEY`".to_owned()))
+            .map(|line| line.and_then(decode_key))
+            .collect::<Result<Vec<_>, _>>()?;
+        match lanes.len() {
+            1..=warren_wire::trust::MAX_LANES => Ok(WgKeys { serial, lanes }),
+            n => Err(format!("it holds {n} keys")),
+        }
+    }
+}
+
+pub(super) fn encode_seed(seed: &[u8; 32]) -> Zeroizing<String> {
+    let key = Zeroizing::new(STANDARD.encode(seed));
+    Zeroizing::new(format!("{IDENTITY_HEAD}\n{}\n", *key))
+}
+
+pub(super) fn decode_seed(text: &str) -> Result<Zeroizing<[u8; 32]>, String> {
+    let mut lines = text.lines();
+    if lines.next() != Some(IDENTITY_HEAD) {
+        return Err(format!("it does not begin with `{IDENTITY_HEAD}`"));
+    }
+    let key = decode_key(lines.next().unwrap_or_default())?;
+    match lines.next() {
+        None => Ok(key),
+        Some(_) => Err("it has too many lines".to_owned()),
+    }
+}
+
+/// The error never repeats the text: it may be most of a key.
+fn decode_key(text: &str) -> Result<Zeroizing<[u8; 32]>, String> {
+    let bytes = Zeroizing::new(STANDARD.decode(text).map_err(|_| "a key is not base64".to_owned())?);
+    let key: [u8; 32] =
+        bytes.as_slice().try_into().map_err(|_| format!("a key has {} bytes, not 32", bytes.len()))?;
+    Ok(Zeroizing::new(key))
+}

@@ -1,0 +1,186 @@
+//! The TUN device: made persistent, with the offloads this kernel has, read and written without blocking.
+
+use std::io::{self, IoSlice};
+use std::os::fd::{AsFd, BorrowedFd};
+
+use rustix::io::Errno;
+use tun_rs::{DeviceBuilder, SyncDevice};
+use warren_node_core::dataplane::VNET_LEN;
+
+/// Room for the largest frame: vnet header and 64 KiB.
+pub const MAX_FRAME: usize = VNET_LEN + 65_536;
+/// Slices handed to one `writev`; a frame of 64 KiB in smallest segments stays below.
+const MAX_PARTS: usize = 128;
+
+#[derive(Debug, thiserror::Error)]
+pub enum TunError {
+    #[error("no TUN device on this host ({0}): run `modprobe tun`; in a container pass `--device /dev/net/tun`")]
+    Missing(io::Error),
+    #[error(
+        "not allowed to make the TUN interface {name}: run as root, or give the agent CAP_NET_ADMIN (the systemd unit does)"
+    )]
+    NotAllowed { name: String },
+    #[error("the interface {name} is in use by another program: stop it, or choose another name with --interface")]
+    Busy { name: String },
+    #[error("`{name}` is not an interface name: use 1 to 15 of a-z, A-Z, 0-9, `-`, `_` and `.`")]
+    Name { name: String },
+    #[error("cannot {action} the TUN interface {name}: {source}")]
+    Io { name: String, action: &'static str, source: io::Error },
+}
+
+/// What the kernel took.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Offload {
+    /// Frames carry a virtio header (`IFF_VNET_HDR`).
+    pub vnet: bool,
+    /// Merged TCP frames.
+    pub tso: bool,
+    /// Merged UDP frames (Linux 6.2 or newer).
+    pub uso: bool,
+}
+
+pub struct Tun {
+    device: SyncDevice,
+    name: String,
+    offload: Offload,
+}
+
+/// What became of one write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Written {
+    Whole,
+    /// The kernel refused the offload the header asks for.
+    OffloadRefused,
+    /// Lost: the interface is down, gone, or out of buffers.
+    Lost,
+}
+
+impl Tun {
+    /// Makes `name`, or takes over the persistent one that an earlier agent left.
+    pub fn open(name: &str, mtu: u16) -> Result<Tun, TunError> {
+        check_name(name)?;
+        let device = match build(name, true) {
+            Ok(device) => device,
+            Err(e) if e.raw_os_error() == Some(Errno::INVAL.raw_os_error()) => {
+                build(name, false).map_err(|e| open_error(name, e))?
+            }
+            Err(e) => return Err(open_error(name, e)),
+        };
+        Tun::of(device, name, mtu)
+    }
+
+    fn of(device: SyncDevice, name: &str, mtu: u16) -> Result<Tun, TunError> {
+        let failed = |action| move |source| TunError::Io { name: name.to_owned(), action, source };
+        device.persist().map_err(failed("keep"))?;
+        device.set_nonblocking(true).map_err(failed("configure"))?;
+        device.set_mtu(mtu).map_err(failed("set the MTU of"))?;
+        let offload = Offload { vnet: device.tcp_gso(), tso: device.tcp_gso(), uso: device.udp_gso() };
+        Ok(Tun { device, name: name.to_owned(), offload })
+    }
+
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub fn offload(&self) -> Offload {
+        self.offload
+    }
+
+    /// One frame: vnet header and packet. Without `IFF_VNET_HDR` the header is zeros. `WouldBlock` when empty.
+    pub fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.offload.vnet {
+            return self.device.recv(buffer);
+        }
+        let Some((head, packet)) = buffer.split_first_chunk_mut::<VNET_LEN>() else {
+            return Err(io::ErrorKind::InvalidInput.into());
+        };
+        *head = [0; VNET_LEN];
+        Ok(self.device.recv(packet)? + VNET_LEN)
+    }
+
+    /// Writes one frame given as vnet header and parts.
+    pub fn write<'a>(&self, vnet: &'a [u8; VNET_LEN], parts: impl Iterator<Item = &'a [u8]>) -> Written {
+        let mut slices = [IoSlice::new(&[]); MAX_PARTS];
+        let mut count = 0;
+        let head = self.offload.vnet.then_some(vnet.as_slice());
+        for part in head.into_iter().chain(parts) {
+            let Some(slot) = slices.get_mut(count) else { return Written::Lost };
+            *slot = IoSlice::new(part);
+            count += 1;
+        }
+        let gso = vnet.get(1).is_some_and(|kind| *kind != 0);
+        self.write_slices(slices.get(..count).unwrap_or_default(), gso)
+    }
+
+    fn write_slices(&self, slices: &[IoSlice<'_>], gso: bool) -> Written {
+        loop {
+            match self.device.send_vectored(slices) {
+                Ok(_) => return Written::Whole,
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) if gso && is_refusal(&e) => return Written::OffloadRefused,
+                Err(_) => return Written::Lost,
+            }
+        }
+    }
+
+    /// Writes a whole frame (vnet header and packet in one slice).
+    pub fn write_frame(&self, frame: &[u8]) -> Written {
+        match frame.split_first_chunk::<VNET_LEN>() {
+            Some((vnet, packet)) => self.write(vnet, std::iter::once(packet)),
+            None => Written::Lost,
+        }
+    }
+}
+
+impl AsFd for Tun {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.device.as_fd()
+    }
+}
+
+/// EINVAL: the header is not understood; EIO: also given while the interface is down.
+fn is_refusal(e: &io::Error) -> bool {
+    e.raw_os_error() == Some(Errno::INVAL.raw_os_error()) || e.raw_os_error() == Some(Errno::IO.raw_os_error())
+}
+
+fn build(name: &str, offload: bool) -> io::Result<SyncDevice> {
+    DeviceBuilder::new().name(name).inherit_enable_state().offload(offload).build_sync()
+}
+
+fn open_error(name: &str, e: io::Error) -> TunError {
+    match e.raw_os_error().map(Errno::from_raw_os_error) {
+        Some(Errno::NOENT | Errno::NODEV | Errno::NXIO) => TunError::Missing(e),
+        Some(Errno::PERM | Errno::ACCESS) => TunError::NotAllowed { name: name.to_owned() },
+        Some(Errno::BUSY) => TunError::Busy { name: name.to_owned() },
+        _ => TunError::Io { name: name.to_owned(), action: "make", source: e },
+    }
+}
+
+fn check_name(name: &str) -> Result<(), TunError> {
+    let good = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
+    let fits = (1..=15).contains(&name.len()) && name != "." && name != "..";
+    if fits && name.bytes().all(good) {
+        return Ok(());
+    }
+    Err(TunError::Name { name: name.chars().take(40).collect::<String>().escape_debug().to_string() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_are_paths_or_too_long_are_refused_before_the_kernel_sees_them() {
+        for name in ["", "..", "a/b", "warren0123456789", "w 0", "w\0"] {
+            assert!(matches!(Tun::open(name, 1420), Err(TunError::Name { .. })), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn each_refusal_of_the_kernel_says_what_to_do() {
+        let of = |errno: Errno| open_error("warren0", errno.into()).to_string();
+        assert!(of(Errno::NOENT).contains("modprobe tun"));
+        assert!(of(Errno::PERM).contains("CAP_NET_ADMIN"));
+        assert!(of(Errno::BUSY).contains("--interface"));
+    }
+}

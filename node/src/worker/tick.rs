@@ -1,0 +1,36 @@
+//! Timers: sessions (handshakes, keepalives, expiry), flows that end, and what must be told to local applications.
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use warren_node_core::dataplane::Outbox;
+use warren_node_core::session::Engine;
+
+use super::Shared;
+use super::pulse::Worker;
+use crate::udp::Patience;
+
+/// Never sleep longer: new sessions may want an earlier timer than the plane knew of when it was asked.
+const LONGEST_MS: u64 = 250;
+
+pub fn run<E: Engine>(shared: &Shared<E>) {
+    let mut out = Outbox::small();
+    while !shared.stop.is_set() {
+        let now = shared.clock.now();
+        let wake = shared.plane.tick(&mut out, now);
+        out.flush();
+        for transmit in out.transmits() {
+            shared.sockets.send(&transmit, Patience::None);
+        }
+        out.sent();
+        for frame in shared.plane.take_frames() {
+            shared.write_plain(&frame);
+        }
+        shared.pulse.beat(Worker::Tick, now.mono);
+        sleep(shared, wake.at.millis_since(now.mono).clamp(1, LONGEST_MS));
+    }
+}
+
+/// Until the time has passed or the agent stops.
+fn sleep<E: Engine>(shared: &Shared<E>, ms: u64) {
+    let limit = Timespec { tv_sec: 0, tv_nsec: i64::try_from(ms).unwrap_or(1).saturating_mul(1_000_000) };
+    let _ = poll(&mut [PollFd::new(&shared.stop, PollFlags::IN)], Some(&limit));
+}
