@@ -39,7 +39,8 @@ pub struct Clock {
 impl Clock {
     /// `greatest_host_ms`: greatest host wall time an earlier agent used.
     pub fn new(greatest_host_ms: u64) -> Clock {
-        let clock = Clock { offset_ms: AtomicI64::new(0), greatest_host_ms: AtomicU64::new(greatest_host_ms) };
+        let clock =
+            Clock { offset_ms: AtomicI64::new(0), greatest_host_ms: AtomicU64::new(greatest_host_ms) };
         clock.set_wall(host_wall_ms());
         clock
     }

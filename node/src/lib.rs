@@ -1,4 +1,6 @@
 pub mod clock;
+pub mod host;
+pub mod link;
 pub mod state;
 pub mod tun;
 pub mod udp;

@@ -14,13 +14,17 @@ const MAX_PARTS: usize = 128;
 
 #[derive(Debug, thiserror::Error)]
 pub enum TunError {
-    #[error("no TUN device on this host ({0}): run `modprobe tun`; in a container pass `--device /dev/net/tun`")]
+    #[error(
+        "no TUN device on this host ({0}): run `modprobe tun`; in a container pass `--device /dev/net/tun`"
+    )]
     Missing(io::Error),
     #[error(
         "not allowed to make the TUN interface {name}: run as root, or give the agent CAP_NET_ADMIN (the systemd unit does)"
     )]
     NotAllowed { name: String },
-    #[error("the interface {name} is in use by another program: stop it, or choose another name with --interface")]
+    #[error(
+        "the interface {name} is in use by another program: stop it, or choose another name with --interface"
+    )]
     Busy { name: String },
     #[error("`{name}` is not an interface name: use 1 to 15 of a-z, A-Z, 0-9, `-`, `_` and `.`")]
     Name { name: String },
@@ -140,7 +144,8 @@ impl AsFd for Tun {
 
 /// EINVAL: the header is not understood; EIO: also given while the interface is down.
 fn is_refusal(e: &io::Error) -> bool {
-    e.raw_os_error() == Some(Errno::INVAL.raw_os_error()) || e.raw_os_error() == Some(Errno::IO.raw_os_error())
+    e.raw_os_error() == Some(Errno::INVAL.raw_os_error())
+        || e.raw_os_error() == Some(Errno::IO.raw_os_error())
 }
 
 fn build(name: &str, offload: bool) -> io::Result<SyncDevice> {

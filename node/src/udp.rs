@@ -18,7 +18,9 @@ pub const MAX_RECEIVE: usize = 65_536;
 
 #[derive(Debug, thiserror::Error)]
 pub enum UdpError {
-    #[error("UDP port {port} is in use: choose another with --port (0 for any free one), or stop the program that has it")]
+    #[error(
+        "UDP port {port} is in use: choose another with --port (0 for any free one), or stop the program that has it"
+    )]
     InUse { port: u16 },
     #[error("not allowed to bind UDP port {port}: choose one above 1023 with --port")]
     NotAllowed { port: u16 },
@@ -156,7 +158,8 @@ impl Lane {
         patience: Patience,
     ) -> Result<(), ()> {
         let segment = segment.filter(|s| *s < bytes.len());
-        let message = Message { destination: to, ecn: None, contents: bytes, segment_size: segment, src_ip: None };
+        let message =
+            Message { destination: to, ecn: None, contents: bytes, segment_size: segment, src_ip: None };
         let mut waits = 0;
         loop {
             let Err(e) = self.state.try_send((&self.socket).into(), &message) else { return Ok(()) };

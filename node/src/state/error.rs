@@ -16,11 +16,15 @@ pub enum StateError {
     Full { path: PathBuf },
     #[error("{path} may be read or written by others (mode {mode:04o}): run `chmod {wanted:04o} {path}`")]
     Mode { path: PathBuf, mode: u32, wanted: u32 },
-    #[error("{path} belongs to uid {found}, not to uid {wanted}: run as that user, or `chown -R {wanted} {path}`")]
+    #[error(
+        "{path} belongs to uid {found}, not to uid {wanted}: run as that user, or `chown -R {wanted} {path}`"
+    )]
     Owner { path: PathBuf, found: u32, wanted: u32 },
     #[error("{path} is {found}, not {wanted}: remove it; nothing was followed or written")]
     Kind { path: PathBuf, found: &'static str, wanted: &'static str },
-    #[error("another warren-node uses the state directory {path}: stop it, or give this one its own with --state")]
+    #[error(
+        "another warren-node uses the state directory {path}: stop it, or give this one its own with --state"
+    )]
     InUse { path: PathBuf },
     #[error(
         "the state directory {path} has format {found}, this program knows {known}: install the newer warren-node again; \

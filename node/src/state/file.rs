@@ -82,10 +82,7 @@ pub fn read(
     check(&path, &fd, owner, limit)?;
     let size = rustix::fs::fstat(&fd).map_or(0, |s| usize::try_from(s.st_size).unwrap_or(0));
     let mut bytes = Zeroizing::new(Vec::with_capacity(size + 1));
-    File::from(fd)
-        .take(limit)
-        .read_to_end(&mut bytes)
-        .map_err(|e| StateError::io(path, "read", e))?;
+    File::from(fd).take(limit).read_to_end(&mut bytes).map_err(|e| StateError::io(path, "read", e))?;
     Ok(Some(bytes))
 }
 

@@ -40,10 +40,7 @@ impl WgKeys {
     }
 
     pub fn public(&self) -> Vec<WgKey> {
-        self.lanes
-            .iter()
-            .map(|lane| WgKey(PublicKey::from(&StaticSecret::from(**lane)).to_bytes()))
-            .collect()
+        self.lanes.iter().map(|lane| WgKey(PublicKey::from(&StaticSecret::from(**lane)).to_bytes())).collect()
     }
 
     pub(super) fn encode(&self) -> Zeroizing<String> {

@@ -101,7 +101,9 @@ struct AbortOnPanic;
 impl Drop for AbortOnPanic {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            tracing::error!("a packet worker failed: the agent ends at once; the kernel's guards stay in place");
+            tracing::error!(
+                "a packet worker failed: the agent ends at once; the kernel's guards stay in place"
+            );
             std::process::abort();
         }
     }

@@ -1,0 +1,60 @@
+//! Loading rulesets with `nft -f -`: one transaction, all or nothing.
+
+use std::process::Stdio;
+
+use tokio::io::AsyncWriteExt;
+use tokio::process::Command;
+
+use super::error::HostError;
+
+/// Where Debian and others put it; the PATH of a service need not have `sbin`.
+const PLACES: [&str; 3] = ["/usr/sbin/nft", "/sbin/nft", "/usr/bin/nft"];
+
+/// The program, if it is installed.
+pub fn program() -> Option<&'static str> {
+    PLACES.into_iter().find(|path| std::path::Path::new(path).exists())
+}
+
+pub async fn load(ruleset: &str) -> Result<(), HostError> {
+    let failed = |what| move |source| HostError::Io { what, source };
+    let mut child = command(&["-f", "-"])?
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(failed("run nft"))?;
+    if let Some(mut input) = child.stdin.take() {
+        // A program that ended early says why on its error output.
+        let _ = input.write_all(ruleset.as_bytes()).await;
+    }
+    let output = child.wait_with_output().await.map_err(failed("wait for nft"))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let text = String::from_utf8_lossy(&output.stderr);
+    match text.contains("Operation not permitted") {
+        true => Err(HostError::NotAllowed { what: "load the guard rules".to_owned() }),
+        false => Err(HostError::Nft(text.trim().chars().take(2000).collect())),
+    }
+}
+
+/// Is there a table `inet NAME`? An error is not "no".
+pub async fn table_exists(name: &str) -> Result<bool, HostError> {
+    let output = command(&["list", "tables"])?
+        .stdin(Stdio::null())
+        .output()
+        .await
+        .map_err(|source| HostError::Io { what: "run nft", source })?;
+    if !output.status.success() {
+        return Err(HostError::Nft(String::from_utf8_lossy(&output.stderr).trim().to_owned()));
+    }
+    let wanted = format!("table inet {name}");
+    Ok(String::from_utf8_lossy(&output.stdout).lines().any(|line| line.trim() == wanted))
+}
+
+/// A clean environment: nothing of the agent's reaches the child.
+fn command(args: &[&str]) -> Result<Command, HostError> {
+    let mut command = Command::new(program().ok_or(HostError::NoNft)?);
+    command.args(args).env_clear().kill_on_drop(true);
+    Ok(command)
+}

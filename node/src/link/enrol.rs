@@ -1,0 +1,117 @@
+//! Driving [`Enrolment`] over a real connection: addresses in turn until one answers.
+
+use std::time::Duration;
+
+use quinn::{Connection, RecvStream, SendStream, VarInt};
+use warren_config::name::Name;
+use warren_node_core::control::enrolment::{EnrolError, EnrolStep, Enrolment, Membership, Secrets};
+use warren_wire::frame::{Decoder, MAX_FRAME, ToCoordinator, ToNode, encode};
+use warren_wire::token::Token;
+
+use super::connect::{ConnectError, Connector};
+
+/// The whole conversation.
+const LIMIT: Duration = Duration::from_secs(20);
+
+/// One address that was tried, and why it was not enough.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tried {
+    pub address: String,
+    pub why: String,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum EnrolFailure {
+    #[error("no coordinator could be reached:\n{}\nnothing was changed; the token is still good", list(.0))]
+    Unreachable(Vec<Tried>),
+    #[error("{0}")]
+    WrongKey(ConnectError),
+    #[error(transparent)]
+    Refused(#[from] EnrolError),
+    #[error("the coordinator at {address} broke off: {why}; try again with the same token")]
+    BrokenOff { address: String, why: String },
+}
+
+fn list(tried: &[Tried]) -> String {
+    tried.iter().map(|t| format!("  {}: {}", t.address, t.why)).collect::<Vec<_>>().join("\n")
+}
+
+/// Redeems `token` for a membership. The secrets must already be on disk: after the commit the network knows them.
+/// An address with a foreign key ends the search: somebody answers for the coordinator who is not it.
+pub async fn enrol(
+    token: Token,
+    name: Option<&Name>,
+    agent: &str,
+    secrets: &Secrets,
+) -> Result<Membership, EnrolFailure> {
+    let connector = Connector::new(secrets.identity.clone(), vec![token.coordinator_key]);
+    let addresses = token.coordinators.clone();
+    let mut tried = Vec::new();
+    for address in addresses {
+        tracing::info!(%address, "asking the coordinator for admission");
+        match connector.connect(&address).await {
+            Ok((_endpoint, connection)) => {
+                let talk = converse(&connection, token, name, agent, secrets);
+                let result = tokio::time::timeout(LIMIT, talk).await;
+                connection.close(VarInt::from_u32(0), b"");
+                let silent = || Err(Broken::Off(format!("no answer within {} seconds", LIMIT.as_secs())));
+                return result.unwrap_or_else(|_| silent()).map_err(|e| e.at(address));
+            }
+            Err(e @ ConnectError::WrongKey { .. }) => return Err(EnrolFailure::WrongKey(e)),
+            Err(e) => tried.push(Tried { address, why: e.to_string() }),
+        }
+    }
+    Err(EnrolFailure::Unreachable(tried))
+}
+
+enum Broken {
+    Off(String),
+    Refused(EnrolError),
+}
+
+impl Broken {
+    fn at(self, address: String) -> EnrolFailure {
+        match self {
+            Broken::Off(why) => EnrolFailure::BrokenOff { address, why },
+            Broken::Refused(e) => EnrolFailure::Refused(e),
+        }
+    }
+}
+
+async fn converse(
+    connection: &Connection,
+    token: Token,
+    name: Option<&Name>,
+    agent: &str,
+    secrets: &Secrets,
+) -> Result<Membership, Broken> {
+    let (mut send, mut receive) = connection.open_bi().await.map_err(|e| Broken::Off(e.to_string()))?;
+    let (mut enrolment, first) = Enrolment::begin(token, name, agent);
+    let mut decoder = Decoder::new(MAX_FRAME);
+    say(&mut send, &first).await?;
+    loop {
+        let frame = hear(&mut receive, &mut decoder).await?;
+        match enrolment.handle_frame(frame, secrets).map_err(Broken::Refused)? {
+            EnrolStep::Send(frame) => say(&mut send, &frame).await?,
+            EnrolStep::Done(membership) => return Ok(*membership),
+        }
+    }
+}
+
+async fn say(stream: &mut SendStream, frame: &ToCoordinator) -> Result<(), Broken> {
+    stream.write_all(&encode(frame)).await.map_err(|e| Broken::Off(e.to_string()))
+}
+
+async fn hear(stream: &mut RecvStream, decoder: &mut Decoder) -> Result<ToNode, Broken> {
+    let off = |why: &dyn std::fmt::Display| Broken::Off(why.to_string());
+    let mut buffer = [0; 16 * 1024];
+    loop {
+        if let Some(frame) = decoder.next::<ToNode>().map_err(|e| off(&e))? {
+            return Ok(frame);
+        }
+        match stream.read(&mut buffer).await.map_err(|e| off(&e))? {
+            Some(n) => decoder.push(buffer.get(..n).unwrap_or_default()),
+            None => return Err(off(&"it ended the session")),
+        }
+    }
+}
