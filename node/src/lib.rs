@@ -1,4 +1,5 @@
 pub mod clock;
+pub mod dns;
 pub mod host;
 pub mod link;
 pub mod state;
