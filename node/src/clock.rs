@@ -6,25 +6,25 @@
 //! early or too late by its error, never open what a signature does not allow.
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustix::time::{ClockId, clock_gettime};
 use warren_node_core::clock::{Mono, Now};
+use warren_node_core::control::SignedClock;
 
 /// Nanoseconds on the boot-time clock.
 pub fn boot() -> Mono {
-    Mono(nanos(ClockId::Boottime))
-}
-
-/// The host's wall clock, milliseconds since 1970.
-pub fn host_wall_ms() -> u64 {
-    nanos(ClockId::Realtime) / 1_000_000
-}
-
-fn nanos(clock: ClockId) -> u64 {
-    let t = clock_gettime(clock);
+    let t = clock_gettime(ClockId::Boottime);
     let seconds = u64::try_from(t.tv_sec).unwrap_or(0);
     let rest = u64::try_from(t.tv_nsec).unwrap_or(0);
-    seconds.saturating_mul(1_000_000_000).saturating_add(rest)
+    Mono(seconds.saturating_mul(1_000_000_000).saturating_add(rest))
+}
+
+/// The host's wall clock, milliseconds since 1970; 0 if it stands before that. It is the clock that the WireGuard
+/// library stamps handshakes with.
+pub fn host_wall_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Shared by all threads; reading it costs two loads and one look at the boot-time clock.
@@ -41,7 +41,7 @@ impl Clock {
     pub fn new(greatest_host_ms: u64) -> Clock {
         let clock =
             Clock { offset_ms: AtomicI64::new(0), greatest_host_ms: AtomicU64::new(greatest_host_ms) };
-        clock.set_wall(host_wall_ms());
+        clock.set(SignedClock { base: boot(), wall_ms: host_wall_ms() });
         clock
     }
 
@@ -52,11 +52,11 @@ impl Clock {
         Now { mono, wall_ms: u64::try_from(wall).unwrap_or(0) }
     }
 
-    /// From now on the wall time is `wall_ms` plus what passes on the boot-time clock.
-    pub fn set_wall(&self, wall_ms: u64) {
-        let ms = i64::try_from(boot().0 / 1_000_000).unwrap_or(i64::MAX);
-        let wall = i64::try_from(wall_ms).unwrap_or(i64::MAX);
-        self.offset_ms.store(wall.saturating_sub(ms), Ordering::Relaxed);
+    /// Signed time was corrected.
+    pub fn set(&self, signed: SignedClock) {
+        let base = i64::try_from(signed.base.0 / 1_000_000).unwrap_or(i64::MAX);
+        let wall = i64::try_from(signed.wall_ms).unwrap_or(i64::MAX);
+        self.offset_ms.store(wall.saturating_sub(base), Ordering::Relaxed);
     }
 
     /// Looks at the host's clock. `Err(behind)` if it is more than a second behind a time it has shown before:
@@ -90,7 +90,7 @@ mod tests {
     #[test]
     fn signed_time_goes_on_with_the_boot_clock() {
         let clock = Clock::new(0);
-        clock.set_wall(1_000_000_000_000);
+        clock.set(SignedClock { base: boot(), wall_ms: 1_000_000_000_000 });
         let now = clock.now();
         assert!((1_000_000_000_000..1_000_000_002_000).contains(&now.wall_ms), "{}", now.wall_ms);
     }

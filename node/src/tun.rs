@@ -15,7 +15,7 @@ const MAX_PARTS: usize = 128;
 #[derive(Debug, thiserror::Error)]
 pub enum TunError {
     #[error(
-        "no TUN device on this host ({0}): run `modprobe tun`; in a container pass `--device /dev/net/tun`"
+        "no TUN device on this host (/dev/net/tun: {0}): run `modprobe tun`; in a container pass `--device /dev/net/tun`"
     )]
     Missing(io::Error),
     #[error(
@@ -63,6 +63,10 @@ impl Tun {
     /// Makes `name`, or takes over the persistent one that an earlier agent left.
     pub fn open(name: &str, mtu: u16) -> Result<Tun, TunError> {
         check_name(name)?;
+        // The library would make the device node itself; a host or container without one said no on purpose.
+        if let Err(e) = std::fs::metadata("/dev/net/tun") {
+            return Err(TunError::Missing(e));
+        }
         let device = match build(name, true) {
             Ok(device) => device,
             Err(e) if e.raw_os_error() == Some(Errno::INVAL.raw_os_error()) => {

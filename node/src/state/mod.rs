@@ -8,7 +8,9 @@
 //! | `wg.keys` | X25519 private keys, one per lane, and their serial | at enrolment and rotation |
 //! | `wg.stamp` | greatest wall time a handshake may have used | every half minute and at stop |
 //! | `trust.json` | network, authorities, coordinators: the roots | at enrolment |
-//! | `record` | the node's own record, as the coordinator stored it | at enrolment |
+//! | `charter` | the signed charter of the network | at enrolment |
+//! | `record` | the node's own record with its newest keys; there last, so that it makes the node a member | at enrolment and rotation |
+//! | `stamps` | greatest handshake stamps received, by key | every half minute and at stop |
 //! | `view` | the last good view | at every change |
 //!
 //! The directory is 0700, every file 0600, made with that mode (no `chmod` afterwards), through a directory handle and
@@ -24,6 +26,10 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, Mode, OFlags};
+use serde::{Deserialize, Serialize};
+use warren_node_core::dataplane::Stamps;
+use warren_node_core::session::Stamp;
+use warren_wire::id::WgKey;
 use zeroize::Zeroizing;
 
 pub use error::StateError;
@@ -39,12 +45,22 @@ const IDENTITY: &str = "identity.key";
 const WG_KEYS: &str = "wg.keys";
 const WG_STAMP: &str = "wg.stamp";
 const TRUST: &str = "trust.json";
+const CHARTER: &str = "charter";
 const RECORD: &str = "record";
+const STAMPS: &str = "stamps";
 const VIEW: &str = "view";
 const VERSION_FILE: &str = "version";
 const LOCK: &str = "lock";
 /// Largest file read back; a view of thousands of peers stays far below.
 const MAX_BYTES: u64 = 256 * 1024 * 1024;
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StampLine {
+    mine: WgKey,
+    theirs: WgKey,
+    stamp: Stamp,
+}
 
 /// An open, checked and locked state directory.
 pub struct StateDir {
@@ -69,7 +85,7 @@ impl StateDir {
         &self.path
     }
 
-    /// True if this node was enrolled: its identity, keys, roots and record are all there.
+    /// True if this node was enrolled: its record is written last.
     pub fn is_enrolled(&self) -> Result<bool, StateError> {
         Ok(self.read(IDENTITY)?.is_some() && self.read(TRUST)?.is_some() && self.read(RECORD)?.is_some())
     }
@@ -156,6 +172,32 @@ impl StateDir {
 
     pub fn store_record(&self, bytes: &[u8]) -> Result<(), StateError> {
         self.write(RECORD, bytes)
+    }
+
+    pub fn charter(&self) -> Result<Option<Vec<u8>>, StateError> {
+        Ok(self.read(CHARTER)?.map(|bytes| bytes.to_vec()))
+    }
+
+    pub fn store_charter(&self, bytes: &[u8]) -> Result<(), StateError> {
+        self.write(CHARTER, bytes)
+    }
+
+    /// Received handshake stamps: without them an old initiation could be replayed after a restart.
+    pub fn stamps(&self) -> Result<Stamps, StateError> {
+        let Some(bytes) = self.read(STAMPS)? else { return Ok(Stamps::new()) };
+        let list: Vec<StampLine> =
+            serde_json::from_slice(&bytes).map_err(|e| self.damaged(STAMPS, e.to_string()))?;
+        Ok(list.into_iter().map(|line| ((line.mine, line.theirs), line.stamp)).collect())
+    }
+
+    pub fn store_stamps(&self, stamps: &Stamps) -> Result<(), StateError> {
+        let line = |((mine, theirs), stamp): (&(WgKey, WgKey), &Stamp)| StampLine {
+            mine: *mine,
+            theirs: *theirs,
+            stamp: *stamp,
+        };
+        let list: Vec<StampLine> = stamps.iter().map(line).collect();
+        self.write(STAMPS, &serde_json::to_vec(&list).unwrap_or_default())
     }
 
     pub fn view(&self) -> Result<Option<Vec<u8>>, StateError> {

@@ -1,0 +1,427 @@
+//! The control loop: one task owns [`Control`] and does what it says, in order. Packets never wait for it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hickory_server::Server;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
+use warren_node_core::control::{Control, Notice, Output, Publication, Severity};
+use warren_node_core::host::Plan;
+use warren_node_core::session::boring::BoringEngine;
+use warren_wire::id::IdentityKey;
+
+use super::flowfile::FlowFile;
+use super::flowlog::FlowLog;
+use super::membership::Kept;
+use super::{Options, answers, endpoints, rotation};
+use crate::clock::{boot, host_wall_ms};
+use crate::dns;
+use crate::error::Error;
+use crate::host::{Change, Device, Host, watch_addresses};
+use crate::link::{Channel, Connector, Event};
+use crate::service;
+use crate::socket::Waiting;
+use crate::state::{StateDir, WgKeys};
+use crate::worker::{Shared, StopReason};
+
+/// How often the loop looks around when nothing happens.
+const TICK: Duration = Duration::from_millis(250);
+/// In ticks: flows reported and saved, interface looked at; stamps kept; addresses, guards and clock looked at.
+const FLOWS: u64 = 2;
+const STAMPS: u64 = 120;
+const LOOK: u64 = 120;
+/// A packet worker silent for so many seconds starves the watchdog.
+const SILENCE: u64 = 5;
+
+pub struct Parts {
+    pub options: Options,
+    pub state: StateDir,
+    pub kept: Kept,
+    pub keys: WgKeys,
+    pub control: Control,
+    pub host: Host,
+    pub plan: Plan,
+    pub shared: Arc<Shared<BoringEngine>>,
+    pub names: dns::Shared,
+    pub flows: FlowFile,
+}
+
+pub struct Driver {
+    pub(super) parts: Parts,
+    pub(super) log: FlowLog,
+    pub(super) candidates: Vec<std::net::SocketAddr>,
+    connector: Arc<Connector>,
+    channel: Option<Channel>,
+    turn: u64,
+    events: (mpsc::Sender<Event>, mpsc::Receiver<Event>),
+    device: Option<Device>,
+    server: Option<Server<dns::Handler>>,
+    ready: bool,
+    ticks: u64,
+}
+
+impl Driver {
+    pub fn new(parts: Parts) -> Driver {
+        let keys = coordinator_keys(&parts.kept, &parts.kept.network.coordinators);
+        let connector = Connector::new(parts.kept.identity.clone(), keys);
+        Driver {
+            parts,
+            log: FlowLog::default(),
+            candidates: Vec::new(),
+            connector: Arc::new(connector),
+            channel: None,
+            turn: 0,
+            events: mpsc::channel(64),
+            device: None,
+            server: None,
+            ready: false,
+            ticks: 0,
+        }
+    }
+
+    pub fn options(&self) -> &Options {
+        &self.parts.options
+    }
+
+    /// Enforces the last good view and takes over flows, before the first packet.
+    pub async fn begin(&mut self) -> Result<(), Error> {
+        self.look_at_addresses().await;
+        self.parts.control.handle_host_clock(host_wall_ms(), boot());
+        self.drain().await?;
+        let shared = &self.parts.shared;
+        let (published, notes) = shared.plane.restore_flows(&self.parts.flows.read(), shared.clock.now());
+        published.frames.iter().for_each(|frame| shared.write_plain(frame));
+        notes.iter().for_each(|note| tracing::info!("{note}"));
+        self.device = self.parts.host.netlink().device(&self.parts.options.interface).await?;
+        self.serve_names();
+        Ok(())
+    }
+
+    /// Until a signal, a command or a failure.
+    pub async fn run(&mut self, mut requests: mpsc::Receiver<Waiting>) -> Result<(), Error> {
+        let mut addresses = watch_addresses()?;
+        let mut ends = [listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?];
+        let mut ticks = tokio::time::interval(TICK);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let [terminate, interrupt] = &mut ends;
+        while !self.parts.shared.stop.is_set() {
+            self.drain().await?;
+            let wait = self.until_timeout();
+            tokio::select! {
+                Some(event) = self.events.1.recv() => self.handle_event(event),
+                Some(waiting) = requests.recv() => answers::handle(self, waiting),
+                Some(()) = addresses.recv() => self.look_at_addresses().await,
+                _ = ticks.tick() => self.handle_tick().await?,
+                () = tokio::time::sleep(wait) => self.parts.control.handle_timeout(boot()),
+                _ = terminate.recv() => self.stop("SIGTERM"),
+                _ = interrupt.recv() => self.stop("SIGINT"),
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn stop(&self, why: &str) {
+        tracing::info!(
+            "stopping ({why}): overlay traffic stays blocked until the next start; `warren-node down` removes everything"
+        );
+        self.parts.shared.stop.set(StopReason::Asked);
+    }
+
+    /// After the workers ended: what the next agent needs.
+    pub fn end(&mut self) {
+        self.channel = None;
+        self.save_flows();
+        self.save_stamps();
+    }
+
+    fn until_timeout(&self) -> Duration {
+        let due = self.parts.control.poll_timeout().map(|(at, _)| at.millis_since(boot()));
+        due.map_or(TICK, |ms| Duration::from_millis(ms).min(TICK))
+    }
+}
+
+/// What control wants done.
+impl Driver {
+    async fn drain(&mut self) -> Result<(), Error> {
+        while let Some(output) = self.parts.control.poll_output() {
+            match output {
+                Output::Connect { coordinator } => self.connect(coordinator),
+                Output::Disconnect { why } => {
+                    tracing::info!("leaving the coordinator: {why}");
+                    self.channel = None;
+                    self.turn += 1;
+                }
+                Output::Send(frame) => {
+                    let sent = self.channel.as_ref().map(|channel| channel.send(&frame));
+                    if let Some(Err(why)) = sent {
+                        self.lose(why);
+                    }
+                }
+                Output::Publish(publication) => self.publish(&publication).await?,
+                Output::Clock(clock) => self.parts.shared.clock.set(clock),
+                Output::Store(bytes) => self.store(&bytes),
+                Output::Cut(reason) => tracing::warn!("all peers are cut: {reason}"),
+                Output::Notice(notice) => say(&notice),
+            }
+        }
+        Ok(())
+    }
+
+    fn connect(&mut self, coordinator: usize) {
+        self.channel = None;
+        self.turn += 1;
+        let Some(address) = self.parts.kept.trust.coordinators.get(coordinator) else {
+            return self.parts.control.handle_disconnected("no such coordinator address", boot());
+        };
+        tracing::debug!(%address, "trying the coordinator");
+        Channel::open(Arc::clone(&self.connector), address.clone(), self.turn, self.events.0.clone());
+    }
+
+    fn lose(&mut self, why: &str) {
+        self.channel = None;
+        self.turn += 1;
+        self.parts.control.handle_disconnected(why, boot());
+    }
+
+    /// Events of a try that was given up change nothing.
+    fn handle_event(&mut self, event: Event) {
+        if event.turn() != self.turn {
+            return;
+        }
+        let now = boot();
+        let control = &mut self.parts.control;
+        match event {
+            Event::Connected(_, channel) => {
+                self.channel = Some(channel);
+                control.handle_connected(now);
+            }
+            Event::Failed(_, e) => control.handle_disconnected(&e.to_string(), now),
+            Event::Frame(_, frame) => control.handle_frame(*frame, now),
+            Event::Unreadable(_, e) => control.handle_unreadable(&e, now),
+            Event::Lost(_, why) => {
+                self.channel = None;
+                control.handle_disconnected(&why, now);
+            }
+        }
+    }
+
+    /// Machine first, then packets, then names; only then it is enforced.
+    async fn publish(&mut self, publication: &Publication) -> Result<(), Error> {
+        self.follow_charter(publication).await?;
+        let shared = &self.parts.shared;
+        let published = shared.plane.publish(&publication.assembly, shared.clock.now());
+        published.frames.iter().for_each(|frame| shared.write_plain(frame));
+        for conflict in &published.conflicts {
+            tracing::error!("two members claim the same: {conflict}; nobody gets it");
+        }
+        self.parts.names.store(Some(Arc::clone(&publication.names)));
+        let assembly = &publication.assembly;
+        tracing::info!(
+            revision = assembly.revision,
+            generation = assembly.generation,
+            peers = assembly.peers.len(),
+            cut_flows = published.cut,
+            "enforced"
+        );
+        self.parts.control.handle_published(assembly.epoch, assembly.revision, assembly.generation);
+        if !self.ready && publication.cut.is_none() {
+            self.ready = true;
+            service::ready(&format!("{} peers, generation {}", assembly.peers.len(), assembly.generation));
+        }
+        Ok(())
+    }
+
+    /// A new charter or other addresses of this node: the machine follows, guards never missing.
+    async fn follow_charter(&mut self, publication: &Publication) -> Result<(), Error> {
+        let (network, me) = (&publication.assembly.network, &publication.assembly.me);
+        let plan = Plan::new(self.parts.plan.interface.clone(), self.parts.plan.mtu, network, me);
+        self.connector.set_servers(coordinator_keys(&self.parts.kept, &network.coordinators));
+        let steps = self.parts.plan.change_to(&plan);
+        if steps.is_empty() {
+            return Ok(());
+        }
+        self.parts.host.carry_out(&steps).await?;
+        self.parts.plan = plan;
+        self.serve_names();
+        Ok(())
+    }
+
+    /// A disk that is full must not stop enforcement; it is said, and tried again with the next view.
+    fn store(&mut self, view: &[u8]) {
+        if let Err(e) = self.parts.state.store_view(view) {
+            tracing::error!("the view is enforced but could not be kept for the next start: {e}");
+        }
+    }
+
+    fn serve_names(&mut self) {
+        self.server = None;
+        if !self.parts.options.dns {
+            return;
+        }
+        let clock = Arc::clone(&self.parts.shared.clock);
+        let no_ipv6 = self.parts.host.no_ipv6();
+        let own: Vec<_> = self.parts.plan.addresses.iter().copied().filter(|a| a.is_ipv4() || !no_ipv6).collect();
+        match dns::serve(Arc::clone(&self.parts.names), clock, &own, dns::PORT) {
+            Ok(server) => self.server = Some(server),
+            Err(e) => tracing::error!("{e}"),
+        }
+    }
+}
+
+/// What happens by the clock.
+impl Driver {
+    async fn handle_tick(&mut self) -> Result<(), Error> {
+        self.ticks += 1;
+        let every = |n: u64| self.ticks.is_multiple_of(n);
+        let (flows, stamps, look) = (every(FLOWS), every(STAMPS), every(LOOK));
+        if flows {
+            self.report_flows();
+            self.look_at_interface().await?;
+            if self.parts.shared.pulse.alive(boot(), SILENCE) {
+                service::alive();
+            }
+        }
+        if self.ticks.is_multiple_of(2 * FLOWS) {
+            self.save_flows();
+            self.look_at_clock()?;
+        }
+        if stamps {
+            self.save_stamps();
+        }
+        if look {
+            self.look_at_addresses().await;
+            self.look_at_guards().await?;
+            self.parts.control.handle_host_clock(host_wall_ms(), boot());
+        }
+        if self.server.is_none() && look {
+            self.serve_names();
+        }
+        Ok(())
+    }
+
+    fn report_flows(&mut self) {
+        let shared = &self.parts.shared;
+        let (records, lost) = shared.plane.drain_flows(shared.clock.now());
+        records.iter().for_each(|record| self.log.add(record));
+        if lost > 0 {
+            self.parts.control.handle_flow_losses(lost);
+        }
+        if !records.is_empty() {
+            self.parts.control.handle_flow_records(records, boot());
+        }
+    }
+
+    fn save_flows(&mut self) {
+        let shared = &self.parts.shared;
+        let flows = shared.plane.snapshot_flows(shared.clock.now());
+        if let Err(e) = self.parts.flows.write(&flows) {
+            tracing::warn!("flows cannot be kept for the next agent ({e}): a restart will break connections");
+        }
+    }
+
+    fn save_stamps(&mut self) {
+        let shared = &self.parts.shared;
+        let sent = shared.plane.greatest_sent() / 1_000_000;
+        let greatest = sent.max(shared.clock.greatest_host_ms());
+        let kept = self.parts.state.store_stamp(greatest);
+        if let Err(e) = kept.and_then(|()| self.parts.state.store_stamps(&shared.plane.stamps())) {
+            tracing::warn!("handshake stamps cannot be kept: {e}");
+        }
+    }
+
+    /// Peers refuse handshakes with older stamps: a clock that went back needs new keys.
+    fn look_at_clock(&mut self) -> Result<(), Error> {
+        let Err(behind_ms) = self.parts.shared.clock.check_host() else { return Ok(()) };
+        tracing::warn!(behind_ms, "the host's clock went back");
+        let parts = &mut self.parts;
+        let keys = rotation::rotate(
+            &parts.state,
+            &mut parts.control,
+            &parts.kept.identity,
+            &parts.kept.network.id,
+            &parts.keys,
+            boot(),
+        )?;
+        parts.shared.plane.replace_engine(rotation::engine(&keys));
+        if let Some(publication) = parts.control.publication() {
+            let published = parts.shared.plane.publish(&publication.assembly, parts.shared.clock.now());
+            published.frames.iter().for_each(|frame| parts.shared.write_plain(frame));
+        }
+        parts.keys = keys;
+        parts.shared.clock.forget_greatest();
+        self.save_stamps();
+        Ok(())
+    }
+
+    async fn look_at_addresses(&mut self) {
+        let parts = &mut self.parts;
+        let port = parts.shared.sockets.port();
+        match parts.host.netlink().local_addresses().await {
+            Ok(addresses) => {
+                let network = &parts.kept.network;
+                let found = endpoints::candidates(&addresses, &parts.options.interface, port, network);
+                if found != self.candidates {
+                    tracing::debug!(?found, "own endpoints");
+                    self.candidates = found.clone();
+                    parts.control.handle_local_endpoints(found, port);
+                }
+            }
+            Err(e) => tracing::warn!("{e}"),
+        }
+    }
+
+    async fn look_at_interface(&mut self) -> Result<(), Error> {
+        let (name, mtu) = (&self.parts.options.interface, self.parts.options.mtu);
+        let now = self.parts.host.netlink().device(name).await?;
+        match self.device.as_ref().and_then(|ours| ours.change(now.as_ref(), mtu)) {
+            None => Ok(()),
+            Some(Change::Altered) => {
+                tracing::warn!("somebody changed the interface {name}: putting it right");
+                Ok(self.parts.host.carry_out(&self.parts.plan.up()).await?)
+            }
+            Some(Change::Gone | Change::Replaced) => {
+                let text = format!(
+                    "the interface {name} was deleted, renamed or moved away; overlay traffic stays blocked by the \
+                     unreachable routes: start the agent again (the service manager does)"
+                );
+                self.parts.shared.stop.set(StopReason::Failed(text));
+                Ok(())
+            }
+        }
+    }
+
+    async fn look_at_guards(&mut self) -> Result<(), Error> {
+        for range in &self.parts.plan.ranges {
+            if range.addr().is_ipv6() && self.parts.host.no_ipv6() {
+                continue;
+            }
+            if !self.parts.host.netlink().has_unreachable(*range).await? {
+                tracing::warn!("the unreachable route for {range} was removed: putting it back");
+                return Ok(self.parts.host.carry_out(&self.parts.plan.up()).await?);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Keys of the token and of the charter.
+fn coordinator_keys(kept: &Kept, charter: &[IdentityKey]) -> Vec<IdentityKey> {
+    let mut keys = kept.trust.coordinator_keys.clone();
+    keys.extend(charter);
+    keys.sort();
+    keys.dedup();
+    keys
+}
+
+fn listen(kind: SignalKind) -> Result<Signal, Error> {
+    signal(kind).map_err(Error::io("listen for signals"))
+}
+
+fn say(notice: &Notice) {
+    match notice.severity {
+        Severity::Info => tracing::info!(id = notice.id, "{}", notice.message),
+        Severity::Warning => tracing::warn!(id = notice.id, "{}", notice.message),
+        Severity::Alarm => tracing::error!(id = notice.id, "{}", notice.message),
+    }
+}

@@ -1,0 +1,62 @@
+//! The agent: everything put together, and the order in which it comes up and goes down.
+//!
+//! Up: state (locked) → sockets → guards, TUN, addresses, routes → last good view enforced → flows of the agent before
+//! judged again → packet workers → names, local socket → control. Down by a signal: workers end, flows are kept, the TUN
+//! and the unreachable routes stay, so that traffic is blocked and not leaked until the next start.
+
+mod answers;
+mod driver;
+mod endpoints;
+mod flowfile;
+mod flowlog;
+mod membership;
+mod rotation;
+mod start;
+
+use std::path::PathBuf;
+
+use crate::error::Error;
+use crate::state::StateDir;
+
+pub use flowfile::FlowFile;
+pub use membership::{Kept, enrol, load, members_plan};
+pub use start::run;
+
+/// Default for `--interface`.
+pub const INTERFACE: &str = "warren0";
+/// Where sockets and flow tables live unless `WARREN_NODE_RUN` says otherwise.
+pub const RUN: &str = "/run/warren-node";
+/// Name and version, as the coordinator shows it.
+pub const AGENT: &str = concat!("warren-node/", env!("CARGO_PKG_VERSION"));
+
+/// What `run` and `up` are told.
+#[derive(Clone, Debug)]
+pub struct Options {
+    pub state: PathBuf,
+    pub run: PathBuf,
+    pub socket: PathBuf,
+    pub interface: String,
+    pub port: u16,
+    pub mtu: u16,
+    pub dns: bool,
+    /// Keep the last good view when freshness has run out.
+    pub hold: bool,
+}
+
+/// Secrets must not be read out of this process, nor end in a core file.
+pub fn protect_memory() {
+    use rustix::process::{DumpableBehavior, set_dumpable_behavior};
+    if let Err(e) = set_dumpable_behavior(DumpableBehavior::NotDumpable) {
+        tracing::warn!("this process may be dumped by others of its user: {e}");
+    }
+}
+
+/// Opens the state directory of a member.
+pub fn open_member(path: &std::path::Path) -> Result<(StateDir, Kept), Error> {
+    let state = StateDir::open(path)?;
+    if !state.is_enrolled()? {
+        return Err(Error::NotEnrolled(path.to_owned()));
+    }
+    let kept = load(&state)?;
+    Ok((state, kept))
+}

@@ -1,0 +1,52 @@
+//! New WireGuard keys when the wall clock is behind the greatest handshake stamp used.
+//!
+//! A peer refuses a handshake whose TAI64N stamp is not greater than the last one it saw from that key (WireGuard
+//! paper, section 5.1). After a clock that went back this node would be locked out until the old time comes again; a
+//! new key has no history.
+
+use prost::Message;
+use warren_node_core::clock::Mono;
+use warren_node_core::control::{Control, keys};
+use warren_node_core::session::LaneSecret;
+use warren_node_core::session::boring::BoringEngine;
+
+use super::membership::lane_secrets;
+use crate::error::Error;
+use crate::state::{StateDir, WgKeys};
+
+/// The engine of these keys.
+pub fn engine(keys: &WgKeys) -> BoringEngine {
+    BoringEngine::new(keys.lanes.iter().map(|lane| LaneSecret::new(**lane)))
+}
+
+/// Keys with the next serial: on disk, then announced.
+pub fn rotate(
+    state: &StateDir,
+    control: &mut Control,
+    identity: &ed25519_dalek::SigningKey,
+    network: &warren_wire::id::NetworkId,
+    old: &WgKeys,
+    now: Mono,
+) -> Result<WgKeys, Error> {
+    let new = WgKeys::generate(old.serial.saturating_add(1)).map_err(Error::Random)?;
+    state.store_wg_keys(&new)?;
+    announce(state, control, identity, network, &new, now)?;
+    tracing::warn!(serial = new.serial, "new WireGuard keys, because the host's clock is behind a time it has shown before");
+    Ok(new)
+}
+
+/// Signs `keys` and gives them to the control half. Also after a crash between the two writes of a rotation.
+pub fn announce(
+    state: &StateDir,
+    control: &mut Control,
+    identity: &ed25519_dalek::SigningKey,
+    network: &warren_wire::id::NetworkId,
+    keys: &WgKeys,
+    now: Mono,
+) -> Result<(), Error> {
+    let id = control.id();
+    let signed = keys::sign(network, &id, keys.serial, identity, &lane_secrets(keys)?);
+    control.handle_new_keys(signed, now)?;
+    state.store_record(&control.record().encode_to_vec())?;
+    Ok(())
+}

@@ -1,0 +1,143 @@
+//! Bringing an agent up, letting it run, and taking it down in the right order.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwapOption;
+use warren_node_core::control::{Config, Control};
+use warren_node_core::dataplane::{DataPlane, Settings};
+use warren_node_core::session::boring::BoringEngine;
+
+use super::driver::{Driver, Parts};
+use super::flowfile::FlowFile;
+use super::membership::{Kept, members_plan};
+use super::{AGENT, Options, rotation};
+use crate::clock::{Clock, boot, host_wall_ms};
+use crate::error::Error;
+use crate::host::Host;
+use crate::service;
+use crate::socket;
+use crate::state::{StateDir, WgKeys};
+use crate::udp::Sockets;
+use crate::worker::{self, Counters, Pulse, Shared, Stop, StopReason};
+
+/// Runs until a signal, a command or a failure. Must be called inside the control runtime.
+pub async fn run(options: Options, state: StateDir, kept: Kept) -> Result<(), Error> {
+    let clock = Arc::new(Clock::new(state.stamp()?));
+    let mut control = new_control(&options, &kept)?;
+    control.handle_started(state.view()?.as_deref(), host_wall_ms(), boot());
+    let keys = current_keys(&state, &mut control, &kept, &clock)?;
+    // Everything that can be wrong with the outside is found before the machine is changed.
+    let sockets = Sockets::open(options.port)?;
+    let directory = options.run.join(&options.interface);
+    let flows = open_run_directory(&options.run)
+        .and_then(|()| FlowFile::new(&directory))
+        .map_err(Error::io(format!("make the run directory {}", directory.display())))?;
+
+    let mut host = Host::open()?;
+    let plan = members_plan(&kept, &options.interface, options.mtu)?;
+    host.carry_out(&plan.up()).await?;
+    let tun = host.take_tun().ok_or_else(|| Error::Failed("the host plan makes no TUN interface".to_owned()))?;
+    let offload = tun.offload();
+    tracing::info!(interface = tun.name(), port = sockets.port(), ?offload, "the overlay interface is there");
+    let settings = Settings { mtu: options.mtu.into(), tso: offload.tso, uso: offload.uso };
+    let plane = new_plane(&state, &keys, settings, &clock)?;
+    let shared = Arc::new(Shared {
+        tun,
+        sockets,
+        plane,
+        clock,
+        stop: Stop::new().map_err(Error::io("make the stop event"))?,
+        pulse: Pulse::default(),
+        counters: Counters::default(),
+    });
+
+    let parts = Parts {
+        options,
+        state,
+        kept,
+        keys,
+        control,
+        host,
+        plan,
+        shared: Arc::clone(&shared),
+        names: Arc::new(ArcSwapOption::empty()),
+        flows,
+    };
+    let mut driver = Driver::new(parts);
+    driver.begin().await?;
+    let threads = worker::start(&shared, settings).map_err(Error::io("start the packet workers"))?;
+    let result = live(&mut driver).await;
+    service::stopping();
+    if result.is_err() {
+        shared.stop.set(StopReason::Asked);
+    }
+    for thread in threads {
+        let _ = thread.join();
+    }
+    driver.end();
+    result?;
+    match shared.stop.reason() {
+        Some(StopReason::Failed(text)) => Err(Error::Failed(text.clone())),
+        _ => Ok(()),
+    }
+}
+
+async fn live(driver: &mut Driver) -> Result<(), Error> {
+    let path = driver.options().socket.clone();
+    let (_server, requests) =
+        socket::serve(&path).map_err(Error::io(format!("listen on the local socket {}", path.display())))?;
+    driver.run(requests).await
+}
+
+fn new_control(options: &Options, kept: &Kept) -> Result<Control, Error> {
+    let mut boot_id = [0; 8];
+    getrandom::fill(&mut boot_id).map_err(Error::Random)?;
+    Ok(Control::new(Config {
+        trust: kept.trust.trust(),
+        charter: kept.charter.clone(),
+        record: kept.record.clone(),
+        coordinators: kept.trust.coordinators.len(),
+        agent: AGENT.to_owned(),
+        boot: u64::from_ne_bytes(boot_id),
+        hold: options.hold,
+    })?)
+}
+
+/// The stored keys; new ones if the host's clock is behind what it has shown; announced again if a rotation was cut short.
+fn current_keys(
+    state: &StateDir,
+    control: &mut Control,
+    kept: &Kept,
+    clock: &Clock,
+) -> Result<WgKeys, Error> {
+    let (network, now) = (&kept.network.id, boot());
+    if clock.check_host().is_err() {
+        let new = rotation::rotate(state, control, &kept.identity, network, &kept.keys, now)?;
+        clock.forget_greatest();
+        state.store_stamp(host_wall_ms())?;
+        return Ok(new);
+    }
+    if kept.keys.serial != kept.me.key_serial {
+        rotation::announce(state, control, &kept.identity, network, &kept.keys, now)?;
+    }
+    Ok(kept.keys.clone())
+}
+
+fn new_plane(
+    state: &StateDir,
+    keys: &WgKeys,
+    settings: Settings,
+    clock: &Clock,
+) -> Result<DataPlane<BoringEngine>, Error> {
+    let mut seed = [0; 32];
+    getrandom::fill(&mut seed).map_err(Error::Random)?;
+    let plane = DataPlane::new(rotation::engine(keys), settings, seed, clock.now());
+    plane.restore_stamps(&state.stamps()?);
+    Ok(plane)
+}
+
+/// Others may look for the socket in it; what else is there is private.
+fn open_run_directory(path: &std::path::Path) -> std::io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    std::fs::DirBuilder::new().recursive(true).mode(0o755).create(path)
+}
