@@ -1,7 +1,24 @@
+//! The agent of one host: the thin hands round [`warren_node_core`].
+//!
+//! - [`agent`]: everything put together; the order of coming up and going down; the control loop.
+//! - [`worker`]: threads that carry packets between the kernel and the data plane. [`tun`], [`udp`]: their devices.
+//! - [`host`]: addresses, routes and guards, by netlink and nft.
+//! - [`link`]: QUIC to the coordinator. [`dns`]: names answered on this node's own addresses.
+//! - [`state`]: what is kept on disk. [`clock`]: the two clocks.
+//! - [`socket`]: the local socket; [`cli`]: the commands; [`logs`], [`service`]: what is told to whom.
+//!
+//! Decisions are made in `node_core`; here bytes are carried and errors are turned into sentences.
+
+pub mod agent;
+pub mod cli;
 pub mod clock;
 pub mod dns;
+pub mod error;
 pub mod host;
 pub mod link;
+pub mod logs;
+pub mod service;
+pub mod socket;
 pub mod state;
 pub mod tun;
 pub mod udp;

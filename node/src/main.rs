@@ -1,1 +1,5 @@
-fn main() {}
+//! `warren-node`: see [`warren_node`].
+
+fn main() -> std::process::ExitCode {
+    warren_node::cli::main()
+}

@@ -328,9 +328,14 @@ fn parse_port(text: &str) -> Result<(Protocol, u16), String> {
         Some(("tcp", n)) => Ok((Protocol::Tcp, number(n)?)),
         Some(("udp", n)) => Ok((Protocol::Udp, number(n)?)),
         Some(("icmp", "echo")) => Ok((Protocol::IcmpEcho, 0)),
-        Some(("proto", n)) => Ok((Protocol::Other(n.parse().map_err(|_| bad())?), 0)),
+        Some(("proto", n)) => Ok((other(n.parse().map_err(|_| bad())?).ok_or_else(bad)?, 0)),
         Some(_) => Err(bad()),
     }
+}
+
+/// Numbers that have a spelling of their own are not spelled as numbers.
+fn other(number: u8) -> Option<Protocol> {
+    (![1, 6, 17, 58].contains(&number)).then_some(Protocol::Number(number))
 }
 
 fn no_view() -> Reply {

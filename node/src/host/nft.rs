@@ -38,20 +38,6 @@ pub async fn load(ruleset: &str) -> Result<(), HostError> {
     }
 }
 
-/// Is there a table `inet NAME`? An error is not "no".
-pub async fn table_exists(name: &str) -> Result<bool, HostError> {
-    let output = command(&["list", "tables"])?
-        .stdin(Stdio::null())
-        .output()
-        .await
-        .map_err(|source| HostError::Io { what: "run nft", source })?;
-    if !output.status.success() {
-        return Err(HostError::Nft(String::from_utf8_lossy(&output.stderr).trim().to_owned()));
-    }
-    let wanted = format!("table inet {name}");
-    Ok(String::from_utf8_lossy(&output.stdout).lines().any(|line| line.trim() == wanted))
-}
-
 /// A clean environment: nothing of the agent's reaches the child.
 fn command(args: &[&str]) -> Result<Command, HostError> {
     let mut command = Command::new(program().ok_or(HostError::NoNft)?);

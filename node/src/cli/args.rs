@@ -1,0 +1,175 @@
+//! The words of the command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::agent::{self, INTERFACE, Options, RUN};
+use crate::logs;
+use crate::state::DEFAULT_PATH;
+
+/// The agent of one host in a Warren network.
+#[derive(Debug, Parser)]
+#[command(
+    name = "warren-node",
+    version,
+    after_help = "Exit codes: 0 ok, 1 a finding or refusal, 2 usage or bad input, 3 unreachable."
+)]
+pub struct Arguments {
+    #[command(flatten)]
+    pub common: Common,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Args)]
+pub struct Common {
+    /// State directory: identity, keys, last good view.
+    #[arg(long, global = true, env = "WARREN_NODE_STATE", default_value = DEFAULT_PATH)]
+    state: PathBuf,
+    /// Directory for sockets and flow tables; must not survive a reboot.
+    #[arg(long, global = true, env = "WARREN_NODE_RUN", default_value = RUN)]
+    run: PathBuf,
+    /// Local socket of the agent; by default INTERFACE.sock in the run directory.
+    #[arg(long, global = true, env = "WARREN_NODE_SOCKET")]
+    socket: Option<PathBuf>,
+    /// Name of the overlay interface.
+    #[arg(long, global = true, env = "WARREN_NODE_INTERFACE", default_value = INTERFACE)]
+    interface: String,
+    /// Print JSON.
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// How to write logs (standard error).
+    #[arg(long, global = true, value_enum, env = "WARREN_NODE_LOG_FORMAT", default_value_t)]
+    pub log_format: logs::Format,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Enrol if this host is not a member yet, then run the agent. A stored identity always wins over a token.
+    Up {
+        #[command(flatten)]
+        enrol: Enrol,
+        #[command(flatten)]
+        run: Run,
+    },
+    /// Run the agent of an enrolled host.
+    Run {
+        #[command(flatten)]
+        run: Run,
+    },
+    /// Redeem an enrolment token: this host becomes a member. Without --token or --token-file it is read from
+    /// standard input.
+    Enroll {
+        #[command(flatten)]
+        enrol: Enrol,
+    },
+    /// Who this node is, what it enforces, how the coordinator is reached.
+    Status,
+    /// The nodes some grant joins this one to.
+    Peers,
+    /// Flows of this node, newest first.
+    Flows {
+        /// At most so many.
+        #[arg(long, default_value_t = 100)]
+        limit: usize,
+    },
+    /// May FROM (this node if absent) open PORT at TO, and which grant says so.
+    Why {
+        /// [FROM] TO PORT; PORT is tcp/8443, udp/53, icmp/echo, or a number for TCP.
+        #[arg(num_args = 2..=3, required = true, value_names = ["FROM|TO", "TO|PORT", "PORT"])]
+        words: Vec<String>,
+    },
+    /// Where a peer is, which addresses are known for it, and why this one is used.
+    Path { peer: String },
+    /// ICMP echo to a node, service or address.
+    Ping {
+        to: String,
+        #[arg(long, short, default_value_t = 4)]
+        count: u16,
+    },
+    /// Counters and the last dropped packets, each with its reason.
+    Counters,
+    /// Look for what is wrong with this host, and say how to put it right.
+    Doctor,
+    /// Stop the agent and remove its interface, routes and guards. The identity is kept.
+    Down,
+}
+
+#[derive(Args)]
+pub struct Enrol {
+    /// The token itself. Others on this host can see it in the process list: better use --token-file.
+    #[arg(long, env = "WARREN_TOKEN", hide_env_values = true)]
+    pub token: Option<String>,
+    /// File with the token; `-` for standard input.
+    #[arg(long, conflicts_with = "token")]
+    pub token_file: Option<PathBuf>,
+    /// Wanted name of this node, if the token leaves it open.
+    #[arg(long)]
+    pub name: Option<String>,
+}
+
+/// Never the token.
+impl std::fmt::Debug for Enrol {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Enrol").field("token_file", &self.token_file).field("name", &self.name).finish()
+    }
+}
+
+#[derive(Clone, Debug, Args)]
+pub struct Run {
+    /// UDP port of the WireGuard sockets; 0 for any free one.
+    #[arg(long, env = "WARREN_NODE_PORT", default_value_t = warren_wire::frame::WIREGUARD_PORT)]
+    port: u16,
+    /// MTU of the overlay interface.
+    #[arg(long, env = "WARREN_NODE_MTU", default_value_t = warren_node_core::host::DEFAULT_MTU,
+          value_parser = clap::value_parser!(u16).range(1280..=9000))]
+    mtu: u16,
+    /// Do not answer overlay names on port 53 of this node's overlay addresses.
+    #[arg(long)]
+    no_dns: bool,
+    /// When the coordinator has been away for longer than the freshness life: keep the last good view instead of
+    /// cutting all peers.
+    #[arg(long)]
+    hold: bool,
+}
+
+impl Common {
+    /// For commands that do not run the agent.
+    pub fn options(&self) -> Options {
+        let port = warren_wire::frame::WIREGUARD_PORT;
+        let mtu = warren_node_core::host::DEFAULT_MTU;
+        self.run_options(&Run { port, mtu, no_dns: false, hold: false })
+    }
+
+    pub fn run_options(&self, run: &Run) -> Options {
+        let socket = || self.run.join(format!("{}.sock", self.interface));
+        agent::Options {
+            state: self.state.clone(),
+            run: self.run.clone(),
+            socket: self.socket.clone().unwrap_or_else(socket),
+            interface: self.interface.clone(),
+            port: run.port,
+            mtu: run.mtu,
+            dns: !run.no_dns,
+            hold: run.hold,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_holds_together() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn a_token_is_never_shown_by_debug() {
+        let arguments = Arguments::try_parse_from(["warren-node", "enroll", "--token", "warren1_secret"]).expect("parse");
+        assert!(!format!("{arguments:?}").contains("secret"));
+    }
+}

@@ -1,0 +1,149 @@
+//! The command line: one noun a file. A command returns what it found; this file prints it and chooses the exit code.
+
+mod args;
+mod doctor;
+mod down;
+mod enroll;
+mod ping;
+mod query;
+mod text;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use serde_json::Value;
+use warren_node_core::control::enrolment::EnrolError;
+use warren_wire::frame::RefusalCode;
+
+use crate::agent;
+use crate::error::{Error, Exit};
+use crate::link::EnrolFailure;
+use crate::logs;
+use args::{Arguments, Command};
+
+/// What a command has to say, and whether that is good news.
+#[derive(Debug)]
+pub struct Said {
+    pub json: Value,
+    pub text: String,
+    pub exit: Exit,
+}
+
+impl Said {
+    fn ok(json: Value, text: impl Into<String>) -> Said {
+        Said { json, text: text.into(), exit: Exit::Ok }
+    }
+    fn nothing() -> Said {
+        Said { json: Value::Null, text: String::new(), exit: Exit::Ok }
+    }
+}
+
+/// The whole program.
+pub fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(e) => {
+            let _ = e.print();
+            return ExitCode::from(if e.use_stderr() { Exit::Usage as u8 } else { Exit::Ok as u8 });
+        }
+    };
+    let quiet = !matches!(arguments.command, Command::Up { .. } | Command::Run { .. });
+    logs::start(arguments.common.log_format, quiet);
+    agent::protect_memory();
+    let json = arguments.common.json;
+    match carry_out(&arguments) {
+        Ok(said) => {
+            print(&said, json);
+            ExitCode::from(said.exit as u8)
+        }
+        Err(e) => {
+            complain(&e, json);
+            ExitCode::from(e.exit() as u8)
+        }
+    }
+}
+
+fn carry_out(arguments: &Arguments) -> Result<Said, Error> {
+    let common = &arguments.common;
+    let options = common.options();
+    match &arguments.command {
+        Command::Up { enrol, run } => {
+            let (state, kept) = enroll::member(&options.state, enrol)?;
+            run_agent(common.run_options(run), state, kept)
+        }
+        Command::Run { run } => {
+            let (state, kept) = agent::open_member(&options.state)?;
+            run_agent(common.run_options(run), state, kept)
+        }
+        Command::Enroll { enrol } => enroll::command(&options.state, enrol),
+        Command::Status => query::status(&options.socket),
+        Command::Peers => query::peers(&options.socket),
+        Command::Flows { limit } => query::flows(&options.socket, *limit),
+        Command::Why { words } => query::why(&options.socket, words),
+        Command::Path { peer } => query::path(&options.socket, peer),
+        Command::Counters => query::counters(&options.socket),
+        Command::Ping { to, count } => ping::command(&options.socket, to, *count),
+        Command::Doctor => doctor::command(&options),
+        Command::Down => down::command(&options),
+    }
+}
+
+fn run_agent(
+    options: agent::Options,
+    state: crate::state::StateDir,
+    kept: agent::Kept,
+) -> Result<Said, Error> {
+    let runtime = runtime(2)?;
+    let result = runtime.block_on(agent::run(options, state, kept));
+    runtime.shutdown_timeout(std::time::Duration::from_secs(2));
+    result.map(|()| Said::nothing())
+}
+
+/// The control runtime; packets never run on it.
+fn runtime(threads: usize) -> Result<tokio::runtime::Runtime, Error> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(threads)
+        .thread_name("warren-control")
+        .enable_all()
+        .build()
+        .map_err(Error::io("start the control runtime"))
+}
+
+fn print(said: &Said, json: bool) {
+    use std::io::Write;
+    let mut out = std::io::stdout().lock();
+    // A reader that went away (`| head`) is no error.
+    let _ = match json {
+        true if said.json.is_null() => Ok(()),
+        true => writeln!(out, "{:#}", said.json),
+        false if said.text.is_empty() => Ok(()),
+        false => writeln!(out, "{}", said.text.trim_end()),
+    };
+}
+
+fn complain(e: &Error, json: bool) {
+    if json {
+        println!("{:#}", serde_json::json!({ "error": e.to_string(), "exit": e.exit() as u8 }));
+    }
+    eprintln!("warren-node: {e}");
+}
+
+/// What to do about a refused enrolment, if the refusal itself does not say it.
+pub fn hint(failure: &EnrolFailure) -> &'static str {
+    let EnrolFailure::Refused(e) = failure else { return "" };
+    let new_token = "; ask the administrator for a new one (`warren token create`)";
+    match e {
+        EnrolError::Refused { message, .. } if message.contains("warren token create") => "",
+        EnrolError::Refused { code, .. } => match code {
+            RefusalCode::TokenUnknown
+            | RefusalCode::TokenExpired
+            | RefusalCode::TokenSpent
+            | RefusalCode::TokenRevoked => new_token,
+            RefusalCode::NameTaken | RefusalCode::NameNotAllowed => "; choose another with --name",
+            RefusalCode::Overloaded => "; try again in a minute, the token is still good",
+            _ => "",
+        },
+        EnrolError::Expired { .. } => "; `warren token create` makes it. If the coordinator's time is wrong, correct its clock first",
+        _ => "",
+    }
+}

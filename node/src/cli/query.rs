@@ -1,0 +1,51 @@
+//! Questions to the running agent.
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use super::{Said, text};
+use crate::error::{Error, Exit};
+use crate::socket::{Reply, Request, ask};
+
+pub fn status(socket: &Path) -> Result<Said, Error> {
+    said(ask(socket, &Request::Status)?, text::status)
+}
+
+pub fn peers(socket: &Path) -> Result<Said, Error> {
+    said(ask(socket, &Request::Peers)?, text::peers)
+}
+
+pub fn flows(socket: &Path, limit: usize) -> Result<Said, Error> {
+    said(ask(socket, &Request::Flows { limit })?, text::flows)
+}
+
+pub fn path(socket: &Path, peer: &str) -> Result<Said, Error> {
+    said(ask(socket, &Request::Path { peer: peer.to_owned() })?, text::path)
+}
+
+pub fn counters(socket: &Path) -> Result<Said, Error> {
+    said(ask(socket, &Request::Counters)?, text::counters)
+}
+
+pub fn why(socket: &Path, words: &[String]) -> Result<Said, Error> {
+    let (from, to, port) = match words {
+        [to, port] => (None, to, port),
+        [from, to, port] => (Some(from.clone()), to, port),
+        _ => return Err(Error::Usage("`why` takes [FROM] TO PORT".to_owned())),
+    };
+    let request = Request::Why { from, to: to.clone(), port: port.clone() };
+    said(ask(socket, &request)?, text::why)
+}
+
+/// A finding is printed like an answer and ends with 1.
+fn said(reply: Reply, show: fn(&Value) -> String) -> Result<Said, Error> {
+    match reply {
+        Reply::Ok(json) => Ok(Said { text: show(&json), json, exit: Exit::Ok }),
+        Reply::Finding(json) => {
+            let text = json.get("why").and_then(Value::as_str).map_or_else(|| show(&json), str::to_owned);
+            Ok(Said { text, json, exit: Exit::Finding })
+        }
+        Reply::Bad(text) => Err(Error::Usage(text)),
+    }
+}

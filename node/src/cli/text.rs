@@ -1,0 +1,140 @@
+//! Answers for people.
+
+use comfy_table::{Table, presets};
+use serde_json::Value;
+
+/// A field as text; `-` for what is not there. What peers chose is escaped.
+fn field(value: &Value, name: &str) -> String {
+    plain(value.get(name).unwrap_or(&Value::Null))
+}
+
+fn plain(value: &Value) -> String {
+    match value {
+        Value::Null => "-".to_owned(),
+        Value::String(text) => text.escape_debug().to_string(),
+        Value::Array(list) if list.is_empty() => "-".to_owned(),
+        Value::Array(list) => list.iter().map(plain).collect::<Vec<_>>().join(" "),
+        other => other.to_string(),
+    }
+}
+
+fn table(head: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {
+    let mut table = Table::new();
+    table.load_preset(presets::NOTHING).set_header(head.to_vec());
+    rows.for_each(|row| {
+        table.add_row(row);
+    });
+    table.lines().map(|line| line.trim_end().to_owned()).collect::<Vec<_>>().join("\n")
+}
+
+fn lines(value: &Value, names: &[(&str, &str)]) -> String {
+    names.iter().map(|(label, name)| format!("{label:<13} {}\n", field(value, name))).collect()
+}
+
+pub fn status(s: &Value) -> String {
+    let mut text = lines(
+        s,
+        &[
+            ("node", "name"),
+            ("id", "node"),
+            ("network", "network"),
+            ("tags", "tags"),
+            ("addresses", "v4"),
+            ("", "v6"),
+            ("interface", "interface"),
+            ("port", "port"),
+            ("coordinator", "coordinator"),
+            ("revision", "revision"),
+            ("enforced", "enforced_revision"),
+            ("generation", "enforced_generation"),
+            ("peers", "peers"),
+            ("zone", "zone"),
+        ],
+    );
+    for (label, name) in [("cut", "cut"), ("last error", "last_error")] {
+        if !s.get(name).is_none_or(Value::is_null) {
+            text.push_str(&lines(s, &[(label, name)]));
+        }
+    }
+    for notice in s.get("notices").and_then(Value::as_array).into_iter().flatten() {
+        text.push_str(&format!("{:<13} {}\n", field(notice, "severity"), field(notice, "message")));
+    }
+    text
+}
+
+pub fn peers(p: &Value) -> String {
+    let Some(list) = p.as_array().filter(|l| !l.is_empty()) else {
+        return "no peers: no grant joins this node to another".to_owned();
+    };
+    let names = ["name", "v4", "endpoint", "last_handshake_seconds", "may_open", "may_be_opened", "flows"];
+    let head = ["NAME", "ADDRESS", "ENDPOINT", "HANDSHAKE S", "MAY OPEN", "MAY BE OPENED", "FLOWS"];
+    table(&head, list.iter().map(|peer| names.iter().map(|n| field(peer, n)).collect()))
+}
+
+pub fn flows(f: &Value) -> String {
+    let Some(list) = f.as_array().filter(|l| !l.is_empty()) else { return "no flows yet".to_owned() };
+    let row = |flow: &Value| {
+        let end = |a: &str, p: &str| match field(flow, p).as_str() {
+            "0" | "-" => field(flow, a),
+            port => format!("{}:{port}", field(flow, a)),
+        };
+        let bytes = format!("{}/{}", field(flow, "bytes_out"), field(flow, "bytes_back"));
+        vec![
+            field(flow, "verdict"),
+            field(flow, "protocol"),
+            end("src", "src_port"),
+            end("dst", "dst_port"),
+            field(flow, "peer"),
+            field(flow, "grant"),
+            bytes,
+            field(flow, "end"),
+        ]
+    };
+    table(&["VERDICT", "PROTO", "FROM", "TO", "PEER", "GRANT", "BYTES OUT/BACK", "STATE"], list.iter().map(row))
+}
+
+pub fn why(w: &Value) -> String {
+    let answers = w.get("answers").and_then(Value::as_array).into_iter().flatten();
+    answers.map(|a| format!("{} -> {}: {}\n", field(a, "from"), field(a, "to"), field(a, "why"))).collect()
+}
+
+pub fn path(p: &Value) -> String {
+    lines(
+        p,
+        &[
+            ("peer", "name"),
+            ("endpoint", "endpoint"),
+            ("candidates", "candidates"),
+            ("handshake s", "last_handshake_seconds"),
+            ("why", "why"),
+        ],
+    )
+}
+
+pub fn counters(c: &Value) -> String {
+    let all = c.get("counters").and_then(Value::as_object).into_iter().flatten();
+    let mut text: String =
+        all.filter(|(_, n)| n.as_u64() != Some(0)).map(|(name, n)| format!("{name:<32} {n}\n")).collect();
+    for drop in c.get("drops").and_then(Value::as_array).into_iter().flatten() {
+        text.push_str(&format!("dropped: {} ({})\n", field(drop, "what"), field(drop, "reason")));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn what_a_peer_chose_cannot_move_the_cursor() {
+        let shown = why(&json!({ "answers": [{ "from": "\u{1b}[2Jx", "to": "y", "why": "z" }] }));
+        assert!(!shown.contains('\u{1b}'), "{shown:?}");
+    }
+
+    #[test]
+    fn a_denied_connection_reads_like_a_sentence() {
+        let answer = json!({ "answers": [{ "from": "web-1", "to": "db-1", "why": "no grant joins you to that" }] });
+        assert_eq!(why(&answer), "web-1 -> db-1: no grant joins you to that\n");
+    }
+}
