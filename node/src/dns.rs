@@ -36,9 +36,13 @@ pub type Shared = Arc<ArcSwapOption<Names>>;
 
 #[derive(Debug, thiserror::Error)]
 pub enum DnsError {
-    #[error("port 53 of {address} is in use by another program: overlay names are not answered; stop it, or run with --no-dns")]
+    #[error(
+        "port 53 of {address} is in use by another program: overlay names are not answered; stop it, or run with --no-dns"
+    )]
     InUse { address: IpAddr },
-    #[error("not allowed to bind port 53 of {address}: give the agent CAP_NET_BIND_SERVICE (the systemd unit does)")]
+    #[error(
+        "not allowed to bind port 53 of {address}: give the agent CAP_NET_BIND_SERVICE (the systemd unit does)"
+    )]
     NotAllowed { address: IpAddr },
     #[error("cannot answer names on {address}: {source}")]
     Io { address: IpAddr, source: io::Error },
@@ -53,7 +57,12 @@ pub struct Handler {
 }
 
 /// Starts answering on every address. It ends when the returned server is dropped.
-pub fn serve(names: Shared, clock: Arc<Clock>, own: &[IpAddr], port: u16) -> Result<Server<Handler>, DnsError> {
+pub fn serve(
+    names: Shared,
+    clock: Arc<Clock>,
+    own: &[IpAddr],
+    port: u16,
+) -> Result<Server<Handler>, DnsError> {
     let handler = Handler {
         names,
         clock,
@@ -171,15 +180,9 @@ fn record(owner: Name, data: Data) -> Option<Record> {
         Data::Aaaa(v6) => RData::AAAA(AAAA(v6)),
         Data::Ptr(name) => RData::PTR(PTR(absolute(&name)?)),
         Data::Ns(name) => RData::NS(NS(absolute(&name)?)),
-        Data::Soa { mname, rname, serial } => RData::SOA(SOA::new(
-            absolute(&mname)?,
-            absolute(&rname)?,
-            serial,
-            seconds,
-            seconds,
-            seconds,
-            ttl,
-        )),
+        Data::Soa { mname, rname, serial } => {
+            RData::SOA(SOA::new(absolute(&mname)?, absolute(&rname)?, serial, seconds, seconds, seconds, ttl))
+        }
     };
     Some(Record::from_rdata(owner, ttl, data))
 }
@@ -220,5 +223,8 @@ impl RequestHandler for Handler {
 
 /// The library wants an account of what was answered, also when nothing was.
 fn silent(metadata: Metadata) -> ResponseInfo {
-    ResponseInfo::from(hickory_proto::op::Header { metadata, counts: hickory_proto::op::HeaderCounts::default() })
+    ResponseInfo::from(hickory_proto::op::Header {
+        metadata,
+        counts: hickory_proto::op::HeaderCounts::default(),
+    })
 }

@@ -51,7 +51,9 @@ pub enum Error {
          `warren token create`", .0.display()
     )]
     NotEnrolled(PathBuf),
-    #[error("{path} in the state directory is missing or unreadable: restore it from a backup or enrol again")]
+    #[error(
+        "{path} in the state directory is missing or unreadable: restore it from a backup or enrol again"
+    )]
     Incomplete { path: PathBuf },
     #[error("no random numbers from the operating system: {0}")]
     Random(getrandom::Error),
@@ -76,9 +78,8 @@ impl Error {
     pub fn exit(&self) -> Exit {
         match self {
             Error::State(_) | Error::Token(_) | Error::Usage(_) | Error::Interface(_) => Exit::Usage,
-            Error::Enrol(EnrolFailure::Unreachable(_) | EnrolFailure::BrokenOff { .. }) | Error::NoAgent(_) => {
-                Exit::Unreachable
-            }
+            Error::Enrol(EnrolFailure::Unreachable(_) | EnrolFailure::BrokenOff { .. })
+            | Error::NoAgent(_) => Exit::Unreachable,
             _ => Exit::Finding,
         }
     }

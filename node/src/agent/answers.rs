@@ -308,9 +308,12 @@ fn explain(asked: &Asked<'_>, verdict: Verdict<'_>, port: &str, generation: u64)
             let why = format!("grant {grant} is only audited: it would allow this, but does not yet");
             ("would-allow", Some(grant), Some(service), why)
         }
-        Verdict::WouldDeny => {
-            ("would-deny", None, None, "no grant allows this; it passes because the policy only observes".to_owned())
-        }
+        Verdict::WouldDeny => (
+            "would-deny",
+            None,
+            None,
+            "no grant allows this; it passes because the policy only observes".to_owned(),
+        ),
     };
     json!({
         "from": asked.from, "to": asked.to, "port": port, "passes": verdict.passes(), "verdict": word,
@@ -320,7 +323,9 @@ fn explain(asked: &Asked<'_>, verdict: Verdict<'_>, port: &str, generation: u64)
 
 /// `tcp/8443`, `udp/53`, `8443` (TCP), `icmp/echo`, `icmp`, `proto/132`.
 fn parse_port(text: &str) -> Result<(Protocol, u16), String> {
-    let bad = || format!("`{text}` is not a port: write tcp/8443, udp/53, icmp/echo, proto/132, or a number for TCP");
+    let bad = || {
+        format!("`{text}` is not a port: write tcp/8443, udp/53, icmp/echo, proto/132, or a number for TCP")
+    };
     let number = |n: &str| n.parse::<u16>().ok().filter(|n| *n > 0).ok_or_else(bad);
     match text.split_once('/') {
         None if text == "icmp" => Ok((Protocol::IcmpEcho, 0)),

@@ -261,7 +261,8 @@ impl Driver {
         }
         let clock = Arc::clone(&self.parts.shared.clock);
         let no_ipv6 = self.parts.host.no_ipv6();
-        let own: Vec<_> = self.parts.plan.addresses.iter().copied().filter(|a| a.is_ipv4() || !no_ipv6).collect();
+        let own: Vec<_> =
+            self.parts.plan.addresses.iter().copied().filter(|a| a.is_ipv4() || !no_ipv6).collect();
         match dns::serve(Arc::clone(&self.parts.names), clock, &own, dns::PORT) {
             Ok(server) => self.server = Some(server),
             Err(e) => tracing::error!("{e}"),

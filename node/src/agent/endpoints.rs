@@ -8,7 +8,12 @@ use warren_wire::trust::Network;
 use crate::host::LocalAddress;
 
 /// Addresses of other interfaces than the overlay's own, IPv4 first. Loopback only if there is nothing else.
-pub fn candidates(addresses: &[LocalAddress], overlay: &str, port: u16, network: &Network) -> Vec<SocketAddr> {
+pub fn candidates(
+    addresses: &[LocalAddress],
+    overlay: &str,
+    port: u16,
+    network: &Network,
+) -> Vec<SocketAddr> {
     let here: Vec<SocketAddr> = addresses
         .iter()
         .filter(|local| local.interface != overlay)

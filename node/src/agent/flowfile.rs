@@ -26,7 +26,7 @@ impl FlowFile {
     /// In `directory`, which is made (0700) if it is missing.
     pub fn new(directory: &Path) -> std::io::Result<FlowFile> {
         match std::fs::DirBuilder::new().mode(0o700).create(directory) {
-            Err(e) if e.kind() != std::io::ErrorKind::AlreadyExists => return Err(e),
+            Err(e) if e.kind() != std::io::ErrorKind::AlreadyExists => Err(e),
             _ => Ok(FlowFile { path: directory.join("flows"), last: None }),
         }
     }

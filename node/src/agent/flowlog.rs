@@ -48,7 +48,8 @@ mod tests {
     #[test]
     fn windows_of_one_flow_add_up() {
         let mut log = FlowLog::default();
-        let window = |end: FlowEnd| FlowRecord { flow: 7, bytes_out: 10, end: end as i32, ..FlowRecord::default() };
+        let window =
+            |end: FlowEnd| FlowRecord { flow: 7, bytes_out: 10, end: end as i32, ..FlowRecord::default() };
         log.add(&window(FlowEnd::Open));
         log.add(&window(FlowEnd::Open));
         assert_eq!(log.newest(9).map(|r| r.bytes_out).collect::<Vec<_>>(), [20]);

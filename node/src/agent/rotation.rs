@@ -31,7 +31,10 @@ pub fn rotate(
     let new = WgKeys::generate(old.serial.saturating_add(1)).map_err(Error::Random)?;
     state.store_wg_keys(&new)?;
     announce(state, control, identity, network, &new, now)?;
-    tracing::warn!(serial = new.serial, "new WireGuard keys, because the host's clock is behind a time it has shown before");
+    tracing::warn!(
+        serial = new.serial,
+        "new WireGuard keys, because the host's clock is behind a time it has shown before"
+    );
     Ok(new)
 }
 

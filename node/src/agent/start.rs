@@ -36,7 +36,8 @@ pub async fn run(options: Options, state: StateDir, kept: Kept) -> Result<(), Er
     let mut host = Host::open()?;
     let plan = members_plan(&kept, &options.interface, options.mtu)?;
     host.carry_out(&plan.up()).await?;
-    let tun = host.take_tun().ok_or_else(|| Error::Failed("the host plan makes no TUN interface".to_owned()))?;
+    let tun =
+        host.take_tun().ok_or_else(|| Error::Failed("the host plan makes no TUN interface".to_owned()))?;
     let offload = tun.offload();
     tracing::info!(interface = tun.name(), port = sockets.port(), ?offload, "the overlay interface is there");
     let settings = Settings { mtu: options.mtu.into(), tso: offload.tso, uso: offload.uso };

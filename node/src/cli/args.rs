@@ -169,7 +169,8 @@ mod tests {
 
     #[test]
     fn a_token_is_never_shown_by_debug() {
-        let arguments = Arguments::try_parse_from(["warren-node", "enroll", "--token", "warren1_secret"]).expect("parse");
+        let arguments =
+            Arguments::try_parse_from(["warren-node", "enroll", "--token", "warren1_secret"]).expect("parse");
         assert!(!format!("{arguments:?}").contains("secret"));
     }
 }

@@ -60,7 +60,9 @@ fn show(check: &Check) -> String {
 fn tun() -> Check {
     match Path::new("/dev/net/tun").exists() {
         true => good("tun", "/dev/net/tun is there"),
-        false => bad("tun", "/dev/net/tun is missing", "`modprobe tun`; in a container `--device /dev/net/tun`"),
+        false => {
+            bad("tun", "/dev/net/tun is missing", "`modprobe tun`; in a container `--device /dev/net/tun`")
+        }
     }
 }
 
@@ -92,12 +94,14 @@ fn running(status: &Value) -> Vec<Check> {
             "check that `warren serve` runs and that UDP to its port passes the firewalls",
         ),
     });
-    let notices = status.get("notices").and_then(Value::as_array).into_iter().flatten();
-    let clock = notices.filter(|n| n["id"].as_str().is_some_and(|id| id.contains("clock"))).next_back();
+    let mut notices = status.get("notices").and_then(Value::as_array).into_iter().flatten();
+    let clock = notices.rfind(|n| n["id"].as_str().is_some_and(|id| id.contains("clock")));
     checks.push(match clock {
-        Some(notice) => {
-            bad("clock", notice["message"].as_str().unwrap_or("wrong"), "`timedatectl set-ntp true`, or set the clock")
-        }
+        Some(notice) => bad(
+            "clock",
+            notice["message"].as_str().unwrap_or("wrong"),
+            "`timedatectl set-ntp true`, or set the clock",
+        ),
         None => good("clock", "agrees with signed time"),
     });
     if !status["cut"].is_null() {
@@ -144,7 +148,9 @@ fn guards(options: &Options, status: Option<&Value>) -> Result<Vec<Check>, Error
     let plan = match (status, StateDir::open(&options.state)) {
         // The agent holds the state and looks after the guards itself.
         (Some(_), _) => return Ok(vec![good("guards", "looked after by the agent")]),
-        (None, Ok(state)) if state.is_enrolled()? => members_plan(&load(&state)?, &options.interface, options.mtu)?,
+        (None, Ok(state)) if state.is_enrolled()? => {
+            members_plan(&load(&state)?, &options.interface, options.mtu)?
+        }
         _ => return Ok(Vec::new()),
     };
     let runtime = runtime(1)?;

@@ -26,14 +26,16 @@ pub fn command(options: &Options) -> Result<Said, Error> {
     }
     let plan = members_plan(&load(&state)?, &options.interface, options.mtu)?;
     let runtime = runtime(1)?;
-    let errors = runtime.block_on(async { Ok::<_, Error>(Host::open()?.carry_out_all(&plan.down()).await) })?;
+    let errors =
+        runtime.block_on(async { Ok::<_, Error>(Host::open()?.carry_out_all(&plan.down()).await) })?;
     if let Ok(flows) = FlowFile::new(&options.run.join(&options.interface)) {
         flows.remove();
     }
     let failed: Vec<String> = errors.iter().map(ToString::to_string).collect();
     let json = json!({ "was_running": was_running, "failed": failed });
     if failed.is_empty() {
-        let text = "interface, routes and guards are removed; the identity is kept (`warren-node run` starts again)";
+        let text =
+            "interface, routes and guards are removed; the identity is kept (`warren-node run` starts again)";
         return Ok(Said::ok(json, text));
     }
     let text = format!("not everything could be removed:\n  {}", failed.join("\n  "));

@@ -23,11 +23,19 @@ pub fn command(path: &Path, enrol: &args::Enrol) -> Result<Said, Error> {
     let state = StateDir::open(path)?;
     if state.is_enrolled()? {
         let kept = agent::load(&state)?;
-        let text = format!("this host is already {} in network {}; nothing was changed and the token was not used", kept.me.name(), kept.network.name);
+        let text = format!(
+            "this host is already {} in network {}; nothing was changed and the token was not used",
+            kept.me.name(),
+            kept.network.name
+        );
         return Ok(Said::ok(described(&kept), text));
     }
     let kept = redeem(&state, token, name.as_ref())?;
-    let text = format!("enrolled as {} in network {}; start the agent with `warren-node run`", kept.me.name(), kept.network.name);
+    let text = format!(
+        "enrolled as {} in network {}; start the agent with `warren-node run`",
+        kept.me.name(),
+        kept.network.name
+    );
     Ok(Said::ok(described(&kept), text))
 }
 
@@ -38,7 +46,10 @@ pub fn member(path: &Path, enrol: &args::Enrol) -> Result<(StateDir, Kept), Erro
     if state.is_enrolled()? {
         let kept = agent::load(&state)?;
         if enrol.token.is_some() || enrol.token_file.is_some() {
-            tracing::info!("already enrolled as {}: the stored identity wins, the token is not used", kept.me.name());
+            tracing::info!(
+                "already enrolled as {}: the stored identity wins, the token is not used",
+                kept.me.name()
+            );
         }
         return Ok((state, kept));
     }
@@ -77,12 +88,15 @@ fn read_token(enrol: &args::Enrol) -> Result<Option<Token>, Error> {
     let text = match (&enrol.token, &enrol.token_file) {
         (Some(token), _) => {
             if std::env::args().any(|word| word.starts_with("--token") && !word.starts_with("--token-file")) {
-                eprintln!("warren-node: warning: a token on the command line is seen by everybody who can run `ps`; use --token-file");
+                eprintln!(
+                    "warren-node: warning: a token on the command line is seen by everybody who can run `ps`; use --token-file"
+                );
             }
             Zeroizing::new(token.clone())
         }
         (None, Some(path)) if path.as_os_str() != "-" => {
-            let file = std::fs::File::open(path).map_err(Error::io(format!("read the token file {}", path.display())))?;
+            let file = std::fs::File::open(path)
+                .map_err(Error::io(format!("read the token file {}", path.display())))?;
             read_all(file).map_err(Error::io(format!("read the token file {}", path.display())))?
         }
         (None, given) if given.is_some() || !std::io::stdin().is_terminal() => {

@@ -143,7 +143,9 @@ pub fn hint(failure: &EnrolFailure) -> &'static str {
             RefusalCode::Overloaded => "; try again in a minute, the token is still good",
             _ => "",
         },
-        EnrolError::Expired { .. } => "; `warren token create` makes it. If the coordinator's time is wrong, correct its clock first",
+        EnrolError::Expired { .. } => {
+            "; `warren token create` makes it. If the coordinator's time is wrong, correct its clock first"
+        }
         _ => "",
     }
 }

@@ -37,7 +37,8 @@ pub fn command(socket: &Path, to: &str, count: u16) -> Result<Said, Error> {
     let sent = usize::from(count.max(1));
     lines.push(format!("{} of {sent} answered", times.len()));
     let exit = if times.is_empty() { Exit::Unreachable } else { Exit::Ok };
-    let json = json!({ "to": to, "address": address, "sent": sent, "received": times.len(), "times_ms": times });
+    let json =
+        json!({ "to": to, "address": address, "sent": sent, "received": times.len(), "times_ms": times });
     Ok(Said { json, text: lines.join("\n"), exit })
 }
 
@@ -114,11 +115,8 @@ impl Echo {
 
     /// Is this the reply to our request? An echo socket changes the identifier and shows only our own replies.
     fn answers(&self, bytes: &[u8], sequence: u16) -> bool {
-        let header = if self.raw && !self.v6 {
-            bytes.first().map_or(0, |b| usize::from(b & 0x0f) * 4)
-        } else {
-            0
-        };
+        let header =
+            if self.raw && !self.v6 { bytes.first().map_or(0, |b| usize::from(b & 0x0f) * 4) } else { 0 };
         let reply = if self.v6 { 129 } else { 0 };
         match bytes.get(header..).and_then(<[u8]>::first_chunk::<8>) {
             Some([kind, 0, _, _, i0, i1, s0, s1]) => {

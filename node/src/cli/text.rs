@@ -20,7 +20,7 @@ fn plain(value: &Value) -> String {
 
 fn table(head: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {
     let mut table = Table::new();
-    table.load_preset(presets::NOTHING).set_header(head.to_vec());
+    table.load_style(presets::NOTHING).set_header(head.to_vec());
     rows.for_each(|row| {
         table.add_row(row);
     });
@@ -90,7 +90,10 @@ pub fn flows(f: &Value) -> String {
             field(flow, "end"),
         ]
     };
-    table(&["VERDICT", "PROTO", "FROM", "TO", "PEER", "GRANT", "BYTES OUT/BACK", "STATE"], list.iter().map(row))
+    table(
+        &["VERDICT", "PROTO", "FROM", "TO", "PEER", "GRANT", "BYTES OUT/BACK", "STATE"],
+        list.iter().map(row),
+    )
 }
 
 pub fn why(w: &Value) -> String {
@@ -134,7 +137,8 @@ mod tests {
 
     #[test]
     fn a_denied_connection_reads_like_a_sentence() {
-        let answer = json!({ "answers": [{ "from": "web-1", "to": "db-1", "why": "no grant joins you to that" }] });
+        let answer =
+            json!({ "answers": [{ "from": "web-1", "to": "db-1", "why": "no grant joins you to that" }] });
         assert_eq!(why(&answer), "web-1 -> db-1: no grant joins you to that\n");
     }
 }

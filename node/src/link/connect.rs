@@ -169,7 +169,7 @@ mod tests {
     #[tokio::test]
     async fn an_address_without_a_port_is_called_that() {
         for address in ["coordinator.example", ":7946", "host:port"] {
-            let error = connector().connect(address).await.err().expect("refused");
+            let error = connector().connect(address).await.expect_err("refused");
             assert!(matches!(error, ConnectError::Address { .. }), "{address}: {error}");
         }
     }

@@ -21,8 +21,9 @@ pub fn ask(path: &Path, request: &Request) -> Result<Reply, Error> {
     if line.is_empty() {
         return Err(Error::NoAgent(path.to_owned()));
     }
-    serde_json::from_str(&line)
-        .map_err(|e| Error::Failed(format!("the agent's answer cannot be read ({e}): is it of the same version?")))
+    serde_json::from_str(&line).map_err(|e| {
+        Error::Failed(format!("the agent's answer cannot be read ({e}): is it of the same version?"))
+    })
 }
 
 fn talk(stream: &mut UnixStream, request: &Request) -> io::Result<String> {

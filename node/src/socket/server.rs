@@ -79,7 +79,9 @@ async fn converse(stream: UnixStream, requests: mpsc::Sender<Waiting>) -> io::Re
     while lines.read_line(&mut line).await? > 0 {
         let reply = match serde_json::from_str::<Request>(&line) {
             Ok(request) if trusted || request.is_public() => hand_over(&requests, request).await,
-            Ok(_) => Reply::Bad(format!("uid {caller} may only ask for the status: ask as root or as the agent's user")),
+            Ok(_) => Reply::Bad(format!(
+                "uid {caller} may only ask for the status: ask as root or as the agent's user"
+            )),
             Err(e) => Reply::Bad(format!("the request cannot be read: {e}")),
         };
         let mut text = serde_json::to_vec(&reply).unwrap_or_default();

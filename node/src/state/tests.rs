@@ -134,9 +134,9 @@ fn damaged_files_are_called_damaged_and_kept() {
         state.write(name, text.as_bytes()).expect("write");
     }
     let errors = [
-        state.identity().err().expect("damaged"),
+        state.identity().expect_err("damaged"),
         state.wg_keys().err().expect("damaged"),
-        state.trust().err().expect("damaged"),
+        state.trust().expect_err("damaged"),
     ];
     for error in errors {
         assert!(matches!(error, StateError::Damaged { .. }), "{error}");

@@ -70,10 +70,12 @@ impl<E: Engine> Shared<E> {
     }
 }
 
+type Body<E> = Box<dyn FnOnce(&Shared<E>) + Send>;
+
 /// Starts all workers. They end when [`Stop`] is set.
 pub fn start<E: Engine>(shared: &Arc<Shared<E>>, settings: Settings) -> io::Result<Vec<JoinHandle<()>>> {
     let mut threads = Vec::new();
-    let mut spawn = |name: &str, body: Box<dyn FnOnce(&Shared<E>) + Send>| -> io::Result<()> {
+    let mut spawn = |name: &str, body: Body<E>| -> io::Result<()> {
         let shared = Arc::clone(shared);
         let thread = std::thread::Builder::new().name(format!("warren-{name}"));
         threads.push(thread.spawn(move || {
