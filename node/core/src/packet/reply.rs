@@ -46,15 +46,28 @@ pub(crate) fn reset(tuple: Tuple, seq: u32, ack: Option<u32>) -> Vec<u8> {
     finished(tuple.src, tuple.dst, TCP, 16, &segment).unwrap_or_default()
 }
 
+/// "Packet too big" for an outbound packet that does not fit a tunnel of `mtu` bytes (RFC 1191 section 4, RFC 8201).
+/// `None` if it must not be answered.
+pub fn too_big(bytes: &[u8], packet: &Packet, mtu: u16) -> Option<Vec<u8>> {
+    let silent = matches!(packet.kind, Kind::IcmpError(_) | Kind::LaterFragment { .. });
+    let quote = bytes.get(..packet.total).filter(|_| !silent)?;
+    let kind = if packet.is_v4() { [3, 4] } else { [2, 0] };
+    // Both families carry the MTU in the last two bytes of the second word.
+    error(packet.tuple.dst, packet.tuple.src, kind, mtu, quote)
+}
+
 /// ICMP type 3 code 13 or ICMPv6 type 1 code 1, quoting `quote`. `None` for ends of two families.
 pub(crate) fn prohibited(from: IpAddr, to: IpAddr, quote: &[u8]) -> Option<Vec<u8>> {
-    let (number, head, room) = if from.is_ipv4() {
-        (ICMP, [3, 13], MAX_V4 - 20 - ICMP_HEADER)
-    } else {
-        (ICMPV6, [1, 1], MAX_V6 - 40 - ICMP_HEADER)
-    };
+    let kind = if from.is_ipv4() { [3, 13] } else { [1, 1] };
+    error(from, to, kind, 0, quote)
+}
+
+fn error(from: IpAddr, to: IpAddr, kind: [u8; 2], value: u16, quote: &[u8]) -> Option<Vec<u8>> {
+    let (number, room) =
+        if from.is_ipv4() { (ICMP, MAX_V4 - 20 - ICMP_HEADER) } else { (ICMPV6, MAX_V6 - 40 - ICMP_HEADER) };
     let mut message = vec![0; ICMP_HEADER];
-    put(&mut message, 0, head);
+    put(&mut message, 0, kind);
+    put_u16(&mut message, 6, value);
     message.extend(quote.iter().take(room));
     finished(from, to, number, 2, &message)
 }

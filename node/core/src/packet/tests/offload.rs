@@ -5,9 +5,10 @@ use super::ends;
 use crate::packet::bytes::{put, put_u16};
 use crate::packet::forge::{self, ACK};
 use crate::packet::merge::{Merger, Offloads, Super};
+use crate::packet::reply::too_big;
 use crate::packet::split::plan;
 use crate::packet::vnet::{Gso, VNET_LEN, Vnet};
-use crate::packet::{DropReason, TcpFlags, checksum, classify};
+use crate::packet::{DropReason, Kind, TcpFlags, checksum, classify};
 
 const BOTH: Offloads = Offloads { tcp: true, udp: true };
 
@@ -264,4 +265,18 @@ fn an_offload_header_that_lies_is_refused() {
     assert_eq!(Vnet::read(&[0; VNET_LEN - 1]), Err(DropReason::VnetHeader));
     assert_eq!(Vnet::read(&[0, 9, 0, 0, 0, 0, 0, 0, 0, 0]), Err(DropReason::VnetHeader));
     assert_eq!(Vnet::read(&good.write()), Ok(good));
+}
+
+#[test]
+fn too_big_names_the_mtu_and_quotes_the_packet() {
+    for v4 in [true, false] {
+        let packet = forge::tcp(ends(v4, Protocol::Tcp), ACK, 1, 1, &[1; 1400]);
+        let answer = too_big(&packet, &classify(&packet).unwrap(), 1280).unwrap();
+        let read = classify(&answer).unwrap();
+        assert!(matches!(read.kind, Kind::IcmpError(quoted) if quoted.tuple == ends(v4, Protocol::Tcp)));
+        assert_eq!(answer[read.l4 + 6..read.l4 + 8], 1280u16.to_be_bytes());
+        let number = if v4 { 1 } else { 58 };
+        assert!(checksum::transport_holds(&answer, v4, number, &answer[read.l4..]));
+        assert_eq!(too_big(&answer, &read, 1280), None);
+    }
 }
