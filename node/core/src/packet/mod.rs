@@ -1,6 +1,6 @@
 //! Inner packets as typed values: what the judge, the splitter and the coalescer agree on.
 //!
-//! [`classify`] is the only door. It is total: every byte string becomes one exact [`Packet`] or one [`DropReason`].
+//! [`classify()`] is the only door. It is total: every byte string becomes one exact [`Packet`] or one [`DropReason`].
 //! Nothing behind it reads a header field that it has not checked.
 //!
 //! - [`vnet`] and [`split`]: what the kernel hands over (one TSO or USO frame) into packets that fit the tunnel.

@@ -37,7 +37,7 @@ enum Work {
     },
 }
 
-/// Checks the offload header against the packet. `packet` is what [`super::classify`] said about the frame behind the
+/// Checks the offload header against the packet. `packet` is what [`super::classify()`] said about the frame behind the
 /// vnet header.
 pub fn plan(vnet: &Vnet, packet: &Packet) -> Result<Plan, DropReason> {
     let work = match (vnet.gso, vnet.checksum) {
