@@ -73,6 +73,11 @@ pub enum OwnerError {
 }
 
 impl Handle {
+    /// A handle nobody is behind: every question is answered [`Stopped`].
+    pub fn of_nobody() -> Handle {
+        Handle { jobs: mpsc::channel(1).0 }
+    }
+
     /// Runs `ask` at the owner, between two inputs.
     pub async fn ask<R: Send + 'static>(
         &self,

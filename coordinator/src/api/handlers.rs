@@ -120,7 +120,14 @@ pub async fn policy(
     State(app): State<App>,
     Asked(asked): Asked<PolicyAsked>,
 ) -> Reply<PolicyText> {
-    Ok(Json(app.owner.ask(move |owner| owner.coordinator().policy_at(asked.generation)).await??))
+    let text = app.owner.ask(move |owner| owner.coordinator().policy_at(asked.generation)).await?;
+    text.map(Json).map_err(|refusal| match (&refusal, asked.generation) {
+        (Refusal::GenerationUnknown(_), None) => {
+            Problem::new(Kind::NotFound, "no policy was ever applied: everything is denied")
+                .with_hint("apply one with `warren policy apply FILE`")
+        }
+        _ => Problem::refusal(&refusal),
+    })
 }
 
 pub async fn policy_history(_: Principal, State(app): State<App>) -> Reply<Vec<PolicyRow>> {
@@ -188,9 +195,11 @@ pub async fn flows_since(
         service: asked.service,
         ..FlowFilter::default()
     };
-    // Asked for the end: no row is beyond the greatest cursor, and the page says where the end is.
-    let (cursor, limit) = asked.cursor.map_or((u64::MAX, 0), |cursor| (cursor, limit));
-    Ok(Json(app.owner.ask(move |owner| owner.coordinator().flows_since(cursor, &filter, limit)).await?))
+    let page = app.owner.ask(move |owner| match asked.cursor {
+        Some(cursor) => owner.coordinator().flows_since(cursor, &filter, limit),
+        None => FlowPage { cursor: owner.coordinator().flow_cursor(), ..FlowPage::default() },
+    });
+    Ok(Json(page.await?))
 }
 
 pub async fn audit(

@@ -1,0 +1,164 @@
+//! The control channel with a real client on loopback: who is let in, and what strangers cannot do.
+
+mod common;
+
+use common::{Line, Node, World, block_on, endpoint, hello};
+use warren_wire::frame::{ALPN, CoordinatorSays, MAX_FRAME_STRANGER, RefusalCode};
+use warren_wire::id::IdentityKey;
+
+fn closed_with(error: &quinn::ConnectionError) -> Option<u64> {
+    match error {
+        quinn::ConnectionError::ApplicationClosed(close) => Some(close.error_code.into_inner()),
+        _ => None,
+    }
+}
+
+#[test]
+fn a_token_admits_one_node_once_and_the_node_gets_a_session() {
+    let world = World::new();
+    let service = world.serve();
+    let token = world.token(&["--tag", "web", "--name", "web-1"]);
+    block_on(async {
+        Node::new(1, &token).enrol(&token, service.addr()).await.unwrap();
+        let second = Node::new(2, &token).enrol(&token, service.addr()).await.unwrap_err();
+        assert_eq!(second.code, RefusalCode::TokenSpent as i32, "{}", second.message);
+        let _line = Node::new(1, &token).join(service.addr()).await;
+        let nodes = world.json(&["node", "list"]);
+        assert_eq!((&nodes[0]["name"], &nodes[0]["online"]), (&"web-1".into(), &true.into()));
+        let status = world.ok(&["status"]);
+        assert!(status.contains("ALARM") && status.contains("token"), "{status}");
+    });
+    assert_eq!(service.stop(), 0);
+}
+
+#[test]
+fn a_stranger_is_told_no_and_let_go() {
+    let world = World::new();
+    let service = world.serve();
+    block_on(async {
+        let mut line = Line::open(&[7; 32], world.online_key(), service.addr()).await;
+        line.say(hello()).await;
+        let refused = line.refused().await;
+        assert_eq!(refused.code, RefusalCode::NotAMember as i32, "{}", refused.message);
+        assert!(line.hear().await.is_none());
+    });
+}
+
+#[test]
+fn a_client_speaks_to_no_other_server_key_and_the_server_to_no_other_protocol() {
+    let world = World::new();
+    let service = world.serve();
+    block_on(async {
+        let foreign = endpoint(&[7; 32], IdentityKey([3; 32]), ALPN);
+        let error = foreign.connect(service.addr(), "warren").unwrap().await.unwrap_err();
+        assert!(matches!(error, quinn::ConnectionError::TransportError(_)), "{error}");
+        let future = endpoint(&[7; 32], world.online_key(), b"warren/2");
+        let error = future.connect(service.addr(), "warren").unwrap().await.unwrap_err();
+        assert!(error.to_string().contains("application protocol"), "{error}");
+    });
+}
+
+#[test]
+fn a_strangers_frame_over_64_kib_ends_the_connection_before_it_is_read() {
+    let world = World::new();
+    let service = world.serve();
+    block_on(async {
+        let mut line = Line::open(&[7; 32], world.online_key(), service.addr()).await;
+        let length = u32::try_from(MAX_FRAME_STRANGER + 1).unwrap().to_be_bytes();
+        line.send.write_all(&length).await.unwrap();
+        let error = line.connection.closed().await;
+        assert_eq!(closed_with(&error), Some(1), "{error}");
+        assert!(error.to_string().contains("limit"), "{error}");
+    });
+}
+
+#[test]
+fn garbage_ends_the_connection_and_nothing_else() {
+    let world = World::new();
+    let service = world.serve();
+    block_on(async {
+        for garbage in [&[0, 0, 0, 4, 0xff, 0xff, 0xff, 0xff][..], &[0, 0, 0, 0], &[0, 0, 0, 2, 0x7a, 0x00]] {
+            let mut line = Line::open(&[7; 32], world.online_key(), service.addr()).await;
+            line.send.write_all(garbage).await.unwrap();
+            line.connection.closed().await;
+        }
+        // A second stream, a one-way stream and a datagram are not part of the protocol.
+        let line = Line::open(&[8; 32], world.online_key(), service.addr()).await;
+        assert!(line.connection.max_datagram_size().is_none());
+        let second = tokio::time::timeout(std::time::Duration::from_millis(300), line.connection.open_bi()).await;
+        assert!(second.is_err(), "a second stream was allowed");
+    });
+    assert!(world.ok(&["status"]).contains("prod"));
+}
+
+#[test]
+fn a_silent_stranger_is_let_go() {
+    let world = World::new();
+    let service = world.serve();
+    block_on(async {
+        let begun = std::time::Instant::now();
+        let line = Line::open(&[7; 32], world.online_key(), service.addr()).await;
+        line.connection.closed().await;
+        assert!(begun.elapsed() < std::time::Duration::from_secs(14), "{:?}", begun.elapsed());
+    });
+}
+
+#[test]
+fn a_client_that_reads_nothing_delays_nobody() {
+    let world = World::new();
+    let service = world.serve();
+    let (slow, quick) = (world.token(&["--name", "slow"]), world.token(&["--name", "quick"]));
+    block_on(async {
+        for (number, token) in [(1, &slow), (2, &quick)] {
+            Node::new(number, token).enrol(token, service.addr()).await.unwrap();
+        }
+        // Opened, said hello, and never read a byte.
+        let mut stuck = Line::open(&[1; 32], slow.coordinator_key, service.addr()).await;
+        stuck.say(hello()).await;
+        for _ in 0..20 {
+            let begun = std::time::Instant::now();
+            let line = Node::new(2, &quick).join(service.addr()).await;
+            assert!(begun.elapsed() < std::time::Duration::from_secs(5));
+            line.connection.close(0u32.into(), b"");
+        }
+    });
+}
+
+#[test]
+fn a_revoked_node_is_cut_and_stays_out() {
+    let world = World::new();
+    let service = world.serve();
+    let token = world.token(&["--name", "web-1"]);
+    block_on(async {
+        let node = Node::new(1, &token);
+        node.enrol(&token, service.addr()).await.unwrap();
+        let mut line = node.join(service.addr()).await;
+        world.ok(&["node", "revoke", "web-1", "--why", "stolen"]);
+        let refused = line.refused().await;
+        assert_eq!(refused.code, RefusalCode::Revoked as i32, "{}", refused.message);
+        let mut again = Line::open(&[1; 32], token.coordinator_key, service.addr()).await;
+        again.say(hello()).await;
+        assert_eq!(again.refused().await.code, RefusalCode::Revoked as i32);
+    });
+    assert_eq!(world.json(&["node", "list"]).as_array().map(Vec::len), Some(0));
+    assert_eq!(world.json(&["node", "list", "--revoked"]).as_array().map(Vec::len), Some(1));
+}
+
+#[test]
+fn the_session_survives_a_restart_of_the_coordinator_by_coming_again() {
+    let world = World::new();
+    let service = world.serve();
+    let token = world.token(&["--name", "web-1"]);
+    let node = Node::new(1, &token);
+    block_on(async {
+        node.enrol(&token, service.addr()).await.unwrap();
+        let line = node.join(service.addr()).await;
+        assert_eq!(service.stop(), 0);
+        assert_eq!(closed_with(&line.connection.closed().await), Some(2), "told that the coordinator stops");
+    });
+    let service = world.serve();
+    block_on(async {
+        let mut line = node.join(service.addr()).await;
+        line.hear_until(|said| matches!(said, CoordinatorSays::Freshness(_) | CoordinatorSays::Delta(_)).then_some(())).await;
+    });
+}
