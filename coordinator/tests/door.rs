@@ -112,12 +112,14 @@ fn no_secret_is_in_the_log_the_answers_or_the_database() {
     let token = world.ok(&["token", "create", "--tag", "web"]);
     let seed = {
         use base64::Engine as _;
-        base64::engine::general_purpose::STANDARD.encode(warren_wire::token::Token::decode(token.trim()).unwrap().seed.as_slice())
+        base64::engine::general_purpose::STANDARD
+            .encode(warren_wire::token::Token::decode(token.trim()).unwrap().seed.as_slice())
     };
     let online = std::fs::read_to_string(world.state().join("online.key")).unwrap();
     let listed = [world.ok(&["--json", "token", "list"]), world.ok(&["--json", "audit", "list"])].concat();
     assert_eq!(service.stop(), 0);
-    let database = String::from_utf8_lossy(&std::fs::read(world.state().join("warren.db")).unwrap()).into_owned();
+    let database =
+        String::from_utf8_lossy(&std::fs::read(world.state().join("warren.db")).unwrap()).into_owned();
     for (place, text) in [("log", world.log()), ("answers", listed), ("database", database)] {
         for secret in [token.trim(), &seed, online.trim()] {
             assert!(!text.contains(secret), "a secret is in the {place}");

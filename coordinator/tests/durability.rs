@@ -17,7 +17,12 @@ use warren_wire::issue::{self, NameRule, Terms};
 const ROUNDS: usize = 24;
 
 /// Stores tokens as fast as it can until the coordinator dies under it; notes each one that was acknowledged.
-async fn writer(client: Client, authority: Arc<Authority>, round: usize, acked: Arc<Mutex<BTreeSet<IdentityKey>>>) {
+async fn writer(
+    client: Client,
+    authority: Arc<Authority>,
+    round: usize,
+    acked: Arc<Mutex<BTreeSet<IdentityKey>>>,
+) {
     for number in 0u64.. {
         let mut key = [0; 32];
         key[..8].copy_from_slice(&(round as u64).to_be_bytes());

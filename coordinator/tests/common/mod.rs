@@ -14,8 +14,8 @@ use serde_json::Value;
 use warren_config::time::UnixTime;
 use warren_coordinator::tls;
 use warren_wire::frame::{
-    ALPN, CoordinatorSays, Decoder, EnrolBegin, EnrolCommit, Enforced, Hello, MAX_FRAME, NodeSays, Refused, ToCoordinator,
-    ToNode, encode,
+    ALPN, CoordinatorSays, Decoder, Enforced, EnrolBegin, EnrolCommit, Hello, MAX_FRAME, NodeSays, Refused,
+    ToCoordinator, ToNode, encode,
 };
 use warren_wire::id::{IdentityKey, NetworkId};
 use warren_wire::issue::{self, LaneSecret, Place};
@@ -33,7 +33,15 @@ impl World {
     /// A directory with an initialised network in it.
     pub fn new() -> World {
         let world = World::empty();
-        let init = world.run(&["init", "--name", "prod", "--listen", "127.0.0.1:0", "--advertise", "127.0.0.1:7946"]);
+        let init = world.run(&[
+            "init",
+            "--name",
+            "prod",
+            "--listen",
+            "127.0.0.1:0",
+            "--advertise",
+            "127.0.0.1:7946",
+        ]);
         assert_eq!(code(&init), 0, "{}", stderr(&init));
         world
     }
@@ -257,7 +265,8 @@ impl Node {
     /// Redeems the token, or is refused.
     pub async fn enrol(&self, token: &Token, addr: std::net::SocketAddr) -> Result<(), Refused> {
         let mut line = Line::open(&self.seed, self.server, addr).await;
-        let begin = EnrolBegin { token_key: token.key().0.to_vec(), name: String::new(), agent: "test".into() };
+        let begin =
+            EnrolBegin { token_key: token.key().0.to_vec(), name: String::new(), agent: "test".into() };
         line.say(NodeSays::EnrolBegin(begin)).await;
         let offer = match line.hear().await {
             Some(CoordinatorSays::EnrolOffer(offer)) => offer,

@@ -1,0 +1,139 @@
+//! A policy's way through the command: checked, compared, signed, in force, enforced, rolled back.
+
+mod common;
+
+use common::{Node, World, block_on, code, enforce, stderr, stdout};
+
+const WEB_TO_ORDERS: &str = r#"
+version = 1
+[group.platform]
+members = ["alice@example.com"]
+[tag.web]
+owners = ["group:platform"]
+[tag.orders]
+owners = ["group:platform"]
+[service.orders]
+on = ["tag:orders"]
+listen = ["tcp/8443"]
+[[grant]]
+id = "web-reads-orders"
+from = ["tag:web"]
+to = ["service:orders"]
+[[test]]
+id = "web-may"
+from = "tag:web"
+to = "service:orders"
+expect = "allow"
+"#;
+
+#[test]
+fn a_policy_is_in_force_when_applied_and_enforced_when_the_nodes_say_so() {
+    let world = World::new();
+    let service = world.serve();
+    let token = world.token(&["--tag", "web", "--name", "web-1"]);
+    let node = Node::new(1, &token);
+    block_on(node.enrol(&token, service.addr())).unwrap();
+    let file = world.write("policy.toml", WEB_TO_ORDERS);
+    world.ok(&["policy", "check", &file]);
+    let dry = world.ok(&["policy", "apply", &file, "--dry-run"]);
+    assert!(dry.contains("generation 0 would become 1") && dry.contains("nothing was changed"), "{dry}");
+    assert_eq!(world.json(&["status"])["generation"], 0);
+    // Nobody there to enforce it: in force all the same, and the command says who is behind.
+    let late = world.run(&["policy", "apply", &file, "--wait", "enforced", "--timeout", "1s"]);
+    assert_eq!(code(&late), 1);
+    assert!(stderr(&late).contains("0 of 1") && stderr(&late).contains("web-1"), "{}", stderr(&late));
+    block_on(async {
+        let mut line = node.join(service.addr()).await;
+        assert_eq!(enforce(&mut line).await, 1);
+        let waiting = tokio::task::spawn_blocking(move || {
+            let output = world.run(&["policy", "apply", &file, "--wait", "enforced", "--expect", "1"]);
+            (world, file, output)
+        });
+        while enforce(&mut line).await < 2 {}
+        let (world, file, output) = waiting.await.unwrap();
+        assert_eq!(code(&output), 0, "{}", stderr(&output));
+        assert!(stdout(&output).contains("generation 2 is in force"), "{}", stdout(&output));
+        let status = world.json(&["status"]);
+        assert_eq!((&status["enforcement"]["enforced"], &status["enforcement"]["of"]), (&1.into(), &1.into()));
+        let moved = world.fails(1, &["policy", "apply", &file, "--expect", "1"]);
+        assert!(moved.contains("generation 2, not 1"), "{moved}");
+    });
+}
+
+#[test]
+fn a_faulty_policy_changes_nothing_and_says_where_it_is_wrong() {
+    let world = World::new();
+    let _service = world.serve();
+    let good = world.write("good.toml", WEB_TO_ORDERS);
+    world.ok(&["policy", "apply", &good]);
+    let bad = world.write("bad.toml", &WEB_TO_ORDERS.replace("tag:web\"]", "tag:wep\"]"));
+    for args in [&["policy", "check", &bad][..], &["policy", "apply", &bad]] {
+        let error = world.fails(1, args);
+        assert!(error.contains("bad.toml") && error.contains("wep") && error.contains("tag:web"), "{error}");
+    }
+    let failing = world.write("failing.toml", &WEB_TO_ORDERS.replace("expect = \"allow\"", "expect = \"deny\""));
+    let output = world.run(&["policy", "apply", &failing]);
+    assert_eq!(code(&output), 1, "{}", stdout(&output));
+    assert!(stderr(&output).contains("web-may"), "{}", stderr(&output));
+    assert_eq!(world.json(&["policy", "history"]).as_array().map(Vec::len), Some(1));
+}
+
+#[test]
+fn can_and_diff_answer_without_a_coordinator() {
+    let world = World::empty();
+    let file = world.write("policy.toml", WEB_TO_ORDERS);
+    let yes = world.ok(&["can", "--policy", &file, "tag:web", "service:orders"]);
+    assert!(yes.starts_with("yes"), "{yes}");
+    let no = world.run(&["can", "--policy", &file, "tag:orders", "service:orders"]);
+    assert_eq!(code(&no), 1);
+    assert!(stdout(&no).starts_with("no"), "{}", stdout(&no));
+    world.fails(2, &["can", "--policy", &file, "tag:web", "service:orderz"]);
+    world.fails(2, &["can", "--policy", "/nonexistent", "tag:web", "service:orders"]);
+    let empty = world.write("empty.toml", "version = 1\n");
+    let same = world.ok(&["policy", "diff", &file, &file]);
+    assert!(same.contains("no difference"), "{same}");
+    let lost = world.ok(&["policy", "diff", &file, &empty]);
+    assert!(lost.contains("- ") && lost.contains("tcp/8443"), "{lost}");
+}
+
+#[test]
+fn a_rollback_is_a_new_generation_with_old_text() {
+    let world = World::new();
+    let _service = world.serve();
+    let file = world.write("policy.toml", WEB_TO_ORDERS);
+    let empty = world.write("empty.toml", "version = 1\n");
+    world.ok(&["policy", "apply", &file]);
+    world.ok(&["policy", "apply", &empty]);
+    world.ok(&["policy", "rollback", "1"]);
+    let (first, third) = (world.json(&["policy", "show", "1"]), world.json(&["policy", "show"]));
+    assert_eq!((&third["generation"], &third["root"], &third["sources"]), (&3.into(), &first["root"], &first["sources"]));
+    assert!(world.ok(&["policy", "history"]).contains("in force"));
+}
+
+#[test]
+fn tags_and_names_are_changed_by_the_authority_and_why_knows_them() {
+    let world = World::new();
+    let service = world.serve();
+    let file = world.write("policy.toml", WEB_TO_ORDERS);
+    world.ok(&["policy", "apply", &file]);
+    for (number, tag, name) in [(1, "web", "web-1"), (2, "orders", "orders-1")] {
+        let token = world.token(&["--tag", tag, "--name", name]);
+        block_on(Node::new(number, &token).enrol(&token, service.addr())).unwrap();
+    }
+    assert!(world.ok(&["why", "web-1", "orders-1", "tcp/8443"]).contains("web-reads-orders"));
+    let refused = world.run(&["why", "web-1", "orders-1", "tcp/22"]);
+    assert_eq!(code(&refused), 1);
+    assert!(stdout(&refused).starts_with("refused"), "{}", stdout(&refused));
+    let near = world.fails(1, &["why", "wep-1", "orders-1", "tcp/22"]);
+    assert!(near.contains("did you mean `web-1`"), "{near}");
+    assert!(world.ok(&["can", "tag:web", "service:orders"]).starts_with("yes"));
+
+    world.ok(&["node", "tag", "web-1", "--add", "orders", "--remove", "web"]);
+    world.ok(&["node", "rename", "web-1", "old-web"]);
+    let node = world.json(&["node", "show", "old-web"]);
+    assert_eq!((&node["tags"], &node["amendment_serial"]), (&serde_json::json!(["orders"]), &2.into()));
+    assert_eq!(code(&world.run(&["why", "old-web", "orders-1", "tcp/8443"])), 1);
+    world.fails(1, &["node", "tag", "old-web", "--remove", "web"]);
+    world.fails(2, &["node", "tag", "old-web"]);
+    world.ok(&["node", "tag", "old-web", "--none"]);
+}
