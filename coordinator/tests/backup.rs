@@ -30,7 +30,10 @@ fn a_restore_is_the_same_network_in_a_new_epoch() {
     assert_eq!((&restored["epoch"], &restored["generation"]), (&2.into(), &2.into()));
     let service = world.serve();
     let status = world.json(&["status"]);
-    assert_eq!((&status["epoch"], &status["generation"], &status["nodes"]), (&2.into(), &2.into(), &1.into()));
+    assert_eq!(
+        (&status["epoch"], &status["generation"], &status["nodes"]),
+        (&2.into(), &2.into(), &1.into())
+    );
     world.ok(&["audit", "verify"]);
     block_on(async {
         let mut line = node.join(service.addr()).await;
@@ -58,7 +61,8 @@ fn a_backup_that_is_damaged_foreign_or_open_restores_nothing() {
     assert_eq!(service.stop(), 0);
     let fresh = world.path("fresh").display().to_string();
     let restore = |more: &[&str]| {
-        let args: Vec<&str> = ["restore", "--state", &fresh].into_iter().chain(more.iter().copied()).collect();
+        let args: Vec<&str> =
+            ["restore", "--state", &fresh].into_iter().chain(more.iter().copied()).collect();
         let output = world.run(&args);
         assert_ne!(common::code(&output), 0);
         assert!(!world.path("fresh").exists(), "a failed restore leaves nothing");

@@ -14,7 +14,8 @@ fn says(text: &str, words: &[&str]) {
 #[test]
 fn no_coordinator_is_exit_3_and_says_how_to_start_it() {
     let world = World::new();
-    for args in [&["status"][..], &["token", "list"], &["node", "show", "x"], &["can", "tag:a", "service:b"]] {
+    for args in [&["status"][..], &["token", "list"], &["node", "show", "x"], &["can", "tag:a", "service:b"]]
+    {
         says(&world.fails(3, args), &["not running", "coordinator.sock", "warren serve"]);
     }
     let error = world.fails(3, &["--json", "status"]);
@@ -195,7 +196,8 @@ fn a_token_is_alone_on_standard_output() {
 fn output_into_a_closed_pipe_is_no_panic() {
     let world = World::new();
     let mut command = world.command(&["--help"]);
-    let mut child = command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().unwrap();
+    let mut child =
+        command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().unwrap();
     drop(child.stdout.take());
     let output = child.wait_with_output().unwrap();
     assert!(!stderr(&output).contains("panicked"), "{}", stderr(&output));

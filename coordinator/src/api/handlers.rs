@@ -23,7 +23,7 @@ use super::extract::{Asked, Given};
 use super::problem::{Kind, Problem};
 use super::types::{
     AuditAsked, AuditPage, AuditVerified, Committed, NodesAsked, PolicyAsked, Question, ReviewAsked,
-    SinceAsked, StatusReply,
+    ServiceStatus, SinceAsked, StatusReply,
 };
 use crate::clock;
 use crate::network::NetworkInfo;
@@ -37,8 +37,10 @@ type Reply<T> = Result<Json<T>, Problem>;
 pub async fn status(_: Principal, State(app): State<App>) -> Reply<StatusReply> {
     let reply = app.owner.ask(|owner| StatusReply {
         status: owner.coordinator().status(clock::now()),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        history_skipped: owner.flows_skipped(),
+        service: ServiceStatus {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            history_skipped: owner.flows_skipped(),
+        },
     });
     Ok(Json(reply.await?))
 }

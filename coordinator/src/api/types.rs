@@ -7,13 +7,30 @@ use warren_coordinator_core::change::SourceText;
 use warren_coordinator_core::status::Status;
 use warren_wire::id::{Digest, Epoch, Generation, Revision};
 
+/// [`Status`] with two fields more, on one level.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "serde_json::Value")]
 pub struct StatusReply {
     #[serde(flatten)]
     pub status: Status,
+    #[serde(flatten)]
+    pub service: ServiceStatus,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServiceStatus {
     pub version: String,
     /// Flow records that could not be written to history since start.
     pub history_skipped: u64,
+}
+
+/// By way of a value: serde's own flattening cannot read maps with numbers as keys.
+impl TryFrom<serde_json::Value> for StatusReply {
+    type Error = serde_json::Error;
+    fn try_from(value: serde_json::Value) -> Result<StatusReply, serde_json::Error> {
+        let service = serde_json::from_value(value.clone())?;
+        Ok(StatusReply { status: serde_json::from_value(value)?, service })
+    }
 }
 
 /// The change is stored and true.

@@ -36,7 +36,7 @@ fn show(reply: &StatusReply) {
                 s.flows.recorded, s.flows.declared_lost, s.flows.rejected
             ),
         ),
-        ("version", reply.version.clone()),
+        ("version", reply.service.version.clone()),
     ]);
     for behind in &s.enforcement.behind {
         let has = behind.enforces.map_or_else(
@@ -59,10 +59,10 @@ fn show(reply: &StatusReply) {
             600,
         ));
     }
-    if reply.history_skipped > 0 {
+    if reply.service.history_skipped > 0 {
         output::line(&format!(
             "history   {} flow records were not written to the history on disk",
-            reply.history_skipped
+            reply.service.history_skipped
         ));
     }
 }
