@@ -2,7 +2,7 @@
 //!
 //! It is not a cipher: payloads travel in clear. What it keeps of WireGuard is what the rest of the program relies
 //! on: one round trip before data, only the right pair of keys agrees, receiver indices, a counter with a replay
-//! window, a timestamp that must grow, rekey after 120 s, no use after 180 s, a retry every 5 s for 90 s, keepalive
+//! window, a timestamp that must grow, rekey after 120 s, no use after 180 s, a retry every 5 s for 90 s (two early ones), keepalive
 //! after 10 s. Everything depends on the arguments alone, so one seed gives one run.
 
 use std::collections::VecDeque;
@@ -23,6 +23,9 @@ use crate::clock::{Mono, Now};
 const REKEY_AFTER_MS: u64 = 120_000;
 const REJECT_AFTER_MS: u64 = 180_000;
 const RETRY_MS: u64 = 5_000;
+/// The first two tries come sooner: a peer that has just learnt of us must not wait for 5 s.
+const EARLY_MS: u64 = 1_000;
+const EARLY: u32 = 2;
 const GIVE_UP_MS: u64 = 90_000;
 const KEEPALIVE_MS: u64 = 10_000;
 const QUEUE: usize = 256;
@@ -479,7 +482,8 @@ impl Session for StandinSession {
 
     fn tick<K: Sink>(&mut self, out: &mut K, now: Now) {
         self.expire(now);
-        let retry = self.pending.as_ref().is_some_and(|p| now.mono.millis_since(p.last) >= RETRY_MS);
+        let patience = if self.unanswered <= EARLY { EARLY_MS } else { RETRY_MS };
+        let retry = self.pending.as_ref().is_some_and(|p| now.mono.millis_since(p.last) >= patience);
         if retry || self.pending.is_none() && self.wants_rekey(now) {
             self.send_initiation(out, now);
         } else if self.data_received.is_some_and(|at| at > self.sent)
