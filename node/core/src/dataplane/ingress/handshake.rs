@@ -1,4 +1,4 @@
-//! Handshake messages: cheap checks first, and work only behind [`super::super::gate`].
+//! Handshake messages: cheap checks first, and work only behind the gate.
 
 use std::net::SocketAddr;
 

@@ -1,7 +1,7 @@
 //! From the network to the TUN: open, check the source, judge once per run of one flow, merge.
 //!
 //! A stranger's bytes change nothing and get nothing back, with one exception: a cookie of 64 bytes for an initiation
-//! of 148 with a valid mac1, when its source is over its limit (see [`super::gate`]).
+//! of 148 with a valid mac1, when its source is over its limit (see `gate`).
 
 mod handshake;
 mod run;
