@@ -44,22 +44,25 @@ pub fn plain(address: SocketAddr) -> SocketAddr {
 
 /// Nothing inside the overlay, on the host itself, on one link only, or for many at once.
 fn is_usable(network: &Network, candidate: SocketAddr) -> bool {
-    let elsewhere = match candidate.ip() {
+    let forbidden = match candidate.ip() {
         IpAddr::V4(ip) => {
-            !(ip.is_unspecified()
+            ip.is_unspecified()
                 || ip.is_loopback()
                 || ip.is_multicast()
                 || ip.is_broadcast()
-                || ip.is_link_local())
-                && !network.v4_range.contains(&ip)
+                || ip.is_link_local()
+                || network.v4_range.contains(&ip)
         }
         IpAddr::V6(ip) => {
             let link_local = ip.segments().first().is_some_and(|s| s & 0xffc0 == 0xfe80);
-            !(ip.is_unspecified() || ip.is_loopback() || ip.is_multicast() || link_local)
-                && !network.v6_prefix.contains(&ip)
+            ip.is_unspecified()
+                || ip.is_loopback()
+                || ip.is_multicast()
+                || link_local
+                || network.v6_prefix.contains(&ip)
         }
     };
-    elsewhere && candidate.port() != 0
+    !forbidden && candidate.port() != 0
 }
 
 /// Candidates of all nodes, since the coordinator started.

@@ -121,15 +121,15 @@ pub struct Applicant {
 /// What a member already gets, or what comes next for a stranger.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Step<T> {
-    Already(Record),
+    Already(Box<Record>),
     Next(T),
 }
 
 /// The record of an applicant that is in already.
-fn already(state: &State, who: &Applicant) -> Result<Option<Record>, Refusal> {
+fn already(state: &State, who: &Applicant) -> Result<Option<Box<Record>>, Refusal> {
     match state.directory().get(&who.node) {
         Some(node) if !node.is_live() => Err(Refusal::NodeRevoked { node: who.node }),
-        Some(node) => Ok(Some(node.record.clone())),
+        Some(node) => Ok(Some(Box::new(node.record.clone()))),
         None => Ok(None),
     }
 }

@@ -1,5 +1,7 @@
 //! Laws of distribution: least knowledge, exact fan-out, the difference on reconnect, and never "nothing" for "no change".
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test ends at the first surprise")]
+
 mod common;
 
 use std::collections::BTreeSet;
@@ -252,7 +254,7 @@ fn a_record_that_no_longer_holds_is_left_out_and_everyone_else_is_served() {
     let state = world.coordinator.state();
     let record = state.directory().get(&world.id(2)).unwrap().record.clone();
     let broken = warren_wire::trust::Record { keys: None, ..record };
-    let token = IdentityOf(&world, 2);
+    let token = token_of(&world, 2);
     let changes = vec![warren_coordinator_core::change::Change::NodeAdmitted {
         token,
         node: NodeId([9; 16]),
@@ -272,8 +274,7 @@ fn a_record_that_no_longer_holds_is_left_out_and_everyone_else_is_served() {
     );
 }
 
-#[allow(non_snake_case, reason = "reads like the noun it returns")]
-fn IdentityOf(world: &World, host: usize) -> warren_wire::id::IdentityKey {
+fn token_of(world: &World, host: usize) -> warren_wire::id::IdentityKey {
     world.coordinator.state().directory().get(&world.id(host)).unwrap().token
 }
 

@@ -1,5 +1,7 @@
 //! Laws of enrolment: exactly as many as were allowed, over races, restarts and faults.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test ends at the first surprise")]
+
 mod common;
 
 use common::*;

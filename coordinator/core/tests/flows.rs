@@ -1,5 +1,7 @@
 //! Laws of the flow map: once, named, bounded, and only of one's own side.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test ends at the first surprise")]
+
 mod common;
 
 use common::*;

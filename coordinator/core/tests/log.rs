@@ -1,5 +1,7 @@
 //! Laws of the log: the same log gives the same state, and what was altered is found.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test ends at the first surprise")]
+
 mod common;
 
 use common::*;

@@ -1,5 +1,7 @@
 //! Laws of policy at the coordinator: only signed, only next, only whole, and the last good one stays.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test ends at the first surprise")]
+
 mod common;
 
 use common::*;

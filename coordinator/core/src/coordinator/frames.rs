@@ -64,7 +64,7 @@ impl Coordinator {
     ) -> Option<Proposal> {
         let who = applicant(session);
         match enrolment::begin(&self.state, &mut self.offers, who, wish, now) {
-            Ok(Step::Already(record)) => self.enrolled(conn, record),
+            Ok(Step::Already(record)) => self.enrolled(conn, *record),
             Ok(Step::Next(offer)) => self.send(conn, CoordinatorSays::EnrolOffer(offer)),
             Err(refusal) => return self.refuse_enrolment(conn, session, refusal, now),
         }
@@ -79,7 +79,7 @@ impl Coordinator {
         now: UnixTime,
     ) -> Option<Proposal> {
         match enrolment::commit(&self.state, &self.offers, applicant(session), statements, now) {
-            Ok(Step::Already(record)) => self.enrolled(conn, record),
+            Ok(Step::Already(record)) => self.enrolled(conn, *record),
             Ok(Step::Next(changes)) => {
                 let principal = Principal::Node(session.node);
                 return Some(self.state.proposal(changes, principal, Origin::Conn(conn), now));
