@@ -3,7 +3,8 @@
 
 //!
 //! The digest of a view is SHA-256 over `warren view v1\0` and, in the order of [`Key`], each entry's key (kind, u32 BE,
-//! and id) and encoding, both with their length (u32 BE) in front.
+//! and id) and SHA-256 of its encoding, both with their length (u32 BE) in front: who tells many nodes of one peer hashes
+//! its record once.
 
 mod assembler;
 mod cut;
@@ -291,7 +292,7 @@ impl View {
         Ok(())
     }
 
-    /// SHA-256 over every key and encoded entry, in key order, each with its length.
+    /// SHA-256 over every key and the SHA-256 of every encoded entry, in key order, each with its length.
     pub fn digest(&self) -> Digest {
         let mut hash = Sha256::new_with_prefix(b"warren view v1\0");
         let mut part = |bytes: &[u8]| {
@@ -301,7 +302,7 @@ impl View {
         };
         for (key, entry) in &self.entries {
             part(&[&key.kind().to_be_bytes()[..], &key.id_bytes()].concat());
-            part(&entry.encode_to_vec());
+            part(&Sha256::digest(entry.encode_to_vec()));
         }
         Digest(hash.finalize().into())
     }

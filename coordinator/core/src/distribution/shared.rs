@@ -1,4 +1,4 @@
-//! A view whose entries are shared: a peer's record is encoded once, however many nodes are told of it.
+//! A view whose entries are shared: a peer's record is encoded and hashed once, however many nodes are told of it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -8,17 +8,23 @@ use sha2::{Digest as _, Sha256};
 use warren_wire::id::{Digest, Epoch, Generation, Revision};
 use warren_wire::view::{Entry, Key};
 
-/// An entry with its encoding.
-#[derive(Debug, PartialEq)]
+/// An entry with the digest of its encoding.
+#[derive(Debug)]
 pub struct Sealed {
     pub entry: Entry,
-    bytes: Vec<u8>,
+    digest: [u8; 32],
+}
+
+impl PartialEq for Sealed {
+    fn eq(&self, other: &Sealed) -> bool {
+        self.digest == other.digest
+    }
 }
 
 impl Sealed {
     pub fn new(entry: Entry) -> Arc<Sealed> {
-        let bytes = entry.encode_to_vec();
-        Arc::new(Sealed { entry, bytes })
+        let digest = Sha256::digest(entry.encode_to_vec()).into();
+        Arc::new(Sealed { entry, digest })
     }
 }
 
@@ -41,14 +47,14 @@ impl SharedView {
         };
         for (key, sealed) in &self.entries {
             part(&[&key.kind().to_be_bytes()[..], &key.id_bytes()].concat());
-            part(&sealed.bytes);
+            part(&sealed.digest);
         }
         Digest(hash.finalize().into())
     }
 
     /// What to put and what to remove to come from `self` to `newer`.
     pub fn changes_to(&self, newer: &SharedView) -> (Vec<Entry>, Vec<Key>) {
-        let same = |a: &Arc<Sealed>, b: &Arc<Sealed>| Arc::ptr_eq(a, b) || a.bytes == b.bytes;
+        let same = |a: &Arc<Sealed>, b: &Arc<Sealed>| Arc::ptr_eq(a, b) || a.digest == b.digest;
         let changed = |(key, sealed): &(&Key, &Arc<Sealed>)| {
             self.entries.get(*key).is_none_or(|old| !same(old, sealed))
         };
