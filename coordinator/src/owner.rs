@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::mpsc as blocking;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
 use warren_coordinator_core::Coordinator;
@@ -134,6 +134,7 @@ impl Owner {
         mut stop: oneshot::Receiver<()>,
     ) -> Result<(), OwnerError> {
         self.drain();
+        let mut ticked = Instant::now();
         loop {
             let wait = self.until_timeout();
             tokio::select! {
@@ -141,7 +142,12 @@ impl Owner {
                 _ = &mut stop => return Ok(()),
                 Some(job) = jobs.recv() => job(&mut self),
                 Some(event) = events.recv() => self.handle_event(event),
-                () = tokio::time::sleep(wait) => self.tick(),
+                () = tokio::time::sleep(wait) => {}
+            }
+            // Asked after every input, so that no flood of them can hold up the clock.
+            if self.is_due() || ticked.elapsed() >= TICK {
+                self.tick();
+                ticked = Instant::now();
             }
             self.drain();
             if let Some(error) = self.fatal.take() {
@@ -155,10 +161,13 @@ impl Owner {
         due.map_or(TICK, |seconds| Duration::from_secs(seconds).min(TICK)).max(Duration::from_millis(20))
     }
 
+    fn is_due(&self) -> bool {
+        self.coordinator.poll_timeout().is_some_and(|t| t.at <= clock::now())
+    }
+
     fn tick(&mut self) {
-        let now = clock::now();
-        if self.coordinator.poll_timeout().is_some_and(|t| t.at <= now) {
-            self.coordinator.handle_timeout(now);
+        if self.is_due() {
+            self.coordinator.handle_timeout(clock::now());
         }
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Watchdog]);
     }
@@ -204,6 +213,9 @@ impl Owner {
     /// What is, for questions.
     pub fn coordinator(&self) -> &Coordinator {
         &self.coordinator
+    }
+    pub fn store(&self) -> &LogStore {
+        &self.store
     }
     pub fn flows_skipped(&self) -> u64 {
         self.flows_skipped

@@ -1,4 +1,5 @@
 //! Backup and restore.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, in its helpers too")]
 
 mod common;
 

@@ -1,4 +1,5 @@
 //! The control channel with a real client on loopback: who is let in, and what strangers cannot do.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, in its helpers too")]
 
 mod common;
 
@@ -165,4 +166,54 @@ fn the_session_survives_a_restart_of_the_coordinator_by_coming_again() {
         })
         .await;
     });
+}
+
+#[test]
+fn fifty_redemptions_of_one_token_at_once_admit_exactly_one() {
+    let world = World::new();
+    let service = world.serve();
+    let token = world.token(&["--name", "web-1"]);
+    let (addr, token) = (service.addr(), &token);
+    let results =
+        block_on(futures(1..51, |number| async move { Node::new(number, token).enrol(token, addr).await }));
+    assert_eq!(results.iter().filter(|r| r.is_ok()).count(), 1);
+    assert_eq!(world.json(&["node", "list"]).as_array().map(Vec::len), Some(1));
+    assert_eq!(world.json(&["token", "list"])[0]["used"], 1);
+}
+
+#[test]
+fn a_hundred_nodes_enrol_at_once() {
+    let world = World::new();
+    let service = world.serve();
+    let token = world.token(&["--tag", "web", "--name-prefix", "web-", "--uses", "100"]);
+    let (addr, token) = (service.addr(), &token);
+    let results =
+        block_on(futures(1..101, |number| async move { Node::new(number, token).enrol(token, addr).await }));
+    let refused: Vec<_> = results.iter().filter_map(|r| r.as_ref().err()).collect();
+    assert!(refused.is_empty(), "{refused:?}");
+    let nodes = world.json(&["node", "list"]);
+    let nodes = nodes.as_array().unwrap();
+    let distinct =
+        |key: &str| nodes.iter().map(|n| n[key].to_string()).collect::<std::collections::BTreeSet<_>>().len();
+    assert_eq!((nodes.len(), distinct("name"), distinct("v4"), distinct("v6")), (100, 100, 100, 100));
+}
+
+/// All at once, on one thread.
+async fn futures<F: Future>(numbers: std::ops::Range<u8>, make: impl Fn(u8) -> F) -> Vec<F::Output> {
+    let mut waiting: Vec<_> = numbers.map(|n| (Box::pin(make(n)), None)).collect();
+    std::future::poll_fn(|context| {
+        for (future, done) in &mut waiting {
+            if done.is_none()
+                && let std::task::Poll::Ready(output) = future.as_mut().poll(context)
+            {
+                *done = Some(output);
+            }
+        }
+        match waiting.iter().all(|(_, done)| done.is_some()) {
+            true => std::task::Poll::Ready(()),
+            false => std::task::Poll::Pending,
+        }
+    })
+    .await;
+    waiting.into_iter().filter_map(|(_, done)| done).collect()
 }

@@ -1,4 +1,5 @@
 //! What was acknowledged is there, however the process ends.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, in its helpers too")]
 
 mod common;
 
@@ -8,11 +9,23 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use common::{World, block_on, stderr, wait_for};
+use ed25519_dalek::SigningKey;
+use warren_config::item::ItemTree;
+use warren_coordinator::api::problem::Problem;
 use warren_coordinator::authority::Authority;
 use warren_coordinator::client::Client;
+use warren_coordinator::clock;
+use warren_coordinator::owner::{self, CommandError, Handle};
+use warren_coordinator::state_dir::StateDir;
+use warren_coordinator::store::log::LogStore;
+use warren_coordinator_core::Coordinator;
+use warren_coordinator_core::change::{Principal, SourceText};
 use warren_coordinator_core::command::{Command, TokenRow};
+use warren_coordinator_core::state::State;
+use warren_coordinator_core::store::{Store, StoreError};
 use warren_wire::id::IdentityKey;
 use warren_wire::issue::{self, NameRule, Terms};
+use warren_wire::trust::SignedPolicy;
 
 const ROUNDS: usize = 24;
 
@@ -129,4 +142,88 @@ fn many_writers_at_once_are_each_acknowledged_once() {
     assert!(!failed.load(Ordering::Relaxed));
     assert_eq!(world.json(&["status"])["revision"], 25);
     assert_eq!(world.json(&["token", "list"]).as_array().map(Vec::len), Some(24));
+}
+
+#[test]
+fn a_full_disk_refuses_a_policy_keeps_the_state_and_resumes_by_itself() {
+    let world = World::new();
+    let full = warren_coordinator_core::store::StoreError::Full("x".into());
+    assert!(full.nothing_changed());
+    block_on(async {
+        let owner = InProcess::start(&world);
+        let pages = owner.handle.ask(|owner| owner.store().pages().unwrap()).await.unwrap();
+        owner.limit_pages(pages + 1).await;
+        let large = format!("version = 1\n# {}\n", "x".repeat(100_000));
+        let refused = owner.apply(&large).await.unwrap_err();
+        assert!(matches!(&refused, CommandError::Store(StoreError::Full(_))), "{refused}");
+        assert!(refused.to_string().contains("free some space; nothing was changed"), "{refused}");
+        let problem = Problem::from(refused);
+        assert_eq!((problem.status, problem.word()), (507, "store-full"));
+        assert_eq!(owner.generation().await, 0);
+        owner.limit_pages(1_000_000).await;
+        owner.apply(&large).await.unwrap();
+        assert_eq!(owner.generation().await, 1);
+    });
+    let _service = world.serve();
+    assert_eq!(world.json(&["status"])["generation"], 1);
+    world.ok(&["audit", "verify"]);
+}
+
+/// The owner alone, on the state of a world.
+struct InProcess {
+    handle: Handle,
+    authority: Authority,
+    _stop: tokio::sync::oneshot::Sender<()>,
+    _flows: std::sync::mpsc::Receiver<Vec<warren_coordinator_core::flows::FlowRow>>,
+    _events: tokio::sync::mpsc::Sender<warren_coordinator::channel::Event>,
+}
+
+impl InProcess {
+    fn start(world: &World) -> InProcess {
+        let state = StateDir::at(&world.state());
+        let mut store = LogStore::open(&state.log()).unwrap();
+        let folded = State::replay(&store.read(0, usize::MAX).unwrap()).unwrap();
+        let key = SigningKey::from_bytes(&state.read_online_key().unwrap());
+        let coordinator = Coordinator::new(folded, key, clock::now()).unwrap();
+        let (flows, _flows) = std::sync::mpsc::sync_channel(1);
+        let (_events, inbox) = tokio::sync::mpsc::channel(1);
+        let (_stop, stop) = tokio::sync::oneshot::channel();
+        let (handle, _) = owner::start(coordinator, store, flows, inbox, stop);
+        InProcess { handle, authority: Authority::read(&world.authority()).unwrap(), _stop, _flows, _events }
+    }
+    async fn limit_pages(&self, pages: u32) {
+        self.handle.ask(move |owner| owner.store().limit_pages(pages).unwrap()).await.unwrap();
+    }
+    async fn generation(&self) -> u64 {
+        self.handle.ask(|owner| owner.coordinator().status(clock::now()).generation).await.unwrap()
+    }
+    async fn apply(&self, text: &str) -> Result<u64, CommandError> {
+        let sources = vec![SourceText { file: "policy.toml".into(), text: text.into() }];
+        let own: Vec<_> = sources.iter().map(warren_config::resolve::Source::from).collect();
+        let tree = ItemTree::new(&warren_config::resolve::resolve(&own).unwrap().policy);
+        let policy = SignedPolicy { epoch: 1, generation: 1, root: tree.root(), items: tree.len() };
+        let head = issue::policy_head(&self.authority.network, &policy, clock::now(), self.authority.key());
+        let command = Command::ApplyPolicy { sources, head, expect: None, allow_observe: false };
+        self.handle.command(Principal::Local("test".into()), command).await.unwrap()
+    }
+}
+
+#[test]
+fn the_service_manager_is_told_of_start_and_stop() {
+    let world = World::new();
+    let path = world.path("notify");
+    let manager = std::os::unix::net::UnixDatagram::bind(&path).unwrap();
+    manager.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let mut buffer = [0; 256];
+    let mut hear = |word: &str| loop {
+        let length = manager.recv(&mut buffer).unwrap();
+        if String::from_utf8_lossy(&buffer[..length]).contains(word) {
+            return;
+        }
+    };
+    let service = world.serve_in(&[("NOTIFY_SOCKET", path.to_str().unwrap())], &[]);
+    hear("READY=1");
+    hear("WATCHDOG=1");
+    assert_eq!(service.stop(), 0);
+    hear("STOPPING=1");
 }

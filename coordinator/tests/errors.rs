@@ -1,4 +1,5 @@
 //! What the command says when something is wrong: what, with which value, and what to do; and that nothing changed.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, in its helpers too")]
 
 mod common;
 

@@ -1,4 +1,5 @@
 //! A policy's way through the command: checked, compared, signed, in force, enforced, rolled back.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, in its helpers too")]
 
 mod common;
 

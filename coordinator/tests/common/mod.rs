@@ -100,6 +100,9 @@ impl World {
         self.serve_with(&[])
     }
     pub fn serve_with(&self, more: &[&str]) -> Service {
+        self.serve_in(&[], more)
+    }
+    pub fn serve_in(&self, env: &[(&str, &str)], more: &[&str]) -> Service {
         let ready = self.path("ready.json");
         let _ = std::fs::remove_file(&ready);
         let log = std::fs::OpenOptions::new().create(true).append(true).open(self.path("log")).unwrap();
@@ -109,7 +112,7 @@ impl World {
         args.extend(more);
         let mut command = self.command(&args);
         // By design the service needs no authority and is not told of one.
-        command.env_remove("WARREN_AUTHORITY");
+        command.env_remove("WARREN_AUTHORITY").envs(env.iter().copied());
         let child = command.stderr(log).stdout(Stdio::null()).spawn().unwrap();
         let mut service = Service { child, info: Value::Null };
         wait_for("the service to be ready", || {
