@@ -2,4 +2,4 @@ mod enrolment;
 mod lies;
 mod life;
 mod sessions;
-mod world;
+pub(crate) mod world;

@@ -110,21 +110,32 @@ impl World {
 
     /// The honest view of web-1: all items (they all concern it or do no harm), both peers.
     pub fn view(&self) -> View {
+        self.view_of(&self.web, &[&self.orders, &self.db])
+    }
+
+    /// Node `i` stands at `192.0.2.i`.
+    pub fn view_of(&self, me: &SpecimenNode, peers: &[&SpecimenNode]) -> View {
         let mut view = View::default();
         let mut put = |entry| view.insert(entry).unwrap();
         put(Entry::new(Body::Charter(self.net.charter.clone())));
-        put(Entry::new(Body::Me(self.web.record.clone())));
+        put(Entry::new(Body::Me(me.record.clone())));
         put(Entry::new(Body::PolicyHead(self.policy_head())));
         (0..self.tree.len()).for_each(|i| put(self.item(i)));
-        for (peer, last) in [(&self.orders, 2), (&self.db, 3)] {
+        for peer in peers {
             put(Entry::peer(peer.id, peer.record.clone()));
-            put(Entry::endpoints(peer.id, vec![format!("192.0.2.{last}:51820")]));
+            put(Entry::endpoints(peer.id, vec![format!("192.0.2.{}:51820", peer.index)]));
         }
         view
     }
 
     pub fn whole(&self, view: View) -> Vec<Delta> {
         self.deltas(None, View::default(), view)
+    }
+
+    pub fn whole_for(&self, node: NodeId, view: View) -> Vec<Delta> {
+        let head = self.net.view_head(node, &self.state(), &view.digest());
+        let (put, gone) = View::default().changes_to(&view);
+        cut(None, put, gone, head, DELTA_BYTES)
     }
 
     pub fn deltas(&self, base: Option<u64>, old: View, new: View) -> Vec<Delta> {
@@ -241,8 +252,8 @@ impl Driven {
         self.notices().iter().any(|n| n.id == id)
     }
 
-    pub fn sent(&self) -> Vec<&NodeSays> {
-        let sent = |o| if let &Output::Send(ref frame) = o { frame.says.as_ref() } else { None };
+    pub fn sent<'a>(&'a self) -> Vec<&'a NodeSays> {
+        let sent = |o: &'a Output| if let Output::Send(frame) = o { frame.says.as_ref() } else { None };
         self.outputs.iter().filter_map(sent).collect()
     }
 
