@@ -5,6 +5,7 @@ mod changes;
 mod random;
 mod rogue;
 mod strangers;
+mod threads;
 mod traffic;
 mod world;
 
