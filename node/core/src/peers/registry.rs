@@ -85,7 +85,9 @@ impl<E: Engine> Registry<E> {
         let gone = self.retain(&peers);
         let edition =
             Edition { epoch: assembly.epoch, revision: assembly.revision, generation: assembly.generation };
-        let sources = assembly.peers.values().flat_map(|p| &p.candidates).map(|c| c.ip()).collect();
+        let told = assembly.peers.values().flat_map(|p| p.candidates.iter().copied());
+        let proven = peers.iter().filter_map(|p| p.link.endpoint());
+        let sources = told.chain(proven).map(|place| place.ip()).collect();
         let snapshot = index(engine, &assembly.network, &assembly.me, edition, peers, sources, &conflicts);
         Made { snapshot, gone, conflicts, moved }
     }

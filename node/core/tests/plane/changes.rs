@@ -15,6 +15,7 @@ both!(
     two_owners_of_an_address_are_none,
     flows_survive_a_restart_of_the_agent,
     a_lost_first_handshake_is_tried_again,
+    flows_go_on_over_a_rotation_of_keys,
 );
 
 fn connect<E: Keyed>(w: &mut World<E>, port: u16) {
@@ -130,6 +131,34 @@ fn a_lost_first_handshake_is_tried_again<E: Keyed>() {
     // Real sessions retry early by the time given; the library's own retry needs its own clock.
     w.live(6000);
     assert_eq!(w.received(1), vec![packet]);
+}
+
+fn flows_go_on_over_a_rotation_of_keys<E: Keyed>() {
+    let mut w = World::<E>::new(2, 2, false);
+    connect(&mut w, 4000);
+    // Node 0 gets the keys of node 5; its record says so, and both ends hear of it.
+    let fresh = crate::world::member(5, 2).lanes.clone();
+    let renew = |member: &std::sync::Arc<warren_wire::trust::Member>| {
+        let mut member = (**member).clone();
+        member.lanes = fresh.clone();
+        std::sync::Arc::new(member)
+    };
+    let keys = crate::world::secrets(0, 2).into_iter().chain(crate::world::secrets(5, 2)).collect();
+    w.nodes[0].plane.replace_engine(E::from_secrets(keys));
+    let mut mine = crate::world::assembly(0, &[1], &[(0, 1)], 2, 2);
+    mine.me = renew(&mine.me);
+    let mut theirs = crate::world::assembly(1, &[0], &[(0, 1)], 2, 2);
+    let spec = theirs.peers.get_mut(&NodeId([1; 16])).unwrap();
+    spec.member = renew(&spec.member);
+    let now = w.now;
+    assert_eq!(w.nodes[0].plane.publish(&mine, now).cut, 0);
+    assert_eq!(w.nodes[1].plane.publish(&theirs, now).cut, 0);
+    w.seen.clear();
+    let packet = tcp4((0, 4000), (1, 80), "AP", 100, 500, b"under new keys");
+    w.send(0, Vnet::PLAIN, &packet);
+    w.settle();
+    assert_eq!(w.received(1), vec![packet]);
+    assert!(w.seen.iter().any(|d| d.bytes.len() == 148), "a handshake under the new key");
 }
 
 // What needs hours of virtual time: only the stand-in can live through it.
