@@ -2,7 +2,7 @@
 //!
 //! `EnrolBegin` → an offer: a name and two leased addresses, for a minute. `EnrolCommit` → statements made for exactly that
 //! offer, checked whole, and one change. Offers are forgotten at a restart; the node asks again. Whoever is a member
-//! already gets its stored record back, with any token, and spends nothing.
+//! already is offered what it has and gets its stored record back, and spends nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -11,6 +11,7 @@ use warren_config::name::Name;
 use warren_config::time::UnixTime;
 use warren_wire::frame::{EnrolBegin, EnrolCommit, EnrolOffer};
 use warren_wire::id::{IdentityKey, NodeId};
+use warren_wire::statement::Admission;
 use warren_wire::trust::{Member, Record};
 
 use crate::alarm::AlarmKind;
@@ -140,13 +141,14 @@ pub fn begin(
     who: Applicant,
     wish: &EnrolBegin,
     now: UnixTime,
-) -> Result<Step<EnrolOffer>, Refusal> {
-    if let Some(record) = already(state, &who)? {
-        return Ok(Step::Already(record));
-    }
+) -> Result<EnrolOffer, Refusal> {
+    let known = already(state, &who)?;
     let token = IdentityKey::from_slice(&wish.token_key);
     let token = token.ok_or(Refusal::Protocol("the token's key does not have 32 bytes"))?;
     let token = state.tokens().get(&token)?;
+    if let Some(record) = known {
+        return offer_again(state, token, &record, now);
+    }
     token.check(now)?;
     offers.remove(&who.key);
     offers.has_room(who.source)?;
@@ -161,7 +163,20 @@ pub fn begin(
         now: now.0,
     };
     offers.insert(who.key, offer);
-    Ok(Step::Next(message))
+    Ok(message)
+}
+
+/// To a member that lost the answer: what it was offered then. Its commit brings the stored record; nothing is spent.
+fn offer_again(
+    state: &State,
+    token: &TokenState,
+    record: &Record,
+    now: UnixTime,
+) -> Result<EnrolOffer, Refusal> {
+    let admission = record.admission.as_ref().and_then(|signed| signed.peek::<Admission>().ok());
+    let Admission { name, v4, v6, .. } = admission.ok_or(Refusal::NotAMember)?;
+    let (charter, delegation) = (Some(state.founded()?.charter.clone()), Some(token.signed.clone()));
+    Ok(EnrolOffer { charter, delegation, name, v4, v6, now: now.0 })
 }
 
 fn lease(

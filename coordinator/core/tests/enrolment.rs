@@ -78,6 +78,8 @@ fn a_member_that_asks_again_gets_its_record_and_spends_nothing() {
     world.disconnect(host);
     world.connect(host);
     world.begin(host, &token, "");
+    world.now = world.now.plus(5);
+    world.finish(host, &token);
     assert_eq!(world.hosts[host].record, Some(record));
     assert_eq!(world.coordinator.state().head().revision, revision);
     assert_eq!(world.coordinator.tokens(world.now)[0].used, 1);
@@ -95,6 +97,7 @@ fn a_crash_between_write_and_answer_loses_no_use_and_gives_none_away() {
     world.restart();
     world.connect(hosts[0]);
     world.begin(hosts[0], &token, "");
+    assert!(world.finish(hosts[0], &token).is_none(), "nothing is committed twice");
     assert!(world.hosts[hosts[0]].record.is_some(), "it was in after all");
     world.connect(hosts[1]);
     world.begin(hosts[1], &token, "");

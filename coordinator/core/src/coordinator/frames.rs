@@ -64,8 +64,7 @@ impl Coordinator {
     ) -> Option<Proposal> {
         let who = applicant(session);
         match enrolment::begin(&self.state, &mut self.offers, who, wish, now) {
-            Ok(Step::Already(record)) => self.enrolled(conn, *record),
-            Ok(Step::Next(offer)) => self.send(conn, CoordinatorSays::EnrolOffer(offer)),
+            Ok(offer) => self.send(conn, CoordinatorSays::EnrolOffer(offer)),
             Err(refusal) => return self.refuse_enrolment(conn, session, refusal, now),
         }
         None
