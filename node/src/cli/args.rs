@@ -51,12 +51,12 @@ pub enum Command {
         #[command(flatten)]
         enrol: Enrol,
         #[command(flatten)]
-        run: Run,
+        run: RunFlags,
     },
     /// Run the agent of an enrolled host.
     Run {
         #[command(flatten)]
-        run: Run,
+        run: RunFlags,
     },
     /// Redeem an enrolment token: this host becomes a member. Without --token or --token-file it is read from
     /// standard input.
@@ -117,7 +117,7 @@ impl std::fmt::Debug for Enrol {
 }
 
 #[derive(Clone, Debug, Args)]
-pub struct Run {
+pub struct RunFlags {
     /// UDP port of the WireGuard sockets; 0 for any free one.
     #[arg(long, env = "WARREN_NODE_PORT", default_value_t = warren_wire::frame::WIREGUARD_PORT)]
     port: u16,
@@ -139,10 +139,10 @@ impl Common {
     pub fn options(&self) -> Options {
         let port = warren_wire::frame::WIREGUARD_PORT;
         let mtu = warren_node_core::host::DEFAULT_MTU;
-        self.run_options(&Run { port, mtu, no_dns: false, hold: false })
+        self.run_options(&RunFlags { port, mtu, no_dns: false, hold: false })
     }
 
-    pub fn run_options(&self, run: &Run) -> Options {
+    pub fn run_options(&self, run: &RunFlags) -> Options {
         let socket = || self.run.join(format!("{}.sock", self.interface));
         agent::Options {
             state: self.state.clone(),
