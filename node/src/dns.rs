@@ -228,3 +228,79 @@ fn silent(metadata: Metadata) -> ResponseInfo {
         counts: hickory_proto::op::HeaderCounts::default(),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::{Ipv4Addr, UdpSocket};
+
+    /// A server without a view on a free port of the loopback address, and a client socket.
+    async fn served() -> (Server<Handler>, UdpSocket) {
+        let ip = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        let free = UdpSocket::bind((ip, 0)).expect("bind").local_addr().expect("address").port();
+        let server = serve(Shared::default(), Arc::new(Clock::new(0)), &[ip], free).expect("serve");
+        let client = UdpSocket::bind((ip, 0)).expect("bind");
+        client.connect((ip, free)).expect("connect");
+        client.set_read_timeout(Some(Duration::from_secs(5))).expect("timeout");
+        (server, client)
+    }
+
+    /// Header with one question for `x.` of the given type and class.
+    fn query(id: u8, flags: u8, kind: u8, class: u8) -> Vec<u8> {
+        vec![0, id, flags, 0, 0, 1, 0, 0, 0, 0, 0, 0, 1, b'x', 0, 0, kind, 0, class]
+    }
+
+    async fn ask(client: &UdpSocket, bytes: Vec<u8>) -> Vec<u8> {
+        client.send(&bytes).expect("send");
+        let client = client.try_clone().expect("clone");
+        tokio::task::spawn_blocking(move || {
+            let mut buffer = vec![0; 1500];
+            let n = client.recv(&mut buffer).expect("an answer");
+            buffer.truncate(n);
+            buffer
+        })
+        .await
+        .expect("join")
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn without_a_view_nothing_is_made_up() {
+        let (_server, client) = served().await;
+        let answer = ask(&client, query(7, 1, 1, 1)).await;
+        assert_eq!((answer[1], answer[3] & 0x0f), (7, 2), "SERVFAIL");
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn other_classes_are_refused() {
+        let (_server, client) = served().await;
+        // CHAOS: `version.bind` and its like.
+        let answer = ask(&client, query(8, 1, 16, 3)).await;
+        assert_eq!((answer[1], answer[3] & 0x0f), (8, 5), "REFUSED");
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn an_answer_is_never_answered_and_rubbish_does_no_harm() {
+        let (_server, client) = served().await;
+        client.send(&query(1, 0x81, 1, 1)).expect("a message with QR=1");
+        for length in 0..40 {
+            client.send(&vec![0xc0; length]).expect("rubbish with pointer loops");
+        }
+        let mut answer = ask(&client, query(9, 1, 1, 1)).await;
+        // Rubbish may be called a format error; the message with QR=1 has id 1 and must meet silence.
+        for _ in 0..40 {
+            assert_ne!(answer[..2], [0, 1], "an answer was answered");
+            if answer[1] == 9 {
+                return;
+            }
+            answer = ask(&client, query(9, 1, 1, 1)).await;
+        }
+        panic!("the server fell silent");
+    }
+
+    #[test]
+    fn a_transfer_or_any_is_asked_of_the_core_as_such() {
+        for kind in [RecordType::ANY, RecordType::AXFR, RecordType::IXFR] {
+            assert_eq!(kind_of(kind), Type::Whole);
+        }
+    }
+}

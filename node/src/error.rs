@@ -77,7 +77,11 @@ impl Error {
 
     pub fn exit(&self) -> Exit {
         match self {
-            Error::State(_) | Error::Token(_) | Error::Usage(_) | Error::Interface(_) => Exit::Usage,
+            Error::State(_)
+            | Error::Token(_)
+            | Error::Usage(_)
+            | Error::Interface(_)
+            | Error::NotEnrolled(_) => Exit::Usage,
             Error::Enrol(EnrolFailure::Unreachable(_) | EnrolFailure::BrokenOff { .. })
             | Error::NoAgent(_) => Exit::Unreachable,
             _ => Exit::Finding,

@@ -7,9 +7,10 @@ use hickory_server::Server;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use warren_node_core::control::{Control, Notice, Output, Publication, Severity};
+use warren_node_core::dataplane::Outbox;
 use warren_node_core::host::Plan;
 use warren_node_core::session::boring::BoringEngine;
-use warren_wire::id::IdentityKey;
+use warren_wire::id::{IdentityKey, NodeId};
 
 use super::flowfile::FlowFile;
 use super::flowlog::FlowLog;
@@ -23,6 +24,7 @@ use crate::link::{Channel, Connector, Event};
 use crate::service;
 use crate::socket::Waiting;
 use crate::state::{StateDir, WgKeys};
+use crate::udp::Patience;
 use crate::worker::{Shared, StopReason};
 
 /// How often the loop looks around when nothing happens.
@@ -90,12 +92,27 @@ impl Driver {
         self.parts.control.handle_host_clock(host_wall_ms(), boot());
         self.drain().await?;
         let shared = &self.parts.shared;
-        let (published, notes) = shared.plane.restore_flows(&self.parts.flows.read(), shared.clock.now());
+        let flows = self.parts.flows.read();
+        let (published, notes) = shared.plane.restore_flows(&flows, shared.clock.now());
         published.frames.iter().for_each(|frame| shared.write_plain(frame));
         notes.iter().for_each(|note| tracing::info!("{note}"));
+        self.greet(flows.keys());
         self.device = self.parts.host.netlink().device(&self.parts.options.interface).await?;
         self.serve_names();
         Ok(())
+    }
+
+    /// A peer with live flows still seals for the agent before this one: a handshake now saves it from waiting for
+    /// its own timeout.
+    fn greet<'a>(&self, peers: impl Iterator<Item = &'a NodeId>) {
+        let shared = &self.parts.shared;
+        let mut out = Outbox::small();
+        for peer in peers {
+            shared.plane.initiate(*peer, &mut out, shared.clock.now());
+            out.flush();
+            out.transmits().for_each(|transmit| shared.sockets.send(&transmit, Patience::Wait));
+            out.sent();
+        }
     }
 
     /// Until a signal, a command or a failure.

@@ -3,7 +3,9 @@
 use std::io::ErrorKind;
 use std::sync::atomic::Ordering;
 
-use warren_node_core::dataplane::{IngressWorker, Settings};
+use warren_node_core::dataplane::{IngressWorker, Settings, VNET_LEN};
+use warren_node_core::packet::vnet::Vnet;
+use warren_node_core::packet::{classify, split};
 use warren_node_core::session::Engine;
 
 use super::pulse::Worker;
@@ -11,6 +13,8 @@ use super::{Shared, StopReason, wait_readable};
 use crate::tun::Written;
 use crate::udp::{Lane, MAX_RECEIVE, Patience};
 
+/// The vnet header of a plain packet with a whole checksum.
+const NO_OFFLOAD: [u8; VNET_LEN] = [0; VNET_LEN];
 /// Batches taken before the worker shows that it lives.
 const RECEIVES_PER_BEAT: usize = 1024;
 
@@ -65,7 +69,7 @@ fn hand_out<E: Engine>(shared: &Shared<E>, worker: &mut IngressWorker) {
             Written::OffloadRefused => {
                 let udp = frame.vnet.get(1).is_some_and(|kind| kind & 0x7f == 5);
                 refused = (refused.0 || !udp, refused.1 || udp);
-                unmerged(shared, frame.vnet, &frame.parts().collect::<Vec<_>>().concat());
+                unmerged(shared, frame.vnet, &mut frame.parts().collect::<Vec<_>>().concat());
             }
         }
     }
@@ -78,10 +82,21 @@ fn hand_out<E: Engine>(shared: &Shared<E>, worker: &mut IngressWorker) {
     }
 }
 
-/// The kernel would not take a merged frame: nothing of it may be lost silently.
-fn unmerged<E: Engine>(shared: &Shared<E>, _vnet: &[u8], _packet: &[u8]) {
+/// The kernel would not take a merged frame: it is cut again into the packets it was made of, so that nothing of it is
+/// lost silently.
+fn unmerged<E: Engine>(shared: &Shared<E>, vnet: &[u8], packet: &mut [u8]) {
     shared.counters.tun_offload_refused.fetch_add(1, Ordering::Relaxed);
-    shared.counters.tun_lost.fetch_add(1, Ordering::Relaxed);
+    let plan = Vnet::read(vnet).and_then(|vnet| split::plan(&vnet, &classify(packet)?));
+    match plan {
+        Ok(plan) => plan.run(packet, |segment| {
+            if shared.tun.write(&NO_OFFLOAD, std::iter::once(segment)) != Written::Whole {
+                shared.counters.tun_lost.fetch_add(1, Ordering::Relaxed);
+            }
+        }),
+        Err(_) => {
+            shared.counters.tun_lost.fetch_add(1, Ordering::Relaxed);
+        }
+    }
 }
 
 fn is_passing(e: &std::io::Error) -> bool {
