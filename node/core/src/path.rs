@@ -173,3 +173,112 @@ impl Endpoints {
         self.current = to;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn network() -> Network {
+        Network {
+            id: warren_wire::id::NetworkId([1; 16]),
+            name: "test".into(),
+            v4_range: "100.64.0.0/10".parse().unwrap(),
+            v6_prefix: "fd00:1:2::/48".parse().unwrap(),
+            coordinators: Vec::new(),
+            serial: 1,
+        }
+    }
+
+    fn at(text: &str) -> SocketAddr {
+        text.parse().unwrap()
+    }
+
+    /// Field note 38: an endpoint that is reachable only through the overlay is a tunnel in the tunnel.
+    #[test]
+    fn an_endpoint_is_never_inside_the_overlay_nor_nowhere() {
+        let bad = [
+            "100.64.0.1:1",
+            "100.127.255.254:1",
+            "[fd00:1:2::9]:1",
+            "0.0.0.0:1",
+            "0.1.2.3:1",
+            "[::]:1",
+            "224.0.0.1:1",
+            "239.1.1.1:1",
+            "255.255.255.255:1",
+            "240.0.0.1:1",
+            "169.254.169.254:1",
+            "[ff02::1]:1",
+            "[fe80::1]:1",
+            "[::ffff:192.0.2.1]:1",
+            "192.0.2.1:0",
+            "127.0.0.1:1",
+            "[::1]:1",
+        ];
+        for endpoint in bad {
+            assert!(!acceptable(at(endpoint), &network(), Locality::Wide), "{endpoint}");
+        }
+        for endpoint in
+            ["192.0.2.1:1", "10.0.0.1:51820", "100.128.0.1:1", "[2001:db8::1]:1", "[fd00:1:3::1]:1"]
+        {
+            assert!(acceptable(at(endpoint), &network(), Locality::Wide), "{endpoint}");
+        }
+    }
+
+    #[test]
+    fn loopback_is_believed_only_where_nothing_else_could_work() {
+        let all = [at("127.0.0.1:1"), at("[::1]:1")];
+        assert_eq!(Locality::of(&all), Locality::Loopback);
+        assert_eq!(Locality::of(&[]), Locality::Wide);
+        assert_eq!(Locality::of(&[at("127.0.0.1:1"), at("192.0.2.1:1")]), Locality::Wide);
+        assert!(acceptable(at("127.0.0.1:1"), &network(), Locality::Loopback));
+    }
+
+    #[test]
+    fn neighbours_come_first_and_nobody_twice() {
+        let given = [at("198.51.100.1:1"), at("[2001:db8:0:1::5]:1"), at("10.0.0.5:1"), at("198.51.100.1:1")];
+        let own = [at("10.0.0.9:2"), at("[2001:db8:0:2::1]:2")];
+        assert_eq!(order(&given, &own), [at("10.0.0.5:1"), at("198.51.100.1:1"), at("[2001:db8:0:1::5]:1")]);
+        let many: Vec<SocketAddr> = (1..20).map(|i| SocketAddr::from(([192, 0, 2, i], 1))).collect();
+        assert_eq!(order(&many, &[]).len(), MAX_CANDIDATES);
+    }
+
+    #[test]
+    fn only_an_authenticated_packet_moves_a_proven_endpoint() {
+        let (a, b, c) = (at("192.0.2.1:1"), at("192.0.2.2:1"), at("192.0.2.3:1"));
+        let mut endpoints = Endpoints::new(vec![a, b], Mono(0));
+        assert_eq!(endpoints.current(), Some(a));
+        assert!(endpoints.handle_authenticated(c, Mono(1)));
+        assert!(!endpoints.handle_authenticated(c, Mono(2)), "no move");
+        endpoints.set_candidates(vec![b], Mono(3));
+        assert_eq!(endpoints.current(), Some(c), "hints do not move what is proven");
+        assert_eq!(endpoints.handle_unanswered(Mono(4)), Some(b));
+        assert_eq!(endpoints.handle_unanswered(Mono(5)), Some(c), "the proven address is tried again");
+        let reasons: Vec<MoveReason> = endpoints.moves().map(|m| m.reason).collect();
+        use MoveReason::{Roamed, Told, Unanswered};
+        assert_eq!(reasons, [Told, Roamed, Unanswered, Unanswered]);
+    }
+
+    #[test]
+    fn an_unproven_endpoint_follows_the_hints() {
+        let (a, b) = (at("192.0.2.1:1"), at("192.0.2.2:1"));
+        let mut endpoints = Endpoints::new(vec![a], Mono(0));
+        endpoints.set_candidates(vec![b, a], Mono(1));
+        assert_eq!(endpoints.current(), Some(a), "still named");
+        endpoints.set_candidates(vec![b], Mono(2));
+        assert_eq!(endpoints.current(), Some(b));
+        endpoints.set_candidates(vec![], Mono(3));
+        assert_eq!(endpoints.current(), None);
+        assert_eq!(endpoints.handle_unanswered(Mono(4)), None);
+    }
+
+    #[test]
+    fn the_history_is_bounded() {
+        let mut endpoints = Endpoints::default();
+        for port in 1..100 {
+            endpoints.handle_authenticated(SocketAddr::from(([192, 0, 2, 1], port)), Mono(u64::from(port)));
+        }
+        assert_eq!(endpoints.moves().count(), MAX_MOVES);
+        assert_eq!(endpoints.moves().last().and_then(|m| m.to), Some(at("192.0.2.1:99")));
+    }
+}
