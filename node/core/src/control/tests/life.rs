@@ -84,6 +84,9 @@ fn an_older_or_foreign_freshness_is_refused() {
     world.generation = 2;
     node.say(CoordinatorSays::Freshness(world.freshness(T0 + 10)));
     assert_eq!(node.complaints(), 3, "for an older policy");
+    let mixed = World { tree: warren_config::item::ItemTree::new(&Default::default()), ..World::new() };
+    node.say(CoordinatorSays::Freshness(mixed.freshness(T0 + 11)));
+    assert_eq!(node.complaints(), 4, "for another policy with the same number");
     assert_eq!(node.control.status(node.now).fresh_since, Some(UnixTime(T0)));
 }
 
