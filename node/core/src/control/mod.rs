@@ -224,7 +224,7 @@ impl Control {
         self.say_flows();
     }
 
-    /// The serial that new WireGuard keys must have ([`keys::sign_lane_keys`]).
+    /// The serial that new WireGuard keys must have ([`keys::sign`]).
     pub fn next_key_serial(&self) -> u64 {
         let seen = self.memory.serials.get(&self.me.id).map_or(0, |serials| serials.keys);
         self.me.key_serial.max(seen).saturating_add(1)
