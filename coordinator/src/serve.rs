@@ -3,7 +3,7 @@
 //! It never opens the authority's file and has no way to be told where it is.
 
 use std::net::SocketAddr;
-use std::os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -218,15 +218,25 @@ fn bind_socket(path: &Path, group: &str) -> Result<tokio::net::UnixListener, Ser
     make_socket_dir(path).map_err(io)?;
     remove_stale(path)?;
     let listener = std::os::unix::net::UnixListener::bind(path).map_err(io)?;
-    if let Some(gid) = Accounts::of_host().group_id(group) {
-        if let Err(error) = std::os::unix::fs::chown(path, None, Some(gid)) {
-            tracing::warn!(%error, group, "the socket cannot be given to its group: only its owner and root may use it");
-        } else {
+    match Accounts::of_host().group_id(group).map(|gid| give_to_group(path, gid)) {
+        Some(Ok(())) => {
             std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o660)).map_err(io)?;
         }
+        Some(Err(error)) => {
+            tracing::warn!(%error, group, "the socket cannot be given to its group: only its owner and root may use it");
+        }
+        None => {}
     }
     listener.set_nonblocking(true).map_err(io)?;
     tokio::net::UnixListener::from_std(listener).map_err(io)
+}
+
+/// Nothing to do, and no right needed, if the service runs in that group already.
+fn give_to_group(path: &Path, gid: u32) -> std::io::Result<()> {
+    match std::fs::metadata(path)?.gid() == gid {
+        true => Ok(()),
+        false => std::os::unix::fs::chown(path, None, Some(gid)),
+    }
 }
 
 fn make_socket_dir(path: &Path) -> std::io::Result<()> {

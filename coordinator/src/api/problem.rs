@@ -119,7 +119,11 @@ impl Problem {
             StoreError::Conflict { .. } | StoreError::Busy(_) => Kind::Busy,
             _ => Kind::Internal,
         };
-        Problem::new(kind, error.to_string())
+        let problem = Problem::new(kind, error.to_string());
+        match kind {
+            Kind::StoreFull => problem.with_hint("free space on the disk of the state directory, then give the command again: no restart is needed"),
+            _ => problem,
+        }
     }
 
     pub fn with_hint(mut self, hint: impl Into<String>) -> Problem {

@@ -48,7 +48,13 @@ async fn list(
     let rows: Vec<FlowRow> = context.client.get(&url(path, &query)).await?;
     match context.json {
         true => output::json(&rows),
-        false => output::table(&HEAD, rows.iter().map(cells).collect(), "no flows match"),
+        false => {
+            let empty = match history {
+                true => "no flows match",
+                false => "no flows match since the coordinator started; older ones: --history",
+            };
+            output::table(&HEAD, rows.iter().map(cells).collect(), empty);
+        }
     }
     Ok(())
 }

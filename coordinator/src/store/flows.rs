@@ -120,7 +120,7 @@ impl FlowStore {
         for text in texts {
             // A row an older program wrote differently is left out; it decides nothing.
             let Ok(row) = serde_json::from_str::<FlowRow>(&text?) else { continue };
-            if !matches(filter, &row) {
+            if !filter.matches(&row) {
                 continue;
             }
             match seen.get(&(row.reporter, row.boot, row.flow)) {
@@ -146,23 +146,6 @@ impl FlowStore {
 
 fn number(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
-}
-
-fn matches(filter: &FlowFilter, row: &FlowRow) -> bool {
-    let end = |wanted: &Option<String>, point: &warren_coordinator_core::flows::FlowPoint| {
-        wanted.as_ref().is_none_or(|w| {
-            point.name.as_ref() == Some(w)
-                || point.node.is_some_and(|id| id.to_string() == *w)
-                || point.address.to_string() == *w
-        })
-    };
-    let same = |wanted: &Option<String>, has: &Option<String>| wanted.is_none() || wanted == has;
-    end(&filter.from, &row.from)
-        && end(&filter.to, &row.to)
-        && filter.verdict.is_none_or(|v| v == row.verdict)
-        && same(&filter.grant, &row.grant)
-        && same(&filter.service, &row.service)
-        && filter.since.is_none_or(|since| row.last_ms / 1000 >= since.0)
 }
 
 /// Adds an older window to the newest one of the same flow.

@@ -1,0 +1,85 @@
+//! Flow records: from a node's report to the list, the history and the watch.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, in its helpers too")]
+
+mod common;
+
+use common::{Node, World, block_on, wait_for};
+use warren_wire::flow::{FlowEnd, FlowRecord, FlowReport, FlowVerdict};
+use warren_wire::frame::{CoordinatorSays, NodeSays};
+
+fn record(world: &World, flow: u64, bytes: u64) -> FlowRecord {
+    let node = |name: &str| world.json(&["node", "show", name]);
+    let address = |name: &str| -> std::net::Ipv4Addr { node(name)["v4"].as_str().unwrap().parse().unwrap() };
+    let id: warren_wire::id::NodeId = node("orders-1")["id"].as_str().unwrap().parse().unwrap();
+    let now = warren_coordinator::clock::now_ms();
+    FlowRecord {
+        flow,
+        peer: id.0.to_vec(),
+        outbound: true,
+        protocol: 6,
+        src: address("web-1").octets().to_vec(),
+        src_port: 40_000,
+        dst: address("orders-1").octets().to_vec(),
+        dst_port: 8443,
+        verdict: FlowVerdict::Allow as i32,
+        grant: "web-reads-orders".into(),
+        service: "orders".into(),
+        generation: 1,
+        packets_out: 1,
+        bytes_out: bytes,
+        packets_back: 1,
+        bytes_back: 2 * bytes,
+        started_ms: now,
+        last_ms: now,
+        end: FlowEnd::Open as i32,
+        count: 1,
+    }
+}
+
+#[test]
+fn a_reported_flow_is_listed_watched_and_kept() {
+    let world = World::new();
+    let service = world.serve();
+    for (number, name) in [(1, "web-1"), (2, "orders-1")] {
+        let token = world.token(&["--name", name]);
+        block_on(Node::new(number, &token).enrol(&token, service.addr())).unwrap();
+    }
+    let mut watch = world.command(&["--json", "flow", "watch", "--count", "1", "--from", "web-1"]);
+    let watch = watch.stdout(std::process::Stdio::piped()).spawn().unwrap();
+    let token = world.token(&[]);
+    block_on(async {
+        let mut line = Node::new(1, &token).join(service.addr()).await;
+        // The third repeats the second; the fourth is another flow, in case the watcher came late to the first.
+        for (sequence, flow, bytes) in [(1, 7, 100), (2, 7, 50), (2, 7, 50), (3, 8, 1)] {
+            let records = vec![record(&world, flow, bytes)];
+            line.say(NodeSays::Flows(FlowReport { sequence, records, lost: 3, boot: 1 })).await;
+            let stored = |said: &CoordinatorSays| match said {
+                CoordinatorSays::FlowsStored(stored) => (stored.sequence == sequence).then_some(()),
+                _ => None,
+            };
+            line.hear_until(stored).await;
+        }
+    });
+    let flows = world.json(&["flow", "list", "--service", "orders"]);
+    assert_eq!(flows.as_array().map(Vec::len), Some(2), "{flows}");
+    assert_eq!((&flows[1]["bytes_out"], &flows[1]["bytes_back"]), (&150.into(), &300.into()), "{flows}");
+    assert_eq!((&flows[0]["from"]["name"], &flows[0]["to"]["name"]), (&"web-1".into(), &"orders-1".into()));
+    assert_eq!(world.json(&["flow", "list", "--verdict", "deny"]).as_array().map(Vec::len), Some(0));
+    let text = world.ok(&["flow", "list"]);
+    assert!(
+        text.contains("web-1") && text.contains("tcp/8443") && text.contains("web-reads-orders"),
+        "{text}"
+    );
+    assert_eq!(world.json(&["status"])["flows"]["declared_lost"], 3);
+    let seen = watch.wait_with_output().unwrap();
+    let row: serde_json::Value = serde_json::from_slice(&seen.stdout).unwrap();
+    assert_eq!(row["to"]["name"], "orders-1");
+    let history = || world.json(&["flow", "list", "--history", "--from", "web-1"]);
+    wait_for("the history", || (history().as_array().map(Vec::len) == Some(2)).then_some(()));
+    assert_eq!(service.stop(), 0);
+    let _service = world.serve();
+    assert_eq!(world.json(&["flow", "list"]).as_array().map(Vec::len), Some(0));
+    assert_eq!(history().as_array().map(Vec::len), Some(2));
+    assert_eq!(history()[1]["bytes_out"], 150);
+}
