@@ -136,11 +136,19 @@ impl Control {
         let checked = self.config.trust.freshness(&self.network, &signed).map_err(Refusal::from);
         let offered = checked.and_then(|statement| {
             let signed_ms = statement.signed_at.saturating_mul(1000);
+            let known = self.life.current.as_ref().is_some_and(|current| current.signed == signed);
             let counts = self.life.offer(Fresh { signed, statement }, self.belief.as_ref())?;
-            Ok((signed_ms, counts))
+            Ok((signed_ms, counts, known))
         });
         match offered {
-            Ok((signed_ms, counts)) => self.refreshed(signed_ms, counts, now),
+            Ok((signed_ms, counts, known)) => {
+                self.refreshed(signed_ms, counts, now);
+                // The same one again says nothing that is not on the disk.
+                if counts && !known {
+                    (self.warned_half, self.warned_end) = (false, false);
+                    self.store(now);
+                }
+            }
             Err(refusal) => self.complain("freshness-refused", format!("a freshness is refused: {refusal}")),
         }
     }
@@ -148,10 +156,6 @@ impl Control {
     fn refreshed(&mut self, signed_ms: u64, counts: bool, now: Mono) {
         let before = self.now(now).wall_ms;
         self.keeper.learn(signed_ms, now);
-        if counts {
-            (self.warned_half, self.warned_end) = (false, false);
-            self.store(now);
-        }
         let cut = self.publication.as_ref().and_then(|p| p.cut.as_ref());
         let revives = counts && matches!(cut, Some(CutReason::NoView | CutReason::Stale { .. }));
         if revives {

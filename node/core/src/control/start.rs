@@ -110,7 +110,7 @@ impl Control {
                 let severity = if *reason == CutReason::NoView { Severity::Info } else { Severity::Alarm };
                 self.notice(severity, "cut", format!("no peers: {reason}"));
             }
-            (Some(_), None) => self.notice(Severity::Info, "restored", "peers are back".to_owned()),
+            (Some(_), None) => self.notice(Severity::Info, "in-force", "the view is in force".to_owned()),
             _ => {}
         }
         let observe = self.publication.as_ref().is_some_and(|p| p.observe);
