@@ -142,6 +142,8 @@ fn a_revoked_node_is_cut_and_stays_out() {
         again.say(hello()).await;
         assert_eq!(again.refused().await.code, RefusalCode::Revoked as i32);
     });
+    let error = world.fails(1, &["node", "revoke", "web-1"]);
+    assert!(error.contains("was revoked at"), "{error}");
     assert_eq!(world.json(&["node", "list"]).as_array().map(Vec::len), Some(0));
     assert_eq!(world.json(&["node", "list", "--revoked"]).as_array().map(Vec::len), Some(1));
 }

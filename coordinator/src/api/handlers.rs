@@ -106,12 +106,16 @@ pub async fn node(_: Principal, State(app): State<App>, Path(who): Path<String>)
     Ok(Json(found?))
 }
 
-/// A refusal; an unknown name gets the nearest known one as a hint.
+/// A refusal; an unknown name gets the nearest known one as a hint, or learns that its node was revoked.
 fn near(owner: &Owner, refusal: &Refusal) -> Problem {
     let problem = Problem::refusal(refusal);
     let Refusal::NodeUnknown(asked) = refusal else { return problem };
-    let names = owner.coordinator().nodes(true).into_iter().map(|row| row.name);
-    match crate::text::nearest(asked, names) {
+    let nodes = owner.coordinator().nodes(true);
+    if let Some(at) = nodes.iter().find(|n| n.name == *asked).and_then(|n| n.revoked) {
+        return problem
+            .with_hint(format!("a node of that name was revoked at {at}: see `warren node list --revoked`"));
+    }
+    match crate::text::nearest(asked, nodes.into_iter().filter(|n| n.revoked.is_none()).map(|n| n.name)) {
         Some(name) => problem.with_hint(format!("did you mean `{name}`? See `warren node list`")),
         None => problem,
     }

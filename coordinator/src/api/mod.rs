@@ -2,7 +2,7 @@
 //! page have no other source.
 //!
 //! Two locks on each door: a layer refuses every request of a caller the [`Doorkeeper`] does not know, unknown paths
-//! included; and a handler that does not take a [`Principal`] first cannot be put into the table ([`Guarded`]).
+//! included; and a handler that does not take a [`Principal`] first cannot be put into the table (`Guarded`).
 
 pub mod caller;
 mod extract;

@@ -45,7 +45,7 @@ fn show(reply: &StatusReply) {
         );
         let presence = if behind.online { "online" } else { "away" };
         output::line(&plain(
-            &format!("behind    {} ({presence}) {has}, since {}", behind.name, behind.since),
+            &format!("behind     {} ({presence}) {has}, since {}", behind.name, behind.since),
             300,
         ));
     }
@@ -53,7 +53,7 @@ fn show(reply: &StatusReply) {
         let age = short(s.now.since(alarm.last));
         output::line(&plain(
             &format!(
-                "ALARM     {} ({} times, last {age} ago): {}",
+                "ALARM      {} ({} times, last {age} ago): {}",
                 alarm.subject, alarm.count, alarm.message
             ),
             600,
@@ -61,7 +61,7 @@ fn show(reply: &StatusReply) {
     }
     if reply.service.history_skipped > 0 {
         output::line(&format!(
-            "history   {} flow records were not written to the history on disk",
+            "history    {} flow records were not written to the history on disk",
             reply.service.history_skipped
         ));
     }
