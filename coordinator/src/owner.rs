@@ -25,7 +25,7 @@ use crate::store::log::LogStore;
 use crate::text::plain;
 
 /// Frames of all clients that wait for the owner: a full queue slows the clients.
-pub const EVENTS: usize = 1024;
+pub const EVENTS: usize = 256;
 const JOBS: usize = 128;
 /// The owner looks at the clock at least so often, also for the service manager's watchdog.
 const TICK: Duration = Duration::from_secs(5);
@@ -180,7 +180,7 @@ impl Owner {
                 self.coordinator.handle_connected(ConnId(session), key, remote, now);
             }
             Event::Moved { session, remote } => self.coordinator.handle_moved(ConnId(session), remote, now),
-            Event::Said { session, message } => {
+            Event::Said { session, message, turn: _turn } => {
                 if let Some(proposal) = self.coordinator.handle_frame(ConnId(session), message, now) {
                     let outcome = self.coordinator.commit(&mut self.store, proposal, now);
                     self.note(outcome.err());

@@ -114,8 +114,8 @@ fn a_client_that_reads_nothing_delays_nobody() {
         for (number, token) in [(1, &slow), (2, &quick)] {
             Node::new(number, token).enrol(token, service.addr()).await.unwrap();
         }
-        // Opened, said hello, and never read a byte.
-        let mut stuck = Line::open(&[1; 32], slow.coordinator_key, service.addr()).await;
+        // Opened, said hello, and never takes a byte beyond the first 64.
+        let mut stuck = Line::narrow(&[1; 32], slow.coordinator_key, service.addr(), 64).await;
         stuck.say(hello()).await;
         for _ in 0..20 {
             let begun = std::time::Instant::now();
@@ -123,6 +123,9 @@ fn a_client_that_reads_nothing_delays_nobody() {
             assert!(begun.elapsed() < std::time::Duration::from_secs(5));
             line.connection.close(0u32.into(), b"");
         }
+        // In the end it is let go, and told why.
+        let error = stuck.connection.closed().await;
+        assert!(error.to_string().contains("too slow"), "{error}");
     });
 }
 

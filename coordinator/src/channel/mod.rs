@@ -10,6 +10,7 @@
 //! | address validation (Retry) | from half of the strangers on, and for each source from its fourth |
 //! | streams | one, opened by the client; no datagrams, no 0-RTT |
 //! | a frame | 64 KiB until authorised, 1 MiB after |
+//! | messages of one client that wait for the owner | [`TURNS`] |
 //! | silence before authorisation | 10 s |
 //! | bytes waiting for a slow client | [`outbox::MAX_QUEUED`], and 20 s without progress |
 
@@ -22,7 +23,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use quinn::{Endpoint, EndpointConfig, IdleTimeout, TokioRuntime, TransportConfig, VarInt};
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use warren_wire::frame::ToCoordinator;
 use warren_wire::id::IdentityKey;
 
@@ -30,6 +31,9 @@ use crate::tls::{self, TlsError};
 use gate::Gate;
 pub use gate::Limits;
 use outbox::Outbox;
+
+/// Messages of one client that may wait for the owner: a flood from one cannot fill the queue of all.
+pub const TURNS: usize = 2;
 
 /// Names one connection for as long as the process lives.
 pub type SessionId = u64;
@@ -50,6 +54,8 @@ pub enum Event {
     Said {
         session: SessionId,
         message: ToCoordinator,
+        /// Given back when the message has been dealt with: so few of one client wait at a time.
+        turn: OwnedSemaphorePermit,
     },
     Closed {
         session: SessionId,
@@ -141,8 +147,8 @@ fn transport() -> TransportConfig {
     config
         .max_concurrent_bidi_streams(VarInt::from_u32(1))
         .max_concurrent_uni_streams(VarInt::from_u32(0))
-        .stream_receive_window(VarInt::from_u32(128 * 1024))
-        .receive_window(VarInt::from_u32(192 * 1024))
+        .stream_receive_window(VarInt::from_u32(64 * 1024))
+        .receive_window(VarInt::from_u32(96 * 1024))
         .send_window(1024 * 1024)
         .datagram_receive_buffer_size(None)
         .keep_alive_interval(Some(Duration::from_secs(10)))

@@ -5,13 +5,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use quinn::{Connection, Incoming, RecvStream, SendStream, VarInt};
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::time::{Instant, timeout, timeout_at};
 use warren_wire::frame::{Decoder, FrameError, MAX_FRAME, MAX_FRAME_STRANGER, ToCoordinator};
 
 use super::gate::Place;
 use super::outbox::{Out, Outbox};
-use super::{Event, SessionId};
+use super::{Event, SessionId, TURNS};
 use crate::tls;
 
 /// Application close codes (RFC 9000 section 20.2) of the control channel.
@@ -80,6 +80,7 @@ async fn read(
     shared: &Shared,
     deadline: Instant,
 ) -> End {
+    let turns = Arc::new(Semaphore::new(TURNS));
     let mut decoder = Decoder::new(MAX_FRAME_STRANGER);
     let mut large = false;
     let mut remote = connection.remote_address();
@@ -112,7 +113,8 @@ async fn read(
         loop {
             match decoder.next::<ToCoordinator>() {
                 Ok(Some(message)) => {
-                    if events.send(Event::Said { session, message }).await.is_err() {
+                    let Ok(turn) = turns.clone().acquire_owned().await else { return End::Gone };
+                    if events.send(Event::Said { session, message, turn }).await.is_err() {
                         return End::Done("the coordinator is stopping");
                     }
                 }

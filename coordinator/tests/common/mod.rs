@@ -211,7 +211,19 @@ pub struct Line {
 
 impl Line {
     pub async fn open(seed: &[u8; 32], server: IdentityKey, addr: std::net::SocketAddr) -> Line {
-        let endpoint = endpoint(seed, server, ALPN);
+        Line::on(endpoint(seed, server, ALPN), addr).await
+    }
+    /// A client that has room for so many bytes it did not read.
+    pub async fn narrow(seed: &[u8; 32], server: IdentityKey, addr: std::net::SocketAddr, room: u32) -> Line {
+        let mut endpoint = endpoint(seed, server, ALPN);
+        let mut config = quinn::ClientConfig::new(Arc::new(tls::client(seed, server, ALPN).unwrap()));
+        let mut transport = quinn::TransportConfig::default();
+        transport.stream_receive_window(room.into()).keep_alive_interval(Some(Duration::from_secs(5)));
+        config.transport_config(Arc::new(transport));
+        endpoint.set_default_client_config(config);
+        Line::on(endpoint, addr).await
+    }
+    async fn on(endpoint: Endpoint, addr: std::net::SocketAddr) -> Line {
         let connection = endpoint.connect(addr, "warren").unwrap().await.unwrap();
         let (send, recv) = connection.open_bi().await.unwrap();
         Line { endpoint, connection, send, recv, decoder: Decoder::new(MAX_FRAME) }
