@@ -1,1 +1,32 @@
+//! The simulated world: a real coordinator and real nodes in one process, on virtual time, over seeded links.
+//!
+//! Nothing here decides what is allowed: [`model`] asks the slow judge of `warren-config`, [`laws`] compares after every
+//! step what happened with what ought to be. One seed gives one run, to the byte; every failure names its seed.
+//!
+//! - [`clock`], [`random`], [`link`]: time, chance and the underlay.
+//! - [`packet`], [`host`]: the applications inside; they speak raw IP and know nothing of Warren.
+//! - [`agent`], [`candidate`], [`disk`]: a node as its program runs it, before and after it is a member, and what it keeps.
+//! - [`channel`], [`site`]: control connections, and the place where the coordinator runs, crashes and comes back.
+//! - [`administrator`]: holds the authority key; makes tokens, policies, amendments, revocations.
+//! - [`world`]: all of it together, one event at a time.
+//! - [`seed`]: what the environment says about seeds.
+//! - [`liar`]: a coordinator that holds everything but the authority key.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a world that breaks a law stops by panicking")]
+
+pub mod administrator;
+pub mod agent;
+pub mod candidate;
+pub mod channel;
+pub mod clock;
+pub mod disk;
+pub mod host;
+pub mod laws;
+pub mod liar;
+pub mod link;
+pub mod model;
+pub mod packet;
+pub mod random;
+pub mod seed;
+pub mod site;
+pub mod world;

@@ -1,0 +1,112 @@
+//! The underlay between two places: how long a datagram takes, and whether it comes at all, once, twice, or late.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::clock::MS;
+use crate::random::Random;
+
+/// A place on the underlay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Place {
+    Coordinator,
+    Node(usize),
+}
+
+/// What a way does to datagrams. Times in nanoseconds, chances per mille.
+#[derive(Clone, Copy, Debug)]
+pub struct Weather {
+    pub latency: u64,
+    pub jitter: u64,
+    pub loss: u64,
+    pub duplication: u64,
+    /// So many are held back and come later than those sent after them.
+    pub reordering: u64,
+}
+
+impl Weather {
+    pub const FAIR: Weather =
+        Weather { latency: 10 * MS, jitter: 0, loss: 0, duplication: 0, reordering: 0 };
+    pub const FOUL: Weather =
+        Weather { latency: 25 * MS, jitter: 15 * MS, loss: 50, duplication: 20, reordering: 50 };
+}
+
+type Way = (Place, Place);
+
+fn way(a: Place, b: Place) -> Way {
+    (a.min(b), a.max(b))
+}
+
+/// All ways. Partitions and weather are per pair and the same in both directions.
+#[derive(Clone, Debug)]
+pub struct Links {
+    pub weather: Weather,
+    special: BTreeMap<Way, Weather>,
+    cut: BTreeSet<Way>,
+    /// When the last datagram arrives, by direction: without reordering nothing overtakes.
+    last: BTreeMap<Way, u64>,
+}
+
+impl Default for Links {
+    fn default() -> Links {
+        Links {
+            weather: Weather::FAIR,
+            special: BTreeMap::new(),
+            cut: BTreeSet::new(),
+            last: BTreeMap::new(),
+        }
+    }
+}
+
+impl Links {
+    pub fn cut(&mut self, a: Place, b: Place) {
+        self.cut.insert(way(a, b));
+    }
+    pub fn mend(&mut self, a: Place, b: Place) {
+        self.cut.remove(&way(a, b));
+    }
+    pub fn is_cut(&self, a: Place, b: Place) -> bool {
+        self.cut.contains(&way(a, b))
+    }
+    /// Every partition ends and the weather is fair everywhere.
+    pub fn mend_all(&mut self) {
+        self.cut.clear();
+        self.special.clear();
+        self.weather = Weather::FAIR;
+    }
+    pub fn set(&mut self, a: Place, b: Place, weather: Weather) {
+        self.special.insert(way(a, b), weather);
+    }
+    pub fn weather(&self, a: Place, b: Place) -> Weather {
+        self.special.get(&way(a, b)).copied().unwrap_or(self.weather)
+    }
+
+    /// When a datagram sent now arrives: never, once or twice.
+    pub fn arrivals(&mut self, from: Place, to: Place, now: u64, random: &mut Random) -> Vec<u64> {
+        let weather = self.weather(from, to);
+        if self.is_cut(from, to) || random.chance(weather.loss) {
+            return Vec::new();
+        }
+        let copies = if random.chance(weather.duplication) { 2 } else { 1 };
+        (0..copies).map(|_| self.arrival(weather, (from, to), now, random)).collect()
+    }
+
+    fn arrival(&mut self, weather: Weather, direction: Way, now: u64, random: &mut Random) -> u64 {
+        let at = now + weather.latency + random.below(weather.jitter);
+        if random.chance(weather.reordering) {
+            return at + weather.latency;
+        }
+        let last = self.last.entry(direction).or_default();
+        *last = at.max(*last);
+        *last
+    }
+
+    /// How long a message on a reliable stream takes: a lost one is sent again.
+    pub fn stream_delay(&self, from: Place, to: Place, random: &mut Random) -> u64 {
+        let weather = self.weather(from, to);
+        let mut delay = weather.latency + random.below(weather.jitter);
+        while random.chance(weather.loss) {
+            delay += 3 * weather.latency;
+        }
+        delay
+    }
+}
