@@ -1,0 +1,308 @@
+//! A member's agent: the real control and the real data plane, with the deterministic stand-in sessions, as the program
+//! runs them. It does nothing itself; everything it wants done is an [`Effect`].
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use warren_node_core::clock::{Mono, Now};
+use warren_node_core::control::{Config, Control, CutReason, Notice, Output, Publication, SignedClock, Status};
+use warren_node_core::dataplane::{
+    DataPlane, EgressWorker, IngressWorker, Outbox, PeerStatus, Settings, VNET_LEN,
+};
+use warren_node_core::packet::vnet::Vnet;
+use warren_node_core::session::standin::StandinEngine;
+use warren_wire::frame::{Decoder, MAX_FRAME, ToNode, encode};
+use warren_wire::id::NodeId;
+
+use crate::disk::Disk;
+
+/// Flow records are taken from the data plane this often.
+const DRAIN_MS: u64 = 1_000;
+const SETTINGS: Settings = Settings { mtu: 1420, tso: false, uso: false };
+
+/// One thing the agent wants done.
+#[derive(Debug)]
+pub enum Effect {
+    Dial,
+    HangUp,
+    /// Bytes for the control channel.
+    Say(Vec<u8>),
+    Datagram { to: SocketAddr, bytes: Vec<u8> },
+    /// An inner packet a peer sent, for the host.
+    Deliver(Vec<u8>),
+    /// The agent's own word to its host: RST or ICMP.
+    Tell(Vec<u8>),
+    /// From now on this is enforced.
+    Enforced(Arc<Publication>),
+    Cut(CutReason),
+    Notice(Notice),
+}
+
+/// Buffers of packet workers; empty between two calls, so that all nodes of a world can share them.
+pub struct Workers {
+    egress: EgressWorker,
+    ingress: IngressWorker,
+    out: Outbox,
+}
+
+impl Default for Workers {
+    fn default() -> Workers {
+        let (egress, ingress) = (EgressWorker::new(&SETTINGS), IngressWorker::new(&SETTINGS));
+        Workers { egress, ingress, out: Outbox::new() }
+    }
+}
+
+/// How an agent is born.
+pub struct Birth {
+    pub boot: u64,
+    pub seed: [u8; 32],
+    pub endpoints: Vec<SocketAddr>,
+    pub host_ms: u64,
+    pub now: Mono,
+}
+
+pub struct Agent {
+    pub boot: u64,
+    pub control: Control,
+    pub plane: DataPlane<StandinEngine>,
+    clock: SignedClock,
+    decoder: Decoder,
+    next_tick: Mono,
+    next_drain: Mono,
+    /// The next agent takes flows over after its first publication.
+    flows_to_restore: bool,
+    /// So many outputs of control are done before the machine dies.
+    pub fuse: Option<u32>,
+    pub dead: bool,
+    effects: Vec<Effect>,
+}
+
+impl Agent {
+    /// Starts from what is on the disk, which holds a membership.
+    pub fn start(disk: &mut Disk, birth: Birth) -> Agent {
+        let membership = disk.membership.as_ref().unwrap();
+        let config = Config {
+            trust: membership.trust.clone(),
+            charter: membership.charter.clone(),
+            record: membership.record.clone(),
+            coordinators: membership.coordinators.len(),
+            agent: "simulated".to_owned(),
+            boot: birth.boot,
+            hold: false,
+        };
+        let now = Now { mono: birth.now, wall_ms: birth.host_ms };
+        let plane = DataPlane::new(StandinEngine::new(disk.lanes()), SETTINGS, birth.seed, now);
+        plane.restore_stamps(&disk.stamps);
+        let mut control = Control::new(config).unwrap();
+        control.handle_local_endpoints(birth.endpoints, 51_820);
+        control.handle_started(disk.view.as_deref(), birth.host_ms, birth.now);
+        let mut agent = Agent {
+            boot: birth.boot,
+            control,
+            plane,
+            clock: SignedClock::default(),
+            decoder: Decoder::new(MAX_FRAME),
+            next_tick: birth.now,
+            next_drain: birth.now.plus_millis(DRAIN_MS),
+            flows_to_restore: !disk.flows.is_empty(),
+            fuse: None,
+            dead: false,
+            effects: Vec::new(),
+        };
+        agent.drain(disk, birth.now);
+        agent
+    }
+
+    /// Stops in order: everything a later agent wants is written.
+    pub fn stop(&mut self, disk: &mut Disk, now: Mono) {
+        self.drain_flows(disk, now);
+        disk.flows = self.plane.snapshot_flows(self.clock.at(now));
+        disk.stamps = self.plane.stamps();
+    }
+
+    pub fn now(&self, now: Mono) -> Now {
+        self.clock.at(now)
+    }
+    pub fn status(&self, now: Mono) -> Status {
+        self.control.status(now)
+    }
+    pub fn peers(&self) -> Vec<NodeId> {
+        let publication = self.control.publication();
+        publication.map(|p| p.assembly.peers.keys().copied().collect()).unwrap_or_default()
+    }
+    pub fn peer_status(&self, now: Mono) -> Vec<PeerStatus> {
+        self.plane.status(self.clock.at(now))
+    }
+
+    // --- the control channel
+
+    pub fn handle_connected(&mut self, disk: &mut Disk, now: Mono) {
+        self.decoder = Decoder::new(MAX_FRAME);
+        self.control.handle_connected(now);
+        self.drain(disk, now);
+    }
+
+    pub fn handle_disconnected(&mut self, why: &str, disk: &mut Disk, now: Mono) {
+        self.control.handle_disconnected(why, now);
+        self.drain(disk, now);
+    }
+
+    pub fn handle_bytes(&mut self, bytes: &[u8], disk: &mut Disk, now: Mono) {
+        self.decoder.push(bytes);
+        loop {
+            match self.decoder.next::<ToNode>() {
+                Ok(Some(frame)) => self.control.handle_frame(frame, now),
+                Ok(None) => break,
+                Err(error) => {
+                    self.control.handle_unreadable(&error, now);
+                    break;
+                }
+            }
+            self.drain(disk, now);
+        }
+        self.drain(disk, now);
+    }
+
+    pub fn handle_endpoints(&mut self, endpoints: Vec<SocketAddr>, disk: &mut Disk, now: Mono) {
+        self.control.handle_local_endpoints(endpoints, 51_820);
+        self.drain(disk, now);
+    }
+
+    // --- packets
+
+    /// A packet of the local host.
+    pub fn handle_packet(&mut self, packet: &[u8], workers: &mut Workers, now: Mono) {
+        let mut frame = Vec::with_capacity(VNET_LEN + packet.len());
+        frame.extend_from_slice(&Vnet::PLAIN.write());
+        frame.extend_from_slice(packet);
+        let worker = &mut workers.egress;
+        self.plane.egress(worker, &mut frame, self.clock.at(now));
+        self.plane.flush(worker);
+        self.effects.extend(worker.tun_frames().map(|f| Effect::Tell(f[VNET_LEN..].to_vec())));
+        self.effects.extend(datagrams(&worker.out));
+        worker.sent();
+        self.tell_host();
+    }
+
+    /// A datagram of the underlay.
+    pub fn handle_datagram(&mut self, from: SocketAddr, bytes: &[u8], workers: &mut Workers, now: Mono) {
+        let worker = &mut workers.ingress;
+        self.plane.ingress(worker, from, bytes, bytes.len(), self.clock.at(now));
+        let packets: Vec<Vec<u8>> =
+            worker.frames().map(|frame| frame.parts().flatten().copied().collect()).collect();
+        self.effects.extend(packets.into_iter().map(Effect::Deliver));
+        self.effects.extend(datagrams(&worker.out));
+        worker.sent();
+        self.tell_host();
+        // A handshake that has begun here has timers of its own.
+        self.next_tick = self.next_tick.min(now.plus_millis(250));
+    }
+
+    fn tell_host(&mut self) {
+        let frames = self.plane.take_frames();
+        self.effects.extend(frames.into_iter().map(|f| Effect::Tell(f[VNET_LEN..].to_vec())));
+    }
+
+    // --- time
+
+    pub fn handle_timeout(&mut self, disk: &mut Disk, workers: &mut Workers, now: Mono) {
+        if self.control.poll_timeout().is_some_and(|(at, _)| at <= now) {
+            self.control.handle_timeout(now);
+            self.drain(disk, now);
+        }
+        if self.next_tick <= now {
+            let wake = self.plane.tick(&mut workers.out, self.clock.at(now));
+            self.effects.extend(datagrams(&workers.out));
+            workers.out.sent();
+            self.tell_host();
+            self.next_tick = wake.at.max(Mono(now.0 + 1_000_000));
+            disk.stamps = self.plane.stamps();
+        }
+        if self.next_drain <= now {
+            self.drain_flows(disk, now);
+        }
+    }
+
+    pub fn poll_timeout(&self) -> Mono {
+        let control = self.control.poll_timeout().map_or(Mono(u64::MAX), |(at, _)| at);
+        control.min(self.next_tick).min(self.next_drain)
+    }
+
+    fn drain_flows(&mut self, disk: &mut Disk, now: Mono) {
+        self.next_drain = now.plus_millis(DRAIN_MS);
+        let (records, lost) = self.plane.drain_flows(self.clock.at(now));
+        if lost > 0 {
+            self.control.handle_flow_losses(lost);
+        }
+        if !records.is_empty() {
+            self.control.handle_flow_records(records, now);
+        }
+        self.drain(disk, now);
+    }
+
+    // --- what is wanted
+
+    pub fn take_effects(&mut self) -> Vec<Effect> {
+        std::mem::take(&mut self.effects)
+    }
+
+    fn drain(&mut self, disk: &mut Disk, now: Mono) {
+        while !self.dead {
+            let Some(output) = self.control.poll_output() else { return };
+            if self.burn() {
+                return;
+            }
+            match output {
+                Output::Connect { .. } => self.effects.push(Effect::Dial),
+                Output::Disconnect { .. } => self.effects.push(Effect::HangUp),
+                Output::Send(frame) => self.effects.push(Effect::Say(encode(&frame))),
+                Output::Publish(publication) => self.publish(publication, disk, now),
+                Output::Clock(clock) => self.clock = clock,
+                Output::Store(bytes) => disk.view = Some(bytes),
+                Output::Cut(reason) => self.effects.push(Effect::Cut(reason)),
+                Output::Notice(notice) => self.effects.push(Effect::Notice(notice)),
+            }
+        }
+    }
+
+    /// True once the machine has died: what was not done yet never will be.
+    fn burn(&mut self) -> bool {
+        match &mut self.fuse {
+            None => false,
+            Some(0) => {
+                self.dead = true;
+                true
+            }
+            Some(left) => {
+                *left -= 1;
+                false
+            }
+        }
+    }
+
+    fn publish(&mut self, publication: Arc<Publication>, disk: &mut Disk, now: Mono) {
+        let moment = self.clock.at(now);
+        let published = self.plane.publish(&publication.assembly, moment);
+        self.effects.extend(published.frames.into_iter().map(|f| Effect::Tell(f[VNET_LEN..].to_vec())));
+        if std::mem::take(&mut self.flows_to_restore) {
+            let (restored, _) = self.plane.restore_flows(&disk.flows, moment);
+            disk.flows.clear();
+            self.effects.extend(restored.frames.into_iter().map(|f| Effect::Tell(f[VNET_LEN..].to_vec())));
+        }
+        let a = &publication.assembly;
+        self.control.handle_published(a.epoch, a.revision, a.generation);
+        self.next_tick = now;
+        self.effects.push(Effect::Enforced(publication));
+    }
+}
+
+fn datagrams(out: &Outbox) -> Vec<Effect> {
+    let mut datagrams = Vec::new();
+    for transmit in out.transmits() {
+        let segment = transmit.segment.unwrap_or(transmit.bytes.len()).max(1);
+        for bytes in transmit.bytes.chunks(segment) {
+            datagrams.push(Effect::Datagram { to: transmit.to, bytes: bytes.to_vec() });
+        }
+    }
+    datagrams
+}

@@ -1,0 +1,59 @@
+//! What a host keeps when everything in memory is gone.
+
+use std::collections::BTreeMap;
+
+use ed25519_dalek::SigningKey;
+use warren_node_core::control::enrolment::{Membership, Secrets};
+use warren_node_core::control::keys::LaneSecret;
+use warren_node_core::dataplane::Stamps;
+use warren_node_core::session;
+use warren_wire::id::{IdentityKey, NodeId};
+use warren_wire::specimen::seed_bytes;
+use zeroize::Zeroizing;
+
+/// The state directory of one node, and its directory under `/run`.
+pub struct Disk {
+    identity: [u8; 32],
+    lane: [u8; 32],
+    nonce: [u8; 64],
+    pub membership: Option<Membership>,
+    /// What control last asked to be stored.
+    pub view: Option<Vec<u8>>,
+    pub stamps: Stamps,
+    /// Live flows, written when the agent stops in order.
+    pub flows: BTreeMap<NodeId, Vec<u8>>,
+}
+
+impl Disk {
+    /// Keys that follow from the world's seed and the node's number.
+    pub fn new(seed: u64, index: u64) -> Disk {
+        let mut nonce = [0; 64];
+        nonce[..32].copy_from_slice(&seed_bytes(seed, "sim nonce", index));
+        Disk {
+            identity: seed_bytes(seed, "sim identity", index),
+            lane: seed_bytes(seed, "sim lane", index),
+            nonce,
+            membership: None,
+            view: None,
+            stamps: Stamps::new(),
+            flows: BTreeMap::new(),
+        }
+    }
+
+    pub fn identity(&self) -> SigningKey {
+        SigningKey::from_bytes(&self.identity)
+    }
+
+    pub fn key(&self) -> IdentityKey {
+        IdentityKey::of(&self.identity())
+    }
+
+    pub fn secrets(&self) -> Secrets {
+        let lane = LaneSecret { private: Zeroizing::new(self.lane), nonce: self.nonce };
+        Secrets { identity: self.identity(), lanes: vec![lane] }
+    }
+
+    pub fn lanes(&self) -> Vec<session::LaneSecret> {
+        vec![session::LaneSecret::new(self.lane)]
+    }
+}

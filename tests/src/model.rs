@@ -1,0 +1,135 @@
+//! What ought to be. Knows every policy that was ever in force and who was who at each revision, and asks the slow judge of
+//! the policy language; shares nothing with the compiler, the view or the filter.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use warren_config::oracle;
+use warren_config::policy::{Policy, Protocol, Subject};
+use warren_config::time::UnixTime;
+use warren_coordinator_core::state::State;
+use warren_wire::id::{Generation, IdentityKey, NodeId, Revision};
+
+use crate::administrator::resolved;
+
+/// A question as the oracle takes it.
+#[derive(Clone, Copy, Debug)]
+pub struct Moment {
+    pub generation: Generation,
+    pub revision: Revision,
+    pub at: UnixTime,
+}
+
+/// The greatest state that was ever acknowledged to anyone.
+#[derive(Clone, Debug, Default)]
+struct Acknowledged {
+    revision: Revision,
+    generation: Generation,
+    redeemed: BTreeMap<IdentityKey, usize>,
+}
+
+#[derive(Debug, Default)]
+pub struct Model {
+    policies: BTreeMap<Generation, (String, Policy)>,
+    subjects: BTreeMap<NodeId, Vec<(Revision, Subject)>>,
+    addresses: BTreeMap<IpAddr, NodeId>,
+    /// Revision at which a node was revoked.
+    pub revoked: BTreeMap<NodeId, Revision>,
+    acknowledged: Acknowledged,
+}
+
+impl Model {
+    /// Takes in what was just committed, or read again after a crash. What was there before must still be there.
+    ///
+    /// # Errors
+    /// An acknowledged change that is gone.
+    pub fn learn(&mut self, state: &State) -> Result<(), String> {
+        self.acknowledged_changes_survive(state)?;
+        let revision = state.head().revision;
+        for applied in state.policies().history() {
+            let text = applied.sources.first().map_or("", |source| source.text.as_str());
+            let generation = applied.signed.generation;
+            if !self.policies.contains_key(&generation) {
+                self.policies.insert(generation, (text.to_owned(), resolved(text)));
+            }
+        }
+        for node in state.directory().all() {
+            let known = self.subjects.entry(node.id()).or_default();
+            if known.last().is_none_or(|(_, subject)| subject != node.subject()) {
+                known.push((revision, node.subject().clone()));
+            }
+            self.addresses.extend(node.member.addresses().map(|address| (address, node.id())));
+            if !node.is_live() {
+                self.revoked.entry(node.id()).or_insert(revision);
+            }
+        }
+        let redeemed = state.tokens().iter().map(|token| (token.key, token.used_by.len())).collect();
+        self.acknowledged = Acknowledged { revision, generation: state.generation(), redeemed };
+        Ok(())
+    }
+
+    fn acknowledged_changes_survive(&self, state: &State) -> Result<(), String> {
+        let known = &self.acknowledged;
+        let (revision, generation) = (state.head().revision, state.generation());
+        if revision < known.revision || generation < known.generation {
+            return Err(format!(
+                "acknowledged changes survive: revision {} generation {} became {revision} and {generation}",
+                known.revision, known.generation
+            ));
+        }
+        for (token, used) in &known.redeemed {
+            let now = state.tokens().get(token).map_or(0, |t| t.used_by.len());
+            if now < *used {
+                return Err(format!("acknowledged changes survive: token {token} was used {used} times, now {now}"));
+            }
+        }
+        for id in self.subjects.keys() {
+            let node = state.directory().get(id);
+            let back = node.is_some_and(|n| n.is_live()) && self.revoked.contains_key(id);
+            if node.is_none() || back {
+                return Err(format!("acknowledged changes survive: node {id} is gone, or back after its revocation"));
+            }
+        }
+        Ok(())
+    }
+
+    pub fn generation(&self) -> Generation {
+        self.acknowledged.generation
+    }
+    pub fn revision(&self) -> Revision {
+        self.acknowledged.revision
+    }
+    pub fn policy(&self, generation: Generation) -> Option<&Policy> {
+        self.policies.get(&generation).map(|(_, policy)| policy)
+    }
+    pub fn holder(&self, address: IpAddr) -> Option<NodeId> {
+        self.addresses.get(&address).copied()
+    }
+
+    /// Who a node was at a revision; nobody before it was in and after it was revoked.
+    pub fn subject(&self, node: &NodeId, revision: Revision) -> Option<&Subject> {
+        if self.revoked.get(node).is_some_and(|at| *at <= revision) {
+            return None;
+        }
+        let known = self.subjects.get(node)?;
+        known.iter().rev().find(|(since, _)| *since <= revision).map(|(_, subject)| subject)
+    }
+
+    /// May `from` open this at `to`?
+    pub fn allows(&self, when: Moment, from: &NodeId, to: &NodeId, protocol: Protocol, port: u16) -> bool {
+        let Some(policy) = self.policy(when.generation) else { return false };
+        let subjects = (self.subject(from, when.revision), self.subject(to, when.revision));
+        let (Some(from), Some(to)) = subjects else { return false };
+        oracle::allows(policy, from, to, protocol, port, when.at)
+    }
+
+    /// May either open anything at the other? Asked at the first port of every `listen`.
+    pub fn joins(&self, when: Moment, a: &NodeId, b: &NodeId) -> bool {
+        let Some(policy) = self.policy(when.generation) else { return false };
+        let mut listens = policy.services.values().flat_map(|service| &service.listen);
+        a != b
+            && listens.any(|l| {
+                self.allows(when, a, b, l.protocol, l.first) || self.allows(when, b, a, l.protocol, l.first)
+            })
+    }
+}

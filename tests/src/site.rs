@@ -1,0 +1,129 @@
+//! The place where the coordinator runs: its store, which outlives it, and the process, which may die at any moment.
+
+use std::net::SocketAddr;
+
+use ed25519_dalek::SigningKey;
+use warren_config::time::UnixTime;
+use warren_coordinator_core::Coordinator;
+use warren_coordinator_core::alarm::Alarm;
+use warren_coordinator_core::change::{Principal, Proposal};
+use warren_coordinator_core::command::Command;
+use warren_coordinator_core::flows::FlowRow;
+use warren_coordinator_core::output::{ConnId, Output, Timeout};
+use warren_coordinator_core::refusal::Refusal;
+use warren_coordinator_core::state::State;
+use warren_coordinator_core::store::{MemoryStore, Store, StoreError};
+use warren_wire::frame::ToCoordinator;
+use warren_wire::id::{IdentityKey, Revision};
+
+/// Why a command was not done.
+#[derive(Debug)]
+pub enum Failure {
+    Down,
+    Refused(Refusal),
+    /// Certainly not stored.
+    NotStored(StoreError),
+    /// Perhaps stored: the process has died.
+    Died,
+}
+
+pub struct Site {
+    pub store: MemoryStore,
+    online: SigningKey,
+    pub running: Option<Coordinator>,
+    /// Number of the present, or last, start.
+    pub run: u64,
+    pub flows: Vec<FlowRow>,
+    pub alarms: Vec<Alarm>,
+}
+
+impl Site {
+    /// A new network, founded and running.
+    pub fn found(command: Command, online: SigningKey, now: UnixTime) -> Site {
+        let mut store = MemoryStore::new();
+        let proposal = State::default().propose(command, administrator(), now).unwrap();
+        store.commit(proposal.entry()).unwrap();
+        let mut site = Site { store, online, running: None, run: 0, flows: Vec::new(), alarms: Vec::new() };
+        site.start(now);
+        site
+    }
+
+    /// Reads the store and runs.
+    pub fn start(&mut self, now: UnixTime) {
+        let entries = self.store.read(0, usize::MAX).unwrap();
+        let state = State::replay(&entries).unwrap();
+        self.running = Some(Coordinator::new(state, self.online.clone(), now).unwrap());
+        self.run += 1;
+    }
+
+    pub fn crash(&mut self) {
+        self.running = None;
+    }
+
+    pub fn state(&self) -> Option<&State> {
+        self.running.as_ref().map(Coordinator::state)
+    }
+
+    pub fn handle_connected(&mut self, conn: ConnId, key: IdentityKey, from: SocketAddr, now: UnixTime) {
+        if let Some(coordinator) = &mut self.running {
+            coordinator.handle_connected(conn, key, from, now);
+        }
+    }
+
+    pub fn handle_disconnected(&mut self, conn: ConnId, now: UnixTime) {
+        if let Some(coordinator) = &mut self.running {
+            coordinator.handle_disconnected(conn, now);
+        }
+    }
+
+    pub fn handle_moved(&mut self, conn: ConnId, from: SocketAddr, now: UnixTime) {
+        if let Some(coordinator) = &mut self.running {
+            coordinator.handle_moved(conn, from, now);
+        }
+    }
+
+    /// A frame, and the commit it leads to.
+    pub fn handle_frame(&mut self, conn: ConnId, frame: ToCoordinator, now: UnixTime) -> Result<(), Failure> {
+        let Some(coordinator) = &mut self.running else { return Err(Failure::Down) };
+        match coordinator.handle_frame(conn, frame, now) {
+            Some(proposal) => self.commit(proposal, now).map(|_| ()),
+            None => Ok(()),
+        }
+    }
+
+    pub fn handle_command(&mut self, command: Command, now: UnixTime) -> Result<Revision, Failure> {
+        let Some(coordinator) = &self.running else { return Err(Failure::Down) };
+        let proposal = coordinator.handle_command(command, administrator(), now).map_err(Failure::Refused)?;
+        self.commit(proposal, now)
+    }
+
+    pub fn handle_timeout(&mut self, now: UnixTime) {
+        if let Some(coordinator) = &mut self.running {
+            coordinator.handle_timeout(now);
+        }
+    }
+
+    fn commit(&mut self, proposal: Proposal, now: UnixTime) -> Result<Revision, Failure> {
+        let Some(coordinator) = &mut self.running else { return Err(Failure::Down) };
+        match coordinator.commit(&mut self.store, proposal, now) {
+            Ok(revision) => Ok(revision),
+            Err(error) if error.nothing_changed() => Err(Failure::NotStored(error)),
+            Err(_) => {
+                self.crash();
+                Err(Failure::Died)
+            }
+        }
+    }
+
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.running.as_mut().and_then(Coordinator::poll_output)
+    }
+
+    pub fn poll_timeout(&self) -> Option<Timeout> {
+        self.running.as_ref().and_then(Coordinator::poll_timeout)
+    }
+}
+
+fn administrator() -> Principal {
+    Principal::Local("root".to_owned())
+}

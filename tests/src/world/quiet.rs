@@ -1,0 +1,163 @@
+//! What must hold once nothing is under way any more: links up, coordinator up, everyone has had time.
+
+use std::collections::BTreeSet;
+
+use warren_config::policy::Protocol;
+use warren_wire::flow::FlowVerdict;
+use warren_wire::id::NodeId;
+
+use super::{Life, Reach, World};
+use crate::clock::wall;
+use crate::host::Port;
+use crate::model::Moment;
+
+/// Longest back-off of a node, a dial and some rest.
+const PATIENCE_MS: u64 = 60_000;
+
+impl World {
+    /// Heals everything, waits until every member that is on has a session, and asks every law of quiet.
+    pub fn settle(&mut self) {
+        self.mend_all();
+        self.start_coordinator();
+        let all = |w: &World| w.living().into_iter().all(|n| w.is_online(n) && w.enforces(n));
+        if !self.run_until(PATIENCE_MS, all) {
+            let late: Vec<String> = self
+                .living()
+                .into_iter()
+                .filter(|n| !(self.is_online(*n) && self.enforces(*n)))
+                .map(|n| {
+                    let status = self.agent(n).map(|a| a.status(self.mono(n)));
+                    format!("{}: enforces {:?}, {status:?}", self.nodes[n].name, self.nodes[n].enforced)
+                })
+                .collect();
+            self.fail(&format!("every member comes back once the links are up: {late:#?}"));
+        }
+        self.run_ms(4_000);
+        self.check_quiet();
+    }
+
+    /// Members that run and are not revoked.
+    pub fn living(&self) -> Vec<usize> {
+        let on = |n: &usize| matches!(self.nodes[*n].life, Life::Member(_));
+        (0..self.nodes.len()).filter(on).filter(|n| !self.model.revoked.contains_key(&self.id(*n))).collect()
+    }
+
+    pub fn check_quiet(&self) {
+        self.views_hold_what_grants_join();
+        self.visibility_is_symmetric();
+        self.what_is_judged_is_recorded();
+    }
+
+    fn moment(&self) -> Moment {
+        Moment { generation: self.model.generation(), revision: self.model.revision(), at: wall(self.now) }
+    }
+
+    /// Least knowledge: exactly the peers that some grant joins a node to.
+    fn views_hold_what_grants_join(&self) {
+        let when = self.moment();
+        let members: Vec<NodeId> = (0..self.nodes.len()).filter(|n| self.is_member(*n)).map(|n| self.id(n)).collect();
+        for node in self.living() {
+            let id = self.id(node);
+            let ought: BTreeSet<NodeId> =
+                members.iter().copied().filter(|other| self.model.joins(when, &id, other)).collect();
+            let is: BTreeSet<NodeId> = self.agent(node).map(|a| a.peers().into_iter().collect()).unwrap_or_default();
+            if ought != is {
+                self.fail(&format!(
+                    "a view holds exactly the peers that grants join: {} knows {is:?}, ought to know {ought:?}",
+                    self.nodes[node].name
+                ));
+            }
+        }
+    }
+
+    fn visibility_is_symmetric(&self) {
+        let living = self.living();
+        for a in &living {
+            for id in self.agent(*a).map(|agent| agent.peers()).unwrap_or_default() {
+                let Some(b) = living.iter().find(|n| self.id(**n) == id) else { continue };
+                let seen = self.agent(*b).is_some_and(|agent| agent.peers().contains(&self.id(*a)));
+                if !seen {
+                    let (a, b) = (&self.nodes[*a].name, &self.nodes[*b].name);
+                    self.fail(&format!("visibility is symmetric: {a} sees {b}, {b} does not see {a}"));
+                }
+            }
+        }
+    }
+
+    /// Recorded and lost together are what was judged: at the receiver, packet for packet and byte for byte.
+    fn what_is_judged_is_recorded(&self) {
+        for node in self.living() {
+            let Some(agent) = self.agent(node) else { continue };
+            let status = agent.status(self.mono(node));
+            let waiting = status.flows_waiting > 0 || status.flows_lost > 0;
+            if waiting || self.nodes[node].crashed {
+                continue;
+            }
+            let (id, boot) = (self.id(node), agent.boot);
+            let rows = self.site.flows.iter().filter(|row| {
+                row.reporter == id && row.boot == boot && row.verdict == FlowVerdict::Allow
+            });
+            let (mut packets, mut bytes) = (0, 0);
+            for row in rows {
+                let (p, b) = match row.outbound {
+                    true => (row.packets_back, row.bytes_back),
+                    false => (row.packets_out, row.bytes_out),
+                };
+                packets += p;
+                bytes += b;
+            }
+            let given = self.nodes[node].given;
+            // A report whose acknowledgment died with the coordinator comes twice.
+            let holds = if self.site_crashed { packets >= given.0 && bytes >= given.1 } else { (packets, bytes) == given };
+            if !holds {
+                self.fail(&format!(
+                    "recorded and lost together are what was judged: {} was given {given:?}, recorded ({packets}, {bytes})",
+                    self.nodes[node].name
+                ));
+            }
+        }
+    }
+
+    /// What the oracle allows and the links can carry arrives, everything else is refused at once: between all living
+    /// nodes, at every `listen`, and at one port that nobody names.
+    pub fn check_reach(&mut self) {
+        let living = self.living();
+        let policy = self.model.policy(self.model.generation()).cloned().unwrap_or_default();
+        let mut ports: BTreeSet<(Protocol, u16)> =
+            policy.services.values().flat_map(|s| &s.listen).map(|l| (l.protocol, l.first)).collect();
+        ports.insert((Protocol::Tcp, 9));
+        for node in &living {
+            for (protocol, port) in &ports {
+                match protocol {
+                    Protocol::Tcp => self.nodes[*node].host.listen(Port::Tcp(*port)),
+                    Protocol::Udp => self.nodes[*node].host.listen(Port::Udp(*port)),
+                    Protocol::IcmpEcho | Protocol::Number(_) => {}
+                }
+            }
+        }
+        for (a, b) in pairs(&living) {
+            for (protocol, port) in &ports {
+                let v6 = self.random.chance(500);
+                self.check_one(a, b, *protocol, *port, v6);
+            }
+        }
+    }
+
+    fn check_one(&mut self, a: usize, b: usize, protocol: Protocol, port: u16, v6: bool) {
+        let (from, to) = (self.id(a), self.id(b));
+        let allowed = self.model.allows(self.moment(), &from, &to, protocol, port);
+        let reach = self.reach(a, b, protocol, port, v6);
+        let (a, b) = (&self.nodes[a].name, &self.nodes[b].name);
+        match (allowed, reach) {
+            (true, Reach::Arrived) | (false, Reach::Refused(0..=100)) => {}
+            (true, other) => self.fail(&format!("what is allowed arrives: {a} to {b} {protocol}/{port}: {other:?}")),
+            (false, other) => {
+                self.fail(&format!("what is refused fails at once: {a} to {b} {protocol}/{port}: {other:?}"))
+            }
+        }
+    }
+}
+
+fn pairs(nodes: &[usize]) -> Vec<(usize, usize)> {
+    nodes.iter().flat_map(|a| nodes.iter().map(|b| (*a, *b))).filter(|(a, b)| a != b).collect()
+}

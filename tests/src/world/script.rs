@@ -1,0 +1,314 @@
+//! What scenarios do and ask: nodes come and go, hosts talk, administrators decide.
+
+use std::net::{IpAddr, SocketAddr};
+
+use warren_config::policy::Protocol;
+use warren_wire::issue::NameRule;
+use warren_wire::specimen::name;
+use warren_wire::token::Token;
+
+use super::{Event, Life, Node, PORT, World};
+use crate::agent::{Agent, Birth};
+use crate::candidate::Candidate;
+use crate::clock::{MS, skewed_ms, wall};
+use crate::disk::Disk;
+use crate::host::{Connection, Ends, Host, State};
+use crate::site::Failure;
+
+/// A TCP connection from one host to another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Flow {
+    pub from: usize,
+    pub to: usize,
+    pub ends: Ends,
+}
+
+/// What came of a try to reach something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    Arrived,
+    /// The application was told no, after so many milliseconds.
+    Refused(u64),
+    Silent,
+}
+
+impl World {
+    // --- the administrator
+
+    /// Applies a policy; it must be accepted.
+    pub fn apply(&mut self, text: &str) -> u64 {
+        match self.try_apply(text) {
+            Ok(generation) => generation,
+            Err(error) => self.fail(&format!("a policy is refused: {error:?}")),
+        }
+    }
+
+    pub fn try_apply(&mut self, text: &str) -> Result<u64, Failure> {
+        let state = self.site.state().ok_or(Failure::Down)?;
+        let (generation, epoch) = (state.generation() + 1, state.epoch());
+        let command = self.admin.policy(text, generation, epoch, wall(self.now));
+        self.command(command).map(|_| generation)
+    }
+
+    pub fn token(&mut self, names: NameRule, tags: &[&str], uses: u32) -> Token {
+        let (command, token) = self.admin.token(names, tags, uses, wall(self.now));
+        match self.command(command) {
+            Ok(_) => token,
+            Err(error) => self.fail(&format!("a token is refused: {error:?}")),
+        }
+    }
+
+    pub fn revoke(&mut self, node: usize) -> Result<u64, Failure> {
+        let command = self.admin.revoke(self.id(node), wall(self.now));
+        self.command(command)
+    }
+
+    pub fn retag(&mut self, node: usize, tags: &[&str]) -> Result<u64, Failure> {
+        let id = self.id(node);
+        let known = self.site.state().and_then(|s| s.directory().get(&id).cloned());
+        let serial = known.map_or(0, |n| n.member.amendment_serial) + 1;
+        let command = self.admin.amend(id, serial, &self.nodes[node].name.clone(), tags);
+        self.command(command)
+    }
+
+    // --- nodes
+
+    /// A host that is not a member yet.
+    pub fn add_node(&mut self, node_name: &str) -> usize {
+        let index = self.nodes.len();
+        let i = index as u64;
+        let v4 = format!("198.18.{}.{}:{PORT}", 1 + i / 200, 1 + i % 200);
+        let v6 = format!("[2001:db8:{:x}::1]:{PORT}", i + 1);
+        self.nodes.push(Node {
+            name: node_name.to_owned(),
+            host: Host::default(),
+            disk: Disk::new(self.seed, i),
+            underlay: vec![v4.parse().unwrap(), v6.parse().unwrap()],
+            skew_ms: 0,
+            notices: Vec::new(),
+            cuts: Vec::new(),
+            refused: None,
+            enforced: None,
+            greatest: None,
+            given: (0, 0),
+            life: Life::Off,
+            boot: 0,
+            channel: None,
+            timer: None,
+            host_timer: None,
+            online: None,
+            crashed: false,
+        });
+        index
+    }
+
+    /// Starts an enrolment.
+    pub fn enrol(&mut self, node: usize, token: &Token) {
+        self.off(node);
+        self.nodes[node].life = Life::Candidate(Box::new(Candidate::new(token)));
+        self.nodes[node].refused = None;
+        self.dial(node);
+    }
+
+    /// A new host with a token of its own, until it enforces something.
+    pub fn join(&mut self, node_name: &str, tags: &[&str]) -> usize {
+        let node = self.add_node(node_name);
+        let token = self.token(NameRule::Exactly(name(node_name)), tags, 1);
+        self.enrol(node, &token);
+        if !self.run_until(10_000, |w| w.enforces(node)) {
+            let refused = self.nodes[node].refused.clone();
+            self.fail(&format!("{node_name} does not come in: {refused:?}"));
+        }
+        node
+    }
+
+    pub fn enforces(&self, node: usize) -> bool {
+        self.nodes[node].enforced.is_some_and(|n| n.2 == self.model.generation() && n.1 > 0)
+    }
+
+    pub fn is_member(&self, node: usize) -> bool {
+        self.nodes[node].disk.membership.is_some()
+    }
+    pub fn is_on(&self, node: usize) -> bool {
+        !matches!(self.nodes[node].life, Life::Off)
+    }
+    pub fn is_online(&self, node: usize) -> bool {
+        self.nodes[node].online.is_some()
+    }
+
+    /// Starts the agent of a member from its disk.
+    pub fn start_agent(&mut self, node: usize) {
+        self.off(node);
+        let (now, seed) = (self.mono(node), self.random.bytes());
+        let boot = self.nodes[node].boot;
+        let n = &mut self.nodes[node];
+        let Some(membership) = &n.disk.membership else { return };
+        n.host.addresses = membership.member.addresses().collect();
+        let (endpoints, host_ms) = (n.underlay.clone(), skewed_ms(self.now, n.skew_ms));
+        let agent = Agent::start(&mut n.disk, Birth { boot, seed, endpoints, host_ms, now });
+        n.life = Life::Member(Box::new(agent));
+        self.settle_node(node);
+    }
+
+    /// The agent stops in order: flows are written, the connection is closed.
+    pub fn stop_node(&mut self, node: usize) {
+        let now = self.mono(node);
+        let n = &mut self.nodes[node];
+        if let Life::Member(agent) = &mut n.life {
+            agent.stop(&mut n.disk, now);
+        }
+        self.settle_node(node);
+        self.hang_up(node);
+        self.off(node);
+    }
+
+    /// The agent dies where it stands.
+    pub fn crash_node(&mut self, node: usize) {
+        if let Some(id) = self.nodes[node].channel {
+            // Nobody says goodbye: the coordinator finds out by itself.
+            let at = self.now + crate::channel::IDLE;
+            self.schedule(at, Event::LostAtSite { channel: id });
+        }
+        self.off(node);
+        self.nodes[node].crashed = true;
+        self.nodes[node].disk.flows.clear();
+    }
+
+    pub fn restart_node(&mut self, node: usize) {
+        self.stop_node(node);
+        self.start_agent(node);
+    }
+
+    /// Ends this start of whatever runs there.
+    fn off(&mut self, node: usize) {
+        self.boots += 1;
+        let boot = self.boots;
+        let n = &mut self.nodes[node];
+        n.life = Life::Off;
+        n.boot = boot;
+        n.channel = None;
+        n.timer = None;
+        n.online = None;
+        n.enforced = None;
+        n.given = (0, 0);
+    }
+
+    /// The machine dies after so many more things control wants done.
+    pub fn light_fuse(&mut self, node: usize, outputs: u32) {
+        if let Life::Member(agent) = &mut self.nodes[node].life {
+            agent.fuse = Some(outputs);
+        }
+    }
+
+    /// The host is somewhere else now.
+    pub fn move_node(&mut self, node: usize, underlay: &[&str]) {
+        let addresses: Vec<SocketAddr> = underlay.iter().map(|a| a.parse().unwrap()).collect();
+        let now = self.mono(node);
+        let n = &mut self.nodes[node];
+        n.underlay = addresses.clone();
+        if let Life::Member(agent) = &mut n.life {
+            agent.handle_endpoints(addresses, &mut n.disk, now);
+        }
+        self.migrate(node);
+        self.settle_node(node);
+    }
+
+    // --- hosts
+
+    /// Where `to` may be reached from `from` inside.
+    pub fn address(&self, to: usize, v6: bool) -> Option<IpAddr> {
+        let membership = self.nodes[to].disk.membership.as_ref()?;
+        membership.member.addresses().find(|a| a.is_ipv6() == v6)
+    }
+
+    pub fn open(&mut self, from: usize, to: usize, port: u16) -> Flow {
+        let remote = SocketAddr::new(self.address(to, false).unwrap(), port);
+        let now = self.now;
+        let ends = self.nodes[from].host.connect(remote, now).unwrap();
+        self.pump_host(from);
+        Flow { from, to, ends }
+    }
+
+    pub fn send(&mut self, flow: Flow, bytes: u64) {
+        let now = self.now;
+        self.nodes[flow.from].host.send(flow.ends, bytes, now);
+        self.pump_host(flow.from);
+    }
+
+    /// Bytes from the side that did not open it.
+    pub fn send_back(&mut self, flow: Flow, bytes: u64) {
+        let now = self.now;
+        let ends = Ends { local: flow.ends.remote, remote: flow.ends.local };
+        self.nodes[flow.to].host.send(ends, bytes, now);
+        self.pump_host(flow.to);
+    }
+
+    pub fn near(&self, flow: Flow) -> &Connection {
+        &self.nodes[flow.from].host.connections[&flow.ends]
+    }
+
+    /// The other end, once it has heard of the connection.
+    pub fn far(&self, flow: Flow) -> Option<&Connection> {
+        let ends = Ends { local: flow.ends.remote, remote: flow.ends.local };
+        self.nodes[flow.to].host.connections.get(&ends)
+    }
+
+    /// Tries once, from host to host, for at most three seconds.
+    pub fn reach(&mut self, from: usize, to: usize, protocol: Protocol, port: u16, v6: bool) -> Reach {
+        let Some(address) = self.address(to, v6) else { return Reach::Silent };
+        let remote = SocketAddr::new(address, port);
+        let (started, now) = (self.now, self.now);
+        let told = self.nodes[from].host.told.len();
+        let host = &mut self.nodes[from].host;
+        match protocol {
+            Protocol::Tcp => {
+                let Some(ends) = host.connect(remote, now) else { return Reach::Silent };
+                self.pump_host(from);
+                let over = |w: &World| w.nodes[from].host.connections[&ends].state != State::Opening;
+                self.run_until(3_000, over);
+                let state = self.nodes[from].host.connections[&ends].state;
+                self.nodes[from].host.close(ends, now);
+                self.pump_host(from);
+                match state {
+                    State::Open | State::Closed => Reach::Arrived,
+                    State::Opening | State::TimedOut => Reach::Silent,
+                    State::Reset | State::Refused => Reach::Refused((self.now - started) / MS),
+                }
+            }
+            Protocol::Udp => {
+                let Some(ends) = host.udp(remote, b"question") else { return Reach::Silent };
+                self.pump_host(from);
+                let key = (ends.local, ends.remote);
+                self.run_until(3_000, |w| {
+                    let host = &w.nodes[from].host;
+                    host.answers.contains_key(&key) || host.told.len() > told
+                });
+                self.verdict(from, told, started, self.nodes[from].host.answers.contains_key(&key))
+            }
+            Protocol::IcmpEcho => {
+                let Some(id) = host.ping(address) else { return Reach::Silent };
+                self.pump_host(from);
+                self.run_until(3_000, |w| {
+                    let host = &w.nodes[from].host;
+                    host.pongs.contains_key(&id) || host.told.len() > told
+                });
+                self.verdict(from, told, started, self.nodes[from].host.pongs.contains_key(&id))
+            }
+            Protocol::Number(_) => Reach::Silent,
+        }
+    }
+
+    fn verdict(&self, from: usize, told: usize, started: u64, arrived: bool) -> Reach {
+        match (arrived, self.nodes[from].host.told.len() > told) {
+            (true, _) => Reach::Arrived,
+            (false, true) => Reach::Refused((self.now - started) / MS),
+            (false, false) => Reach::Silent,
+        }
+    }
+
+    /// Hands a packet to a node's agent as if its host had sent it.
+    pub fn inject(&mut self, node: usize, packet: Vec<u8>) {
+        self.nodes[node].host.raw(packet);
+        self.pump_host(node);
+    }
+}
