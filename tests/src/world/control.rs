@@ -299,7 +299,7 @@ impl World {
     pub fn cut(&mut self, a: Place, b: Place) {
         self.links.cut(a, b);
         // Keep-alives go unanswered on every connection over this way.
-        let (Place::Node(node), Place::Coordinator) | (Place::Coordinator, Place::Node(node)) = (a, b) else {
+        let ((Place::Node(node), Place::Coordinator) | (Place::Coordinator, Place::Node(node))) = (a, b) else {
             return;
         };
         let ids: Vec<u64> = self.channels.values().filter(|c| c.node == node && !c.waiting).map(|c| c.id.0).collect();
