@@ -8,6 +8,7 @@
 //! - [`agent`], [`candidate`], [`disk`]: a node as its program runs it, before and after it is a member, and what it keeps.
 //! - [`channel`], [`site`]: control connections, and the place where the coordinator runs, crashes and comes back.
 //! - [`administrator`]: holds the authority key; makes tokens, policies, amendments, revocations.
+//! - [`policies`]: policy texts for scenarios.
 //! - [`world`]: all of it together, one event at a time.
 //! - [`seed`]: what the environment says about seeds.
 //! - [`liar`]: a coordinator that holds everything but the authority key.
@@ -26,6 +27,7 @@ pub mod liar;
 pub mod link;
 pub mod model;
 pub mod packet;
+pub mod policies;
 pub mod random;
 pub mod seed;
 pub mod site;
