@@ -5,7 +5,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use warren_node_core::clock::{Mono, Now};
-use warren_node_core::control::{Config, Control, CutReason, Notice, Output, Publication, SignedClock, Status};
+use warren_node_core::control::{
+    Config, Control, CutReason, Notice, Output, Publication, SignedClock, Status,
+};
 use warren_node_core::dataplane::{
     DataPlane, EgressWorker, IngressWorker, Outbox, PeerStatus, Settings, VNET_LEN,
 };
@@ -27,7 +29,10 @@ pub enum Effect {
     HangUp,
     /// Bytes for the control channel.
     Say(Vec<u8>),
-    Datagram { to: SocketAddr, bytes: Vec<u8> },
+    Datagram {
+        to: SocketAddr,
+        bytes: Vec<u8>,
+    },
     /// An inner packet a peer sent, for the host.
     Deliver(Vec<u8>),
     /// The agent's own word to its host: RST or ICMP.

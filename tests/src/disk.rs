@@ -14,6 +14,7 @@ use zeroize::Zeroizing;
 /// The state directory of one node, and its directory under `/run`.
 pub struct Disk {
     identity: [u8; 32],
+    key: IdentityKey,
     lane: [u8; 32],
     nonce: [u8; 64],
     pub membership: Option<Membership>,
@@ -29,8 +30,10 @@ impl Disk {
     pub fn new(seed: u64, index: u64) -> Disk {
         let mut nonce = [0; 64];
         nonce[..32].copy_from_slice(&seed_bytes(seed, "sim nonce", index));
+        let identity = seed_bytes(seed, "sim identity", index);
         Disk {
-            identity: seed_bytes(seed, "sim identity", index),
+            identity,
+            key: IdentityKey::of(&SigningKey::from_bytes(&identity)),
             lane: seed_bytes(seed, "sim lane", index),
             nonce,
             membership: None,
@@ -45,7 +48,7 @@ impl Disk {
     }
 
     pub fn key(&self) -> IdentityKey {
-        IdentityKey::of(&self.identity())
+        self.key
     }
 
     pub fn secrets(&self) -> Secrets {

@@ -276,8 +276,12 @@ impl Host {
 
     /// Sends again what was not acknowledged in time.
     pub fn handle_timeout(&mut self, now: u64) {
-        let due: Vec<Ends> =
-            self.connections.iter().filter(|(_, c)| c.wants_retry() && c.retry_at <= now).map(|(e, _)| *e).collect();
+        let due: Vec<Ends> = self
+            .connections
+            .iter()
+            .filter(|(_, c)| c.wants_retry() && c.retry_at <= now)
+            .map(|(e, _)| *e)
+            .collect();
         for ends in due {
             let Some(connection) = self.connections.get_mut(&ends) else { continue };
             connection.retry_at = now + RETRY;
@@ -287,7 +291,8 @@ impl Host {
                 connection.end(State::TimedOut, now);
                 continue;
             }
-            let (opening, opener, una) = (connection.state == State::Opening, connection.opener, connection.una);
+            let (opening, opener, una) =
+                (connection.state == State::Opening, connection.opener, connection.una);
             if opening {
                 self.segment(ends, if opener { SYN } else { SYN | ACK }, 0, una);
             } else {

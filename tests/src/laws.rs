@@ -96,7 +96,8 @@ impl Laws {
             passes
         });
         let back = backward(seen).is_some_and(|(protocol, number, from, to)| {
-            self.opened.contains(&(me, number, from, to)) && model.allows(when, &me, &origin, protocol, to.port())
+            self.opened.contains(&(me, number, from, to))
+                && model.allows(when, &me, &origin, protocol, to.port())
         });
         if ahead || back {
             return Ok(());
@@ -118,7 +119,10 @@ fn inner_source_belongs_to_the_sender(
     if source == Some(origin) && target == Some(receiver.node) {
         return Ok(());
     }
-    Err(format!("inner source belongs to the sender: {origin} delivered {} to {} at {}", seen.from, seen.to, receiver.node))
+    Err(format!(
+        "inner source belongs to the sender: {origin} delivered {} to {} at {}",
+        seen.from, seen.to, receiver.node
+    ))
 }
 
 fn revoked_nodes_deliver_nothing(model: &Model, receiver: Receiver, origin: NodeId) -> Result<(), String> {
@@ -137,7 +141,11 @@ fn error_is_about_a_packet_of_ours(
     quoted: Option<(u8, SocketAddr, SocketAddr)>,
 ) -> Result<(), String> {
     let ours = quoted.is_some_and(|(_, from, _)| model.holder(from.ip()) == Some(receiver.node));
-    if ours { Ok(()) } else { Err(format!("an ICMP error quotes what {} never sent: {quoted:?}", receiver.node)) }
+    if ours {
+        Ok(())
+    } else {
+        Err(format!("an ICMP error quotes what {} never sent: {quoted:?}", receiver.node))
+    }
 }
 
 pub type Numbers = (Epoch, Revision, Generation);
@@ -146,9 +154,9 @@ pub type Numbers = (Epoch, Revision, Generation);
 /// If a node enforces something older than before.
 pub fn numbers_never_decrease(node: &str, before: Option<Numbers>, now: Numbers) -> Result<(), String> {
     match before {
-        Some(before) if before.0 > now.0 || before.1 > now.1 || before.2 > now.2 => {
-            Err(format!("epoch, revision and generation never decrease: {node} went from {before:?} to {now:?}"))
-        }
+        Some(before) if before.0 > now.0 || before.1 > now.1 || before.2 > now.2 => Err(format!(
+            "epoch, revision and generation never decrease: {node} went from {before:?} to {now:?}"
+        )),
         _ => Ok(()),
     }
 }

@@ -24,8 +24,7 @@ pub struct Weather {
 }
 
 impl Weather {
-    pub const FAIR: Weather =
-        Weather { latency: 10 * MS, jitter: 0, loss: 0, duplication: 0, reordering: 0 };
+    pub const FAIR: Weather = Weather { latency: 10 * MS, jitter: 0, loss: 0, duplication: 0, reordering: 0 };
     pub const FOUL: Weather =
         Weather { latency: 25 * MS, jitter: 15 * MS, loss: 50, duplication: 20, reordering: 50 };
 }

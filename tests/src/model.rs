@@ -80,14 +80,18 @@ impl Model {
         for (token, used) in &known.redeemed {
             let now = state.tokens().get(token).map_or(0, |t| t.used_by.len());
             if now < *used {
-                return Err(format!("acknowledged changes survive: token {token} was used {used} times, now {now}"));
+                return Err(format!(
+                    "acknowledged changes survive: token {token} was used {used} times, now {now}"
+                ));
             }
         }
         for id in self.subjects.keys() {
             let node = state.directory().get(id);
             let back = node.is_some_and(|n| n.is_live()) && self.revoked.contains_key(id);
             if node.is_none() || back {
-                return Err(format!("acknowledged changes survive: node {id} is gone, or back after its revocation"));
+                return Err(format!(
+                    "acknowledged changes survive: node {id} is gone, or back after its revocation"
+                ));
             }
         }
         Ok(())

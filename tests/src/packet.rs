@@ -13,12 +13,22 @@ const UDP: u8 = 17;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum What {
-    Tcp { seq: u32, ack: u32, flags: u8 },
+    Tcp {
+        seq: u32,
+        ack: u32,
+        flags: u8,
+    },
     Udp,
-    Ping { id: u16 },
-    Pong { id: u16 },
+    Ping {
+        id: u16,
+    },
+    Pong {
+        id: u16,
+    },
     /// An ICMP error and the ends of what it quotes: protocol number, source, destination.
-    Error { quoted: Option<(u8, SocketAddr, SocketAddr)> },
+    Error {
+        quoted: Option<(u8, SocketAddr, SocketAddr)>,
+    },
     Other(u8),
 }
 

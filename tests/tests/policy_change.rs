@@ -38,7 +38,8 @@ fn shop(title: &str, grants: &[Grant]) -> Shop {
 
 #[test]
 fn a_change_opens_one_path_and_cuts_the_other_at_both_applications() {
-    let Shop { mut world, web, orders, db } = shop("a policy change", &[web_reads_orders(), orders_reads_db()]);
+    let Shop { mut world, web, orders, db } =
+        shop("a policy change", &[web_reads_orders(), orders_reads_db()]);
     let cut = world.open(web, orders, 8080);
     let kept = world.open(orders, db, 5432);
     world.run_ms(200);

@@ -45,7 +45,10 @@ fn a_revoked_node_stays_out_through_every_restart() {
         world.start_coordinator();
         world.run_ms(40_000);
         assert!(!world.is_online(web), "round {round}: it has no session");
-        assert!(!matches!(world.reach(web, orders, Protocol::Tcp, 8080, false), Reach::Arrived), "round {round}");
+        assert!(
+            !matches!(world.reach(web, orders, Protocol::Tcp, 8080, false), Reach::Arrived),
+            "round {round}"
+        );
         assert!(world.agent(orders).unwrap().peers().is_empty(), "round {round}");
     }
     world.settle();
@@ -73,7 +76,8 @@ fn a_revoked_node_is_told_and_cuts_itself() {
     let (mut world, web, _) = world();
     world.revoke(web).unwrap();
     world.run_ms(60_000);
-    let why = world.agent(web).unwrap().status(world.agent(web).unwrap().now(Default::default()).mono).last_error;
+    let why =
+        world.agent(web).unwrap().status(world.agent(web).unwrap().now(Default::default()).mono).last_error;
     let cut = world.nodes[web].cuts.iter().any(|c| matches!(c, CutReason::Revoked { .. }));
     let said = world.nodes[web].notices.iter().any(|n| n.message.contains("revoked"));
     assert!(cut || said, "its owner can read why: {why:?} {:?}", world.nodes[web].notices);

@@ -69,6 +69,15 @@ pub fn order(candidates: &[SocketAddr], own: &[SocketAddr]) -> Vec<SocketAddr> {
     ordered
 }
 
+/// Those of an address family this node has itself; all, if that leaves none, or if its own addresses are unknown.
+pub fn speakable(candidates: Vec<SocketAddr>, own: &[SocketAddr]) -> Vec<SocketAddr> {
+    let spoken = |c: &SocketAddr| own.iter().any(|o| o.is_ipv4() == c.is_ipv4());
+    match candidates.iter().any(spoken) {
+        true => candidates.into_iter().filter(spoken).collect(),
+        false => candidates,
+    }
+}
+
 fn same_subnet(a: IpAddr, b: IpAddr) -> bool {
     match (a, b) {
         (IpAddr::V4(a), IpAddr::V4(b)) => a.octets()[..3] == b.octets()[..3],
@@ -129,11 +138,17 @@ impl Endpoints {
         self.moves.iter()
     }
 
-    /// New hints, best first, already filtered by [`acceptable`]. A proven endpoint stays: hints never move it.
+    /// New hints, best first, already filtered by [`acceptable`]. A proven endpoint stays: hints never move it, unless
+    /// no hint is left of its address family. Then this node or the peer has none any more, and waiting for unanswered
+    /// handshakes would only cost a quarter of a minute.
     pub fn set_candidates(&mut self, candidates: Vec<SocketAddr>, now: Mono) {
         self.candidates = candidates;
         self.candidates.truncate(MAX_CANDIDATES);
-        let stays = self.current.is_some_and(|c| self.proven == Some(c) || self.candidates.contains(&c));
+        let stays = self.current.is_some_and(|c| {
+            let family =
+                self.candidates.is_empty() || self.candidates.iter().any(|o| o.is_ipv4() == c.is_ipv4());
+            self.proven == Some(c) && family || self.candidates.contains(&c)
+        });
         if !stays {
             let reason = if self.candidates.is_empty() { MoveReason::Withdrawn } else { MoveReason::Told };
             self.move_to(self.candidates.first().copied(), reason, now);
@@ -177,6 +192,21 @@ impl Endpoints {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A host that has moved to the other family is not there any more, whatever was proven.
+    #[test]
+    fn a_proven_endpoint_of_a_family_nobody_names_any_more_is_left() {
+        let (v4, v6) = (at("192.0.2.1:1"), at("[2001:db8::1]:1"));
+        let mut endpoints = Endpoints::new(vec![v4, v6], Mono(0));
+        endpoints.handle_authenticated(v4, Mono(1));
+        endpoints.set_candidates(vec![v6], Mono(2));
+        assert_eq!(endpoints.current(), Some(v6));
+        endpoints.handle_authenticated(v6, Mono(3));
+        endpoints.set_candidates(vec![], Mono(4));
+        assert_eq!(endpoints.current(), Some(v6));
+        assert_eq!(speakable(vec![v4, v6], &[v6]), vec![v6]);
+        assert_eq!(speakable(vec![v4], &[v6]), vec![v4]);
+    }
 
     fn network() -> Network {
         Network {

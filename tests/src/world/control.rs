@@ -141,7 +141,9 @@ impl World {
     fn site_hears(&mut self, id: u64, bytes: &[u8]) {
         let now = wall(self.now);
         let run = self.site.run;
-        let Some(channel) = self.channels.get_mut(&id).filter(|c| c.open_at_site && c.run == run) else { return };
+        let Some(channel) = self.channels.get_mut(&id).filter(|c| c.open_at_site && c.run == run) else {
+            return;
+        };
         let (conn, node) = (channel.id, channel.node);
         channel.decoder.push(bytes);
         let mut frames: Vec<ToCoordinator> = Vec::new();
@@ -177,7 +179,10 @@ impl World {
             told.iter().filter(|(other, _)| **other != node).map(|(_, t)| t.frames).sum::<u64>()
         };
         if others(&before) != others(&self.told) {
-            self.fail(&format!("connect and disconnect tell nobody else: {what} of {}", self.nodes[node].name));
+            self.fail(&format!(
+                "connect and disconnect tell nobody else: {what} of {}",
+                self.nodes[node].name
+            ));
         }
     }
 
@@ -299,10 +304,12 @@ impl World {
     pub fn cut(&mut self, a: Place, b: Place) {
         self.links.cut(a, b);
         // Keep-alives go unanswered on every connection over this way.
-        let ((Place::Node(node), Place::Coordinator) | (Place::Coordinator, Place::Node(node))) = (a, b) else {
+        let ((Place::Node(node), Place::Coordinator) | (Place::Coordinator, Place::Node(node))) = (a, b)
+        else {
             return;
         };
-        let ids: Vec<u64> = self.channels.values().filter(|c| c.node == node && !c.waiting).map(|c| c.id.0).collect();
+        let ids: Vec<u64> =
+            self.channels.values().filter(|c| c.node == node && !c.waiting).map(|c| c.id.0).collect();
         for id in ids {
             if let Some(channel) = self.channels.get_mut(&id).filter(|c| c.open_at_node || c.open_at_site) {
                 channel.waiting = true;

@@ -39,19 +39,49 @@ pub const ENFORCED_WITHIN: u64 = 2_000 * MS;
 #[derive(Debug)]
 enum Event {
     /// A datagram arrives; `origin` is who really sent it.
-    Datagram { origin: usize, from: SocketAddr, to: SocketAddr, bytes: Vec<u8> },
+    Datagram {
+        origin: usize,
+        from: SocketAddr,
+        to: SocketAddr,
+        bytes: Vec<u8>,
+    },
     /// A connection attempt ends: it stands, or it does not.
-    Dialled { node: usize, boot: u64, from: SocketAddr },
-    Message { channel: u64, toward: crate::channel::Direction, bytes: Vec<u8> },
+    Dialled {
+        node: usize,
+        boot: u64,
+        from: SocketAddr,
+    },
+    Message {
+        channel: u64,
+        toward: crate::channel::Direction,
+        bytes: Vec<u8>,
+    },
     /// The node's end of a connection learns that it is gone.
-    LostAtNode { channel: u64, why: &'static str },
-    LostAtSite { channel: u64 },
+    LostAtNode {
+        channel: u64,
+        why: &'static str,
+    },
+    LostAtSite {
+        channel: u64,
+    },
     /// Nothing came through for the idle time.
-    Idle { channel: u64 },
-    Node { node: usize, boot: u64 },
-    Retry { node: usize, boot: u64 },
-    Host { node: usize },
-    Site { run: u64 },
+    Idle {
+        channel: u64,
+    },
+    Node {
+        node: usize,
+        boot: u64,
+    },
+    Retry {
+        node: usize,
+        boot: u64,
+    },
+    Host {
+        node: usize,
+    },
+    Site {
+        run: u64,
+    },
 }
 
 /// What runs on a node.
@@ -64,6 +94,7 @@ enum Life {
 }
 
 pub struct Node {
+    pub id: NodeId,
     pub name: String,
     pub host: Host,
     pub disk: Disk,
@@ -202,10 +233,10 @@ impl World {
 
     /// The node's id; it follows from its key, whether or not it is a member.
     pub fn id(&self, node: usize) -> NodeId {
-        warren_wire::trust::node_id(self.admin.network.id(), &self.nodes[node].disk.key())
+        self.nodes[node].id
     }
 
     pub fn index_of(&self, id: &NodeId) -> Option<usize> {
-        (0..self.nodes.len()).find(|node| self.id(*node) == *id)
+        self.nodes.iter().position(|node| node.id == *id)
     }
 }

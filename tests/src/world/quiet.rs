@@ -55,12 +55,14 @@ impl World {
     /// Least knowledge: exactly the peers that some grant joins a node to.
     fn views_hold_what_grants_join(&self) {
         let when = self.moment();
-        let members: Vec<NodeId> = (0..self.nodes.len()).filter(|n| self.is_member(*n)).map(|n| self.id(n)).collect();
+        let members: Vec<NodeId> =
+            (0..self.nodes.len()).filter(|n| self.is_member(*n)).map(|n| self.id(n)).collect();
         for node in self.living() {
             let id = self.id(node);
             let ought: BTreeSet<NodeId> =
                 members.iter().copied().filter(|other| self.model.joins(when, &id, other)).collect();
-            let is: BTreeSet<NodeId> = self.agent(node).map(|a| a.peers().into_iter().collect()).unwrap_or_default();
+            let is: BTreeSet<NodeId> =
+                self.agent(node).map(|a| a.peers().into_iter().collect()).unwrap_or_default();
             if ought != is {
                 self.fail(&format!(
                     "a view holds exactly the peers that grants join: {} knows {is:?}, ought to know {ought:?}",
@@ -94,9 +96,10 @@ impl World {
                 continue;
             }
             let (id, boot) = (self.id(node), agent.boot);
-            let rows = self.site.flows.iter().filter(|row| {
-                row.reporter == id && row.boot == boot && row.verdict == FlowVerdict::Allow
-            });
+            let rows =
+                self.site.flows.iter().filter(|row| {
+                    row.reporter == id && row.boot == boot && row.verdict == FlowVerdict::Allow
+                });
             let (mut packets, mut bytes) = (0, 0);
             for row in rows {
                 let (p, b) = match row.outbound {
@@ -108,7 +111,11 @@ impl World {
             }
             let given = self.nodes[node].given;
             // A report whose acknowledgment died with the coordinator comes twice.
-            let holds = if self.site_crashed { packets >= given.0 && bytes >= given.1 } else { (packets, bytes) == given };
+            let holds = if self.site_crashed {
+                packets >= given.0 && bytes >= given.1
+            } else {
+                (packets, bytes) == given
+            };
             if !holds {
                 self.fail(&format!(
                     "recorded and lost together are what was judged: {} was given {given:?}, recorded ({packets}, {bytes})",
@@ -150,7 +157,9 @@ impl World {
         let (a, b) = (&self.nodes[a].name, &self.nodes[b].name);
         match (allowed, reach) {
             (true, Reach::Arrived) | (false, Reach::Refused(0..=100)) => {}
-            (true, other) => self.fail(&format!("what is allowed arrives: {a} to {b} {protocol}/{port}: {other:?}")),
+            (true, other) => {
+                self.fail(&format!("what is allowed arrives: {a} to {b} {protocol}/{port}: {other:?}"))
+            }
             (false, other) => {
                 self.fail(&format!("what is refused fails at once: {a} to {b} {protocol}/{port}: {other:?}"))
             }

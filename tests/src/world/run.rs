@@ -19,7 +19,9 @@ const UP: u64 = 977 * SECOND;
 impl World {
     /// Runs the next event. False when there is none before `until`.
     pub fn step(&mut self, until: u64) -> bool {
-        let Some((key, _)) = self.queue.first_key_value().map(|(key, event)| (*key, event)) else { return false };
+        let Some((key, _)) = self.queue.first_key_value().map(|(key, event)| (*key, event)) else {
+            return false;
+        };
         if key.0 > until {
             return false;
         }
@@ -204,7 +206,8 @@ impl World {
     // --- datagrams
 
     fn send_datagram(&mut self, node: usize, to: SocketAddr, bytes: Vec<u8>) {
-        let Some(from) = self.nodes[node].underlay.iter().copied().find(|a| a.is_ipv4() == to.is_ipv4()) else {
+        let Some(from) = self.nodes[node].underlay.iter().copied().find(|a| a.is_ipv4() == to.is_ipv4())
+        else {
             return;
         };
         let Some(target) = self.owner(to) else { return };

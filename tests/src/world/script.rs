@@ -79,10 +79,12 @@ impl World {
         let i = index as u64;
         let v4 = format!("198.18.{}.{}:{PORT}", 1 + i / 200, 1 + i % 200);
         let v6 = format!("[2001:db8:{:x}::1]:{PORT}", i + 1);
+        let disk = Disk::new(self.seed, i);
         self.nodes.push(Node {
+            id: warren_wire::trust::node_id(self.admin.network.id(), &disk.key()),
             name: node_name.to_owned(),
             host: Host::default(),
-            disk: Disk::new(self.seed, i),
+            disk,
             underlay: vec![v4.parse().unwrap(), v6.parse().unwrap()],
             skew_ms: 0,
             notices: Vec::new(),

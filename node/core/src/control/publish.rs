@@ -89,7 +89,7 @@ fn candidates(told: &[String], network: &Network, own: &[SocketAddr]) -> Vec<Soc
     let locality = Locality::of(own);
     let acceptable = |c: &SocketAddr| path::acceptable(*c, network, locality);
     let told: Vec<SocketAddr> = told.iter().filter_map(|c| c.parse().ok()).filter(acceptable).collect();
-    path::order(&told, own)
+    path::order(&path::speakable(told, own), own)
 }
 
 /// The earliest `until` after `now` in what is enforced.
