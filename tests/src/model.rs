@@ -30,7 +30,7 @@ struct Acknowledged {
 
 #[derive(Debug, Default)]
 pub struct Model {
-    policies: BTreeMap<Generation, (String, Policy)>,
+    policies: BTreeMap<Generation, Policy>,
     subjects: BTreeMap<NodeId, Vec<(Revision, Subject)>>,
     addresses: BTreeMap<IpAddr, NodeId>,
     /// Revision at which a node was revoked.
@@ -49,9 +49,7 @@ impl Model {
         for applied in state.policies().history() {
             let text = applied.sources.first().map_or("", |source| source.text.as_str());
             let generation = applied.signed.generation;
-            if !self.policies.contains_key(&generation) {
-                self.policies.insert(generation, (text.to_owned(), resolved(text)));
-            }
+            self.policies.entry(generation).or_insert_with(|| resolved(text));
         }
         for node in state.directory().all() {
             let known = self.subjects.entry(node.id()).or_default();
@@ -104,7 +102,7 @@ impl Model {
         self.acknowledged.revision
     }
     pub fn policy(&self, generation: Generation) -> Option<&Policy> {
-        self.policies.get(&generation).map(|(_, policy)| policy)
+        self.policies.get(&generation)
     }
     pub fn holder(&self, address: IpAddr) -> Option<NodeId> {
         self.addresses.get(&address).copied()

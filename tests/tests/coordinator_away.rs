@@ -1,5 +1,7 @@
 //! The coordinator is away: everything that stood goes on, until freshness runs out; then it comes back.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
 use warren_config::policy::Protocol;
 use warren_node_core::control::CutReason;
 use warren_tests::host::{Port, State};

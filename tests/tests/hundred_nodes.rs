@@ -1,5 +1,7 @@
 //! A hundred nodes: a change touches those it concerns, and nobody hears of what is not theirs.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
 use std::collections::BTreeMap;
 
 use warren_tests::host::Port;

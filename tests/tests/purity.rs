@@ -2,6 +2,8 @@
 //!
 //! Reads what cargo would link, and what the sources say, so that nobody has to remember the rule.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;

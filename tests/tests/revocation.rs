@@ -1,5 +1,7 @@
 //! A revocation cuts live flows and holds for ever: through restarts of the node and of the coordinator.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
 use warren_config::policy::Protocol;
 use warren_node_core::control::CutReason;
 use warren_tests::host::{Port, State};

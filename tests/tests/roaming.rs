@@ -1,5 +1,7 @@
 //! A node's underlay address changes in the middle of a flow: v4 to v6 to v4 again, and behind its peer's back.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
 use warren_tests::host::{Port, State};
 use warren_tests::link::Place;
 use warren_tests::policies::{grant, policy};
