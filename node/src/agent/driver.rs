@@ -1,18 +1,20 @@
 //! The control loop: one task owns [`Control`] and does what it says, in order. Packets never wait for it.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use hickory_server::Server;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
+use warren_node_core::assembly::PeerSpec;
 use warren_node_core::control::{Control, Notice, Output, Publication, Severity};
 use warren_node_core::dataplane::Outbox;
 use warren_node_core::host::Plan;
 use warren_node_core::session::boring::BoringEngine;
-use warren_wire::id::{IdentityKey, NodeId};
+use warren_wire::id::{IdentityKey, NodeId, WgKey};
 
-use super::flowfile::FlowFile;
+use super::flowfile::{FlowFile, Flows};
 use super::flowlog::FlowLog;
 use super::membership::Kept;
 use super::{Options, answers, endpoints, rotation};
@@ -33,6 +35,8 @@ const TICK: Duration = Duration::from_millis(250);
 const FLOWS: u64 = 2;
 const STAMPS: u64 = 120;
 const LOOK: u64 = 120;
+/// Handshakes begun at once at a start; the others begin with their first packet.
+const GREETED: usize = 256;
 /// A packet worker silent for so many seconds starves the watchdog.
 const SILENCE: u64 = 5;
 
@@ -96,19 +100,24 @@ impl Driver {
         let (published, notes) = shared.plane.restore_flows(&flows, shared.clock.now());
         published.frames.iter().for_each(|frame| shared.write_plain(frame));
         notes.iter().for_each(|note| tracing::info!("{note}"));
-        self.greet(flows.keys());
+        self.greet(&flows);
         self.device = self.parts.host.netlink().device(&self.parts.options.interface).await?;
         self.serve_names();
         Ok(())
     }
 
-    /// A peer with live flows still seals for the agent before this one: a handshake now saves it from waiting for
-    /// its own timeout.
-    fn greet<'a>(&self, peers: impl Iterator<Item = &'a NodeId>) {
+    /// A peer that spoke with the agent before this one still seals for it: a handshake now saves its next packet from
+    /// being lost, and running flows from waiting for the peer's own timeout.
+    fn greet(&self, flows: &Flows) {
         let shared = &self.parts.shared;
+        let Some(publication) = self.parts.control.publication() else { return };
+        let met: BTreeSet<WgKey> = shared.plane.stamps().into_keys().map(|(_, theirs)| theirs).collect();
+        let known = |id: &NodeId, spec: &PeerSpec| {
+            flows.contains_key(id) || spec.member.lanes.iter().any(|key| met.contains(key))
+        };
         let mut out = Outbox::small();
-        for peer in peers {
-            shared.plane.initiate(*peer, &mut out, shared.clock.now());
+        for (id, _) in publication.assembly.peers.iter().filter(|(id, spec)| known(id, spec)).take(GREETED) {
+            shared.plane.initiate(*id, &mut out, shared.clock.now());
             out.flush();
             out.transmits().for_each(|transmit| shared.sockets.send(&transmit, Patience::Wait));
             out.sent();

@@ -11,11 +11,17 @@ fn field(value: &Value, name: &str) -> String {
 fn plain(value: &Value) -> String {
     match value {
         Value::Null => "-".to_owned(),
-        Value::String(text) => text.escape_debug().to_string(),
+        Value::String(text) => visible(text),
         Value::Array(list) if list.is_empty() => "-".to_owned(),
         Value::Array(list) => list.iter().map(plain).collect::<Vec<_>>().join(" "),
         other => other.to_string(),
     }
+}
+
+/// Control characters are shown, not obeyed.
+fn visible(text: &str) -> String {
+    let one = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
+    text.chars().map(one).collect()
 }
 
 fn table(head: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {

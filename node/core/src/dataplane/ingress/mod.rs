@@ -8,6 +8,7 @@ mod run;
 mod worker;
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use super::DataPlane;
 use super::counters::{Event, Note};
@@ -22,6 +23,9 @@ use crate::session::{Engine, Opened, Session as _};
 use run::next_run;
 use worker::Plain;
 pub use worker::{Frame, IngressWorker};
+
+/// Keys of the other lane are renewed with a handshake of the peer's if they are older than this.
+const OLD: Duration = Duration::from_secs(3);
 
 impl<E: Engine> DataPlane<E> {
     /// Datagrams of `stride` bytes (the last may be shorter) that arrived together from one source.
@@ -106,7 +110,8 @@ impl<E: Engine> DataPlane<E> {
             let mut out = worker.out.to(from);
             lane.with(&snapshot.engine, Use::Create, now, |session| {
                 let stats = session.stats(now);
-                if stats.handshake_age.is_none() && !stats.pending {
+                // A peer that began anew (a restart) no longer holds the keys this lane seals with.
+                if stats.handshake_age.is_none_or(|age| age > OLD) && !stats.pending {
                     session.initiate(&mut out, now);
                 }
             });
