@@ -66,7 +66,7 @@ fn a_second_use_of_a_token_is_refused_and_raises_an_alarm() {
     assert!(enroll(&street.host("a"), &token, &[]).status.success());
     says(&enroll(&street.host("b"), &token, &[]), 1, &["warren token create"]);
     let status = coordinator.warren(&["status"]).ok();
-    assert!(status.contains("alarm"), "{status}");
+    assert!(status.contains("ALARM"), "{status}");
     assert!(status.contains("w-"), "the alarm names the first: {status}");
 }
 

@@ -13,10 +13,11 @@ use serde_json::Value;
 const PURE: [&str; 4] = ["warren-config", "warren-wire", "warren-coordinator-core", "warren-node-core"];
 
 /// Crates that reach a socket, a file system watcher, a database or a runtime.
-const IO: [&str; 16] = [
+const IO: [&str; 17] = [
     "tokio",
     "mio",
     "quinn",
+    "quinn-proto",
     "quinn-udp",
     "socket2",
     "rusqlite",

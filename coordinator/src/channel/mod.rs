@@ -22,10 +22,14 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use aws_lc_rs::hmac;
 use quinn::{Endpoint, EndpointConfig, IdleTimeout, TokioRuntime, TransportConfig, VarInt};
+use quinn_proto::HashedConnectionIdGenerator;
+use sha2::{Digest as _, Sha256};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use warren_wire::frame::ToCoordinator;
 use warren_wire::id::IdentityKey;
+use zeroize::Zeroizing;
 
 use crate::tls::{self, TlsError};
 use gate::Gate;
@@ -97,8 +101,9 @@ impl Listener {
             .incoming_buffer_size(64 * 1024)
             .incoming_buffer_size_total(4 * 1024 * 1024);
         let socket = std::net::UdpSocket::bind(addr).map_err(|error| bind_error(addr, error))?;
-        let endpoint = Endpoint::new(EndpointConfig::default(), Some(config), socket, Arc::new(TokioRuntime))
-            .map_err(|error| ChannelError::Listen { addr, error })?;
+        let endpoint =
+            Endpoint::new(endpoint_config(online_seed), Some(config), socket, Arc::new(TokioRuntime))
+                .map_err(|error| ChannelError::Listen { addr, error })?;
         Ok(Listener { endpoint, limits })
     }
 
@@ -130,6 +135,23 @@ impl Listener {
         self.endpoint.close(VarInt::from_u32(session::CLOSE_STOPPING), b"the coordinator is stopping");
         let _ = tokio::time::timeout(Duration::from_secs(2), self.endpoint.wait_idle()).await;
     }
+}
+
+/// Connection ids and stateless resets (RFC 9000 section 10.3) that follow from the online key: a coordinator that was
+/// killed and started again can say so to nodes of its former life, which then come back at once instead of after
+/// the idle timeout.
+fn endpoint_config(online_seed: &[u8; 32]) -> EndpointConfig {
+    let derive = |purpose: &str| {
+        let hash = Sha256::new().chain_update(purpose).chain_update(online_seed);
+        Zeroizing::new(<[u8; 32]>::from(hash.finalize()))
+    };
+    let reset = hmac::Key::new(hmac::HMAC_SHA256, &*derive("warren stateless reset v1\0"));
+    let mut cid = [0; 8];
+    cid.copy_from_slice(&derive("warren connection ids v1\0")[..8]);
+    let cid = u64::from_be_bytes(cid);
+    let mut config = EndpointConfig::new(Arc::new(reset));
+    config.cid_generator(move || Box::new(HashedConnectionIdGenerator::from_key(cid)));
+    config
 }
 
 fn bind_error(addr: SocketAddr, error: std::io::Error) -> ChannelError {

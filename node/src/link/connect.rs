@@ -17,7 +17,7 @@ const CONNECT: Duration = Duration::from_secs(6);
 const RESOLVE: Duration = Duration::from_secs(5);
 /// Silence after which a channel is lost; the keep-alive keeps NAT mappings open meanwhile.
 const IDLE: Duration = Duration::from_secs(30);
-const KEEP_ALIVE: Duration = Duration::from_secs(8);
+const KEEP_ALIVE: Duration = Duration::from_secs(5);
 /// SNI is required by the library and means nothing here.
 const SERVER_NAME: &str = "warren";
 

@@ -6,7 +6,7 @@ use crate::clock::Mono;
 
 /// Longest first wait, and longest wait, between two tries.
 pub const FIRST_MS: u64 = 500;
-pub const CAP_MS: u64 = 30_000;
+pub const CAP_MS: u64 = 15_000;
 
 #[derive(Clone, Debug)]
 pub struct Reconnect {
