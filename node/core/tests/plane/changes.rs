@@ -199,3 +199,20 @@ fn a_peer_that_was_away_is_reached_again() {
     w.live(10_000);
     talk(&mut w);
 }
+
+#[test]
+fn a_peer_that_began_anew_is_answered_with_keys_it_holds() {
+    let mut w = World::<StandinEngine>::new(2, 2, false);
+    // Both lanes are in use, and old enough not to be part of the handshake that follows.
+    talk(&mut w);
+    w.send(1, Vnet::PLAIN, &udp4(1, 0, 4000, 53, b"and back"));
+    w.live(10_000);
+    w.restart(1);
+    let mut out = warren_node_core::dataplane::Outbox::small();
+    assert!(w.nodes[1].plane.initiate(warren_wire::id::NodeId([1; 16]), &mut out, w.now));
+    out.flush();
+    let hello = crate::world::collect(&out, w.nodes[1].address);
+    w.put(hello);
+    w.settle();
+    talk(&mut w);
+}
