@@ -13,10 +13,11 @@ use warren_node_core::dataplane::{
 };
 use warren_node_core::packet::vnet::Vnet;
 use warren_node_core::session::standin::StandinEngine;
-use warren_wire::frame::{Decoder, MAX_FRAME, ToNode, encode};
+use warren_wire::frame::{Decoder, MAX_FRAME, NodeSays, ToCoordinator, ToNode, encode};
 use warren_wire::id::NodeId;
 
 use crate::disk::Disk;
+use crate::laws::Numbers;
 
 /// Flow records are taken from the data plane this often.
 const DRAIN_MS: u64 = 1_000;
@@ -39,6 +40,8 @@ pub enum Effect {
     Tell(Vec<u8>),
     /// From now on this is enforced.
     Enforced(Arc<Publication>),
+    /// The coordinator is told that this is enforced: no crash may take it back.
+    Promised(Numbers),
     Cut(CutReason),
     Notice(Notice),
 }
@@ -260,7 +263,7 @@ impl Agent {
             match output {
                 Output::Connect { .. } => self.effects.push(Effect::Dial),
                 Output::Disconnect { .. } => self.effects.push(Effect::HangUp),
-                Output::Send(frame) => self.effects.push(Effect::Say(encode(&frame))),
+                Output::Send(frame) => self.say(&frame),
                 Output::Publish(publication) => self.publish(publication, disk, now),
                 Output::Clock(clock) => self.clock = clock,
                 Output::Store(bytes) => disk.view = Some(bytes),
@@ -268,6 +271,13 @@ impl Agent {
                 Output::Notice(notice) => self.effects.push(Effect::Notice(notice)),
             }
         }
+    }
+
+    fn say(&mut self, frame: &ToCoordinator) {
+        if let Some(NodeSays::Enforced(e)) = &frame.says {
+            self.effects.push(Effect::Promised((e.epoch, e.revision, e.generation)));
+        }
+        self.effects.push(Effect::Say(encode(frame)));
     }
 
     /// True once the machine has died: what was not done yet never will be.

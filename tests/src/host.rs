@@ -163,6 +163,12 @@ impl Host {
         Some(ends.local.port())
     }
 
+    pub fn ping_again(&mut self, remote: IpAddr, id: u16) {
+        if let Some(local) = self.address_like(remote) {
+            self.out.push_back(packet::ping(local, remote, id, false));
+        }
+    }
+
     // --- what comes
 
     pub fn handle_packet(&mut self, bytes: &[u8], now: u64) {

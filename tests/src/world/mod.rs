@@ -108,7 +108,9 @@ pub struct Node {
     pub refused: Option<String>,
     /// Numbers of what the data plane enforces now.
     pub enforced: Option<Numbers>,
+    /// The greatest numbers of this start, and those the coordinator was ever told.
     greatest: Option<Numbers>,
+    promised: Option<Numbers>,
     /// Packets and bytes this start's agent gave to its host as coming from peers.
     given: (u64, u64),
     life: Life,

@@ -153,17 +153,43 @@ impl World {
     fn check_one(&mut self, a: usize, b: usize, protocol: Protocol, port: u16, v6: bool) {
         let (from, to) = (self.id(a), self.id(b));
         let allowed = self.model.allows(self.moment(), &from, &to, protocol, port);
+        if allowed && !self.share_a_family(a, b) {
+            return;
+        }
         let reach = self.reach(a, b, protocol, port, v6);
-        let (a, b) = (&self.nodes[a].name, &self.nodes[b].name);
+        let ends = (&self.nodes[a].name, &self.nodes[b].name);
         match (allowed, reach) {
             (true, Reach::Arrived) | (false, Reach::Refused(0..=100)) => {}
             (true, other) => {
-                self.fail(&format!("what is allowed arrives: {a} to {b} {protocol}/{port}: {other:?}"))
+                let (near, far) = (self.seen_of(a, &to), self.seen_of(b, &from));
+                self.fail(&format!(
+                    "what is allowed arrives: {ends:?} {protocol}/{port}: {other:?}\nnear: {near}\nfar: {far}"
+                ));
             }
             (false, other) => {
-                self.fail(&format!("what is refused fails at once: {a} to {b} {protocol}/{port}: {other:?}"))
+                self.fail(&format!("what is refused fails at once: {ends:?} {protocol}/{port}: {other:?}"))
             }
         }
+    }
+}
+
+impl World {
+    /// What a node has to say of a peer, for the one who must find out.
+    fn seen_of(&self, node: usize, peer: &NodeId) -> String {
+        let Some(agent) = self.agent(node) else { return "off".to_owned() };
+        let peers = agent.peer_status(self.mono(node));
+        let status = peers.iter().find(|p| p.node == *peer);
+        let drops = agent.plane.explain_last_drops();
+        let last: Vec<String> =
+            drops.iter().rev().take(4).map(|d| format!("{} {}", d.reason, d.what)).collect();
+        let counted: Vec<_> = agent.plane.counters().into_iter().filter(|(_, n)| *n > 0).collect();
+        format!("{status:?} {last:?} {counted:?} at {:?}", self.nodes[node].underlay)
+    }
+
+    /// Links carry nothing between a host that has only IPv4 and one that has only IPv6.
+    fn share_a_family(&self, a: usize, b: usize) -> bool {
+        let has = |node: usize, v4: bool| self.nodes[node].underlay.iter().any(|u| u.is_ipv4() == v4);
+        [true, false].into_iter().any(|v4| has(a, v4) && has(b, v4))
     }
 }
 

@@ -163,6 +163,7 @@ impl World {
                 self.nodes[node].host.handle_packet(&packet, now);
             }
             Effect::Deliver(_) => {}
+            Effect::Promised(numbers) => self.nodes[node].promised = Some(numbers),
             Effect::Cut(reason) => self.nodes[node].cuts.push(reason),
             Effect::Notice(notice) => self.nodes[node].notices.push(notice),
             Effect::Enforced(publication) => {

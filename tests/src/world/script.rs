@@ -92,6 +92,7 @@ impl World {
             refused: None,
             enforced: None,
             greatest: None,
+            promised: None,
             given: (0, 0),
             life: Life::Off,
             boot: 0,
@@ -192,6 +193,7 @@ impl World {
         n.timer = None;
         n.online = None;
         n.enforced = None;
+        n.greatest = n.promised;
         n.given = (0, 0);
     }
 
@@ -260,7 +262,6 @@ impl World {
         let Some(address) = self.address(to, v6) else { return Reach::Silent };
         let remote = SocketAddr::new(address, port);
         let (started, now) = (self.now, self.now);
-        let told = self.nodes[from].host.told.len();
         let host = &mut self.nodes[from].host;
         match protocol {
             Protocol::Tcp => {
@@ -279,29 +280,31 @@ impl World {
             }
             Protocol::Udp => {
                 let Some(ends) = host.udp(remote, b"question") else { return Reach::Silent };
-                self.pump_host(from);
                 let key = (ends.local, ends.remote);
-                self.run_until(3_000, |w| {
-                    let host = &w.nodes[from].host;
-                    host.answers.contains_key(&key) || host.told.len() > told
-                });
-                self.verdict(from, told, started, self.nodes[from].host.answers.contains_key(&key))
+                let again = |host: &mut Host| host.udp_again(ends, b"question");
+                self.ask(from, again, move |host| host.answers.contains_key(&key))
             }
             Protocol::IcmpEcho => {
                 let Some(id) = host.ping(address) else { return Reach::Silent };
-                self.pump_host(from);
-                self.run_until(3_000, |w| {
-                    let host = &w.nodes[from].host;
-                    host.pongs.contains_key(&id) || host.told.len() > told
-                });
-                self.verdict(from, told, started, self.nodes[from].host.pongs.contains_key(&id))
+                let again = |host: &mut Host| host.ping_again(address, id);
+                self.ask(from, again, move |host| host.pongs.contains_key(&id))
             }
             Protocol::Number(_) => Reach::Silent,
         }
     }
 
-    fn verdict(&self, from: usize, told: usize, started: u64, arrived: bool) -> Reach {
-        match (arrived, self.nodes[from].host.told.len() > told) {
+    /// Asks again every half second, as applications do, until there is an answer or a refusal.
+    fn ask(&mut self, from: usize, again: impl Fn(&mut Host), answered: impl Fn(&Host) -> bool) -> Reach {
+        let (started, told) = (self.now, self.nodes[from].host.told.len());
+        for _ in 0..6 {
+            self.pump_host(from);
+            let over = |w: &World| answered(&w.nodes[from].host) || w.nodes[from].host.told.len() > told;
+            if self.run_until(500, over) {
+                break;
+            }
+            again(&mut self.nodes[from].host);
+        }
+        match (answered(&self.nodes[from].host), self.nodes[from].host.told.len() > told) {
             (true, _) => Reach::Arrived,
             (false, true) => Reach::Refused((self.now - started) / MS),
             (false, false) => Reach::Silent,

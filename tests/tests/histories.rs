@@ -1,0 +1,174 @@
+//! Seeded random histories: everything that can happen to a network, in any order, with every law asked after each step
+//! and, at the end, whether all that is allowed arrives and all else is refused.
+//!
+//! `WARREN_HISTORIES=10000` runs more of them, `WARREN_SEED=n` runs one again.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+use warren_coordinator_core::store::Fault;
+use warren_tests::clock::wall;
+use warren_tests::host::Port;
+use warren_tests::link::{Place, Weather};
+use warren_tests::packet::{ACK, SYN, Segment, other, tcp, udp};
+use warren_tests::policies::{Grant, TAGS, grant, policy};
+use warren_tests::seed;
+use warren_tests::world::World;
+use warren_wire::issue::NameRule;
+
+const STEPS: u64 = 50;
+const PORTS: [u16; 6] = [8080, 9005, 5432, 53, 9, 22];
+
+#[test]
+fn laws_hold_through_random_histories() {
+    let seeds = seed::histories(30);
+    for seed in &seeds {
+        history(*seed);
+    }
+    println!("{} histories of {STEPS} steps", seeds.len());
+}
+
+fn history(seed: u64) {
+    let mut world = World::new("a random history", seed, if seed.is_multiple_of(3) { 600 } else { 604_800 });
+    world.apply(&policy(&[grant("web-reads-orders", "tag:web", "orders")]));
+    for (name, tag) in [("web-1", "web"), ("orders-1", "orders"), ("db-1", "db"), ("web-2", "web")] {
+        let node = world.join(name, &[tag]);
+        listen(&mut world, node);
+    }
+    for _ in 0..STEPS {
+        act(&mut world);
+        let pause = 10 + world.random.below(2_000);
+        world.run_ms(pause);
+    }
+    for node in 0..world.nodes.len() {
+        if world.is_member(node) && !world.is_on(node) {
+            world.start_agent(node);
+        }
+    }
+    world.settle();
+    world.check_reach();
+    world.settle();
+}
+
+fn listen(world: &mut World, node: usize) {
+    for port in [8080, 9005, 5432, 53] {
+        world.nodes[node].host.listen(Port::Tcp(port));
+    }
+    world.nodes[node].host.listen(Port::Udp(53));
+    world.nodes[node].host.listen(Port::Udp(9100));
+}
+
+fn any_node(world: &mut World) -> usize {
+    world.random.below(world.nodes.len() as u64) as usize
+}
+
+fn act(world: &mut World) {
+    let (node, other) = (any_node(world), any_node(world));
+    match world.random.below(100) {
+        0..12 => {
+            let text = any_policy(world);
+            let _ = world.try_apply(&text);
+        }
+        12..14 if world.living().len() > 3 => drop(world.revoke(node)),
+        14..19 => {
+            let tag = TAGS[world.random.below(4) as usize];
+            let _ = world.retag(node, &[tag]);
+        }
+        19..24 if world.is_member(node) => world.restart_node(node),
+        24..27 if world.is_member(node) => world.crash_node(node),
+        27..30 => {
+            let outputs = world.random.below(6) as u32;
+            world.light_fuse(node, outputs);
+        }
+        30..36 if world.is_member(node) && !world.is_on(node) => {
+            world.nodes[node].skew_ms = world.random.below(100_000) as i64;
+            world.start_agent(node);
+        }
+        36..38 => world.crash_coordinator(),
+        38..44 => world.start_coordinator(),
+        44..46 => world.site.store.fail_next(Fault::AfterCommit),
+        46..48 => world.site.store.fail_next(Fault::BeforeCommit),
+        48..51 => world.cut(Place::Coordinator, Place::Node(node)),
+        51..54 if node != other => world.cut(Place::Node(node), Place::Node(other)),
+        54..57 => world.mend(Place::Coordinator, Place::Node(node)),
+        57..59 => world.mend_all(),
+        59..61 => world.links.weather = Weather::FOUL,
+        61..64 if world.nodes.len() < 9 => race(world),
+        64..68 => roam(world, node),
+        _ => talk(world, node, other),
+    }
+}
+
+/// Three guests, one token, one use.
+fn race(world: &mut World) {
+    if world.site.running.is_none() {
+        return;
+    }
+    let prefix = format!("guest{}", world.nodes.len());
+    let tag = TAGS[world.random.below(4) as usize];
+    let (command, token) = world.admin.token(NameRule::Prefix(prefix.clone()), &[tag], 1, wall(world.now));
+    if world.command(command).is_err() {
+        return;
+    }
+    for _ in 0..3 {
+        let node = world.add_node(&prefix);
+        listen(world, node);
+        world.enrol(node, &token);
+    }
+}
+
+fn roam(world: &mut World, node: usize) {
+    let n = world.random.below(60_000);
+    let (v4, v6) =
+        (format!("203.0.{}.{}:51820", n / 250, 1 + n % 250), format!("[2001:db8:f:{n:x}::1]:51820"));
+    match world.random.below(3) {
+        0 => world.move_node(node, &[&v4]),
+        1 => world.move_node(node, &[&v6]),
+        _ => world.move_node(node, &[&v6, &v4]),
+    }
+}
+
+fn any_policy(world: &mut World) -> String {
+    let soon = wall(world.now).plus(5 + world.random.below(60));
+    let pool: Vec<Grant> = vec![
+        grant("web-reads-orders", "tag:web", "orders"),
+        grant("web-1-is-out", "tag:web", "orders").with("except = [\"node:web-1\"]"),
+        grant("orders-reads-db", "tag:orders", "db"),
+        grant("web-asks-names", "tag:web", "names"),
+        grant("everyone-pings", "all-nodes", "ping"),
+        grant("db-reads-metrics", "tag:db", "metrics"),
+        grant("ops-sees-all", "tag:ops", "orders"),
+        grant("for-a-while", "tag:web", "db").with(&format!("until = {soon}")),
+        grant("only-watched", "tag:web", "db").with("mode = \"audit\""),
+        grant("one-node", "node:orders-1", "names"),
+    ];
+    let chosen: Vec<Grant> = pool.into_iter().filter(|_| world.random.chance(450)).collect();
+    policy(&chosen)
+}
+
+/// Honest traffic, and the other kind.
+fn talk(world: &mut World, from: usize, to: usize) {
+    let v6 = world.random.chance(500);
+    let (Some(source), Some(target)) = (world.address(from, v6), world.address(to, v6)) else { return };
+    let port = *world.random.pick(&PORTS).unwrap();
+    let bytes = world.random.below(60_000);
+    match world.random.below(8) {
+        0..4 if from != to && world.nodes[from].host.address_like(target).is_some() => {
+            let flow = world.open(from, to, port);
+            world.send(flow, bytes);
+            world.run_ms(300);
+            world.send_back(flow, bytes);
+        }
+        4 => world.inject(from, udp((source, 40_000).into(), (target, port).into(), b"question")),
+        5 => {
+            let flags = if world.random.chance(500) { ACK } else { SYN | ACK };
+            let segment = Segment { seq: 5, ack: 5, flags, len: 10 };
+            world.inject(from, tcp((source, port).into(), (target, 40_000).into(), segment));
+        }
+        6 => {
+            let liar = any_node(world);
+            let Some(foreign) = world.address(liar, v6) else { return };
+            world.inject(from, udp((foreign, 40_000).into(), (target, port).into(), b"forged"));
+        }
+        _ => world.inject(from, other(source, target, 132)),
+    }
+}
