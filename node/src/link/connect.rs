@@ -16,8 +16,8 @@ use super::tls::{self, Stranger};
 const CONNECT: Duration = Duration::from_secs(6);
 const RESOLVE: Duration = Duration::from_secs(5);
 /// Silence after which a channel is lost; the keep-alive keeps NAT mappings open meanwhile.
-const IDLE: Duration = Duration::from_secs(30);
-const KEEP_ALIVE: Duration = Duration::from_secs(5);
+const IDLE: Duration = Duration::from_secs(12);
+const KEEP_ALIVE: Duration = Duration::from_secs(4);
 /// SNI is required by the library and means nothing here.
 const SERVER_NAME: &str = "warren";
 

@@ -13,6 +13,9 @@ use super::connect::{ConnectError, Connector};
 /// The whole conversation.
 const LIMIT: Duration = Duration::from_secs(20);
 
+/// Conversations with one address.
+const TRIES: usize = 5;
+
 /// One address that was tried, and why it was not enough.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tried {
@@ -48,20 +51,71 @@ pub async fn enrol(
     let addresses = token.coordinators.clone();
     let mut tried = Vec::new();
     for address in addresses {
-        tracing::info!(%address, "asking the coordinator for admission");
-        match connector.connect(&address).await {
-            Ok((_endpoint, connection)) => {
-                let talk = converse(&connection, token, name, agent, secrets);
-                let result = tokio::time::timeout(LIMIT, talk).await;
-                connection.close(VarInt::from_u32(0), b"");
-                let silent = || Err(Broken::Off(format!("no answer within {} seconds", LIMIT.as_secs())));
-                return result.unwrap_or_else(|_| silent()).map_err(|e| e.at(address));
-            }
-            Err(e @ ConnectError::WrongKey { .. }) => return Err(EnrolFailure::WrongKey(e)),
-            Err(e) => tried.push(Tried { address, why: e.to_string() }),
+        match try_address(&connector, &address, &token, name, agent, secrets).await {
+            Err(Missed::Unreachable(why)) => tried.push(Tried { address, why: why.to_string() }),
+            Err(Missed::Failed(e)) => return Err(e),
+            Ok(membership) => return Ok(membership),
         }
     }
     Err(EnrolFailure::Unreachable(tried))
+}
+
+enum Missed {
+    /// Try the next address.
+    Unreachable(ConnectError),
+    Failed(EnrolFailure),
+}
+
+/// A conversation that breaks off is begun again: the same identity and token spend nothing twice.
+async fn try_address(
+    connector: &Connector,
+    address: &str,
+    token: &Token,
+    name: Option<&Name>,
+    agent: &str,
+    secrets: &Secrets,
+) -> Result<Membership, Missed> {
+    let mut left = TRIES;
+    loop {
+        left -= 1;
+        tracing::info!(%address, "asking the coordinator for admission");
+        let (_endpoint, connection) = match connector.connect(address).await {
+            Ok(both) => both,
+            Err(e @ ConnectError::WrongKey { .. }) => return Err(Missed::Failed(EnrolFailure::WrongKey(e))),
+            Err(e) => return Err(Missed::Unreachable(e)),
+        };
+        let talk = converse(&connection, copy(token), name, agent, secrets);
+        let result = tokio::time::timeout(LIMIT, talk).await;
+        connection.close(VarInt::from_u32(0), b"");
+        let silent = || Err(Broken::Off(format!("no answer within {} seconds", LIMIT.as_secs())));
+        match result.unwrap_or_else(|_| silent()) {
+            Ok(membership) => return Ok(membership),
+            Err(Broken::Off(why)) if left > 0 => {
+                tracing::info!(%address, "the coordinator broke off ({why}): trying again");
+                tokio::time::sleep(pause()).await;
+            }
+            Err(e) => return Err(Missed::Failed(e.at(address.to_owned()))),
+        }
+    }
+}
+
+/// One more use of the same token: it has no `Clone`, so that copies are seen where they are made.
+fn copy(token: &Token) -> Token {
+    Token {
+        network: token.network,
+        authorities: token.authorities.clone(),
+        coordinators: token.coordinators.clone(),
+        coordinator_key: token.coordinator_key,
+        seed: token.seed.clone(),
+    }
+}
+
+/// One to three seconds, so that a crowd does not come back as one.
+fn pause() -> Duration {
+    let mut byte = [0; 1];
+    // Without random numbers everybody waits equally long: slower, not wrong.
+    let _ = getrandom::fill(&mut byte);
+    Duration::from_millis(1000 + u64::from(byte[0]) * 8)
 }
 
 enum Broken {
@@ -99,7 +153,7 @@ async fn converse(
 }
 
 async fn say(stream: &mut SendStream, frame: &ToCoordinator) -> Result<(), Broken> {
-    stream.write_all(&encode(frame)).await.map_err(|e| Broken::Off(e.to_string()))
+    stream.write_all(&encode(frame)).await.map_err(|e| Broken::Off(whole(&e)))
 }
 
 async fn hear(stream: &mut RecvStream, decoder: &mut Decoder) -> Result<ToNode, Broken> {
@@ -109,9 +163,20 @@ async fn hear(stream: &mut RecvStream, decoder: &mut Decoder) -> Result<ToNode, 
         if let Some(frame) = decoder.next::<ToNode>().map_err(|e| off(&e))? {
             return Ok(frame);
         }
-        match stream.read(&mut buffer).await.map_err(|e| off(&e))? {
+        match stream.read(&mut buffer).await.map_err(|e| Broken::Off(whole(&e)))? {
             Some(n) => decoder.push(buffer.get(..n).unwrap_or_default()),
             None => return Err(off(&"it ended the session")),
         }
     }
+}
+
+/// An error with its causes: "connection lost" alone helps nobody.
+fn whole(e: &dyn std::error::Error) -> String {
+    let mut text = e.to_string();
+    let mut cause = e.source();
+    while let Some(e) = cause {
+        text = format!("{text}: {e}");
+        cause = e.source();
+    }
+    text
 }

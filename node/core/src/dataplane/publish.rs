@@ -13,7 +13,7 @@ use super::{Control, DataPlane, Published, Stamps, frames_of};
 use crate::assembly::Assembly;
 use crate::clock::Now;
 use crate::conntrack::{Addresses, Cut, Edition, Ends, FlowTable, Limits};
-use crate::peers::{Link, Made, Snapshot, Use};
+use crate::peers::{Lane, Link, Made, Snapshot, Use};
 use crate::session::{Engine, Session as _};
 
 impl<E: Engine> DataPlane<E> {
@@ -121,9 +121,12 @@ impl<E: Engine> DataPlane<E> {
     pub fn initiate(&self, peer: NodeId, out: &mut super::Outbox, now: Now) -> bool {
         let snapshot = self.snapshot.load();
         let Some(peer) = snapshot.peers.iter().find(|p| p.node == peer) else { return false };
-        let (Some(lane), Some(to)) = (peer.send_lane(), peer.link.endpoint()) else { return false };
-        lane.with(&snapshot.engine, Use::Create, now, |session| session.initiate(&mut out.to(to), now))
-            .is_some()
+        let Some(to) = peer.link.endpoint() else { return false };
+        // On every lane: a peer that still seals for an agent before this one does so on the lane it sends on.
+        let begin = |lane: &Arc<Lane<E>>, out: &mut super::Outbox| {
+            lane.with(&snapshot.engine, Use::Create, now, |session| session.initiate(&mut out.to(to), now))
+        };
+        peer.lanes.iter().filter(|lane| begin(lane, out).is_some()).count() > 0
     }
 }
 
