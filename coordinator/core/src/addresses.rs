@@ -23,12 +23,18 @@ const GRACE: u64 = 3600;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Addresses {
     held: BTreeMap<IpAddr, NodeId>,
-    resting: BTreeMap<IpAddr, UnixTime>,
+    /// Until when an address rests, and whose it was.
+    resting: BTreeMap<IpAddr, (UnixTime, NodeId)>,
 }
 
 impl Addresses {
     pub fn holder(&self, address: IpAddr) -> Option<NodeId> {
         self.held.get(&address).copied()
+    }
+
+    /// Who holds the address, or held it last while it still rests: whom a flow record can mean.
+    pub fn last_holder(&self, address: IpAddr) -> Option<NodeId> {
+        self.holder(address).or_else(|| self.resting.get(&address).map(|(_, node)| *node))
     }
 
     pub fn hold(&mut self, member: &Member) {
@@ -43,13 +49,13 @@ impl Addresses {
         let until = at.plus(freshness.saturating_add(GRACE));
         for address in member.addresses() {
             self.held.remove(&address);
-            self.resting.insert(address, until);
+            self.resting.insert(address, (until, member.id));
         }
-        self.resting.retain(|_, until| *until > at);
+        self.resting.retain(|_, (until, _)| *until > at);
     }
 
     pub fn is_free(&self, address: IpAddr, now: UnixTime) -> bool {
-        !self.held.contains_key(&address) && self.resting.get(&address).is_none_or(|until| *until <= now)
+        !self.held.contains_key(&address) && self.resting.get(&address).is_none_or(|(until, _)| *until <= now)
     }
 
     /// The lowest free IPv4 address not in `leased`; `None` when the range is used up.

@@ -187,6 +187,8 @@ impl FlowMap {
                 list.push(row.clone());
             }
         }
+        // Reports of several nodes arrive interleaved: what counts is when a flow was last alive.
+        list.sort_by_key(|row| std::cmp::Reverse((row.last_ms, row.cursor)));
         list
     }
 
@@ -306,7 +308,7 @@ fn point(state: &State, bytes: &[u8], port: u32) -> Result<FlowPoint, &'static s
     let address = v4.or_else(|_| <[u8; 16]>::try_from(bytes).map(IpAddr::from));
     let address = address.map_err(|_| "an address of neither 4 nor 16 bytes")?;
     let port = u16::try_from(port).map_err(|_| "a port over 65535")?;
-    let node = state.addresses().holder(address);
+    let node = state.addresses().last_holder(address);
     let name = node.and_then(|id| state.directory().get(&id)).map(|n| n.member.name().to_string());
     Ok(FlowPoint { node, name, address, port })
 }

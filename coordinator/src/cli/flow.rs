@@ -91,7 +91,7 @@ async fn watch(context: &Context, filter: &FlowArgs, count: Option<u64>) -> Outc
     }
 }
 
-const HEAD: [&str; 8] = ["LAST", "FROM", "TO", "PORT", "VERDICT", "BY", "BYTES OUT/BACK", "END"];
+const HEAD: [&str; 9] = ["LAST", "FROM", "TO", "PORT", "VERDICT", "BY", "BYTES OUT/BACK", "END", "SEEN AT"];
 
 fn cells(row: &FlowRow) -> Vec<String> {
     vec![
@@ -103,11 +103,18 @@ fn cells(row: &FlowRow) -> Vec<String> {
         by(row),
         format!("{}/{}", output::bytes(row.bytes_out), output::bytes(row.bytes_back)),
         end(row),
+        seen_at(row),
     ]
 }
 
 fn point(point: &FlowPoint) -> String {
     point.name.clone().unwrap_or_else(|| point.address.to_string())
+}
+
+/// Both ends report a flow, each what it saw itself.
+fn seen_at(row: &FlowRow) -> String {
+    let own = if row.to.node == Some(row.reporter) { &row.to } else { &row.from };
+    point(own)
 }
 
 fn port(row: &FlowRow) -> String {

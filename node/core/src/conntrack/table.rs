@@ -25,8 +25,9 @@ use crate::packet::{DropReason, Kind, Packet};
 /// How long a cut flow is remembered, so that late packets are dropped by their right name.
 const TOMBSTONE_SECS: u64 = 60;
 const MAX_TOMBSTONES: usize = 4096;
-/// Answers to the local host, and ICMP errors let through, per second.
-const REPLIES_PER_SECOND: u64 = 200;
+/// Answers to the local host per second: a port scan still hears of every port, a flood costs little.
+const REPLIES_PER_SECOND: u64 = 5000;
+/// ICMP errors let through per second.
 const ERRORS_PER_SECOND: u64 = 50;
 
 #[derive(Debug)]
@@ -197,7 +198,14 @@ impl FlowTable {
             false => Verdict::Deny,
         };
         if !verdict.passes() {
-            self.cut(slot, now);
+            match flow.is_over() {
+                // Both sides had closed it already: nobody is left to be told.
+                true => {
+                    let end = idle_end(flow);
+                    self.remove(slot, end);
+                }
+                false => self.cut(slot, now),
+            }
             return false;
         }
         let admission = Admission::of(verdict, ends.edition);

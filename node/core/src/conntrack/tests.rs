@@ -252,6 +252,18 @@ fn a_closed_connection_is_forgotten_and_its_ports_may_be_used_again() {
 }
 
 #[test]
+fn a_connection_that_both_sides_closed_is_not_cut_by_a_change_of_policy() {
+    let mut world = web();
+    world.connect();
+    world.out(&forge::tcp(https(), FIN_ACK, 1001, 5001, b""));
+    world.arrive(&forge::tcp(https().reversed(), FIN_ACK, 5001, 1002, b""));
+    world.out(&forge::tcp(https(), ACK, 1002, 5002, b""));
+    world.outbound = Rules::default();
+    assert!(world.rejudge().is_empty(), "nobody is left to be told");
+    assert_eq!(world.records().last().unwrap().end, FlowEnd::Closed as i32);
+}
+
+#[test]
 fn pf_17_18_an_icmp_error_must_quote_a_live_flow_of_this_peer() {
     let mut world = web();
     world.connect();
@@ -487,8 +499,8 @@ fn errors_resets_replies_and_fragments_are_never_answered() {
 fn answers_to_the_local_host_are_limited() {
     let mut world = World::new(Rules::default(), Rules::default());
     let syn = forge::tcp(https(), SYN, 77, 0, b"");
-    let answered = (0..1000).filter(|_| matches!(world.out(&syn), Ruling::Refuse(_))).count();
-    assert_eq!(answered, 200);
+    let answered = (0..6000).filter(|_| matches!(world.out(&syn), Ruling::Refuse(_))).count();
+    assert_eq!(answered, 5000);
 }
 
 #[test]
