@@ -8,7 +8,7 @@ use warren_node_core::control::keys::LaneSecret;
 use warren_node_core::dataplane::Stamps;
 use warren_node_core::session;
 use warren_wire::id::{IdentityKey, NodeId};
-use warren_wire::specimen::seed_bytes;
+use warren_wire::specimen::{SpecimenNode, seed_bytes};
 use zeroize::Zeroizing;
 
 /// The state directory of one node, and its directory under `/run`.
@@ -41,6 +41,15 @@ impl Disk {
             stamps: Stamps::new(),
             flows: BTreeMap::new(),
         }
+    }
+
+    /// The keys of a specimen node.
+    pub fn of(node: &SpecimenNode) -> Disk {
+        let mut disk = Disk::new(0, node.index);
+        disk.identity = node.identity.to_bytes();
+        disk.key = node.identity_key();
+        disk.lane = node.lanes.first().copied().unwrap_or_default();
+        disk
     }
 
     pub fn identity(&self) -> SigningKey {
