@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use warren_node_core::clock::{Mono, Now};
+use warren_node_core::control::enrolment::Secrets;
+use warren_node_core::control::keys;
 use warren_node_core::control::{
     Config, Control, CutReason, Notice, Output, Publication, SignedClock, Status,
 };
@@ -12,6 +14,7 @@ use warren_node_core::dataplane::{
     DataPlane, EgressWorker, IngressWorker, Outbox, PeerStatus, Settings, VNET_LEN,
 };
 use warren_node_core::packet::vnet::Vnet;
+use warren_node_core::session::LaneSecret;
 use warren_node_core::session::standin::StandinEngine;
 use warren_wire::frame::{Decoder, MAX_FRAME, NodeSays, ToCoordinator, ToNode, encode};
 use warren_wire::id::NodeId;
@@ -21,6 +24,8 @@ use crate::laws::Numbers;
 
 /// Flow records are taken from the data plane this often.
 const DRAIN_MS: u64 = 1_000;
+/// Signed time has whole seconds: a step back as small as this is none.
+const CLOCK_TOLERANCE_MS: u64 = 1_000;
 const SETTINGS: Settings = Settings { mtu: 1420, tso: false, uso: false };
 
 /// One thing the agent wants done.
@@ -118,6 +123,7 @@ impl Agent {
             effects: Vec::new(),
         };
         agent.drain(disk, birth.now);
+        agent.look_at_clock(disk, birth.now);
         agent
     }
 
@@ -206,6 +212,23 @@ impl Agent {
         self.next_tick = self.next_tick.min(now.plus_millis(250));
     }
 
+    /// Peers refuse handshakes with older stamps: a clock that went back needs new keys.
+    fn look_at_clock(&mut self, disk: &mut Disk, now: Mono) {
+        let behind = disk.greatest_ms.saturating_sub(self.clock.at(now).wall_ms);
+        if behind <= CLOCK_TOLERANCE_MS {
+            return;
+        }
+        let serial = self.control.next_key_serial();
+        disk.rotate(serial);
+        let (id, secrets) = (self.control.id(), disk.secrets());
+        let Some(membership) = &mut disk.membership else { return };
+        let signed = keys::sign(&membership.network.id, &id, serial, &secrets.identity, &secrets.lanes);
+        self.plane.replace_engine(StandinEngine::new(disk_lanes(&secrets)));
+        self.control.handle_new_keys(signed, now).unwrap();
+        membership.record = self.control.record().clone();
+        self.drain(disk, now);
+    }
+
     fn tell_host(&mut self) {
         let frames = self.plane.take_frames();
         self.effects.extend(frames.into_iter().map(|f| Effect::Tell(f[VNET_LEN..].to_vec())));
@@ -225,6 +248,7 @@ impl Agent {
             self.tell_host();
             self.next_tick = wake.at.max(Mono(now.0 + 1_000_000));
             disk.stamps = self.plane.stamps();
+            disk.greatest_ms = disk.greatest_ms.max(self.clock.at(now).wall_ms);
         }
         if self.next_drain <= now {
             self.drain_flows(disk, now);
@@ -265,7 +289,10 @@ impl Agent {
                 Output::Disconnect { .. } => self.effects.push(Effect::HangUp),
                 Output::Send(frame) => self.say(&frame),
                 Output::Publish(publication) => self.publish(publication, disk, now),
-                Output::Clock(clock) => self.clock = clock,
+                Output::Clock(clock) => {
+                    self.clock = clock;
+                    self.look_at_clock(disk, now);
+                }
                 Output::Store(bytes) => disk.view = Some(bytes),
                 Output::Cut(reason) => self.effects.push(Effect::Cut(reason)),
                 Output::Notice(notice) => self.effects.push(Effect::Notice(notice)),
@@ -309,6 +336,10 @@ impl Agent {
         self.next_tick = now;
         self.effects.push(Effect::Enforced(publication));
     }
+}
+
+fn disk_lanes(secrets: &Secrets) -> Vec<LaneSecret> {
+    secrets.lanes.iter().map(|lane| LaneSecret::new(*lane.private)).collect()
 }
 
 fn datagrams(out: &Outbox) -> Vec<Effect> {

@@ -21,6 +21,8 @@ pub struct Disk {
     /// What control last asked to be stored.
     pub view: Option<Vec<u8>>,
     pub stamps: Stamps,
+    /// The greatest wall time a handshake under these keys may have shown, milliseconds since 1970.
+    pub greatest_ms: u64,
     /// Live flows, written when the agent stops in order.
     pub flows: BTreeMap<NodeId, Vec<u8>>,
 }
@@ -39,6 +41,7 @@ impl Disk {
             membership: None,
             view: None,
             stamps: Stamps::new(),
+            greatest_ms: 0,
             flows: BTreeMap::new(),
         }
     }
@@ -58,6 +61,13 @@ impl Disk {
 
     pub fn key(&self) -> IdentityKey {
         self.key
+    }
+
+    /// New WireGuard keys; the old ones are forgotten, and so is what they have shown.
+    pub fn rotate(&mut self, serial: u64) {
+        self.lane = seed_bytes(serial, "sim rotation", u64::from_be_bytes(*self.lane.first_chunk().unwrap()));
+        self.nonce[32..40].copy_from_slice(&serial.to_be_bytes());
+        self.greatest_ms = 0;
     }
 
     pub fn secrets(&self) -> Secrets {

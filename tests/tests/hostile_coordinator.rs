@@ -59,8 +59,10 @@ impl Stage {
 
     /// Only `orders-1`, with its own key and addresses, and at most what generation 2 grants.
     fn nothing_is_widened(&self, honest: &str, what: &str) {
-        let peers = self.victim.agent.peers();
-        assert!(peers.is_empty() || self.victim.enforces() == honest, "{what}: {}", self.victim.enforces());
+        // A peer whose record no longer holds is left out after a restart: that is withholding, which it can do anyway.
+        let less = what.contains("revocation") || what.contains("restart");
+        let less = less && self.victim.agent.peers().is_empty();
+        assert!(less || self.victim.enforces() == honest, "{what}: {}", self.victim.enforces());
     }
 }
 
