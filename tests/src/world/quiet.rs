@@ -20,6 +20,9 @@ impl World {
         self.mend_all();
         self.start_coordinator();
         let all = |w: &World| w.living().into_iter().all(|n| w.is_online(n) && w.enforces(n));
+        // A fault of the store that was still to come may kill the coordinator once more.
+        self.run_until(PATIENCE_MS, |w| all(w) || w.site.running.is_none());
+        self.start_coordinator();
         if !self.run_until(PATIENCE_MS, all) {
             let late: Vec<String> = self
                 .living()
@@ -27,7 +30,8 @@ impl World {
                 .filter(|n| !(self.is_online(*n) && self.enforces(*n)))
                 .map(|n| {
                     let status = self.agent(n).map(|a| a.status(self.mono(n)));
-                    format!("{}: enforces {:?}, {status:?}", self.nodes[n].name, self.nodes[n].enforced)
+                    let why = status.map(|s| (s.coordinator, s.last_error, s.cut));
+                    format!("{}: enforces {:?}, {why:?}", self.nodes[n].name, self.nodes[n].enforced)
                 })
                 .collect();
             self.fail(&format!("every member comes back once the links are up: {late:#?}"));
