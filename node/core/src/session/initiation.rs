@@ -20,7 +20,7 @@ use super::{Knock, LaneSecret, Stamp};
 const CONSTRUCTION: &[u8] = b"Noise_IKpsk2_25519_ChaChaPoly_BLAKE2s";
 const IDENTIFIER: &[u8] = b"WireGuard v1 zx2c4 Jason@zx2c4.com";
 
-fn hash(parts: &[&[u8]]) -> [u8; 32] {
+pub(super) fn hash(parts: &[&[u8]]) -> [u8; 32] {
     let mut state = Blake2s256::new();
     for part in parts {
         Digest::update(&mut state, part);
@@ -38,7 +38,7 @@ fn hmac(key: &[u8; 32], parts: &[&[u8]]) -> [u8; 32] {
 }
 
 /// `(chain, key)` of KDF2.
-fn kdf2(chain: &[u8; 32], input: &[u8]) -> ([u8; 32], [u8; 32]) {
+pub(super) fn kdf2(chain: &[u8; 32], input: &[u8]) -> ([u8; 32], [u8; 32]) {
     let secret = hmac(chain, &[input]);
     let first = hmac(&secret, &[&[1]]);
     let second = hmac(&secret, &[&first, &[2]]);

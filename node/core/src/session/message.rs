@@ -18,6 +18,16 @@ pub const RESPONSE_LEN: usize = 92;
 pub const COOKIE_LEN: usize = 64;
 pub const DATA_MIN: usize = 32;
 
+/// Reject-After-Messages: no counter from here on is used or believed (WireGuard paper, section 6.1).
+pub const REJECT_AFTER_MESSAGES: u64 = u64::MAX - (1 << 13);
+
+/// Is this a data message whose counter is over the limit?
+pub fn is_spent(datagram: &[u8]) -> bool {
+    let counter = datagram.get(8..16).and_then(|bytes| bytes.try_into().ok()).map(u64::from_le_bytes);
+    matches!(Message::parse(datagram), Some(Message::Data { .. }))
+        && counter.is_none_or(|counter| counter >= REJECT_AFTER_MESSAGES)
+}
+
 impl Message {
     /// `None` for everything that is not a WireGuard message.
     pub fn parse(datagram: &[u8]) -> Option<Message> {

@@ -9,6 +9,7 @@
 //! | small buffers panic | every buffer comes from a sink that keeps [`buffer_for`] |
 //! | no padding | the data plane pads before it calls [`Session::seal`] |
 //! | queued packets wait for an empty datagram | drained as soon as the session can send |
+//! | a counter near 2^64 overflows in its window, which ends the process | `is_spent` refuses it before the library sees it |
 //! | initiations forgotten with the tunnel | the greatest timestamp is read in `initiation` and kept outside |
 //!
 //! The library reads the boot-time clock and, once per tunnel, wall time for its handshake timestamps. `SystemTime`
@@ -24,7 +25,7 @@ use warren_wire::id::WgKey;
 use x25519_dalek::PublicKey;
 
 use super::initiation::{Door, proves};
-use super::message::Message;
+use super::message::{Message, is_spent};
 use super::{
     Arena, Engine, Knock, LaneSecret, MAX_CONTROL, Opened, Sealed, Segments, Session, Sink, Stats, buffer_for,
 };
@@ -318,6 +319,10 @@ impl BoringSession {
         now: Now,
         seen: &mut Opened,
     ) {
+        if is_spent(datagram) {
+            seen.refused += 1;
+            return;
+        }
         let Some(room) = arena.room(buffer_for(datagram.len())) else {
             seen.lost += 1;
             return;

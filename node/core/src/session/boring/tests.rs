@@ -158,3 +158,79 @@ fn what_we_read_in_an_initiation_is_what_the_library_wrote() {
     let second = eb.knock(0, &wire.out[1], &|_| true).unwrap();
     assert!(second.stamp > first.stamp);
 }
+
+/// An enrolled peer with its own WireGuard: after a whole handshake it seals an empty message under any counter.
+struct Hostile {
+    key: [u8; 32],
+    receiver: [u8; 4],
+}
+
+impl Hostile {
+    fn seal(&self, counter: u64) -> Vec<u8> {
+        use chacha20poly1305::aead::{Aead as _, KeyInit as _};
+        let mut nonce = [0; 12];
+        nonce[4..].copy_from_slice(&counter.to_le_bytes());
+        let cipher = chacha20poly1305::ChaCha20Poly1305::new((&self.key).into());
+        let sealed = cipher.encrypt(&nonce.into(), &[][..]).unwrap();
+        [&4u32.to_le_bytes()[..], &self.receiver, &counter.to_le_bytes(), &sealed].concat()
+    }
+
+    /// WireGuard paper, section 5.4, as the initiator.
+    fn shake(me: [u8; 32], session: &mut BoringSession, them: &WgKey) -> Hostile {
+        use super::super::initiation::{hash, kdf2, mac16};
+        use chacha20poly1305::aead::{Aead as _, KeyInit as _, Payload};
+        use x25519_dalek::StaticSecret;
+        let seal = |key: &[u8; 32], msg: &[u8], aad: &[u8; 32]| {
+            let cipher = chacha20poly1305::ChaCha20Poly1305::new(key.into());
+            cipher.encrypt(&[0u8; 12].into(), Payload { msg, aad }).unwrap()
+        };
+        let (me, once) = (StaticSecret::from(me), StaticSecret::from([77; 32]));
+        let (mine, fleeting) = (PublicKey::from(&me), PublicKey::from(&once));
+        let theirs = PublicKey::from(them.0);
+        let chain = hash(&[b"Noise_IKpsk2_25519_ChaChaPoly_BLAKE2s"]);
+        let seen = hash(&[&hash(&[&chain, b"WireGuard v1 zx2c4 Jason@zx2c4.com"]), theirs.as_bytes()]);
+        let seen = hash(&[&seen, fleeting.as_bytes()]);
+        let (chain, _) = kdf2(&chain, fleeting.as_bytes());
+        let (chain, key) = kdf2(&chain, once.diffie_hellman(&theirs).as_bytes());
+        let sealed_static = seal(&key, mine.as_bytes(), &seen);
+        let seen = hash(&[&seen, &sealed_static]);
+        let (chain, key) = kdf2(&chain, me.diffie_hellman(&theirs).as_bytes());
+        let stamp = [0x40, 0, 0, 0, 0x70, 0, 0, 0, 0, 0, 0, 0];
+        let sealed_stamp = seal(&key, &stamp, &seen);
+        let body =
+            [&[1, 0, 0, 0, 9, 9, 9, 9][..], fleeting.as_bytes(), &sealed_static, &sealed_stamp].concat();
+        let mac = mac16(&hash(&[b"mac1----", theirs.as_bytes()]), &[&body]).unwrap();
+        let initiation = [&body[..], &mac, &[0; 16]].concat();
+        let mut wire = Bytes::default();
+        let opened = session.open(std::iter::once(&initiation[..]), &mut Bytes::default(), &mut wire, at(0));
+        assert!(opened.established, "{opened:?}");
+        let answer = &wire.out[0];
+        let reply = PublicKey::from(<[u8; 32]>::try_from(&answer[12..44]).unwrap());
+        let (chain, _) = kdf2(&chain, reply.as_bytes());
+        let (chain, _) = kdf2(&chain, once.diffie_hellman(&reply).as_bytes());
+        let (chain, _) = kdf2(&chain, me.diffie_hellman(&reply).as_bytes());
+        let (chain, _) = kdf2(&chain, &[0; 32]);
+        let (key, _) = kdf2(&chain, &[]);
+        Hostile { key, receiver: answer[4..8].try_into().unwrap() }
+    }
+}
+
+/// The library adds to the counter unchecked: a peer could have stopped every agent it is joined to.
+#[test]
+fn a_counter_over_the_limit_is_refused_and_stops_nobody() {
+    let secret = LaneSecret::new([2; 32]);
+    let theirs = secret.public();
+    let engine = BoringEngine::new([secret]);
+    let mut session = engine.session(0, &LaneSecret::new([1; 32]).public(), 9, 2, at(0)).unwrap();
+    let hostile = Hostile::shake([1; 32], &mut session, &theirs);
+    let mut open = |counter: u64| {
+        let datagram = hostile.seal(counter);
+        session.open(std::iter::once(&datagram[..]), &mut Bytes::default(), &mut Bytes::default(), at(0))
+    };
+    assert!(open(0).authentic, "the keys are right");
+    for counter in [u64::MAX, u64::MAX - 1, u64::MAX - 1023, u64::MAX - (1 << 13)] {
+        let opened = open(counter);
+        assert_eq!((opened.authentic, opened.refused), (false, 1), "{counter:#x}");
+    }
+    assert!(open(u64::MAX - (1 << 13) - 1).authentic, "the last one that is allowed");
+}
