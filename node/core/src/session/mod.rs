@@ -148,7 +148,8 @@ pub struct Sealed {
 /// What became of datagrams given to [`Session::open`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Opened {
-    /// At least one message was authentic: only then may the endpoint move.
+    /// At least one message was authentic: only then may the endpoint move. A cookie is not: whoever sees an
+    /// initiation and knows the peer's public key can make one.
     pub authentic: bool,
     /// Inner packets written to the arena.
     pub packets: u64,

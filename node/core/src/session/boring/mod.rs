@@ -346,7 +346,8 @@ impl BoringSession {
                 }
             }
             TunnResult::Done => {
-                seen.authentic = true;
+                // A cookie proves that somebody saw our initiation, not that it was the peer.
+                seen.authentic |= !matches!(Message::parse(datagram), Some(Message::Cookie { .. }));
                 seen.control += 1;
             }
             TunnResult::Err(_) => seen.refused += 1,

@@ -365,7 +365,8 @@ impl Session for StandinSession {
                 seen.control += u64::from(good);
                 good
             };
-            let good = match Message::parse(datagram) {
+            let message = Message::parse(datagram);
+            let good = match message {
                 Some(Message::Initiation) => handshake(self.on_initiation(datagram, replies, now), &mut seen),
                 Some(Message::Response { .. }) => {
                     handshake(self.on_response(datagram, replies, now), &mut seen)
@@ -374,9 +375,10 @@ impl Session for StandinSession {
                 Some(Message::Data { .. }) => self.on_data(datagram, arena, now, &mut seen),
                 None => false,
             };
-            seen.authentic |= good;
+            let proves = good && !matches!(message, Some(Message::Cookie { .. }));
+            seen.authentic |= proves;
             seen.refused += u64::from(!good);
-            if good {
+            if proves {
                 self.received = now.mono;
             }
         }
