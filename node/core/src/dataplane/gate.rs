@@ -70,6 +70,7 @@ pub struct Gate {
     expected: Vec<Bucket>,
     strangers: Vec<Bucket>,
     proved: Vec<Bucket>,
+    responses: Vec<Bucket>,
     all_strangers: Bucket,
     all_proved: Bucket,
     cookies: Bucket,
@@ -83,6 +84,7 @@ impl Gate {
             expected: vec![Bucket::default(); SLOTS],
             strangers: vec![Bucket::default(); SLOTS],
             proved: vec![Bucket::default(); SLOTS],
+            responses: vec![Bucket::default(); SLOTS],
             all_strangers: Bucket::default(),
             all_proved: Bucket::default(),
             cookies: Bucket::default(),
@@ -104,6 +106,13 @@ impl Gate {
         }
         let period = now.mono.millis_since(crate::clock::Mono(0)) / COOKIE_LIFE_MS;
         Admission::Prove { cookies: [self.cookie(from, period), self.cookie(from, period.wrapping_sub(1))] }
+    }
+
+    /// A response that names a lane of ours came from `from`. Its limit is its own: initiations, which anybody can
+    /// send in the name of a peer, must not keep out what the peer answers to ours.
+    pub fn admit_response(&mut self, from: SocketAddr, now: Now) -> bool {
+        let slot = self.slot(from.ip());
+        self.responses.get_mut(slot).is_some_and(|b| b.take(EXPECTED, now))
     }
 
     /// It has proved its address. There is still a limit.

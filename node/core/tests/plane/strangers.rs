@@ -19,6 +19,8 @@ both!(
     a_cookie_opens_the_door_for_an_honest_peer_at_an_unknown_place,
     an_authenticated_packet_moves_the_endpoint,
     a_forged_packet_moves_nothing,
+    a_cookie_moves_nothing,
+    a_flood_in_the_name_of_a_peer_does_not_keep_its_responses_out,
 );
 
 fn elsewhere() -> SocketAddr {
@@ -268,4 +270,32 @@ fn a_forged_packet_moves_nothing<E: Keyed>() {
     assert!(w.received(1).is_empty());
     assert_eq!(w.endpoint(1, 0), Some(underlay(0)));
     assert!(w.count(1, "wg-not-authentic") > 0);
+}
+
+/// Whoever saw an initiation and knows the public key it was meant for can make a cookie: that proves no peer.
+fn a_cookie_moves_nothing<E: Keyed>() {
+    let mut w = World::<E>::new(2, 2, false);
+    w.send(0, Vnet::PLAIN, &udp4(0, 1, 4000, 53, b"question"));
+    let knock = w.wire.pop_front().unwrap();
+    let forger = E::from_secrets(crate::world::secrets(1, 2));
+    let key = forger.addressee(&knock.bytes).unwrap();
+    let bytes = forger.cookie_reply(key, &knock.bytes, &[7; 16], &[3; 24]).unwrap().to_vec();
+    let d = Datagram { from: elsewhere(), to: underlay(0), stride: bytes.len(), bytes };
+    assert!(w.deliver(0, &d).is_empty());
+    assert_eq!(w.endpoint(0, 1), Some(underlay(1)));
+}
+
+/// Initiations under the forged address of a peer use up what that address may cause; its answers to our own
+/// initiations are not among it.
+fn a_flood_in_the_name_of_a_peer_does_not_keep_its_responses_out<E: Keyed>() {
+    let mut w = World::<E>::new(2, 2, false);
+    let mut outsider = Rogue::<E>::new(7, 1, 0, underlay(0), w.now);
+    let knock = outsider.initiation(w.now);
+    for _ in 0..500 {
+        w.deliver(1, &knock);
+    }
+    let packet = udp4(1, 0, 4000, 53, b"from the flooded one");
+    w.send(1, Vnet::PLAIN, &packet);
+    w.settle();
+    assert_eq!(w.received(0), vec![packet]);
 }

@@ -19,8 +19,7 @@ impl<E: Engine> DataPlane<E> {
         datagram: &[u8],
         now: Now,
     ) -> bool {
-        snapshot.engine.addressee(datagram).is_some()
-            && self.gate.lock().admit(from, snapshot.is_expected(from.ip()), now) == Admission::Work
+        snapshot.engine.addressee(datagram).is_some() && self.gate.lock().admit_response(from, now)
     }
 
     pub(super) fn initiation(
