@@ -39,5 +39,7 @@ pub struct PolicyReview {
 pub struct PolicyText {
     pub generation: Generation,
     pub root: String,
+    /// The signed policy head, base64: whoever signs this text again looks first whether the authority ever did.
+    pub head: String,
     pub sources: Vec<crate::change::SourceText>,
 }

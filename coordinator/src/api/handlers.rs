@@ -22,8 +22,8 @@ use super::caller::Principal;
 use super::extract::{Asked, Given};
 use super::problem::{Kind, Problem};
 use super::types::{
-    AuditAsked, AuditPage, AuditVerified, Committed, NodesAsked, PolicyAsked, Question, ReviewAsked,
-    ServiceStatus, SinceAsked, StatusReply,
+    AuditAsked, AuditPage, AuditVerified, Committed, NodeRecord, NodesAsked, PolicyAsked, Question,
+    ReviewAsked, ServiceStatus, SinceAsked, StatusReply,
 };
 use crate::clock;
 use crate::network::NetworkInfo;
@@ -104,6 +104,16 @@ pub async fn node(_: Principal, State(app): State<App>, Path(who): Path<String>)
     let found =
         app.owner.ask(move |owner| owner.coordinator().node(&who).map_err(|r| near(owner, &r))).await?;
     Ok(Json(found?))
+}
+
+pub async fn node_record(_: Principal, State(app): State<App>, Path(who): Path<String>) -> Reply<NodeRecord> {
+    let found = app.owner.ask(move |owner| {
+        let coordinator = owner.coordinator();
+        let record = coordinator.record(&who).map_err(|r| near(owner, &r))?;
+        let founded = coordinator.state().founded().map_err(|r| Problem::refusal(&r))?;
+        Ok::<_, Problem>(NodeRecord { charter: founded.charter.to_base64(), record: record.to_base64() })
+    });
+    Ok(Json(found.await??))
 }
 
 /// A refusal; an unknown name gets the nearest known one as a hint, or learns that its node was revoked.

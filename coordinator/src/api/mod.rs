@@ -80,6 +80,7 @@ routes! {
     "GET" "/v1/tokens" ("/v1/tokens") => read tokens,
     "GET" "/v1/nodes" ("/v1/nodes?revoked=true") => read nodes,
     "GET" "/v1/nodes/{who}" ("/v1/nodes/web-1") => read node,
+    "GET" "/v1/nodes/{who}/record" ("/v1/nodes/web-1/record") => read node_record,
     "GET" "/v1/policy" ("/v1/policy?generation=1") => read policy,
     "GET" "/v1/policy/history" ("/v1/policy/history") => read policy_history,
     "POST" "/v1/policy/review" ("/v1/policy/review") => write policy_review,

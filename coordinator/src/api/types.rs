@@ -41,6 +41,14 @@ pub struct Committed {
     pub generation: Generation,
 }
 
+/// What was signed about one node, so that nobody who signs more about it has to take a coordinator's word. Both are
+/// protobuf in base64: a [`warren_wire::signed::Signed`] charter and a [`warren_wire::trust::Record`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeRecord {
+    pub charter: String,
+    pub record: String,
+}
+
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct NodesAsked {

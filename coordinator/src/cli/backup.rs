@@ -16,7 +16,7 @@ use warren_wire::issue;
 use warren_wire::trust::SignedPolicy;
 
 use super::args::RestoreArgs;
-use super::{Context, Failure, Outcome, init, local_user, output};
+use super::{Context, Failure, Outcome, init, local_user, output, vouch};
 use crate::authority::Authority;
 use crate::network::NetworkInfo;
 use crate::state_dir::{Settings, StateDir};
@@ -129,6 +129,8 @@ fn same_policy(
     generation: Generation,
 ) -> Result<Command, Failure> {
     let text = coordinator.policy_at(None).map_err(|r| Failure::of_finding(&r))?;
+    // The file may have been made by whoever held the old coordinator.
+    vouch::policy(authority, &text, Some(generation))?;
     let sources: Vec<Source> = text.sources.iter().map(Source::from).collect();
     let resolved = warren_config::resolve::resolve(&sources).map_err(|_| {
         Failure::finding(

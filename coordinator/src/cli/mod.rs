@@ -17,6 +17,7 @@ mod reply;
 mod serve;
 mod status;
 mod token;
+mod vouch;
 
 use std::path::Path;
 use std::process::ExitCode;

@@ -1,20 +1,21 @@
 //! `warren node`: who is in, and the authority's changes to them.
 
-use std::collections::BTreeSet;
-
 use serde_json::json;
 use warren_config::name::Name;
 use warren_config::policy::Subject;
 use warren_coordinator_core::command::Command;
 use warren_coordinator_core::status::NodeRow;
 use warren_wire::issue;
+use warren_wire::trust::Member;
 
 use super::args::{AuthorityArg, NodeCommand, NodeTagArgs};
 use super::duration::short;
-use super::{Context, Failure, Outcome, output};
+use super::{Context, Failure, Outcome, output, vouch};
 use crate::api::types::Committed;
+use crate::authority::Authority;
 use crate::client::url;
 use crate::clock;
+use crate::network::NetworkInfo;
 
 pub async fn run(context: &Context, command: NodeCommand) -> Outcome {
     match command {
@@ -22,9 +23,10 @@ pub async fn run(context: &Context, command: NodeCommand) -> Outcome {
         NodeCommand::Show { node } => show(context, &node).await,
         NodeCommand::Tag(args) => tag(context, &args).await,
         NodeCommand::Rename { authority, node, new_name } => {
-            let row = find(context, &node).await?;
-            let tags = tags_of(&row)?;
-            amend(context, &authority, &row, Subject { name: new_name, tags }).await
+            let (network, authority) = context.authority(&authority.authority).await?;
+            let member = vouch::member(context, &authority, &node).await?;
+            let subject = Subject { name: new_name, tags: member.tags().clone() };
+            amend(context, &network, &authority, &member, subject).await
         }
         NodeCommand::Revoke { authority, node, why } => revoke(context, &authority, &node, &why).await,
     }
@@ -117,10 +119,6 @@ async fn show(context: &Context, who: &str) -> Outcome {
     Ok(())
 }
 
-fn tags_of(row: &NodeRow) -> Result<BTreeSet<Name>, Failure> {
-    row.tags.iter().map(|t| Name::parse(t).map_err(|e| Failure::of_finding(&e))).collect()
-}
-
 async fn tag(context: &Context, args: &NodeTagArgs) -> Outcome {
     let editing = !args.add.is_empty() || !args.remove.is_empty();
     if args.tags.is_empty() && !editing && !args.none {
@@ -128,35 +126,41 @@ async fn tag(context: &Context, args: &NodeTagArgs) -> Outcome {
             "say which tags: all of them, or `--add TAG`, `--remove TAG`, or `--none`",
         ));
     }
-    let row = find(context, &args.node).await?;
-    let mut tags = if editing { tags_of(&row)? } else { args.tags.iter().cloned().collect() };
+    let (network, authority) = context.authority(&args.authority.authority).await?;
+    let member = vouch::member(context, &authority, &args.node).await?;
+    let mut tags = if editing { member.tags().clone() } else { args.tags.iter().cloned().collect() };
     for gone in &args.remove {
         if !tags.remove(gone) {
             return Err(Failure::finding(format!(
                 "node {} does not wear tag `{gone}`: nothing was changed",
-                row.name
+                member.name()
             )));
         }
     }
     tags.extend(args.add.iter().cloned());
-    let name = Name::parse(&row.name).map_err(|e| Failure::of_finding(&e))?;
-    amend(context, &args.authority, &row, Subject { name, tags }).await
+    let subject = Subject { name: member.name().clone(), tags };
+    amend(context, &network, &authority, &member, subject).await
 }
 
-async fn amend(context: &Context, authority: &AuthorityArg, row: &NodeRow, subject: Subject) -> Outcome {
-    let (network, authority) = context.authority(&authority.authority).await?;
-    let serial = row.amendment_serial.saturating_add(1);
-    let amendment = issue::amendment(&network.network, row.id, serial, &subject, authority.key());
-    let command = Command::AmendNode { node: row.id, amendment };
+async fn amend(
+    context: &Context,
+    network: &NetworkInfo,
+    authority: &Authority,
+    member: &Member,
+    subject: Subject,
+) -> Outcome {
+    let serial = member.amendment_serial.saturating_add(1);
+    let amendment = issue::amendment(&network.network, member.id, serial, &subject, authority.key());
+    let command = Command::AmendNode { node: member.id, amendment };
     let done: Committed = context.client.post("/v1/commands", &command).await?;
     let tags: Vec<&str> = subject.tags.iter().map(Name::as_str).collect();
     match context.json {
         true => output::json(
-            &json!({ "node": row.id, "name": subject.name, "tags": tags, "revision": done.revision }),
+            &json!({ "node": member.id, "name": subject.name, "tags": tags, "revision": done.revision }),
         ),
         false => output::line(&format!(
             "node {} is now {} with tags [{}] (revision {})",
-            row.name,
+            member.name(),
             subject.name,
             tags.join(", "),
             done.revision
@@ -166,15 +170,17 @@ async fn amend(context: &Context, authority: &AuthorityArg, row: &NodeRow, subje
 }
 
 async fn revoke(context: &Context, authority: &AuthorityArg, who: &str, why: &str) -> Outcome {
-    let row = find(context, who).await?;
     let (network, authority) = context.authority(&authority.authority).await?;
-    let revocation = issue::revocation(&network.network, row.id, clock::now(), why, authority.key());
+    let member = vouch::member(context, &authority, who).await?;
+    let revocation = issue::revocation(&network.network, member.id, clock::now(), why, authority.key());
     let done: Committed = context.client.post("/v1/commands", &Command::RevokeNode { revocation }).await?;
     match context.json {
-        true => output::json(&json!({ "node": row.id, "name": row.name, "revision": done.revision })),
+        true => output::json(&json!({ "node": member.id, "name": member.name(), "revision": done.revision })),
         false => output::line(&format!(
             "node {} ({}) is revoked (revision {}); its peers are being told",
-            row.name, row.id, done.revision
+            member.name(),
+            member.id,
+            done.revision
         )),
     }
     Ok(())

@@ -12,6 +12,7 @@ use warren_config::resolve::{Resolved, Source};
 use warren_coordinator_core::change::SourceText;
 use warren_coordinator_core::command::Command;
 use warren_coordinator_core::query::PolicyText;
+use warren_coordinator_core::refusal::Refusal;
 use warren_coordinator_core::status::PolicyRow;
 use warren_wire::id::{Digest, Generation};
 use warren_wire::issue;
@@ -20,8 +21,9 @@ use warren_wire::trust::SignedPolicy;
 use super::args::{ApplyArgs, ApplyHow, AuthorityArg, PolicyCommand};
 use super::policy_file::{self, Faulty};
 use super::reply::{Diff, Review, TestOutcome, Tuple, same_shape};
-use super::{Context, Failure, Outcome, output};
+use super::{Context, Failure, Outcome, output, vouch};
 use crate::api::types::{Committed, ReviewAsked, StatusReply};
+use crate::authority::Authority;
 use crate::client::url;
 use crate::clock;
 
@@ -33,7 +35,9 @@ pub async fn run(context: &Context, command: PolicyCommand) -> Outcome {
         PolicyCommand::Apply(args) => apply_files(context, &args).await,
         PolicyCommand::History => history(context).await,
         PolicyCommand::Rollback(args) => {
+            let authority = Authority::read(&args.authority.authority)?;
             let old = fetch(context, Some(args.generation)).await?;
+            vouch::policy(&authority, &old, Some(args.generation))?;
             apply(context, &args.authority, old.sources, &args.how).await
         }
         PolicyCommand::Show { generation } => show(context, generation).await,
@@ -181,7 +185,7 @@ async fn apply(
     if let Some(expected) = how.expect.filter(|e| *e != review.current) {
         return Err(moved(expected, review.current));
     }
-    let policy = sign_what(&sources, &review)?;
+    let policy = sign_what(&sources, &review, how.allow_observe)?;
     let head = issue::policy_head(&network.network, &policy, clock::now(), authority.key());
     let expect = Some(how.expect.unwrap_or(review.current));
     let command = Command::ApplyPolicy { sources, head, expect, allow_observe: how.allow_observe };
@@ -209,7 +213,7 @@ async fn apply(
 }
 
 /// Root and count from the very text that is sent, by this program's own reading of it.
-fn sign_what(sources: &[SourceText], review: &Review) -> Result<SignedPolicy, Failure> {
+fn sign_what(sources: &[SourceText], review: &Review, observe: bool) -> Result<SignedPolicy, Failure> {
     let own: Vec<Source> = sources.iter().map(Source::from).collect();
     let resolved = policy_file::resolve(&own).map_err(Faulty::into_finding)?;
     let tree = ItemTree::new(&resolved.policy);
@@ -223,9 +227,14 @@ fn sign_what(sources: &[SourceText], review: &Review) -> Result<SignedPolicy, Fa
             "the coordinator disagrees about the policy's mode; nothing was signed",
         ));
     }
+    // Refused here and not only by the coordinator: it would hold the signature all the same.
+    if review.observe && !observe {
+        let refusal = Refusal::ObserveNotAllowed;
+        return Err(Failure::finding(format!("{refusal}. {}", refusal.hint())));
+    }
     Ok(SignedPolicy {
         epoch: review.epoch,
-        generation: review.current + 1,
+        generation: review.current.saturating_add(1),
         root: tree.root(),
         items: tree.len(),
     })

@@ -25,7 +25,8 @@ async fn create(context: &Context, args: &TokenCreateArgs) -> Outcome {
     let (network, authority) = context.authority(&args.authority.authority).await?;
     let token = Token {
         network: network.network,
-        authorities: network.authorities.clone(),
+        // The roots of the new node: only the one that is known here, never what a coordinator says.
+        authorities: vec![authority.public()],
         coordinators: coordinators(args, &network)?,
         coordinator_key: network.coordinator,
         seed: clock::secret::<32>().map_err(|e| Failure::of_finding(&e))?,

@@ -6,6 +6,9 @@ mod terms;
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use prost::Message as _;
 use sha2::{Digest as _, Sha256};
 
 use ipnet::{Ipv4Net, Ipv6Net};
@@ -101,6 +104,25 @@ impl Network {
     pub fn allows_v6(&self, address: Ipv6Addr) -> bool {
         let first = u128::from(self.v6_prefix.network()).saturating_add(1);
         self.v6_prefix.contains(&address) && u128::from(address) > first
+    }
+}
+
+impl Record {
+    /// For JSON: base64 with padding (RFC 4648 section 4) of the protobuf.
+    pub fn to_base64(&self) -> String {
+        STANDARD.encode(self.encode_to_vec())
+    }
+
+    /// As untrusted text; the statements inside are [`Trust::member`]'s to judge.
+    pub fn from_base64(text: &str) -> Result<Record, SignedError> {
+        const LIMIT: usize = 128 * 1024;
+        let what = "record";
+        if text.len() > LIMIT {
+            return Err(SignedError::TooLarge { what, bytes: text.len(), limit: LIMIT });
+        }
+        let unreadable = |why: String| SignedError::Unreadable { what, why };
+        let bytes = STANDARD.decode(text).map_err(|e| unreadable(e.to_string()))?;
+        Record::decode(bytes.as_slice()).map_err(|e| unreadable(e.to_string()))
     }
 }
 

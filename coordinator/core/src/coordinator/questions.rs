@@ -9,6 +9,7 @@ use warren_config::question::{self, Answer, Question, QuestionError};
 use warren_config::resolve::{Source, resolve};
 use warren_config::time::UnixTime;
 use warren_wire::id::{Digest, Generation, NodeId};
+use warren_wire::trust::Record;
 
 use super::Coordinator;
 use crate::alarm::Alarm;
@@ -115,6 +116,11 @@ impl Coordinator {
         self.find(who).map(|node| self.row(node))
     }
 
+    /// As [`Coordinator::node`]: what was signed about it.
+    pub fn record(&self, who: &str) -> Result<Record, Refusal> {
+        self.find(who).map(|node| node.record.clone())
+    }
+
     pub fn node_id(&self, who: &str) -> Result<NodeId, Refusal> {
         self.find(who).map(Node::id)
     }
@@ -181,6 +187,7 @@ impl Coordinator {
         Ok(PolicyText {
             generation: applied.signed.generation,
             root: applied.root_text(),
+            head: applied.head.to_base64(),
             sources: applied.sources.to_vec(),
         })
     }

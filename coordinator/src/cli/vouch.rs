@@ -1,0 +1,70 @@
+//! What the authority signed before, checked before it signs more. A command asks the coordinator about a node or an old
+//! policy; whoever answers for the coordinator may lie, and what is signed here counts everywhere. So nothing goes from
+//! an answer into a signature that the authority's own key has not vouched for.
+//!
+//! One thing cannot be seen from here: an answer that is true but old. Commands show what they signed.
+
+use warren_config::item::ItemTree;
+use warren_config::resolve::{Source, resolve};
+use warren_coordinator_core::query::PolicyText;
+use warren_wire::id::Generation;
+use warren_wire::signed::Signed;
+use warren_wire::trust::{Member, Record, Trust};
+
+use super::{Context, Failure};
+use crate::api::types::NodeRecord;
+use crate::authority::Authority;
+use crate::client::url;
+
+fn roots(authority: &Authority) -> Trust {
+    Trust { network: authority.network, authorities: vec![authority.public()] }
+}
+
+fn lie(what: &str, why: &dyn std::fmt::Display) -> Failure {
+    Failure::finding(format!(
+        "the coordinator's answer about {what} is not what this authority signed ({why}): nothing was signed or changed; make sure that the true coordinator answers at this socket, and look at `warren audit verify`"
+    ))
+}
+
+/// The node that was named, with the name, tags and serials that were signed.
+pub async fn member(context: &Context, authority: &Authority, who: &str) -> Result<Member, Failure> {
+    let shown = crate::text::plain(who, 80);
+    let what = format!("node `{shown}`");
+    let answer: NodeRecord = context.client.get(&url(&["v1", "nodes", who, "record"], &[])).await?;
+    let charter = Signed::from_base64(&answer.charter).map_err(|e| lie(&what, &e))?;
+    let record = Record::from_base64(&answer.record).map_err(|e| lie(&what, &e))?;
+    let trust = roots(authority);
+    let network = trust.network(&charter).map_err(|e| lie(&what, &e))?;
+    let member = trust.member(&network, &record).map_err(|e| lie(&what, &e))?;
+    match is_named(&member, who) {
+        true => Ok(member),
+        false => Err(lie(&what, &format!("it speaks of node {} ({})", member.name(), member.id))),
+    }
+}
+
+/// By name, id or overlay address, as the coordinator looks it up.
+fn is_named(member: &Member, who: &str) -> bool {
+    let who = who.strip_prefix("node:").unwrap_or(who);
+    member.name().as_str() == who
+        || who.parse().is_ok_and(|id: warren_wire::id::NodeId| id == member.id)
+        || who.parse().is_ok_and(|address: std::net::IpAddr| member.addresses().any(|a| a == address))
+}
+
+/// Is this the text of that generation, as it was signed?
+pub fn policy(authority: &Authority, text: &PolicyText, asked: Option<Generation>) -> Result<(), Failure> {
+    let what = format!("policy generation {}", asked.unwrap_or(text.generation));
+    let head = Signed::from_base64(&text.head).map_err(|e| lie(&what, &e))?;
+    let signed = roots(authority).policy(&head).map_err(|e| lie(&what, &e))?;
+    if signed.generation != asked.unwrap_or(signed.generation) {
+        return Err(lie(&what, &format!("it is generation {}", signed.generation)));
+    }
+    let sources: Vec<Source> = text.sources.iter().map(Source::from).collect();
+    let resolved = resolve(&sources).map_err(|_| {
+        Failure::finding(format!("{what} cannot be read by this version: use the version that applied it"))
+    })?;
+    let tree = ItemTree::new(&resolved.policy);
+    match (tree.root(), tree.len()) == (signed.root, signed.items) {
+        true => Ok(()),
+        false => Err(lie(&what, &"its text does not give the signed root")),
+    }
+}
