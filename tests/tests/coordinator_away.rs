@@ -114,3 +114,21 @@ fn a_stored_view_that_is_damaged_opens_nothing() {
     world.settle();
     assert_eq!(world.reach(web, orders, Protocol::Tcp, 8080, false), Reach::Arrived);
 }
+
+#[test]
+fn keys_rotated_while_it_is_away_are_announced_even_after_a_restart() {
+    let (mut world, web, orders) = world("keys rotated while it is away", 604_800);
+    world.crash_coordinator();
+    world.run_ms(15_000);
+    // The host's clock has gone back behind a time it has shown.
+    world.stop_node(web);
+    world.nodes[web].disk.greatest_ms += 3_600_000;
+    world.start_agent(web);
+    world.run_ms(1_000);
+    world.restart_node(web);
+    world.run_ms(1_000);
+    world.start_coordinator();
+    world.settle();
+    assert_eq!(world.reach(web, orders, Protocol::Tcp, 8080, false), Reach::Arrived);
+    world.check_reach();
+}

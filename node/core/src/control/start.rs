@@ -69,11 +69,17 @@ impl Control {
         if theirs.key_serial >= own.key_serial {
             self.new_keys = None;
         }
+        // An agent that died after a rotation, before the coordinator took the keys: they are announced again.
+        let unheard = theirs.key_serial < own.key_serial && self.new_keys.is_none();
         let mine = (own.lanes.clone(), own.key_serial);
         self.me = Arc::new(Member { lanes: mine.0, key_serial: mine.1, ..(**theirs).clone() });
         self.config.record.amendment = belief.my_record.amendment.clone();
         self.life.rebase(&belief);
         self.belief = Some(belief);
+        if unheard {
+            self.new_keys = self.config.record.keys.clone();
+            self.say_keys();
+        }
         if behind && !std::mem::replace(&mut self.warned_keys, true) {
             let text = "the network knows newer WireGuard keys of this node than it holds: its state directory was \
                         restored or copied; make new keys, and look for a second agent with this identity";
