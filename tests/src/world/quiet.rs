@@ -5,6 +5,8 @@ use std::collections::BTreeSet;
 use warren_config::policy::Protocol;
 use warren_wire::flow::FlowVerdict;
 use warren_wire::id::NodeId;
+use warren_wire::issue::NameRule;
+use warren_wire::specimen::name;
 
 use super::{Life, Reach, World};
 use crate::clock::wall;
@@ -19,10 +21,8 @@ impl World {
     pub fn settle(&mut self) {
         self.mend_all();
         self.start_coordinator();
+        self.meet_faults();
         let all = |w: &World| w.living().into_iter().all(|n| w.is_online(n) && w.enforces(n));
-        // A fault of the store that was still to come may kill the coordinator once more.
-        self.run_until(PATIENCE_MS, |w| all(w) || w.site.running.is_none());
-        self.start_coordinator();
         if !self.run_until(PATIENCE_MS, all) {
             let late: Vec<String> = self
                 .living()
@@ -38,6 +38,14 @@ impl World {
         }
         self.run_ms(4_000);
         self.check_quiet();
+    }
+
+    /// A fault that was ordered for a commit still to come: let it happen now.
+    fn meet_faults(&mut self) {
+        let names = NameRule::Exactly(name("nobody"));
+        let (command, _) = self.admin.token(names, &["web"], 1, wall(self.now));
+        let _ = self.command(command);
+        self.start_coordinator();
     }
 
     /// Members that run and are not revoked.
