@@ -113,6 +113,7 @@ pub struct Node {
     promised: Option<Numbers>,
     /// Packets and bytes this start's agent gave to its host as coming from peers.
     given: (u64, u64),
+    given_at: u64,
     life: Life,
     boot: u64,
     channel: Option<u64>,

@@ -9,12 +9,14 @@ use warren_wire::issue::NameRule;
 use warren_wire::specimen::name;
 
 use super::{Life, Reach, World};
-use crate::clock::wall;
+use crate::clock::{SECOND, wall};
 use crate::host::Port;
 use crate::model::Moment;
 
 /// Longest back-off of a node, a dial and some rest.
 const PATIENCE_MS: u64 = 60_000;
+/// What was given so long ago is on the map.
+const RECORDED_WITHIN: u64 = 2 * SECOND;
 
 impl World {
     /// Heals everything, waits until every member that is on has a session, and asks every law of quiet.
@@ -104,7 +106,8 @@ impl World {
             let Some(agent) = self.agent(node) else { continue };
             let status = agent.status(self.mono(node));
             let waiting = status.flows_waiting > 0 || status.flows_lost > 0;
-            if waiting || self.nodes[node].crashed {
+            let busy = self.now < self.nodes[node].given_at + RECORDED_WITHIN;
+            if waiting || busy || self.nodes[node].crashed {
                 continue;
             }
             let (id, boot) = (self.id(node), agent.boot);

@@ -253,6 +253,7 @@ impl World {
         self.check(law);
         let now = self.now;
         let n = &mut self.nodes[node];
+        n.given_at = now;
         n.given.0 += 1;
         n.given.1 += seen.total as u64;
         n.host.packets += 1;

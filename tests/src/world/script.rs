@@ -94,6 +94,7 @@ impl World {
             greatest: None,
             promised: None,
             given: (0, 0),
+            given_at: 0,
             life: Life::Off,
             boot: 0,
             channel: None,
