@@ -37,6 +37,12 @@ pub enum Refusal {
     Older { what: &'static str, found: String, seen: String },
     #[error("the view mixes states: its head says generation {head}, its policy is generation {policy}")]
     Mixed { head: Generation, policy: Generation },
+    /// The authority signs again what a coordinator refused (a full disk, a wrong tag): who kept both could show each
+    /// node another one.
+    #[error(
+        "policy generation {generation} is another one than the generation {generation} this node enforces: two were signed with one number; apply the policy again"
+    )]
+    Forked { generation: Generation },
     #[error("the view is for node {found}, not for this node {me}")]
     NotMine { me: NodeId, found: NodeId },
 }
@@ -165,6 +171,10 @@ impl Judge<'_> {
         };
         let numbers = policy.map_or((0, 0), |p| (p.epoch, p.generation));
         self.not_older_pair("policy (epoch, generation)", numbers, self.memory.policy)?;
+        let held = self.held.and_then(|held| held.policy);
+        if held.is_some_and(|held| (held.epoch, held.generation) == numbers && Some(held) != policy) {
+            return Err(Refusal::Forked { generation: numbers.1 });
+        }
         match head.generation == numbers.1 {
             true => Ok(policy),
             false => Err(Refusal::Mixed { head: head.generation, policy: numbers.1 }),

@@ -204,6 +204,26 @@ fn heads_are_not_mixed() {
     }
 }
 
+/// The authority signed generation 3 twice: the first was refused (a full disk, say), the coordinator kept its head.
+#[test]
+fn of_two_policies_with_one_number_the_one_that_is_enforced_stays() {
+    let wider = POLICY.replace("8443", "1-65535");
+    assert_ne!(wider, POLICY);
+    let mut world = World::new();
+    let mut node = world.settled();
+    let honest = openings(&node.control);
+    let other = World { tree: ItemTree::new(&policy(&wider)), revision: 11, ..World::new() };
+    node.view(other.whole(other.view()));
+    assert_eq!(openings(&node.control), honest);
+    refused_whole(&node);
+    // With a number of its own it is believed.
+    world.revision = 11;
+    let other = World { generation: 4, ..other };
+    node.reconnect(&other, T0 + 40);
+    node.view(other.whole(other.view()));
+    assert_ne!(openings(&node.control), honest);
+}
+
 #[test]
 fn a_view_with_a_wrong_digest_is_refused_whole() {
     let mut world = World::new();
