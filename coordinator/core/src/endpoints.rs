@@ -77,6 +77,16 @@ impl Endpoints {
         self.usable.get(node).map(Vec::as_slice).unwrap_or_default()
     }
 
+    /// What the node reported, for a change to be made on.
+    pub fn reported(&self, node: &NodeId) -> Reported {
+        self.reported.get(node).cloned().unwrap_or_default()
+    }
+
+    /// Would others be told something else?
+    pub fn would_change(&self, network: &Network, node: &NodeId, reported: &Reported) -> bool {
+        self.of(node) != reported.candidates(network)
+    }
+
     /// True if what others are told has changed.
     pub fn update(&mut self, network: &Network, node: NodeId, change: impl FnOnce(&mut Reported)) -> bool {
         let reported = self.reported.entry(node).or_default();

@@ -16,6 +16,30 @@ pub const MAX_STRANGERS_PER_SOURCE: usize = 1_000;
 /// Seconds in which a stranger must have become a member's session.
 pub const STRANGER_LIFE: u64 = 60;
 
+/// Changes that cost others something (new keys, other endpoints) a node may make at once, and seconds until it has one
+/// more: each makes views for all its peers.
+pub const BURST: u64 = 32;
+pub const REFILL: u64 = 5;
+
+/// What a node may still change.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Budget {
+    /// The moment at which nothing is owed any more.
+    clear: UnixTime,
+}
+
+impl Budget {
+    /// False if it is used up.
+    pub fn take(&mut self, now: UnixTime) -> bool {
+        let clear = self.clear.max(now).plus(REFILL);
+        let ok = clear.since(now) <= BURST * REFILL;
+        if ok {
+            self.clear = clear;
+        }
+        ok
+    }
+}
+
 /// One control connection.
 #[derive(Clone, Debug)]
 pub struct Session {
@@ -38,6 +62,7 @@ pub struct Presence {
     pub seen_at: Option<SocketAddr>,
     pub sent: Option<Progress>,
     pub enforced: Option<Progress>,
+    pub budget: Budget,
 }
 
 #[derive(Clone, Debug, Default)]

@@ -202,6 +202,28 @@ fn endpoints_reach_peers_filtered_and_without_a_revision() {
     assert_eq!(told(&mut world, |w| w.endpoints(0, &["10.1.2.3:51820"])), [0, 0, 0, 0], "nothing new");
 }
 
+/// Each change makes views for all peers: a hostile node must not have the coordinator for itself.
+#[test]
+fn a_node_that_changes_without_end_is_let_go_and_may_come_back_later() {
+    let mut world = street(8);
+    let elsewhere =
+        |world: &mut World, i: u64| world.endpoints(0, &[&format!("10.1.{}.{}:51820", i / 200, i % 200 + 1)]);
+    let before = counts(&world)[1];
+    for i in 0..1000 {
+        if world.hosts[0].conn.is_some() {
+            elsewhere(&mut world, i);
+        }
+    }
+    let heard = counts(&world)[1] - before;
+    assert!((10..=40).contains(&heard), "its peer heard {heard} changes");
+    assert_eq!(world.hosts[0].code(), Some(RefusalCode::Overloaded));
+    world.wait(60);
+    world.online(0);
+    let before = counts(&world)[1];
+    elsewhere(&mut world, 5000);
+    assert_eq!(counts(&world)[1] - before, 1);
+}
+
 #[test]
 fn renewed_keys_reach_peers_once_and_older_ones_are_refused() {
     let mut world = street(11);

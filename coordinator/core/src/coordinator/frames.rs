@@ -205,6 +205,7 @@ impl Coordinator {
     fn keys(&mut self, conn: ConnId, node: NodeId, keys: Signed, now: UnixTime) -> Option<Proposal> {
         match decide::renew_keys(&self.state, node, keys) {
             Ok(None) => None,
+            Ok(Some(_)) if !self.may_change(node, now) => None,
             Ok(Some(change)) => {
                 Some(self.state.proposal(vec![change], Principal::Node(node), Origin::Conn(conn), now))
             }

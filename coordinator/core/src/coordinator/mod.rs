@@ -285,13 +285,31 @@ impl Coordinator {
         self.send(conn, CoordinatorSays::Freshness(fresh));
     }
 
+    /// A node that changes without end is let go: it comes back later and says then what is true. Its peers' views are
+    /// made by the one owner of all this, who must have time for the others.
+    fn may_change(&mut self, node: NodeId, now: UnixTime) -> bool {
+        let may = self.sessions.presence_mut(node).budget.take(now);
+        if !may && let Some(conn) = self.sessions.of_node(&node) {
+            let message = format!("{} changes its keys or endpoints without end", self.named(&node));
+            self.alarm(AlarmKind::Misbehaved, &format!("{node} changes"), &message, now);
+            self.close(conn, &Refusal::Overloaded("too many changes of one node"), now);
+        }
+        may
+    }
+
     fn update_endpoints(
         &mut self,
         node: NodeId,
         now: UnixTime,
         change: impl FnOnce(&mut crate::endpoints::Reported),
     ) {
-        if self.endpoints.update(&self.founded.network, node, change) {
+        let mut reported = self.endpoints.reported(&node);
+        change(&mut reported);
+        if self.endpoints.would_change(&self.founded.network, &node, &reported) && !self.may_change(node, now)
+        {
+            return;
+        }
+        if self.endpoints.update(&self.founded.network, node, |known| *known = reported) {
             let affected = self.distribution.endpoints_changed(&self.endpoints, node);
             self.tell(affected, now);
         }
