@@ -33,6 +33,8 @@ const ERRORS_PER_SECOND: u64 = 50;
 #[derive(Debug)]
 pub struct FlowTable {
     pub(super) peer: NodeId,
+    /// Serial of the newest snapshot whose rules were asked about these flows.
+    pub(crate) judged_by: u64,
     ids: Arc<FlowIds>,
     pub(super) limits: Limits,
     index: HashMap<FlowKey, usize>,
@@ -57,6 +59,7 @@ impl FlowTable {
     pub fn new(peer: NodeId, ids: Arc<FlowIds>, limits: Limits) -> FlowTable {
         FlowTable {
             peer,
+            judged_by: 0,
             ids,
             limits,
             index: HashMap::new(),

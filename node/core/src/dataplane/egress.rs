@@ -61,6 +61,8 @@ impl EgressWorker {
 enum Stop {
     Drop(DropReason),
     Event(Event),
+    /// The snapshot is not the newest any more: ask again with a new one.
+    Outdated,
 }
 
 impl From<DropReason> for Stop {
@@ -73,24 +75,37 @@ impl<E: Engine> DataPlane<E> {
     /// One frame from the TUN: vnet header and packet. Uses up the frame's bytes. Refused packets are answered in
     /// [`EgressWorker::tun_frames`].
     pub fn egress(&self, worker: &mut EgressWorker, frame: &mut [u8], now: Now) {
-        let snapshot = self.snapshot.load();
         let vnet = Vnet::read(frame);
         let bytes = frame.get_mut(VNET_LEN..).unwrap_or_default();
         let (vnet, packet) = match vnet.and_then(|vnet| classify(bytes).map(|packet| (vnet, packet))) {
             Ok(read) => read,
             Err(reason) => return self.drop_outbound(reason, None, None, 1, now),
         };
-        let owner = snapshot.owner(packet.tuple.dst);
-        let peer = owner.map(|(_, peer)| peer);
+        while !self.try_egress(&self.snapshot.load(), worker, &vnet, &packet, bytes, now) {}
+    }
+
+    /// False if the snapshot is outdated; then nothing was done.
+    fn try_egress(
+        &self,
+        snapshot: &Snapshot<E>,
+        worker: &mut EgressWorker,
+        vnet: &Vnet,
+        packet: &Packet,
+        bytes: &mut [u8],
+        now: Now,
+    ) -> bool {
+        let peer = snapshot.owner(packet.tuple.dst).map(|(_, peer)| peer);
         let result = match peer {
-            Some(peer) => self.to_peer(&snapshot, peer, worker, &vnet, &packet, bytes, now),
-            None => self.to_nobody(&snapshot, worker, &packet, bytes, now),
+            Some(peer) => self.to_peer(snapshot, peer, worker, vnet, packet, bytes, now),
+            None => self.to_nobody(snapshot, worker, packet, bytes, now),
         };
         match result {
             Ok(()) => {}
-            Err(Stop::Event(event)) => self.stop_outbound(event, peer, &packet, now),
-            Err(Stop::Drop(reason)) => self.drop_outbound(reason, peer, Some(&packet), 1, now),
+            Err(Stop::Outdated) => return false,
+            Err(Stop::Event(event)) => self.stop_outbound(event, peer, packet, now),
+            Err(Stop::Drop(reason)) => self.drop_outbound(reason, peer, Some(packet), 1, now),
         }
+        true
     }
 
     /// The TUN is empty: closes the open batch.
@@ -112,7 +127,7 @@ impl<E: Engine> DataPlane<E> {
         let plan = split::plan(vnet, packet)?;
         let load = plan.load();
         let ruling = {
-            let mut flows = peer.link.flows.lock();
+            let mut flows = peer.link.flows_at(snapshot.serial).ok_or(Stop::Outdated)?;
             let ruling = judge::outbound(&snapshot.ends(peer), &mut flows, packet, load, now);
             let cuts = flows.take_cuts();
             self.keep_cuts(&cuts);

@@ -1,7 +1,8 @@
 //! A new state of the world: snapshot first, then every live flow is judged again.
 //!
 //! The order matters. Once the snapshot is swapped, a packet that meets the old verdict of its flow is judged by the
-//! new rules; so nothing can slip through between the swap and the end of this function.
+//! new rules; so nothing can slip through between the swap and the end of this function. A worker that loaded the
+//! snapshot before finds by [`Link::flows_at`] that its flows were judged by a newer one, and loads it again.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -47,6 +48,7 @@ impl<E: Engine> DataPlane<E> {
         for peer in &snapshot.peers {
             let ends = snapshot.ends(peer);
             let mut flows = peer.link.flows.lock();
+            flows.judged_by = snapshot.serial;
             cuts.extend(flows.rejudge(&ends, now));
             cuts.extend(flows.take_cuts());
         }
@@ -90,7 +92,8 @@ impl<E: Engine> DataPlane<E> {
             };
             let ends = snapshot.ends(peer);
             match FlowTable::restore(bytes, *node, ids.clone(), Limits::default(), &ends, now) {
-                Ok((table, cut)) => {
+                Ok((mut table, cut)) => {
+                    table.judged_by = snapshot.serial;
                     *peer.link.flows.lock() = table;
                     cuts.extend(cut);
                 }
@@ -138,6 +141,7 @@ fn cut_all<E: Engine>(snapshot: &Snapshot<E>, link: &Link, now: Now) -> Vec<Cut>
     let edition = Edition { revision: snapshot.edition.revision.wrapping_add(1), ..snapshot.edition };
     let ends = Ends { mine: &snapshot.mine, peer: &peer, outbound: &none, inbound: &none, edition };
     let mut flows = link.flows.lock();
+    flows.judged_by = snapshot.serial;
     let mut cuts = flows.rejudge(&ends, now);
     cuts.extend(flows.take_cuts());
     cuts

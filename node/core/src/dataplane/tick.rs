@@ -70,7 +70,8 @@ impl<E: Engine> DataPlane<E> {
         }
         *next = now.mono.plus_millis(SWEEP_MS);
         for peer in &snapshot.peers {
-            let mut flows = peer.link.flows.lock();
+            // A newer snapshot has judged them meanwhile: the next sweep is by that one.
+            let Some(mut flows) = peer.link.flows_at(snapshot.serial) else { continue };
             if flows.poll_timeout().is_some_and(|at| at <= now.mono) {
                 let cuts = flows.handle_timeout(&snapshot.ends(peer), now);
                 drop(flows);

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use warren_wire::id::NodeId;
 
 use crate::clock::Now;
@@ -52,6 +52,17 @@ impl Link {
             sent: Meter::default(),
             received: Meter::default(),
         }
+    }
+
+    /// The flows, for one who judges by the snapshot `serial`. `None` if they were judged by a newer one already: then
+    /// this one is of the past, and what it allows may have been withdrawn.
+    pub fn flows_at(&self, serial: u64) -> Option<MutexGuard<'_, FlowTable>> {
+        let mut flows = self.flows.lock();
+        if flows.judged_by > serial {
+            return None;
+        }
+        flows.judged_by = serial;
+        Some(flows)
     }
 
     /// Where to send now.

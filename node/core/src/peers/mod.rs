@@ -57,6 +57,8 @@ pub struct Place {
 
 /// Everything a worker needs, consistent in itself.
 pub struct Snapshot<E: Engine> {
+    /// Grows with every snapshot that is made; 0 for the empty one.
+    pub serial: u64,
     pub engine: Arc<E>,
     pub mine: Addresses,
     /// `None` before the first assembly.

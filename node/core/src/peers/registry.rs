@@ -51,6 +51,8 @@ pub struct Registry<E: Engine> {
     /// Stamps of lanes that are not there now.
     stamps: BTreeMap<(WgKey, WgKey), Stamp>,
     greatest_sent: u64,
+    /// Serial of the last snapshot.
+    serial: u64,
 }
 
 impl<E: Engine> Registry<E> {
@@ -64,6 +66,7 @@ impl<E: Engine> Registry<E> {
             indices: BTreeSet::new(),
             stamps: BTreeMap::new(),
             greatest_sent: 0,
+            serial: 0,
         }
     }
 
@@ -88,14 +91,23 @@ impl<E: Engine> Registry<E> {
         let told = assembly.peers.values().flat_map(|p| p.candidates.iter().copied());
         let proven = peers.iter().filter_map(|p| p.link.endpoint());
         let sources = told.chain(proven).map(|place| place.ip()).collect();
-        let snapshot = index(engine, &assembly.network, &assembly.me, edition, peers, sources, &conflicts);
+        let snapshot = Snapshot {
+            serial: self.next_serial(),
+            ..index(engine, &assembly.network, &assembly.me, edition, peers, sources, &conflicts)
+        };
         Made { snapshot, gone, conflicts, moved }
+    }
+
+    fn next_serial(&mut self) -> u64 {
+        self.serial += 1;
+        self.serial
     }
 
     /// Nobody is a peer any more; who this node is stays known, so that its applications can be told.
     pub fn unmake(&mut self, last: &Snapshot<E>) -> Made<E> {
         let gone = self.retain(&[]);
         let snapshot = Snapshot {
+            serial: self.next_serial(),
             mine: last.mine,
             network: last.network.clone(),
             edition: last.edition,
@@ -260,6 +272,7 @@ fn index<E: Engine>(
         }
     }
     Snapshot {
+        serial: 0,
         engine: engine.clone(),
         mine: Addresses::of(me),
         network: Some(network.clone()),
@@ -276,6 +289,7 @@ impl<E: Engine> Snapshot<E> {
     /// Nobody is a peer.
     pub fn empty(engine: &Arc<E>) -> Snapshot<E> {
         Snapshot {
+            serial: 0,
             engine: engine.clone(),
             mine: Addresses { v4: None, v6: std::net::Ipv6Addr::UNSPECIFIED },
             network: None,

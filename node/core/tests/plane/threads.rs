@@ -10,7 +10,10 @@ use warren_node_core::session::Engine;
 use crate::both;
 use crate::world::{Datagram, Keyed, World, assembly, collect, udp4};
 
-both!(policies_applied_under_traffic_lose_no_packet);
+both!(
+    policies_applied_under_traffic_lose_no_packet,
+    what_the_last_policy_allowed_is_not_opened_after_the_next
+);
 
 const PACKETS: usize = 3000;
 
@@ -85,4 +88,37 @@ fn apply<E: Engine>(
         }
     }
     0
+}
+
+/// A worker that took its snapshot before a publish judges after it: by the new rules.
+fn what_the_last_policy_allowed_is_not_opened_after_the_next<E: Keyed>() {
+    let mut w = World::<E>::new(2, 2, false);
+    w.send(0, Vnet::PLAIN, &udp4(0, 1, 4000, 53, b"first"));
+    w.settle();
+    for round in 0..40u16 {
+        let revision = 10 + 2 * u64::from(round);
+        w.publish(1, &[0], &[(0, 1), (1, 0)], revision);
+        for i in 0..60 {
+            let mut frame = Vnet::PLAIN.write().to_vec();
+            frame.extend_from_slice(&udp4(0, 1, 5000 + 60 * round + i, 53, &[7; 1000]));
+            let a = &mut w.nodes[0];
+            a.plane.egress(&mut a.egress, &mut frame, w.now);
+        }
+        let a = &mut w.nodes[0];
+        a.plane.flush(&mut a.egress);
+        let batch = collect(&a.egress.out, a.address);
+        a.egress.sent();
+        let (now, b) = (w.now, &mut w.nodes[1]);
+        let (plane, ingress) = (&b.plane, &mut b.ingress);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for d in &batch {
+                    plane.ingress(ingress, d.from, &d.bytes, d.stride, now);
+                }
+            });
+            plane.publish(&assembly(1, &[0], &[(1, 0)], revision + 1, 2), now);
+        });
+        b.ingress.sent();
+        assert_eq!(b.plane.status(now)[0].flows, 0, "round {round}: a flow that no grant allows");
+    }
 }

@@ -118,7 +118,8 @@ impl<E: Engine> DataPlane<E> {
         }
     }
 
-    /// Packets opened since `first`: source, verdict, merge.
+    /// Packets opened since `first`: source, verdict, merge. If the world changed since they were opened, they are
+    /// judged as the new one says.
     fn deliver(
         &self,
         snapshot: &Snapshot<E>,
@@ -128,18 +129,15 @@ impl<E: Engine> DataPlane<E> {
         now: Now,
     ) {
         let Some((peer, _)) = snapshot.lane(place) else { return };
-        let Plain { bytes, opened, read, .. } = &mut worker.plain;
-        read.clear();
-        for range in opened.iter().skip(first) {
-            match admit_source(snapshot, place, bytes.get(range.clone()).unwrap_or_default()) {
-                Ok(packet) => read.push((range.start, packet)),
-                Err((reason, tuple)) => self.drop_inbound(reason, peer, tuple, 1, now),
-            }
+        let mut judged = self.try_deliver(snapshot, place.slot, worker, first, now);
+        while !judged {
+            let newer = self.snapshot.load();
+            let Some(slot) = newer.peers.iter().position(|p| p.node == peer.node) else {
+                let gone = worker.plain.opened.len().saturating_sub(first) as u64;
+                return self.drop_inbound(DropReason::SourceNotPeers, peer, None, gone, now);
+            };
+            judged = self.try_deliver(&newer, slot, worker, first, now);
         }
-        if worker.plain.read.is_empty() {
-            return;
-        }
-        self.judge_runs(snapshot, peer, &mut worker.plain, now);
         // The lock on the flows is gone: merging reads every byte, and the way out must not wait for that.
         let Plain { bytes, read, passed, .. } = &mut worker.plain;
         for (at, packet) in passed.drain(..).filter_map(|run| read.get(run)).flatten() {
@@ -147,11 +145,39 @@ impl<E: Engine> DataPlane<E> {
         }
     }
 
-    /// One question for each run; fills `plain.passed`.
-    fn judge_runs(&self, snapshot: &Snapshot<E>, peer: &Peer<E>, plain: &mut Plain, now: Now) {
+    /// False if the snapshot is outdated; then nothing passed.
+    fn try_deliver(
+        &self,
+        snapshot: &Snapshot<E>,
+        slot: usize,
+        worker: &mut IngressWorker,
+        first: usize,
+        now: Now,
+    ) -> bool {
+        let Some(peer) = snapshot.peers.get(slot) else { return true };
+        let Plain { bytes, opened, read, refused, .. } = &mut worker.plain;
+        read.clear();
+        refused.clear();
+        for range in opened.iter().skip(first) {
+            match admit_source(snapshot, slot, bytes.get(range.clone()).unwrap_or_default()) {
+                Ok(packet) => read.push((range.start, packet)),
+                Err(refusal) => refused.push(refusal),
+            }
+        }
+        if !worker.plain.read.is_empty() && !self.judge_runs(snapshot, peer, &mut worker.plain, now) {
+            return false;
+        }
+        for (reason, tuple) in worker.plain.refused.drain(..) {
+            self.drop_inbound(reason, peer, tuple, 1, now);
+        }
+        true
+    }
+
+    /// One question for each run; fills `plain.passed`. False if the snapshot is outdated.
+    fn judge_runs(&self, snapshot: &Snapshot<E>, peer: &Peer<E>, plain: &mut Plain, now: Now) -> bool {
         let ends = snapshot.ends(peer);
         let (mut at, mut packets, mut total) = (0, 0u64, 0u64);
-        let mut flows = peer.link.flows.lock();
+        let Some(mut flows) = peer.link.flows_at(snapshot.serial) else { return false };
         while let Some(run) = next_run(&plain.read, at) {
             at = run.items.end;
             match judge::inbound(&ends, &mut flows, &run.packet, run.load, now) {
@@ -169,6 +195,7 @@ impl<E: Engine> DataPlane<E> {
         drop(flows);
         self.keep_cuts(&cuts);
         peer.link.count_received(packets, total);
+        true
     }
 
     fn drop_inbound(&self, reason: DropReason, peer: &Peer<E>, tuple: Option<Tuple>, times: u64, now: Now) {
@@ -182,12 +209,12 @@ impl<E: Engine> DataPlane<E> {
 /// destination must be this node.
 fn admit_source<E: Engine>(
     snapshot: &Snapshot<E>,
-    place: Place,
+    slot: usize,
     bytes: &[u8],
 ) -> Result<Packet, (DropReason, Option<Tuple>)> {
     let packet = classify(bytes).map_err(|reason| (reason, None))?;
     let owner = snapshot.owner(packet.tuple.src).map(|(slot, _)| slot);
-    if owner != Some(place.slot) {
+    if owner != Some(slot) {
         return Err((DropReason::SourceNotPeers, Some(packet.tuple)));
     }
     if !snapshot.mine.contains(packet.tuple.dst) {

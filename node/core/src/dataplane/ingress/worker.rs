@@ -3,8 +3,8 @@
 use std::ops::Range;
 
 use super::super::{Outbox, Settings, VNET_LEN};
-use crate::packet::Packet;
 use crate::packet::merge::{Merger, Offloads};
+use crate::packet::{DropReason, Packet, Tuple};
 use crate::session::{Arena, buffer_for};
 
 /// Plaintexts of one receive buffer, with room for the ciphertext of one more.
@@ -70,6 +70,8 @@ pub(super) struct Plain {
     end: usize,
     pub opened: Vec<Range<usize>>,
     pub read: Vec<(usize, Packet)>,
+    /// Those that no judge needs to see.
+    pub refused: Vec<(DropReason, Option<Tuple>)>,
     /// Ranges of `read` that may pass.
     pub passed: Vec<Range<usize>>,
 }
@@ -81,6 +83,7 @@ impl Plain {
             end: 0,
             opened: Vec::with_capacity(MAX_OPENED),
             read: Vec::with_capacity(MAX_OPENED),
+            refused: Vec::new(),
             passed: Vec::with_capacity(MAX_OPENED),
         }
     }
