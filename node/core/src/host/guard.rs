@@ -1,7 +1,9 @@
 //! The strong-host guard as nftables text, built from typed addresses and a checked interface name only.
 //!
 //! Linux answers for any local address on any interface (the weak host model, RFC 1122 section 3.3.4.2): a neighbour
-//! on the LAN could reach services bound to the overlay address without the tunnel and without the policy.
+//! on the LAN could reach services bound to the overlay address without the tunnel and without the policy. And a host
+//! that forwards IPv6 takes a neighbour's or a container's packet with this host's own source address into the tunnel
+//! (only IPv4 refuses that by itself): it would be judged as if this node had sent it.
 
 use std::fmt::Write as _;
 use std::net::IpAddr;
@@ -22,8 +24,12 @@ pub fn ruleset(interface: &InterfaceName, addresses: &[IpAddr]) -> String {
     for address in addresses {
         let family = if address.is_ipv4() { "ip" } else { "ip6" };
         // Writing to a String cannot fail.
-        let _ =
-            writeln!(text, "\t\tiifname != {{ \"lo\", \"{tun}\" }} {family} daddr {address} counter drop");
+        for side in ["daddr", "saddr"] {
+            let _ = writeln!(
+                text,
+                "\t\tiifname != {{ \"lo\", \"{tun}\" }} {family} {side} {address} counter drop"
+            );
+        }
     }
     text.push_str("\t}\n}\n");
     text

@@ -99,14 +99,16 @@ fn guards_are_first_in_and_last_out() {
 }
 
 #[test]
-fn the_guard_drops_overlay_addresses_that_come_by_another_way() {
+fn the_guard_drops_overlay_addresses_that_come_by_another_way_be_it_as_destination_or_as_source() {
     let text = guard::ruleset(&usual().interface, &usual().addresses);
     assert_eq!(
         text,
         "table inet warren_wrn0\ndelete table inet warren_wrn0\ntable inet warren_wrn0 {\n\
          \tchain strong-host {\n\t\ttype filter hook prerouting priority -300; policy accept;\n\
          \t\tiifname != { \"lo\", \"wrn0\" } ip daddr 100.64.0.5 counter drop\n\
-         \t\tiifname != { \"lo\", \"wrn0\" } ip6 daddr fd00:1:2::5 counter drop\n\t}\n}\n"
+         \t\tiifname != { \"lo\", \"wrn0\" } ip saddr 100.64.0.5 counter drop\n\
+         \t\tiifname != { \"lo\", \"wrn0\" } ip6 daddr fd00:1:2::5 counter drop\n\
+         \t\tiifname != { \"lo\", \"wrn0\" } ip6 saddr fd00:1:2::5 counter drop\n\t}\n}\n"
     );
 }
 
