@@ -68,11 +68,13 @@ impl World {
 
     /// Least knowledge: exactly the peers that some grant joins a node to.
     fn views_hold_what_grants_join(&self) {
-        let when = self.moment();
         let members: Vec<NodeId> =
             (0..self.nodes.len()).filter(|n| self.is_member(*n)).map(|n| self.id(n)).collect();
         for node in self.living() {
             let id = self.id(node);
+            // A node judges `until` by signed time, which has whole seconds.
+            let signed = self.agent(node).map(|agent| agent.now(self.mono(node)).wall());
+            let when = Moment { at: signed.unwrap_or_default(), ..self.moment() };
             let ought: BTreeSet<NodeId> =
                 members.iter().copied().filter(|other| self.model.joins(when, &id, other)).collect();
             let is: BTreeSet<NodeId> =
@@ -87,6 +89,9 @@ impl World {
     }
 
     fn visibility_is_symmetric(&self) {
+        if self.a_grant_ends_now() {
+            return;
+        }
         let living = self.living();
         for a in &living {
             for id in self.agent(*a).map(|agent| agent.peers()).unwrap_or_default() {
@@ -168,7 +173,7 @@ impl World {
     fn check_one(&mut self, a: usize, b: usize, protocol: Protocol, port: u16, v6: bool) {
         let (from, to) = (self.id(a), self.id(b));
         let allowed = self.model.allows(self.moment(), &from, &to, protocol, port);
-        if allowed && !self.share_a_family(a, b) {
+        if self.a_grant_ends_now() || allowed && !self.share_a_family(a, b) {
             return;
         }
         let reach = self.reach(a, b, protocol, port, v6);
@@ -189,6 +194,14 @@ impl World {
 }
 
 impl World {
+    /// Two nodes may differ by a second on whether it has ended, and a try may last three.
+    fn a_grant_ends_now(&self) -> bool {
+        let now = wall(self.now);
+        let policy = self.model.policy(self.model.generation());
+        let mut ends = policy.iter().flat_map(|p| p.grants.values()).filter_map(|g| g.until);
+        ends.any(|end| end.plus(4).since(now) < 8 && end.plus(4) >= now)
+    }
+
     /// What a node has to say of a peer, for the one who must find out.
     fn seen_of(&self, node: usize, peer: &NodeId) -> String {
         let Some(agent) = self.agent(node) else { return "off".to_owned() };

@@ -75,7 +75,7 @@ impl World {
         }
     }
 
-    pub(super) fn mono(&self, node: usize) -> Mono {
+    pub fn mono(&self, node: usize) -> Mono {
         mono(self.now, UP * (node as u64 + 1))
     }
 
