@@ -143,6 +143,7 @@ pub struct World {
     channels: BTreeMap<u64, Channel>,
     next_channel: u64,
     boots: u64,
+    next_look: u64,
     site_timer: Option<u64>,
     /// When the present generation was applied.
     applied: u64,
@@ -183,6 +184,7 @@ impl World {
             channels: BTreeMap::new(),
             next_channel: 1,
             boots: 0,
+            next_look: 0,
             site_timer: None,
             applied: 0,
             disturbed: 0,

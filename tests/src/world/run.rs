@@ -16,6 +16,9 @@ use crate::packet;
 /// A node's boot-time clock started so long before the world, times its number.
 const UP: u64 = 977 * SECOND;
 
+/// How often laws of time are asked; all others are asked at the step they concern.
+const LOOK_EVERY: u64 = 100 * MS;
+
 impl World {
     /// Runs the next event. False when there is none before `until`.
     pub fn step(&mut self, until: u64) -> bool {
@@ -28,6 +31,10 @@ impl World {
         self.now = self.now.max(key.0);
         if let Some(event) = self.queue.remove(&key) {
             self.dispatch(event);
+        }
+        if self.now >= self.next_look {
+            self.next_look = self.now + LOOK_EVERY;
+            self.everyone_enforces_in_time();
         }
         true
     }
@@ -69,7 +76,6 @@ impl World {
                 let now = self.now;
                 self.nodes[node].host.handle_timeout(now);
                 self.pump_host(node);
-                self.everyone_enforces_in_time();
             }
             Event::Site { run } => self.site_timer(run),
         }
