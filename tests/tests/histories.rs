@@ -20,7 +20,7 @@ const PORTS: [u16; 6] = [8080, 9005, 5432, 53, 9, 22];
 
 #[test]
 fn laws_hold_through_random_histories() {
-    let seeds = seed::histories(30);
+    let seeds = seed::histories(60);
     for seed in &seeds {
         history(*seed);
     }
