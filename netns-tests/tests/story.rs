@@ -177,7 +177,9 @@ fn a_revoked_node_is_cut_and_stays_out() {
     let url = format!("http://{}:8080/", town.orders.v4());
     assert!(town.web.curl(&url).status.success());
     town.coordinator.warren(&["node", "revoke", "web-1", "--why", "stolen"]).ok();
-    until("web-1 reaches nothing", Duration::from_secs(5), || !town.web.curl(&url).status.success());
+    until("web-1 reaches nothing, and hears so at once", Duration::from_secs(5), || {
+        town.web.curl(&url).code() == 7
+    });
     town.web.kill_9();
     town.web.start();
     let said = until("a restart does not help", LIMIT, || town.web.log().contains("revoked"));

@@ -232,6 +232,6 @@ impl Refusal {
     /// As a node is told.
     pub fn refused(&self) -> Refused {
         let (_, hint, code) = self.row();
-        Refused { code: code as i32, message: format!("{self}. {hint}") }
+        Refused { code: code as i32, message: format!("{self}. {hint}"), proof: None }
     }
 }

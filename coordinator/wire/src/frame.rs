@@ -130,6 +130,10 @@ pub struct Refused {
     pub code: i32,
     #[prost(string, tag = "2")]
     pub message: String,
+    /// With [`RefusalCode::Revoked`]: the signed [`crate::statement::Revocation`], so that the node believes it and cuts
+    /// itself off; without a signature a refusal changes nothing.
+    #[prost(message, optional, tag = "3")]
+    pub proof: Option<Signed>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, prost::Enumeration)]

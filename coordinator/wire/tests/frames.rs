@@ -240,7 +240,7 @@ fn what_a_coordinator_says_is_bounded() {
     let bad = [
         CoordinatorSays::EnrolOffer(EnrolOffer::default()),
         CoordinatorSays::Enrolled(Enrolled::default()),
-        CoordinatorSays::Refused(Refused { code: 1, message: "x".repeat(5000) }),
+        CoordinatorSays::Refused(Refused { code: 1, message: "x".repeat(5000), proof: None }),
         CoordinatorSays::Welcome(Welcome { seen_as: "x".repeat(65), ..Default::default() }),
     ];
     for says in bad {

@@ -224,7 +224,11 @@ impl Coordinator {
     }
 
     fn close(&mut self, conn: ConnId, refusal: &Refusal, now: UnixTime) {
-        let refused: Refused = refusal.refused();
+        let mut refused: Refused = refusal.refused();
+        if let Refusal::NodeRevoked { node } = refusal {
+            let gone = self.state.directory().get(node).and_then(|node| node.revoked.as_ref());
+            refused.proof = gone.map(|gone| gone.statement.clone());
+        }
         if self.sessions.get(conn).is_some_and(|session| !session.closing) {
             self.sessions.close(conn, now);
             self.outputs.push_back(Output::Close(conn, refused));

@@ -65,7 +65,7 @@ impl Control {
         self.say_all();
     }
 
-    /// Unsigned: it changes nothing but when to ask again.
+    /// Unsigned, it changes nothing but when to ask again. A proof is believed for what it is: this node's revocation.
     fn handle_refused(&mut self, refused: &Refused, now: Mono) {
         let code = RefusalCode::try_from(refused.code).unwrap_or(RefusalCode::Unspecified);
         let severity = match code {
@@ -78,7 +78,26 @@ impl Control {
         let text =
             format!("the coordinator refuses this node ({code:?}): {}", printable(&refused.message, 300));
         self.notice(severity, "refused", text.clone());
+        if let Some(proof) = &refused.proof {
+            self.handle_own_revocation(proof, now);
+        }
         self.give_up(&text, now);
+    }
+
+    /// Remembered for ever, and in force at once: local applications hear a refusal instead of silence.
+    fn handle_own_revocation(&mut self, proof: &Signed, now: Mono) {
+        match self.config.trust.revocation(proof) {
+            Ok((node, _)) if node == self.me.id => {
+                if self.memory.revoked.insert(node, proof.clone()).is_none() {
+                    self.publish(now);
+                    self.store(now);
+                }
+            }
+            Ok((node, _)) => self
+                .complain("foreign-revocation", format!("a refusal carries the revocation of node {node}")),
+            Err(error) => self
+                .complain("revocation-unsigned", format!("a refusal's revocation is not believed: {error}")),
+        }
     }
 
     fn handle_delta(&mut self, delta: Delta, now: Mono) {

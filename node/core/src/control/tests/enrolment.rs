@@ -105,7 +105,7 @@ fn a_refusal_is_passed_on_with_its_reason() {
     let node = net.node(1, "web-1", &["web"]);
     let spent = |_| {
         let message = "the token was used by web-9".to_owned();
-        CoordinatorSays::Refused(Refused { code: RefusalCode::TokenSpent as i32, message })
+        CoordinatorSays::Refused(Refused { code: RefusalCode::TokenSpent as i32, message, proof: None })
     };
     let error = enrol(&net, &node, offer(&net, &node), spent).err();
     let expected =

@@ -1,8 +1,11 @@
 //! The control channel: what is said when, what survives a loss.
 
 use warren_config::policy::Protocol;
+use warren_config::time::UnixTime;
 use warren_wire::flow::FlowRecord;
 use warren_wire::frame::{CoordinatorSays, NodeSays, RefusalCode, Refused};
+use warren_wire::issue;
+use warren_wire::signed::Signed;
 use warren_wire::view::{Key, View};
 
 use super::super::*;
@@ -117,13 +120,37 @@ fn connected_is_not_authorised() {
 fn an_unsigned_refusal_cuts_nobody() {
     let world = World::new();
     let mut node = world.settled();
-    let refused = Refused { code: RefusalCode::Revoked as i32, message: "out\u{1b}[2J".into() };
+    let refused = Refused { code: RefusalCode::Revoked as i32, message: "out\u{1b}[2J".into(), proof: None };
     node.say(CoordinatorSays::Refused(refused));
     assert_eq!(node.peers().len(), 2);
     assert!(node.notices().iter().all(|n| !n.message.contains('\u{1b}')), "no escape reaches a terminal");
     let (at, why) = node.control.poll_timeout().unwrap();
     assert_eq!(why, Why::Reconnect);
     assert!(at.millis_since(node.now) >= reconnect::CAP_MS / 2, "and asks again only later");
+}
+
+#[test]
+fn a_refusal_with_the_authoritys_revocation_cuts_this_node_for_ever() {
+    let world = World::new();
+    let me = world.web.id;
+    let say = |node: &mut Driven, proof: Signed| {
+        let code = RefusalCode::Revoked as i32;
+        node.say(CoordinatorSays::Refused(Refused { code, message: "out".into(), proof: Some(proof) }));
+    };
+    let net = world.net.id();
+    for forged in [
+        issue::revocation(net, me, UnixTime(T0), "out", &world.net.coordinator),
+        issue::revocation(net, world.orders.id, UnixTime(T0), "out", &world.net.authority),
+    ] {
+        let mut node = world.settled();
+        say(&mut node, forged);
+        assert_eq!(node.peers().len(), 2, "not ours, or not signed: it changes nothing");
+    }
+    let mut node = world.settled();
+    say(&mut node, issue::revocation(net, me, UnixTime(T0), "stolen", &world.net.authority));
+    assert!(node.peers().is_empty());
+    node.reconnect(&world, T0);
+    assert!(node.peers().is_empty(), "also when a coordinator takes it back");
 }
 
 #[test]
