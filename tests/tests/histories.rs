@@ -162,7 +162,8 @@ fn talk(world: &mut World, from: usize, to: usize) {
         5 => {
             let flags = if world.random.chance(500) { ACK } else { SYN | ACK };
             let segment = Segment { seq: 5, ack: 5, flags, len: 10 };
-            world.inject(from, tcp((source, port).into(), (target, 40_000).into(), segment));
+            let (near, far) = if world.random.chance(500) { (port, 40_000) } else { (40_000, port) };
+            world.inject(from, tcp((source, near).into(), (target, far).into(), segment));
         }
         6 => {
             let liar = any_node(world);
