@@ -145,4 +145,11 @@ fn an_ack_scan_learns_nothing() {
         world.run_ms(20);
     }
     assert_eq!(world.nodes[web].host.packets, before, "nothing without a flow is delivered");
+
+    // Nor the way a grant goes, in the middle of a connection nobody opened.
+    let before = world.nodes[orders].host.packets;
+    let segment = Segment { seq: 1, ack: 1, flags: ACK, len: 4 };
+    world.inject(web, tcp((to, 41_000).into(), (from, 8080).into(), segment));
+    world.run_ms(200);
+    assert_eq!(world.nodes[orders].host.packets, before);
 }
