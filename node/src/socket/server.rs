@@ -12,10 +12,12 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use super::{MAX_REQUEST, Reply, Request};
 
-/// Callers served at the same time.
+/// Callers served at the same time: those who may ask everything, and all others together, who can thus not keep root out.
 const CALLERS: usize = 32;
+const OTHERS: usize = 8;
 /// A caller that says nothing is dropped.
 const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE_WITH_OTHERS: Duration = Duration::from_secs(5);
 
 /// A request that waits for the control loop.
 pub struct Waiting {
@@ -53,14 +55,20 @@ pub fn serve(path: &Path) -> io::Result<(Server, mpsc::Receiver<Waiting>)> {
 }
 
 async fn accept(listener: UnixListener, requests: mpsc::Sender<Waiting>) {
-    let slots = Arc::new(Semaphore::new(CALLERS));
+    let (trusted, others) = (Arc::new(Semaphore::new(CALLERS)), Arc::new(Semaphore::new(OTHERS)));
     loop {
-        let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return };
         match listener.accept().await {
             Ok((stream, _)) => {
+                let caller = caller(&stream);
+                let (slots, patience) = match caller {
+                    Caller::Trusted => (&trusted, PATIENCE),
+                    Caller::Other(_) => (&others, PATIENCE_WITH_OTHERS),
+                };
+                // No room: the connection is dropped, the caller sees its end and may come again.
+                let Ok(slot) = Arc::clone(slots).try_acquire_owned() else { continue };
                 let requests = requests.clone();
                 tokio::spawn(async move {
-                    let _ = tokio::time::timeout(PATIENCE, converse(stream, requests)).await;
+                    let _ = tokio::time::timeout(patience, converse(stream, caller, requests)).await;
                     drop(slot);
                 });
             }
@@ -70,18 +78,30 @@ async fn accept(listener: UnixListener, requests: mpsc::Sender<Waiting>) {
     }
 }
 
-async fn converse(stream: UnixStream, requests: mpsc::Sender<Waiting>) -> io::Result<()> {
-    let caller = stream.peer_cred()?.uid();
-    let trusted = caller == 0 || caller == rustix::process::geteuid().as_raw();
+/// Who is at the other end, as the kernel says.
+#[derive(Clone, Copy)]
+enum Caller {
+    Trusted,
+    Other(Option<u32>),
+}
+
+fn caller(stream: &UnixStream) -> Caller {
+    match stream.peer_cred().ok().map(|cred| cred.uid()) {
+        Some(uid) if uid == 0 || uid == rustix::process::geteuid().as_raw() => Caller::Trusted,
+        uid => Caller::Other(uid),
+    }
+}
+
+async fn converse(stream: UnixStream, caller: Caller, requests: mpsc::Sender<Waiting>) -> io::Result<()> {
     let (read, mut write) = stream.into_split();
     let mut lines = BufReader::new(read.take(MAX_REQUEST as u64));
     let mut line = String::new();
     while lines.read_line(&mut line).await? > 0 {
         let reply = match serde_json::from_str::<Request>(&line) {
-            Ok(request) if trusted || request.is_public() => hand_over(&requests, request).await,
-            Ok(_) => Reply::Bad(format!(
-                "uid {caller} may only ask for the status: ask as root or as the agent's user"
-            )),
+            Ok(request) => match caller {
+                Caller::Other(uid) if !request.is_public() => Reply::Bad(only_status(uid)),
+                _ => hand_over(&requests, request).await,
+            },
             Err(e) => Reply::Bad(format!("the request cannot be read: {e}")),
         };
         let mut text = serde_json::to_vec(&reply).unwrap_or_default();
@@ -93,11 +113,60 @@ async fn converse(stream: UnixStream, requests: mpsc::Sender<Waiting>) -> io::Re
     Ok(())
 }
 
+fn only_status(uid: Option<u32>) -> String {
+    let who = uid.map_or_else(|| "an unknown user".to_owned(), |uid| format!("uid {uid}"));
+    format!("{who} may only ask for the status: ask as root or as the agent's user")
+}
+
 async fn hand_over(requests: &mpsc::Sender<Waiting>, request: Request) -> Reply {
     let stops = || Reply::Bad("the agent is stopping".to_owned());
     let (reply, answer) = oneshot::channel();
     match requests.send(Waiting { request, reply }).await {
         Ok(()) => answer.await.unwrap_or_else(|_| stops()),
         Err(_) => stops(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufRead, Write};
+    use std::os::unix::process::CommandExt;
+    use std::process::{Command, Stdio};
+
+    use super::*;
+
+    /// Many users' idle connections must not keep the administrator from asking, or from stopping the agent.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn other_users_cannot_keep_root_out_nor_ask_for_more_than_the_status() {
+        if !rustix::process::geteuid().is_root() {
+            return;
+        }
+        let dir = tempfile::tempdir().expect("directory");
+        std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o755)).expect("mode");
+        let path = dir.path().join("s");
+        let (_server, mut requests) = serve(&path).expect("serve");
+        tokio::spawn(async move {
+            while let Some(waiting) = requests.recv().await {
+                let _ = waiting.reply.send(Reply::Ok(serde_json::Value::Null));
+            }
+        });
+        let script = "use Socket; $| = 1; for (1..64) { socket(my $s, AF_UNIX, SOCK_STREAM, 0); \
+                      connect($s, sockaddr_un($ARGV[0])); push @s, $s; } print \"held\\n\"; sleep 60;";
+        let mut flood = Command::new("perl");
+        flood.args(["-e", script]).arg(&path).uid(65534).gid(65534).stdout(Stdio::piped());
+        let mut flood = flood.spawn().expect("perl");
+        let mut line = String::new();
+        std::io::BufReader::new(flood.stdout.take().expect("stdout")).read_line(&mut line).expect("held");
+        let ask = tokio::task::spawn_blocking(move || {
+            let mut stream = std::os::unix::net::UnixStream::connect(&path).expect("connect");
+            stream.set_read_timeout(Some(Duration::from_secs(5))).expect("timeout");
+            stream.write_all(b"{\"do\":\"stop\"}\n").expect("ask");
+            let mut answer = String::new();
+            std::io::BufReader::new(stream).read_line(&mut answer).map(|_| answer)
+        });
+        let answer = ask.await.expect("join");
+        let _ = flood.kill();
+        let _ = flood.wait();
+        assert!(answer.as_ref().is_ok_and(|text| text.contains("ok")), "{answer:?}");
     }
 }
