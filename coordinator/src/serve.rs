@@ -20,9 +20,11 @@ use crate::account::Accounts;
 use crate::api::caller::{Caller, Doorkeeper};
 use crate::api::{self, App};
 use crate::channel::{ChannelError, Limits, Listener};
+use crate::files::FileError;
 use crate::network::Founding;
 use crate::owner::{self, OwnerError};
 use crate::state_dir::{Settings, StateDir, StateError};
+use crate::store::OpenStoreError;
 use crate::store::flows::{self, Retention};
 use crate::store::log::LogStore;
 use crate::{clock, tls};
@@ -101,9 +103,16 @@ fn load(dir: &Path) -> Result<Loaded, ServeError> {
     let settings = state.open()?;
     let lock = state.lock()?;
     remove_leftovers(&state);
-    let mut store = LogStore::open(&state.log()).map_err(StateError::Store)?;
+    let missing = |path: PathBuf| StateError::Damaged { path, why: "it is missing".into() };
+    let mut store = LogStore::open(&state.log()).map_err(|error| match error {
+        OpenStoreError::File(FileError::Missing { path }) => missing(path),
+        other => StateError::Store(other),
+    })?;
     let (folded, founding) = replay(&mut store)?;
-    let seed = state.read_online_key()?;
+    let seed = state.read_online_key().map_err(|error| match error {
+        StateError::File(FileError::Missing { path }) => missing(path),
+        other => other,
+    })?;
     let coordinator = Coordinator::new(folded, SigningKey::from_bytes(&seed), clock::now())?;
     let founding = founding.ok_or(ServeError::NoFounding)?;
     Ok(Loaded { state, settings, store, coordinator, founding, seed, _lock: lock })

@@ -46,7 +46,9 @@ pub enum StateError {
         "the state in {dir} is from a newer version of Warren (format {found}, this program knows {FORMAT}): upgrade this program; nothing was changed"
     )]
     TooNew { dir: PathBuf, found: u32 },
-    #[error("{path} is damaged: {why}")]
+    #[error(
+        "{path} is damaged: {why}; put it right, or restore a backup with `warren restore FILE` into an empty state directory"
+    )]
     Damaged { path: PathBuf, why: String },
     #[error(
         "another `warren serve` uses {dir}: stop it first, or choose another directory with `--state DIR`"
@@ -110,12 +112,18 @@ impl StateDir {
         self.dir.join("settings.json")
     }
 
+    /// Looks, and touches nothing.
+    pub fn check_new(&self) -> Result<(), StateError> {
+        match self.settings_file().symlink_metadata().is_ok() {
+            true => Err(StateError::Initialised { dir: self.dir.clone() }),
+            false => Ok(()),
+        }
+    }
+
     /// Accepts a directory that is missing or empty, and makes it. Says which it was, so that a failed `init` can
     /// take away exactly what it made.
     pub fn make_empty(&self) -> Result<Made, StateError> {
-        if self.settings_file().symlink_metadata().is_ok() {
-            return Err(StateError::Initialised { dir: self.dir.clone() });
-        }
+        self.check_new()?;
         let existed = self.dir.symlink_metadata().is_ok();
         files::private_dir(&self.dir)?;
         let mut entries = std::fs::read_dir(&self.dir).map_err(|error| self.unreadable(error))?;

@@ -42,12 +42,16 @@ fn init_refuses_to_touch_what_exists() {
     let error = world.fails(1, &["init", "--state", &other]);
     says(&error, &["authority.key exists already", "never overwritten", "--authority"]);
     assert!(!world.path("other").exists(), "a failed init leaves nothing");
+    world.fails(1, &["init", "--state", &world.path("new/state").display().to_string()]);
+    assert!(!world.path("new").exists(), "not even a parent");
 
     let full = world.path("full");
     std::fs::create_dir(&full).unwrap();
     std::fs::set_permissions(&full, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
     std::fs::write(full.join("x"), "x").unwrap();
-    says(&world.fails(1, &["init", "--state", &full.display().to_string()]), &["not empty", "`x`"]);
+    let (full, key) = (full.display().to_string(), world.path("new.key").display().to_string());
+    let error = world.fails(1, &["init", "--state", &full, "--authority", &key]);
+    says(&error, &["not empty", "`x`"]);
 }
 
 fn snapshot(dir: &std::path::Path) -> Vec<(String, Vec<u8>)> {
@@ -137,6 +141,21 @@ fn a_newer_state_is_refused_and_left_as_it_is() {
     let path = world.state().join("warren.db");
     rusqlite::Connection::open(&path).unwrap().pragma_update(None, "user_version", 7).unwrap();
     says(&world.fails(1, &["serve"]), &["newer version", "schema 7", "upgrade"]);
+}
+
+#[test]
+fn a_state_with_a_part_missing_or_damaged_says_which_and_what_to_do() {
+    for file in ["settings.json", "online.key", "warren.db"] {
+        let world = World::new();
+        let path = world.state().join(file);
+        if file != "settings.json" {
+            std::fs::remove_file(&path).unwrap();
+            says(&world.fails(1, &["serve"]), &[file, "missing", "warren restore"]);
+        }
+        let _ = std::fs::remove_file(&path);
+        warren_coordinator::files::create_private(&path, b"{ nothing\n").unwrap();
+        says(&world.fails(1, &["serve"]), &[file, "warren"]);
+    }
 }
 
 #[test]

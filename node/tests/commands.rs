@@ -83,6 +83,10 @@ fn without_a_token_enroll_says_where_to_get_one() {
     let base = fresh();
     let output = node(&base.path().join("state"), &["enroll"]).output().expect("run");
     says(&output, 2, &["--token-file", "warren token create"]);
+    let output =
+        node(&base.path().join("state"), &["enroll", "--token-file", "/nonexistent"]).output().expect("run");
+    says(&output, 2, &["/nonexistent", "cannot be read"]);
+    assert!(!base.path().join("state").exists());
 }
 
 #[test]

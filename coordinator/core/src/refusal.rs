@@ -146,7 +146,7 @@ impl Refusal {
             }
             Refusal::TokenSpent { .. } => (
                 "token-spent",
-                "make a new token; if this use was not yours, revoke the node named here",
+                "make a new token with `warren token create`; if that use was not yours, revoke the node named here",
                 W::TokenSpent,
             ),
             Refusal::TokenRevoked { .. } => {

@@ -25,7 +25,7 @@ use crate::store::log::LogStore;
 pub fn run(args: &InitArgs, json: bool) -> Outcome {
     let owner = args.service_user.as_deref().map(find_user).transpose()?;
     let state = StateDir::at(&args.state.state);
-    let made = state.make_empty().map_err(|e| Failure::of_finding(&e))?;
+    state.check_new().map_err(|e| Failure::of_finding(&e))?;
     let file = &args.authority.authority;
     if file.symlink_metadata().is_ok() {
         return Err(Failure::finding(format!(
@@ -33,6 +33,7 @@ pub fn run(args: &InitArgs, json: bool) -> Outcome {
             file.display()
         )));
     }
+    let made = state.make_empty().map_err(|e| Failure::of_finding(&e))?;
     let (network, authority) = found(args, &state)?;
     authority
         .create(file)

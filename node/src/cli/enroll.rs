@@ -95,9 +95,10 @@ fn read_token(enrol: &args::Enrol) -> Result<Option<Token>, Error> {
             Zeroizing::new(token.clone())
         }
         (None, Some(path)) if path.as_os_str() != "-" => {
-            let file = std::fs::File::open(path)
-                .map_err(Error::io(format!("read the token file {}", path.display())))?;
-            read_all(file).map_err(Error::io(format!("read the token file {}", path.display())))?
+            let unreadable = |e: std::io::Error| {
+                Error::Usage(format!("the token file {} cannot be read: {e}", path.display()))
+            };
+            read_all(std::fs::File::open(path).map_err(unreadable)?).map_err(unreadable)?
         }
         (None, given) if given.is_some() || !std::io::stdin().is_terminal() => {
             read_all(std::io::stdin()).map_err(Error::io("read the token from standard input"))?

@@ -36,7 +36,7 @@ pub enum OpenError {
     #[error("there is no network in this store: run `warren init`")]
     NotFounded,
     #[error(
-        "this coordinator's key {key} is not named by the charter: the network's files and its store do not belong together"
+        "this coordinator's key {key} is not named by the charter: `online.key` and the store in the state directory do not belong together; put the right one back, or restore a backup with `warren restore FILE` into an empty state directory"
     )]
     ForeignKey { key: IdentityKey },
 }
