@@ -73,11 +73,12 @@ impl Fragments {
             datagram.ranges = None;
             return Err(DropReason::FragmentOverlap);
         }
-        // Finished packets leave keys behind in the queue, so both are bounded.
-        if self.table.len() >= self.limit || self.queue.len() >= self.limit.saturating_mul(64) {
-            return Err(DropReason::FragmentTableFull);
+        // Finished packets leave keys behind in the queue: they are swept before it grows over twice the table.
+        if self.queue.len() >= self.limit.saturating_mul(2).max(64) {
+            let table = &self.table;
+            self.queue.retain(|(until, key)| table.get(key).is_some_and(|datagram| datagram.until == *until));
         }
-        Ok(())
+        if self.table.len() >= self.limit { Err(DropReason::FragmentTableFull) } else { Ok(()) }
     }
 
     /// The first fragment passed.

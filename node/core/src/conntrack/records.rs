@@ -86,11 +86,15 @@ impl Records {
     pub fn close_window(&mut self, flow: &mut Flow, end: FlowEnd) {
         let traffic = std::mem::take(&mut flow.window);
         if self.done.len() >= self.max_done {
-            self.lost = self.lost.saturating_add(1);
-            return;
+            return self.lose();
         }
         let record = self.of_flow(flow, traffic, end);
         self.done.push(record);
+    }
+
+    /// One try that no record can be made of.
+    pub fn lose(&mut self) {
+        self.lost = self.lost.saturating_add(1);
     }
 
     /// A record of this traffic of a flow.
@@ -123,8 +127,7 @@ impl Records {
             return;
         }
         if self.refusals.len() >= self.max_refusals {
-            self.lost = self.lost.saturating_add(1);
-            return;
+            return self.lose();
         }
         let traffic = Traffic { out: load, back: Load::default() };
         let record = FlowRecord {

@@ -271,7 +271,7 @@ impl FlowTable {
         flow.tcp.is_none_or(|tcp| tcp.may_have_sent(flow.outbound == (way == Way::Out), seq))
     }
 
-    /// A new flow, or the reason why not. The try is recorded either way.
+    /// A new flow, or the reason why not. The try is recorded, or counted as lost to the records.
     pub(crate) fn open(
         &mut self,
         key: FlowKey,
@@ -290,6 +290,7 @@ impl FlowTable {
             return Err(DropReason::Denied);
         }
         if !self.make_room() {
+            self.records.lose();
             return Err(DropReason::TableFull);
         }
         let tcp = match packet.kind {

@@ -670,3 +670,31 @@ proptest! {
         });
     }
 }
+
+#[test]
+fn honest_fragments_pass_at_any_rate() {
+    let mut world = World::new(allow(&[(Protocol::Udp, 53)]), Rules::default());
+    let packet = forge::udp(dns(), &[0; 2000]);
+    // One loses its end; then 4,000 a second for twenty seconds, all of them finished.
+    assert_eq!(world.out(&forge::fragment(&packet, 60_000, 0, 1000)), Ruling::Pass);
+    for number in 0..80_000u32 {
+        if number % 4 == 0 {
+            world.pass_ms(1);
+        }
+        let id = (number % 50_000) as u16;
+        assert_eq!(world.out(&forge::fragment(&packet, id, 0, 1000)), Ruling::Pass, "packet {number}");
+        assert_eq!(world.out(&forge::fragment(&packet, id, 1000, 1100)), Ruling::Pass, "packet {number}");
+    }
+    assert_eq!(world.table.fragments.len(), 1);
+}
+
+#[test]
+fn a_try_that_finds_the_table_full_is_counted_as_lost() {
+    let limits = Limits { flows: 1, ..Limits::default() };
+    let mut world = World::with_limits(allow(&[(Protocol::Udp, 53)]), Rules::default(), limits);
+    assert_eq!(world.out(&forge::udp(dns(), b"q")), Ruling::Pass);
+    assert_eq!(world.arrive(&forge::udp(dns().reversed(), b"a")), Ruling::Pass);
+    let other = Tuple { sport: dns().sport + 1, ..dns() };
+    assert_eq!(world.out(&forge::udp(other, b"q")), Ruling::Refuse(DropReason::TableFull));
+    assert_eq!(world.table.drain_records().lost, 1);
+}
