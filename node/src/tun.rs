@@ -6,11 +6,12 @@ use std::os::fd::{AsFd, BorrowedFd};
 use rustix::io::Errno;
 use tun_rs::{DeviceBuilder, SyncDevice};
 use warren_node_core::dataplane::VNET_LEN;
+use warren_node_core::packet::merge::MAX_PIECES;
 
 /// Room for the largest frame: vnet header and 64 KiB.
 pub const MAX_FRAME: usize = VNET_LEN + 65_536;
-/// Slices handed to one `writev`; a frame of 64 KiB in smallest segments stays below.
-const MAX_PARTS: usize = 128;
+/// Slices handed to one `writev`: the vnet header and every piece of the largest merged frame.
+const MAX_PARTS: usize = 1 + MAX_PIECES;
 
 #[derive(Debug, thiserror::Error)]
 pub enum TunError {

@@ -17,6 +17,8 @@ pub const OPEN: usize = 8;
 /// Segments of one super-packet: Linux' UDP_MAX_SEGMENTS was 64 for long; TCP is bounded by the write's iovecs.
 const MAX_UDP: usize = 64;
 const MAX_TCP: usize = 128;
+/// Pieces of one [`Super`] at most.
+pub const MAX_PIECES: usize = if MAX_TCP > MAX_UDP { MAX_TCP } else { MAX_UDP };
 const MAX_TOTAL: usize = 65_535;
 
 /// What the TUN accepts. `Offloads::default()` merges nothing.
