@@ -9,7 +9,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use warren_node_core::assembly::PeerSpec;
 use warren_node_core::control::{Control, Notice, Output, Publication, Severity};
-use warren_node_core::dataplane::Outbox;
+use warren_node_core::dataplane::{Outbox, Stamps};
 use warren_node_core::host::Plan;
 use warren_node_core::session::boring::BoringEngine;
 use warren_wire::id::{IdentityKey, NodeId, WgKey};
@@ -34,6 +34,8 @@ const TICK: Duration = Duration::from_millis(250);
 /// In ticks: flows reported and saved, interface looked at; stamps kept; addresses, guards and clock looked at.
 const FLOWS: u64 = 2;
 const STAMPS: u64 = 120;
+/// Received stamps that are new: what a crash forgets of them, somebody who recorded it can replay.
+const RECEIVED: u64 = 20;
 const LOOK: u64 = 120;
 /// Handshakes begun at once at a start; the others begin with their first packet.
 const GREETED: usize = 256;
@@ -65,6 +67,8 @@ pub struct Driver {
     server: Option<Server<dns::Handler>>,
     ready: bool,
     ticks: u64,
+    /// Stamps as they are on the disk.
+    received: Stamps,
 }
 
 impl Driver {
@@ -83,6 +87,7 @@ impl Driver {
             server: None,
             ready: false,
             ticks: 0,
+            received: Stamps::new(),
         }
     }
 
@@ -301,7 +306,7 @@ impl Driver {
     async fn handle_tick(&mut self) -> Result<(), Error> {
         self.ticks += 1;
         let every = |n: u64| self.ticks.is_multiple_of(n);
-        let (flows, stamps, look) = (every(FLOWS), every(STAMPS), every(LOOK));
+        let (flows, received, stamps, look) = (every(FLOWS), every(RECEIVED), every(STAMPS), every(LOOK));
         if flows {
             self.report_flows();
             self.look_at_interface().await?;
@@ -312,6 +317,9 @@ impl Driver {
         if self.ticks.is_multiple_of(2 * FLOWS) {
             self.save_flows();
             self.look_at_clock()?;
+        }
+        if received {
+            self.save_received();
         }
         if stamps {
             self.save_stamps();
@@ -352,8 +360,20 @@ impl Driver {
         let sent = shared.plane.greatest_sent() / 1_000_000;
         let greatest = sent.max(shared.clock.greatest_host_ms());
         let kept = self.parts.state.store_stamp(greatest);
-        if let Err(e) = kept.and_then(|()| self.parts.state.store_stamps(&shared.plane.stamps())) {
-            tracing::warn!("handshake stamps cannot be kept: {e}");
+        if let Err(e) = kept {
+            tracing::warn!("the greatest handshake stamp cannot be kept: {e}");
+        }
+        self.save_received();
+    }
+
+    fn save_received(&mut self) {
+        let stamps = self.parts.shared.plane.stamps();
+        if self.received == stamps {
+            return;
+        }
+        match self.parts.state.store_stamps(&stamps) {
+            Ok(()) => self.received = stamps,
+            Err(e) => tracing::warn!("received handshake stamps cannot be kept: {e}"),
         }
     }
 

@@ -10,7 +10,7 @@
 //! | `trust.json` | network, authorities, coordinators: the roots | at enrolment |
 //! | `charter` | the signed charter of the network | at enrolment |
 //! | `record` | the node's own record with its newest keys; there last, so that it makes the node a member | at enrolment and rotation |
-//! | `stamps` | greatest handshake stamps received, by key | every half minute and at stop |
+//! | `stamps` | greatest handshake stamps received, by key | within 5 s of a handshake, and at stop |
 //! | `view` | the last good view | at every change |
 //!
 //! The directory is 0700, every file 0600, made with that mode (no `chmod` afterwards), through a directory handle and
