@@ -439,6 +439,12 @@ impl Driver {
     }
 
     async fn look_at_guards(&mut self) -> Result<(), Error> {
+        if !self.parts.host.is_guarded(&self.parts.plan).await? {
+            tracing::warn!(
+                "the strong-host table was removed (another program flushed all rules?): putting it back"
+            );
+            return Ok(self.parts.host.carry_out(&self.parts.plan.up()).await?);
+        }
         for range in &self.parts.plan.ranges {
             if range.addr().is_ipv6() && self.parts.host.no_ipv6() {
                 continue;

@@ -7,7 +7,7 @@ mod monitor;
 mod netlink;
 mod nft;
 
-use warren_node_core::host::{Planned, Step};
+use warren_node_core::host::{Plan, Planned, Step};
 
 use crate::tun::Tun;
 pub use error::HostError;
@@ -35,6 +35,11 @@ impl Host {
     /// The device that [`Step::CreateTun`] made.
     pub fn take_tun(&mut self) -> Option<Tun> {
         self.tun.take()
+    }
+
+    /// Is the strong-host table of `plan` still there?
+    pub async fn is_guarded(&self, plan: &Plan) -> Result<bool, HostError> {
+        nft::has_table(&plan.guard_table()).await
     }
 
     /// True after a step for IPv6 was left out because this host has none.

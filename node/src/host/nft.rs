@@ -38,6 +38,20 @@ pub async fn load(ruleset: &str) -> Result<(), HostError> {
     }
 }
 
+/// Is this table of family `inet` there? Other programs flush all rules when they load theirs.
+pub async fn has_table(name: &str) -> Result<bool, HostError> {
+    let failed = |source| HostError::Io { what: "run nft", source };
+    let output = command(&["list", "table", "inet", name])?.output().await.map_err(failed)?;
+    if output.status.success() {
+        return Ok(true);
+    }
+    let text = String::from_utf8_lossy(&output.stderr);
+    match text.contains("No such file or directory") {
+        true => Ok(false),
+        false => Err(HostError::Nft(text.trim().chars().take(2000).collect())),
+    }
+}
+
 /// A clean environment: nothing of the agent's reaches the child.
 fn command(args: &[&str]) -> Result<Command, HostError> {
     let mut command = Command::new(program().ok_or(HostError::NoNft)?);

@@ -123,6 +123,11 @@ impl Plan {
         Plan { interface, mtu, addresses: me.addresses().collect(), ranges }
     }
 
+    /// Name of the strong-host table, in family `inet`.
+    pub fn guard_table(&self) -> String {
+        guard::table(&self.interface)
+    }
+
     /// From nothing to this plan, in order.
     pub fn up(&self) -> Vec<Planned> {
         let mut steps: Vec<Planned> = self.ranges.iter().map(add_unreachable).collect();
