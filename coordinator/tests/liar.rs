@@ -182,3 +182,26 @@ fn observe_mode_is_not_even_signed_unless_it_is_allowed() {
     let liar = Liar::before(&world, |_, _| {});
     liar.signed_nothing(&world, &["policy", "apply", &policy], "observe");
 }
+
+/// Nodes never go back: a great number signed once would be the last.
+#[test]
+fn a_lying_coordinator_gets_no_great_number_signed() {
+    let world = World::new();
+    let _service = world.serve();
+    let policy = world.write("p.toml", "version = 1\n");
+    let epoch: Lie = |path, answer| {
+        if path == "/v1/policy/review" {
+            answer["epoch"] = json!(1_u64 << 60);
+        }
+    };
+    Liar::before(&world, epoch).signed_nothing(&world, &["policy", "apply", &policy], "epoch");
+    world.ok(&["policy", "apply", &policy]);
+    world.ok(&["policy", "apply", &policy]);
+    Liar::before(&world, epoch).signed_nothing(&world, &["policy", "apply", &policy], "epoch");
+    let generation: Lie = |path, answer| {
+        if path == "/v1/policy/review" {
+            answer["current"] = json!(1_u64 << 60);
+        }
+    };
+    Liar::before(&world, generation).signed_nothing(&world, &["policy", "apply", &policy], "generation");
+}

@@ -186,6 +186,7 @@ async fn apply(
         return Err(moved(expected, review.current));
     }
     let policy = sign_what(&sources, &review, how.allow_observe)?;
+    vouch::numbers(context, &authority, review.epoch, review.current).await?;
     let head = issue::policy_head(&network.network, &policy, clock::now(), authority.key());
     let expect = Some(how.expect.unwrap_or(review.current));
     let command = Command::ApplyPolicy { sources, head, expect, allow_observe: how.allow_observe };

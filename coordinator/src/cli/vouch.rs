@@ -7,9 +7,9 @@
 use warren_config::item::ItemTree;
 use warren_config::resolve::{Source, resolve};
 use warren_coordinator_core::query::PolicyText;
-use warren_wire::id::Generation;
+use warren_wire::id::{Epoch, Generation};
 use warren_wire::signed::Signed;
-use warren_wire::trust::{Member, Record, Trust};
+use warren_wire::trust::{Member, Record, SignedPolicy, Trust};
 
 use super::{Context, Failure};
 use crate::api::types::NodeRecord;
@@ -50,14 +50,51 @@ fn is_named(member: &Member, who: &str) -> bool {
         || who.parse().is_ok_and(|address: std::net::IpAddr| member.addresses().any(|a| a == address))
 }
 
+/// Most restores of a network that never had a policy.
+const MAX_EPOCH_WITHOUT_POLICY: Epoch = 1000;
+
+fn signed_head(
+    authority: &Authority,
+    text: &PolicyText,
+    what: &str,
+    asked: Option<Generation>,
+) -> Result<SignedPolicy, Failure> {
+    let head = Signed::from_base64(&text.head).map_err(|e| lie(what, &e))?;
+    let signed = roots(authority).policy(&head).map_err(|e| lie(what, &e))?;
+    match signed.generation == asked.unwrap_or(signed.generation) {
+        true => Ok(signed),
+        false => Err(lie(what, &format!("it is generation {}", signed.generation))),
+    }
+}
+
+/// The numbers the next policy follows were signed too: nodes never go back below one, so that one signature over a
+/// great number would leave none for later.
+pub async fn numbers(
+    context: &Context,
+    authority: &Authority,
+    epoch: Epoch,
+    current: Generation,
+) -> Result<(), Failure> {
+    let what = format!("policy generation {current} of epoch {epoch}");
+    if current == 0 {
+        return match epoch <= MAX_EPOCH_WITHOUT_POLICY {
+            true => Ok(()),
+            false => Err(lie(&what, &"no network was restored so often")),
+        };
+    }
+    // That one and not the newest: somebody else may apply at the same time.
+    let query = [("generation", Some(current.to_string()))];
+    let text: PolicyText = context.client.get(&url(&["v1", "policy"], &query)).await?;
+    match signed_head(authority, &text, &what, Some(current))?.epoch {
+        signed if signed == epoch => Ok(()),
+        signed => Err(lie(&what, &format!("it was signed in epoch {signed}"))),
+    }
+}
+
 /// Is this the text of that generation, as it was signed?
 pub fn policy(authority: &Authority, text: &PolicyText, asked: Option<Generation>) -> Result<(), Failure> {
     let what = format!("policy generation {}", asked.unwrap_or(text.generation));
-    let head = Signed::from_base64(&text.head).map_err(|e| lie(&what, &e))?;
-    let signed = roots(authority).policy(&head).map_err(|e| lie(&what, &e))?;
-    if signed.generation != asked.unwrap_or(signed.generation) {
-        return Err(lie(&what, &format!("it is generation {}", signed.generation)));
-    }
+    let signed = signed_head(authority, text, &what, asked)?;
     let sources: Vec<Source> = text.sources.iter().map(Source::from).collect();
     let resolved = resolve(&sources).map_err(|_| {
         Failure::finding(format!("{what} cannot be read by this version: use the version that applied it"))
