@@ -130,7 +130,8 @@ impl<E: Engine> DataPlane<E> {
             let mut flows = peer.link.flows_at(snapshot.serial).ok_or(Stop::Outdated)?;
             let ruling = judge::outbound(&snapshot.ends(peer), &mut flows, packet, load, now);
             let cuts = flows.take_cuts();
-            self.keep_cuts(&cuts);
+            drop(flows);
+            self.after_cuts(snapshot, peer, &cuts, now);
             ruling
         };
         match ruling {

@@ -43,8 +43,8 @@ pub use outbox::{Outbox, Transmit};
 use crate::clock::{Mono, Now};
 use crate::conntrack::{Cut, FlowTable, Limits};
 use crate::packet::vnet::Vnet;
-use crate::peers::{Link, Registry, Snapshot};
-use crate::session::{Engine, Stamp};
+use crate::peers::{Link, Peer, Registry, Snapshot, Use};
+use crate::session::{Engine, Session as _, Stamp};
 
 /// A vnet header stands in front of every frame, both ways.
 pub const VNET_LEN: usize = crate::packet::vnet::VNET_LEN;
@@ -151,17 +151,29 @@ impl<E: Engine> DataPlane<E> {
         self.frames.lock().drain(..).collect()
     }
 
+    /// After flows with `peer` were cut: tells the local host, and lets nothing leave that waits for a handshake.
+    fn after_cuts(&self, snapshot: &Snapshot<E>, peer: &Peer<E>, cuts: &[Cut], now: Now) {
+        if !cuts.is_empty() {
+            forget_queued(snapshot, peer, now);
+            self.keep_cuts(cuts);
+        }
+    }
+
     /// Keeps what tells the local host about cut flows.
     fn keep_cuts(&self, cuts: &[Cut]) {
-        if cuts.is_empty() {
-            return;
-        }
         let mut frames = self.frames.lock();
         for frame in frames_of(cuts) {
             if frames.len() < MAX_FRAMES {
                 frames.push_back(frame);
             }
         }
+    }
+}
+
+/// Some of what waits belongs to a flow that was cut; which, only the library knows.
+fn forget_queued<E: Engine>(snapshot: &Snapshot<E>, peer: &Peer<E>, now: Now) {
+    for lane in &peer.lanes {
+        lane.with(&snapshot.engine, Use::Existing, now, |session| session.forget_queued());
     }
 }
 

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use warren_config::filter::Rules;
 use warren_wire::id::NodeId;
 
-use super::{Control, DataPlane, Published, Stamps, frames_of};
+use super::{Control, DataPlane, Published, Stamps, forget_queued, frames_of};
 use crate::assembly::Assembly;
 use crate::clock::Now;
 use crate::conntrack::{Addresses, Cut, Edition, Ends, FlowTable, Limits};
@@ -49,8 +49,13 @@ impl<E: Engine> DataPlane<E> {
             let ends = snapshot.ends(peer);
             let mut flows = peer.link.flows.lock();
             flows.judged_by = snapshot.serial;
-            cuts.extend(flows.rejudge(&ends, now));
-            cuts.extend(flows.take_cuts());
+            let mut cut = flows.rejudge(&ends, now);
+            cut.extend(flows.take_cuts());
+            drop(flows);
+            if !cut.is_empty() {
+                forget_queued(&snapshot, peer, now);
+            }
+            cuts.extend(cut);
         }
         for link in &gone {
             cuts.extend(cut_all(&snapshot, link, now));

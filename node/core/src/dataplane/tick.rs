@@ -75,7 +75,7 @@ impl<E: Engine> DataPlane<E> {
             if flows.poll_timeout().is_some_and(|at| at <= now.mono) {
                 let cuts = flows.handle_timeout(&snapshot.ends(peer), now);
                 drop(flows);
-                self.keep_cuts(&cuts);
+                self.after_cuts(snapshot, peer, &cuts, now);
             }
         }
         *next

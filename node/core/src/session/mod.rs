@@ -190,6 +190,9 @@ pub trait Session: Send + 'static {
     /// Begins a handshake unless one is under way; revives an expired session.
     fn initiate<K: Sink>(&mut self, out: &mut K, now: Now);
 
+    /// Packets that wait for a handshake are never sent: what allowed them is gone.
+    fn forget_queued(&mut self);
+
     /// Timers. Call at [`Session::deadline`] or later.
     fn tick<K: Sink>(&mut self, out: &mut K, now: Now);
 

@@ -12,6 +12,7 @@ both!(
     a_withdrawn_grant_cuts_its_flow_and_no_other,
     a_publish_that_changes_nothing_loses_nothing,
     closing_cuts_everything,
+    what_waits_for_a_handshake_is_not_sent_once_its_grant_is_gone,
     two_owners_of_an_address_are_none,
     flows_survive_a_restart_of_the_agent,
     a_lost_first_handshake_is_tried_again,
@@ -80,6 +81,18 @@ fn a_publish_that_changes_nothing_loses_nothing<E: Keyed>() {
         assert_eq!(w.received(1), vec![packet]);
     }
     assert!(w.seen.iter().all(|d| d.bytes.len() != 148), "no new handshake");
+}
+
+fn what_waits_for_a_handshake_is_not_sent_once_its_grant_is_gone<E: Keyed>() {
+    let mut w = World::<E>::new(2, 2, false);
+    w.send(0, Vnet::PLAIN, &udp4(0, 1, 4000, 53, b"allowed when it was sent"));
+    w.wire.clear();
+    assert_eq!(w.publish(0, &[1], &[(1, 0)], 2).cut, 1);
+    w.publish(0, &[1], &[(1, 0), (0, 1)], 3);
+    let packet = udp4(0, 1, 4001, 53, b"allowed again");
+    w.send(0, Vnet::PLAIN, &packet);
+    w.live(6000);
+    assert_eq!(w.received(1), vec![packet]);
 }
 
 fn closing_cuts_everything<E: Keyed>() {

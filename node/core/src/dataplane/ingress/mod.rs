@@ -193,7 +193,7 @@ impl<E: Engine> DataPlane<E> {
         }
         let cuts = flows.take_cuts();
         drop(flows);
-        self.keep_cuts(&cuts);
+        self.after_cuts(snapshot, peer, &cuts, now);
         peer.link.count_received(packets, total);
         true
     }

@@ -106,6 +106,8 @@ pub struct BoringSession {
     /// Packets in the library's queue, and the longest of them.
     waiting: u64,
     largest: usize,
+    /// So many of the first in the queue must not leave: the library has no way to drop them.
+    forgotten: u64,
     /// Since when the library calls the connection expired.
     expired: Option<Mono>,
     /// Early retries left: a peer that has just learnt of us must not wait for the 5 s of the protocol.
@@ -170,6 +172,7 @@ impl BoringSession {
             unanswered: 0,
             waiting: 0,
             largest: 0,
+            forgotten: 0,
             expired: None,
             early: 2,
             next_early: now.mono,
@@ -292,6 +295,7 @@ impl BoringSession {
     fn note_expired(&mut self, now: Now) {
         self.pending = None;
         self.waiting = 0;
+        self.forgotten = 0;
         self.expired.get_or_insert(now.mono);
     }
 
@@ -302,6 +306,8 @@ impl BoringSession {
             let result = self.tunn.decapsulate(None, &[], room);
             let len = written(&result);
             match self.wrote(&result, now) {
+                // Sealed, and not sent.
+                Wrote::Data if self.forgotten > 0 => self.forgotten -= 1,
                 Wrote::Data => out.data(len),
                 Wrote::Initiation => return out.control(len), // no session after all: it was queued again
                 _ => break,
@@ -309,6 +315,7 @@ impl BoringSession {
             self.waiting -= 1;
         }
         self.waiting = 0;
+        self.forgotten = 0;
     }
 
     fn open_one<A: Arena, K: Sink>(
@@ -420,6 +427,10 @@ impl Session for BoringSession {
     fn initiate<K: Sink>(&mut self, out: &mut K, now: Now) {
         self.freshen(out, now);
         self.send_initiation(out, false, now);
+    }
+
+    fn forget_queued(&mut self) {
+        self.forgotten = self.waiting;
     }
 
     fn tick<K: Sink>(&mut self, out: &mut K, now: Now) {

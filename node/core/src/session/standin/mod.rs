@@ -396,6 +396,10 @@ impl Session for StandinSession {
         }
     }
 
+    fn forget_queued(&mut self) {
+        self.queue.clear();
+    }
+
     fn tick<K: Sink>(&mut self, out: &mut K, now: Now) {
         self.expire(now);
         let patience = if self.unanswered <= EARLY { EARLY_MS } else { RETRY_MS };
