@@ -23,7 +23,9 @@ pub enum FileError {
         "{path} can be read by others (mode {mode:04o}): it holds a secret; run `chmod {want} {path}` and make sure nobody copied it"
     )]
     TooOpen { path: PathBuf, mode: u32, want: &'static str },
-    #[error("{path} belongs to user {owner}, not to this user or root: refusing to trust it")]
+    #[error(
+        "{path} belongs to user {owner}, not to this user or root: run the command as that user, or give it to this one with `chown` if you trust what is in it"
+    )]
     ForeignOwner { path: PathBuf, owner: u32 },
     #[error("{path} is not a regular file (links are not followed)")]
     NotAFile { path: PathBuf },

@@ -144,6 +144,13 @@ fn a_newer_state_is_refused_and_left_as_it_is() {
 }
 
 #[test]
+fn wrong_words_are_json_too_when_json_was_asked_for() {
+    let error = World::empty().fails(2, &["--json", "token", "create", "--name", "Web_1"]);
+    let error: serde_json::Value = serde_json::from_str(&error).unwrap();
+    says(error["error"]["message"].as_str().unwrap(), &["Web_1", "a-z"]);
+}
+
+#[test]
 fn a_state_with_a_part_missing_or_damaged_says_which_and_what_to_do() {
     for file in ["settings.json", "online.key", "warren.db"] {
         let world = World::new();

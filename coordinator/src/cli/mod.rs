@@ -63,8 +63,17 @@ pub fn main() -> ExitCode {
 
 /// Help and version are answers (exit 0), anything else is exit 2.
 fn usage(error: &clap::Error) -> ExitCode {
+    if !error.use_stderr() {
+        let _ = error.print();
+        return ExitCode::SUCCESS;
+    }
+    // What was typed could not be read, so neither could the flag: it is looked for as a word.
+    if std::env::args_os().any(|word| word == "--json") {
+        let text = error.render().to_string();
+        return Failure::usage(text.trim_end().trim_start_matches("error: ")).report(true);
+    }
     let _ = error.print();
-    ExitCode::from(if error.use_stderr() { 2 } else { 0 })
+    ExitCode::from(2)
 }
 
 fn run(cli: Cli) -> Outcome {
