@@ -9,7 +9,7 @@
 //!   decide, [`session`] seals and opens, [`peers`] is the immutable snapshot a worker loads once per batch,
 //!   [`path`] knows where a peer is.
 //!
-//! [`node`] puts both halves into one value for the simulated world; the agent runs the same two halves on threads.
+//! The agent runs the two halves on threads, the simulated world (`tests/`) on virtual time.
 
 pub mod assembly;
 pub mod clock;
@@ -20,7 +20,6 @@ pub mod flows;
 pub mod host;
 pub mod judge;
 pub mod names;
-pub mod node;
 pub mod packet;
 pub mod path;
 pub mod peers;

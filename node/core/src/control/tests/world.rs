@@ -132,12 +132,6 @@ impl World {
         self.deltas(None, View::default(), view)
     }
 
-    pub fn whole_for(&self, node: NodeId, view: View) -> Vec<Delta> {
-        let head = self.net.view_head(node, &self.state(), &view.digest());
-        let (put, gone) = View::default().changes_to(&view);
-        cut(None, put, gone, head, DELTA_BYTES)
-    }
-
     pub fn deltas(&self, base: Option<u64>, old: View, new: View) -> Vec<Delta> {
         let (put, gone) = old.changes_to(&new);
         let head = self.net.view_head(self.web.id, &self.state(), &new.digest());
