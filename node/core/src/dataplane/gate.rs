@@ -73,7 +73,8 @@ pub struct Gate {
     responses: Vec<Bucket>,
     all_strangers: Bucket,
     all_proved: Bucket,
-    cookies: Bucket,
+    /// For strangers, and for hosts where a peer is expected.
+    cookies: [Bucket; 2],
     nonce: u64,
 }
 
@@ -87,7 +88,7 @@ impl Gate {
             responses: vec![Bucket::default(); SLOTS],
             all_strangers: Bucket::default(),
             all_proved: Bucket::default(),
-            cookies: Bucket::default(),
+            cookies: [Bucket::default(); 2],
             nonce: 0,
         }
     }
@@ -122,9 +123,11 @@ impl Gate {
             && self.all_proved.take(ALL_PROVED, now)
     }
 
-    /// A nonce for one more cookie reply, if strangers may get one now: replies must not fill the send buffer.
-    pub fn nonce(&mut self, now: Now) -> Option<[u8; 24]> {
-        if !self.cookies.take(COOKIES, now) {
+    /// A nonce for one more cookie reply, if one may be sent now: replies must not fill the send buffer.
+    pub fn nonce(&mut self, expected: bool, now: Now) -> Option<[u8; 24]> {
+        let [strangers, hosts] = &mut self.cookies;
+        let budget = if expected { hosts } else { strangers };
+        if !budget.take(COOKIES, now) {
             return None;
         }
         self.nonce += 1;
@@ -198,6 +201,17 @@ mod tests {
         let Admission::Prove { cookies } = one else { panic!("still free") };
         let later = gate.admit(from(1, 1), false, at(500_001));
         assert_eq!(later, Admission::Prove { cookies });
+    }
+
+    #[test]
+    fn a_flood_of_strangers_leaves_cookies_for_expected_hosts() {
+        let mut gate = Gate::new([7; 32]);
+        let now = at(500_000);
+        while gate.nonce(false, now).is_some() {}
+        assert!(
+            gate.nonce(true, now).is_some(),
+            "a peer whose address is forged as well can still prove itself"
+        );
     }
 
     #[test]

@@ -66,7 +66,8 @@ impl<E: Engine> DataPlane<E> {
         now: Now,
     ) -> bool {
         let mut gate = self.gate.lock();
-        let Admission::Prove { cookies } = gate.admit(from, snapshot.is_expected(from.ip()), now) else {
+        let expected = snapshot.is_expected(from.ip());
+        let Admission::Prove { cookies } = gate.admit(from, expected, now) else {
             return true;
         };
         if cookies.iter().any(|cookie| snapshot.engine.proves(datagram, cookie)) {
@@ -75,7 +76,7 @@ impl<E: Engine> DataPlane<E> {
             return admitted;
         }
         let reply = gate
-            .nonce(now)
+            .nonce(expected, now)
             .and_then(|nonce| snapshot.engine.cookie_reply(key, datagram, cookies.first()?, &nonce));
         if let Some(reply) = reply {
             worker.out.to(from).control_bytes(&reply);
