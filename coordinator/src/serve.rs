@@ -98,6 +98,10 @@ fn harden() {
     }
 }
 
+/// Seconds. A clock that went back further keeps tokens alive too long, and nodes refuse what is signed before what they
+/// have seen.
+const TOLERANCE: u64 = 60;
+
 fn load(dir: &Path) -> Result<Loaded, ServeError> {
     let state = StateDir::at(dir);
     let settings = state.open()?;
@@ -109,6 +113,17 @@ fn load(dir: &Path) -> Result<Loaded, ServeError> {
         other => StateError::Store(other),
     })?;
     let (folded, founding) = replay(&mut store)?;
+    let newest = store
+        .read(folded.head().revision.saturating_sub(1), 1)
+        .map_err(StateError::Log)?
+        .first()
+        .map(|entry| entry.body.at);
+    if let Some(newest) = newest.filter(|newest| newest.since(clock::now()) > TOLERANCE) {
+        tracing::error!(
+            "this host's clock ({}) is behind the newest change in the log ({newest}): tokens live too long and nodes refuse new freshness; set the clock (NTP)",
+            clock::now()
+        );
+    }
     let seed = state.read_online_key().map_err(|error| match error {
         StateError::File(FileError::Missing { path }) => missing(path),
         other => other,

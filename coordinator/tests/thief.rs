@@ -80,3 +80,16 @@ fn a_policy_the_authority_did_not_sign_is_not_in_force() {
     assert_eq!((&status["generation"], &status["observe"]), (&0.into(), &false.into()), "{status}");
     assert!(world.ok(&["status"]).contains("ALARM"), "{status}");
 }
+
+/// Not only a thief's doing: a host that boots without its clock.
+#[test]
+fn a_clock_behind_the_log_is_reported() {
+    let world = World::new();
+    let mut store = LogStore::open(&StateDir::at(&world.state()).log()).unwrap();
+    let state = State::replay(&store.read(0, usize::MAX).unwrap()).unwrap();
+    let tomorrow = clock::now().plus(86_400);
+    store.commit(&Entry::new(&state.head(), tomorrow, Principal::Coordinator, Vec::new())).unwrap();
+    drop(store);
+    let _service = world.serve();
+    assert!(world.log().contains("set the clock"), "{}", world.log());
+}
