@@ -9,6 +9,7 @@
 //! - [`compile`]: from items and two subjects to the [`filter::Rules`] that join them.
 //! - [`filter`]: a verdict for one protocol and port; denies by default, names its grant.
 //! - [`question`]: `can`, `why`, tests and `diff`, answered over the nodes that exist.
+//! - [`proof`]: invariants and `--ever`, answered over every node that could ever be enrolled.
 //! - [`oracle`]: the slow judge; reads like the specification and shares nothing with `compile`.
 
 pub mod compile;
@@ -19,6 +20,7 @@ pub mod name;
 mod nearest;
 pub mod oracle;
 pub mod policy;
+pub mod proof;
 pub mod question;
 pub mod resolve;
 mod text;

@@ -7,6 +7,7 @@ use super::{Diff, Tuple};
 use crate::filter::Rules;
 use crate::name::Name;
 use crate::policy::{Listen, Policy, Protocol, Selector, Subject};
+use crate::proof::{Changed, Wearer, is_unowned};
 use crate::time::UnixTime;
 
 /// Inclusive port ranges, sorted and disjoint, by protocol.
@@ -27,13 +28,41 @@ pub(super) fn diff(old: &Policy, new: &Policy, nodes: &[Subject], at: UnixTime) 
             found.lost.extend(minus(&had, &has).into_iter().map(tuple));
         }
     }
+    let more = crate::proof::gained(old, new, at).and_then(|g| Ok((g, crate::proof::gained(new, old, at)?)));
+    match more {
+        Ok((gained, lost)) => {
+            add_possible(&mut found.gained, gained, nodes);
+            add_possible(&mut found.lost, lost, nodes);
+        }
+        Err(_) => {
+            let text = "the change is too large to list for nodes that are not enrolled yet: only enrolled ones are shown";
+            found.note = Some(text.to_owned());
+        }
+    }
     found.gained.sort();
     found.lost.sort();
     found
 }
 
+/// Rows about nodes that could be enrolled. A name that is enrolled already is that node and was asked above.
+fn add_possible(rows: &mut Vec<Tuple>, possible: BTreeSet<Changed>, nodes: &[Subject]) {
+    let enrolled: BTreeSet<&Name> = nodes.iter().map(|node| &node.name).collect();
+    let is_new = |wearer: &Wearer| wearer.name.as_ref().is_none_or(|name| !enrolled.contains(name));
+    for Changed { from, to, listen } in
+        possible.into_iter().filter(|row| is_new(&row.from) && is_new(&row.to))
+    {
+        let row = Tuple { from: from.selector(), to: to.selector(), listen };
+        if !rows
+            .iter()
+            .any(|said| said.from == row.from && said.to == row.to && said.listen.covers(&row.listen))
+        {
+            rows.push(row);
+        }
+    }
+}
+
 /// One representative of each set of tags worn, for nodes that no policy names, and every named node by itself. Nodes of
-/// one kind cannot differ in what they may open. Tags that nobody wears yet stand for the first node that will.
+/// one kind cannot differ in what they may open. Tags that nobody wears and nobody can own stand for a node that wears them all the same.
 fn kinds(old: &Policy, new: &Policy, nodes: &[Subject]) -> Vec<(String, Subject)> {
     let named: BTreeSet<Name> = [old, new].into_iter().flat_map(named_nodes).collect();
     let mut kinds: BTreeMap<String, Subject> = BTreeMap::new();
@@ -46,6 +75,10 @@ fn kinds(old: &Policy, new: &Policy, nodes: &[Subject]) -> Vec<(String, Subject)
     }
     let worn: BTreeSet<&Name> = nodes.iter().flat_map(|node| &node.tags).collect();
     for tag in old.tags.keys().chain(new.tags.keys()).filter(|tag| !worn.contains(tag)) {
+        // One that somebody can own is among the nodes that could be enrolled.
+        if !is_unowned(old, tag) && !is_unowned(new, tag) {
+            continue;
+        }
         let selector = Selector::Tags([tag.clone()].into());
         if let Some(subject) = super::standing_for(&selector) {
             kinds.entry(selector.to_string()).or_insert(subject);

@@ -135,9 +135,14 @@ pub struct Tuple {
 pub struct Diff {
     pub gained: Vec<Tuple>,
     pub lost: Vec<Tuple>,
+    /// Set if the rows about nodes that do not exist yet are left out: there would be too many.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
 }
 
-/// Exact difference over the nodes given; empty for a re-ordered or re-formatted policy.
+/// Exact difference over the nodes given, and over every node that could be enrolled; empty for a re-ordered or
+/// re-formatted policy. A row without an enrolled node stands for nodes that wear what it names and no more; whoever else
+/// gains or loses something wears all that some row names.
 pub fn diff(old: &Policy, new: &Policy, nodes: &[Subject], at: UnixTime) -> Diff {
     diff::diff(old, new, nodes, at)
 }
@@ -177,9 +182,4 @@ fn standing_for(selector: &Selector) -> Option<Subject> {
             Some(Subject { name, tags: tags.clone() })
         }
     }
-}
-
-/// Invariants that this version cannot prove. Proofs are not built yet, so it is all of them: none may be relied on.
-pub fn unproved(policy: &Policy) -> Vec<Name> {
-    policy.invariants.keys().cloned().collect()
 }

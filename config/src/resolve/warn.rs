@@ -20,7 +20,6 @@ pub(crate) fn warn(policy: &Policy, places: &Places, context: &Context, report: 
     warner.ended_grants(context);
     warner.unknown_nodes(context);
     warner.repeated_tests();
-    warner.unproved_invariants();
 }
 
 struct Warner<'a, 'r, 's> {
@@ -174,14 +173,6 @@ impl Warner<'_, '_, '_> {
                 let message = format!("test `{}` repeats invariant `{}`", test.id, invariant.id);
                 self.tell("repeated-test", self.places.tests.get(&test.id), message, None);
             }
-        }
-    }
-
-    fn unproved_invariants(&mut self) {
-        for id in crate::question::unproved(self.policy) {
-            let message = format!("invariant `{id}` is not proved: this version cannot prove it yet");
-            let hint = "do not rely on it; write a [[test]] for what matters";
-            self.tell("invariant-not-proved", self.places.invariants.get(&id), message, Some(hint));
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use warren_config::name::Name;
+use warren_config::proof::{self, Proof};
 use warren_config::question;
 use warren_config::time::UnixTime;
 use warren_wire::id::{Generation, IdentityKey, NetworkId, NodeId};
@@ -32,7 +33,7 @@ pub(crate) fn decide(state: &State, command: Command, now: UnixTime) -> Result<V
         }
         Command::StoreToken { delegation } => store_token(state, delegation, now),
         Command::RevokeToken { token } => revoke_token(state, token),
-        Command::AmendNode { node, amendment } => amend(state, node, amendment),
+        Command::AmendNode { node, amendment } => amend(state, node, amendment, now),
         Command::RevokeNode { revocation } => revoke_node(state, revocation),
         Command::ApplyPolicy { sources, head, expect, allow_observe } => {
             check_expected(state, expect)?;
@@ -117,7 +118,7 @@ fn store_token(state: &State, delegation: Signed, now: UnixTime) -> Result<Vec<C
         return Err(Refusal::TooMany { what: "tokens", limit: MAX_TOKENS });
     }
     TokenState::new(token, delegation.clone(), terms.clone()).check(now)?;
-    check_wearable(state, &parse_tags(&terms.tags)?, "the token's node")?;
+    check_wearable(state, &parse_tags(&terms.tags)?, "the token's node", now)?;
     if !terms.name.is_empty() {
         check_name_free(state, &parse_name(&terms.name)?, None)?;
     }
@@ -163,11 +164,41 @@ pub(crate) fn check_not_reserved(state: &State, name: &Name, why: &str) -> Resul
     }
 }
 
-pub(crate) fn check_wearable(state: &State, tags: &BTreeSet<Name>, node: &str) -> Result<(), Refusal> {
-    let clash = state.policies.in_force().and_then(|policy| policy.not_with(tags));
-    clash.map_or(Ok(()), |(a, b)| {
-        Err(Refusal::NotWith { node: node.to_owned(), a: a.to_string(), b: b.to_string() })
-    })
+/// The invariants in force hold for every set of tags that somebody can own. A tag that nobody can own was not counted
+/// with: with it they are proven again.
+pub(crate) fn check_wearable(
+    state: &State,
+    tags: &BTreeSet<Name>,
+    node: &str,
+    now: UnixTime,
+) -> Result<(), Refusal> {
+    let Some(policy) = state.policies.in_force() else { return Ok(()) };
+    if let Some((a, b)) = policy.not_with(tags) {
+        return Err(Refusal::NotWith { node: node.to_owned(), a: a.to_string(), b: b.to_string() });
+    }
+    if tags.iter().any(|tag| proof::is_unowned(&policy.policy, tag)) {
+        let broken = broken(state, policy, tags, now);
+        if !broken.is_empty() {
+            let worn: Vec<&str> = tags.iter().map(Name::as_str).collect();
+            return Err(Refusal::InvariantsBroken { what: format!("{node} ({})", worn.join(", ")), broken });
+        }
+    }
+    Ok(())
+}
+
+/// Invariants of `policy` that do not hold when some nodes wear `tags` as well.
+fn broken(state: &State, policy: &InForce, tags: &BTreeSet<Name>, now: UnixTime) -> Vec<Proof> {
+    let mut worn = worn(state, now);
+    worn.extend(tags.iter().cloned());
+    proof::prove(&policy.policy, &worn, now).into_iter().filter(|proof| !proof.holds()).collect()
+}
+
+/// Tags that nodes wear, or can get by a token that was given out.
+pub(crate) fn worn(state: &State, now: UnixTime) -> BTreeSet<Name> {
+    let usable = state.tokens.iter().filter(|token| token.check(now).is_ok());
+    let promised = usable.flat_map(|token| &token.terms.tags).filter_map(|tag| Name::parse(tag).ok());
+    let worn = state.directory.alive().flat_map(|node| node.member.tags().iter().cloned());
+    worn.chain(promised).collect()
 }
 
 pub(crate) fn live<'a>(state: &'a State, node: &NodeId) -> Result<&'a Node, Refusal> {
@@ -187,7 +218,7 @@ pub(crate) fn check_keys_free(state: &State, member: &Member) -> Result<(), Refu
     }
 }
 
-fn amend(state: &State, id: NodeId, amendment: Signed) -> Result<Vec<Change>, Refusal> {
+fn amend(state: &State, id: NodeId, amendment: Signed, now: UnixTime) -> Result<Vec<Change>, Refusal> {
     let founded = state.founded()?;
     let node = live(state, &id)?;
     let record = Record { amendment: Some(amendment.clone()), ..node.record.clone() };
@@ -209,7 +240,7 @@ fn amend(state: &State, id: NodeId, amendment: Signed) -> Result<Vec<Change>, Re
             "the policy speaks of the node's present name: change the policy first",
         )?;
     }
-    check_wearable(state, member.tags(), member.name().as_str())?;
+    check_wearable(state, member.tags(), member.name().as_str(), now)?;
     let name = member.name().to_string();
     let tags = member.tags().iter().map(Name::to_string).collect();
     Ok(vec![Change::NodeAmended { node: id, name, tags, amendment }])
@@ -286,6 +317,10 @@ fn apply_policy(
     let failed: Vec<_> = run_tests(state, &policy, now).into_iter().filter(|t| !t.passed).collect();
     if !failed.is_empty() {
         return Err(Refusal::TestsFail { failed });
+    }
+    let broken = broken(state, &policy, &BTreeSet::new(), now);
+    if !broken.is_empty() {
+        return Err(Refusal::InvariantsBroken { what: "the policy".to_owned(), broken });
     }
     let mut changes = vec![Change::PolicyApplied { generation: next, head, sources }];
     if policy.observes() {

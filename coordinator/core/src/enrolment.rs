@@ -267,7 +267,7 @@ pub fn commit(
     let member = member.map_err(|why| Refusal::BadStatement { what: "record", why })?;
     check_as_offered(&member, offer, &who, now)?;
     check_name(state, token, member.name())?;
-    check_wearable(state, member.tags(), member.name().as_str())?;
+    check_wearable(state, member.tags(), member.name().as_str(), now)?;
     check_keys_free(state, &member)?;
     if state.directory().len() >= MAX_NODES {
         return Err(Refusal::TooMany { what: "nodes", limit: MAX_NODES });

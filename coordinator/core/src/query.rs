@@ -1,6 +1,7 @@
 //! Questions about the policy over the nodes that exist.
 
 use serde::{Deserialize, Serialize};
+use warren_config::proof::Proof;
 use warren_config::question::{Diff, Passing, TestOutcome};
 use warren_config::resolve::Finding;
 use warren_wire::id::Generation;
@@ -31,6 +32,7 @@ pub struct PolicyReview {
     pub observe: bool,
     pub warnings: Vec<Finding>,
     pub tests: Vec<TestOutcome>,
+    pub proofs: Vec<Proof>,
     pub diff: Diff,
 }
 

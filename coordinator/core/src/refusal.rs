@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use serde::Serialize;
+use warren_config::proof::Proof;
 use warren_config::question::TestOutcome;
 use warren_config::resolve::Finding;
 use warren_config::time::UnixTime;
@@ -68,6 +69,8 @@ pub enum Refusal {
     PolicyFaults { findings: Vec<Finding> },
     #[error("{} of the policy's own tests fail; the first: {}", .failed.len(), first_test(.failed))]
     TestsFail { failed: Vec<TestOutcome> },
+    #[error("{what} would break {} invariant(s); the first: {}", .broken.len(), first_broken(.broken))]
+    InvariantsBroken { what: String, broken: Vec<Proof> },
     #[error("the signed root is not the root of the files that came with it")]
     WrongRoot,
     #[error("the policy is signed as generation {found}, the next one is {next}")]
@@ -101,6 +104,14 @@ fn first(findings: &[Finding]) -> String {
 
 fn first_test(failed: &[TestOutcome]) -> String {
     failed.first().map(|t| format!("{}: {}", t.id, t.message)).unwrap_or_default()
+}
+
+fn first_broken(broken: &[Proof]) -> String {
+    broken.first().map(|p| format!("{}: {}", p.id, p.message)).unwrap_or_default()
+}
+
+fn as_outcome(proof: &Proof) -> TestOutcome {
+    TestOutcome { id: proof.id.clone(), passed: proof.holds(), message: proof.message.clone() }
 }
 
 /// A refusal as the API and `--json` show it.
@@ -180,6 +191,11 @@ impl Refusal {
             }
             Refusal::PolicyFaults { .. } => ("policy-faults", "run `warren policy check`", W::Protocol),
             Refusal::TestsFail { .. } => ("tests-fail", "correct the grants or the tests", W::Protocol),
+            Refusal::InvariantsBroken { .. } => (
+                "invariants-broken",
+                "see `warren policy prove`; correct the grants, the tags or the invariants",
+                W::PolicyForbids,
+            ),
             Refusal::WrongRoot => ("wrong-root", "sign exactly the files that are sent", W::Protocol),
             Refusal::WrongGeneration { .. } => {
                 ("wrong-generation", "read the current generation and sign again", W::Protocol)
@@ -224,6 +240,7 @@ impl Refusal {
         let (findings, tests) = match self {
             Refusal::PolicyFaults { findings } => (findings.clone(), Vec::new()),
             Refusal::TestsFail { failed } => (Vec::new(), failed.clone()),
+            Refusal::InvariantsBroken { broken, .. } => (Vec::new(), broken.iter().map(as_outcome).collect()),
             _ => (Vec::new(), Vec::new()),
         };
         RefusalBody { code: self.code(), message: self.to_string(), hint: self.hint(), findings, tests }

@@ -239,8 +239,18 @@ pub struct NodeTagArgs {
 
 #[derive(Debug, Subcommand)]
 pub enum PolicyCommand {
-    /// Check a policy without a coordinator: faults, warnings, its own tests.
+    /// Check a policy without a coordinator: faults, warnings, its own tests, its invariants.
     Check {
+        /// A policy file, or a directory of `*.toml` files.
+        path: PathBuf,
+    },
+    /// Prove every invariant over every node that could ever be enrolled, or show what breaks it.
+    Prove {
+        /// A policy file, or a directory of `*.toml` files.
+        path: PathBuf,
+    },
+    /// Run the policy's own tests.
+    Test {
         /// A policy file, or a directory of `*.toml` files.
         path: PathBuf,
     },

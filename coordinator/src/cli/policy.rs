@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde_json::json;
 use warren_config::item::ItemTree;
 use warren_config::policy::Mode;
+use warren_config::proof::{self, Proof};
 use warren_config::question;
 use warren_config::resolve::{Resolved, Source};
 use warren_coordinator_core::change::SourceText;
@@ -30,6 +31,8 @@ use crate::clock;
 pub async fn run(context: &Context, command: PolicyCommand) -> Outcome {
     match command {
         PolicyCommand::Check { path } => check(context, &path),
+        PolicyCommand::Prove { path } => prove(context, &path),
+        PolicyCommand::Test { path } => test(context, &path),
         PolicyCommand::Diff { path, new: Some(new) } => diff_files(context, &path, &new),
         PolicyCommand::Diff { path, new: None } => diff_online(context, &path).await,
         PolicyCommand::Apply(args) => apply_files(context, &args).await,
@@ -60,25 +63,73 @@ fn check(context: &Context, path: &Path) -> Outcome {
         output::line(&crate::text::plain(&format!("test {} fails: {}", test.id, test.message), 600));
     }
     let p = &resolved.policy;
+    let proofs = proof::prove(p, &Default::default(), clock::now());
+    let broken: Vec<&Proof> = proofs.iter().filter(|proof| !proof.holds()).collect();
+    broken.iter().for_each(|proof| output::line(&proof_line(proof)));
     output::line(&format!(
-        "{} service(s), {} grant(s), {} test(s): {} fault(s), {} warning(s)",
+        "{} service(s), {} grant(s), {} test(s), {} invariant(s): {} fault(s), {} warning(s)",
         p.services.len(),
         p.grants.len(),
         tests.len(),
-        failed.len(),
+        proofs.len(),
+        failed.len() + broken.len(),
         resolved.warnings.len()
     ));
-    if failed.is_empty() { Ok(()) } else { Err(Failure::shown()) }
+    if failed.is_empty() && broken.is_empty() { Ok(()) } else { Err(Failure::shown()) }
+}
+
+fn proof_line(proof: &Proof) -> String {
+    let word = match proof.outcome {
+        proof::Outcome::Proved => "is proved",
+        proof::Outcome::Broken => "is broken",
+        proof::Outcome::Undecided => "is not decided",
+    };
+    crate::text::plain(&format!("invariant {} {word}: {}", proof.id, proof.message), 2000)
+}
+
+/// Every invariant with its proof or its witness.
+fn prove(context: &Context, path: &Path) -> Outcome {
+    let sources = policy_file::read(path)?;
+    let resolved = policy_file::resolve(&sources).map_err(Faulty::into_finding)?;
+    let proofs = proof::prove(&resolved.policy, &Default::default(), clock::now());
+    match context.json {
+        true => output::json(&proofs),
+        false if proofs.is_empty() => output::line("the policy has no [[invariant]]"),
+        false => proofs.iter().for_each(|proof| output::line(&proof_line(proof))),
+    }
+    if proofs.iter().all(Proof::holds) { Ok(()) } else { Err(Failure::shown()) }
+}
+
+/// Every `[[test]]` with its outcome.
+fn test(context: &Context, path: &Path) -> Outcome {
+    let sources = policy_file::read(path)?;
+    let resolved = policy_file::resolve(&sources).map_err(Faulty::into_finding)?;
+    let tests = question::run_tests(&resolved.policy, &[], clock::now());
+    match context.json {
+        true => output::json(&tests),
+        false if tests.is_empty() => output::line("the policy has no [[test]]"),
+        false => tests.iter().for_each(|test| {
+            let word = if test.passed { "passes" } else { "fails" };
+            output::line(&crate::text::plain(&format!("test {} {word}: {}", test.id, test.message), 600));
+        }),
+    }
+    if tests.iter().all(|test| test.passed) { Ok(()) } else { Err(Failure::shown()) }
 }
 
 fn check_json(sources: &[Source]) -> Outcome {
     let (ok, answer) = match warren_config::resolve::resolve(sources) {
-        Err(faults) => (false, json!({ "ok": false, "findings": faults.findings, "tests": [] })),
+        Err(faults) => {
+            (false, json!({ "ok": false, "findings": faults.findings, "tests": [], "proofs": [] }))
+        }
         Ok(resolved) => {
             let tests = question::run_tests(&resolved.policy, &[], clock::now());
-            let ok = tests.iter().all(|t| t.passed);
+            let proofs = proof::prove(&resolved.policy, &Default::default(), clock::now());
+            let ok = tests.iter().all(|t| t.passed) && proofs.iter().all(Proof::holds);
             let root = ItemTree::new(&resolved.policy).root();
-            (ok, json!({ "ok": ok, "findings": resolved.warnings, "tests": tests, "root": Digest(root.0) }))
+            (
+                ok,
+                json!({ "ok": ok, "findings": resolved.warnings, "tests": tests, "proofs": proofs, "root": Digest(root.0) }),
+            )
         }
     };
     output::json(&answer);
@@ -121,7 +172,7 @@ fn show_diff(json: bool, diff: &Diff) {
 }
 
 fn diff_lines(diff: &Diff) -> Vec<String> {
-    if diff.gained.is_empty() && diff.lost.is_empty() {
+    if diff.gained.is_empty() && diff.lost.is_empty() && diff.note.is_none() {
         return vec!["no difference: nobody gains or loses anything".to_owned()];
     }
     let line = |sign: &str, t: &Tuple| {
@@ -129,7 +180,8 @@ fn diff_lines(diff: &Diff) -> Vec<String> {
     };
     let lost = diff.lost.iter().map(|t| line("-", t));
     let gained = diff.gained.iter().map(|t| line("+", t));
-    lost.chain(gained).collect()
+    let note = diff.note.iter().map(|note| format!("note: {note}"));
+    lost.chain(gained).chain(note).collect()
 }
 
 async fn apply_files(context: &Context, args: &ApplyArgs) -> Outcome {
@@ -158,6 +210,7 @@ async fn dry_run(context: &Context, sources: &[SourceText], how: &ApplyHow) -> O
         for test in &failed {
             output::line(&crate::text::plain(&format!("test {} fails: {}", test.id, test.message), 600));
         }
+        review.proofs.iter().filter(|p| !p.holds()).for_each(|proof| output::line(&proof_line(proof)));
         if review.observe {
             output::line(
                 "the policy is in `observe` mode: everything would pass; applying it needs --allow-observe",
@@ -165,7 +218,8 @@ async fn dry_run(context: &Context, sources: &[SourceText], how: &ApplyHow) -> O
         }
         output::line("nothing was changed (--dry-run)");
     }
-    if failed.is_empty() { Ok(()) } else { Err(Failure::shown()) }
+    let proved = review.proofs.iter().all(Proof::holds);
+    if failed.is_empty() && proved { Ok(()) } else { Err(Failure::shown()) }
 }
 
 fn moved(expected: Generation, current: Generation) -> Failure {

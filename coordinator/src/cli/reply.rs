@@ -46,6 +46,8 @@ pub struct Why {
 pub struct Diff {
     pub gained: Vec<Tuple>,
     pub lost: Vec<Tuple>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
 }
 
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -64,6 +66,8 @@ pub struct Review {
     pub observe: bool,
     pub warnings: Vec<Value>,
     pub tests: Vec<TestOutcome>,
+    #[serde(default)]
+    pub proofs: Vec<warren_config::proof::Proof>,
     pub diff: Diff,
 }
 

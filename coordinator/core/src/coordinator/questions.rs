@@ -214,6 +214,7 @@ impl Coordinator {
             observe: new.observes(),
             warnings: resolved.warnings,
             tests: decide::run_tests(&self.state, &new, now),
+            proofs: warren_config::proof::prove(&new.policy, &decide::worn(&self.state, now), now),
             diff: question::diff(&self.policy().policy, &new.policy, &nodes, now),
         })
     }

@@ -1,5 +1,7 @@
 //! The slow judge: reads like the specification, shares only the resolved [`Policy`] with the compiler.
 
+pub mod ever;
+
 use crate::policy::{Grant, GrantMode, Policy, Protocol, Selector, Service, Subject};
 use crate::time::UnixTime;
 
@@ -69,7 +71,7 @@ fn opens(
     false
 }
 
-fn one_of(selectors: &std::collections::BTreeSet<Selector>, subject: &Subject) -> bool {
+pub(crate) fn one_of(selectors: &std::collections::BTreeSet<Selector>, subject: &Subject) -> bool {
     for selector in selectors {
         let matched = match selector {
             Selector::AllNodes => true,
@@ -83,7 +85,7 @@ fn one_of(selectors: &std::collections::BTreeSet<Selector>, subject: &Subject) -
     false
 }
 
-fn listens(service: &Service, protocol: Protocol, port: u16) -> bool {
+pub(crate) fn listens(service: &Service, protocol: Protocol, port: u16) -> bool {
     for listen in &service.listen {
         if listen.protocol != protocol {
             continue;

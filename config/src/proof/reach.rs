@@ -1,0 +1,258 @@
+//! Can any node of a set ever reach a goal, directly or through others? A search over the smallest nodes that each
+//! step needs, so that finding nothing is a proof.
+//!
+//! Nodes without a name that matters are endlessly many, so each step of a chain may be a new one. A named node is one
+//! node: it stands in a chain once.
+
+use std::cell::OnceCell;
+use std::collections::{BTreeMap, VecDeque};
+
+use super::doors::{Doors, Goal};
+use super::space::{Conj, Space};
+use super::through::Through;
+use crate::policy::Listen;
+
+/// More steps than this are not looked at: the answer is then "undecided", which refuses.
+pub(super) const MAX_STEPS: usize = 200_000;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TooHard;
+
+/// Who asks for what: nodes with all of one of `sources` and none of `outside`.
+#[derive(Debug)]
+pub(crate) struct Asked {
+    pub sources: Vec<Conj>,
+    pub outside: Vec<Conj>,
+    pub goals: Vec<Goal>,
+    pub through: bool,
+}
+
+/// One opening: who opens, by which door, to what.
+#[derive(Clone, Debug)]
+pub(crate) struct Hop {
+    pub node: Conj,
+    pub door: usize,
+    pub lead: usize,
+    pub listen: Listen,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Chain {
+    pub hops: Vec<Hop>,
+    pub end: Conj,
+}
+
+#[derive(Debug)]
+pub(crate) struct Map<'a> {
+    pub space: &'a Space,
+    pub doors: &'a Doors,
+    /// The `from`s of each door that some node can match.
+    from: Vec<Vec<&'a Conj>>,
+    lead_possible: Vec<bool>,
+    through: OnceCell<Option<Through>>,
+}
+
+/// A place that a chain has come to, and the named nodes before it.
+#[derive(Clone, Debug)]
+struct Arrival {
+    at: Conj,
+    used: Vec<u32>,
+    before: Option<(usize, Hop)>,
+}
+
+impl<'a> Map<'a> {
+    pub fn new(space: &'a Space, doors: &'a Doors) -> Map<'a> {
+        let possible =
+            |door: &'a super::doors::Door| door.from.iter().filter(|f| space.possible(f)).collect();
+        let from = doors.doors.iter().map(possible).collect();
+        let lead_possible = doors.leads.iter().map(|lead| space.possible(&lead.on)).collect();
+        Map { space, doors, from, lead_possible, through: OnceCell::new() }
+    }
+
+    /// The smallest nodes with `base` that `door` lets in.
+    pub fn openers(&self, base: &Conj, door: usize) -> impl Iterator<Item = Conj> {
+        let from = self.from.get(door).map(Vec::as_slice).unwrap_or_default();
+        let door = self.doors.door(door);
+        let fitting = from.iter().filter(move |from| self.space.fits(base, from));
+        fitting.map(move |from| base.and(from)).filter(move |node| door.is_some_and(|d| !d.keeps_out(node)))
+    }
+
+    pub fn lead_possible(&self, lead: usize) -> bool {
+        self.lead_possible.get(lead).copied().unwrap_or(false)
+    }
+
+    /// A shortest chain, or the proof that there is none.
+    pub fn find(&self, asked: &Asked) -> Result<Option<Chain>, TooHard> {
+        let hits = self.hits(asked);
+        if hits.is_empty() || asked.through && self.surely_apart(asked, &hits) {
+            return Ok(None);
+        }
+        Search { map: self, asked, hits, arrivals: Vec::new(), seen: BTreeMap::new() }.run()
+    }
+
+    /// Leads that end in a goal, if names do not stand against it.
+    fn hits(&self, asked: &Asked) -> BTreeMap<usize, Vec<usize>> {
+        let goals: Vec<(usize, &Goal)> =
+            asked.goals.iter().enumerate().filter(|(_, goal)| self.space.possible(&goal.node)).collect();
+        let mut hits: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+        for (place, lead) in self.doors.leads.iter().enumerate().filter(|(i, _)| self.lead_possible(*i)) {
+            for (number, goal) in &goals {
+                if goal.meets(lead).is_some() && self.space.fits(&lead.on, &goal.node) {
+                    hits.entry(place).or_default().push(*number);
+                }
+            }
+        }
+        hits
+    }
+
+    /// True if even chains that use named nodes twice cannot come to a goal. A larger question with a quick answer.
+    fn surely_apart(&self, asked: &Asked, hits: &BTreeMap<usize, Vec<usize>>) -> bool {
+        let Some(through) = self.through.get_or_init(|| Through::new(self)) else { return false };
+        let first =
+            (0..self.doors.doors.len()).filter(|door| self.first_openers(asked, *door).next().is_some());
+        let reached = through.doors_from(first);
+        !hits
+            .keys()
+            .filter_map(|lead| self.doors.opened_by.get(*lead))
+            .flatten()
+            .any(|door| reached.has(*door))
+    }
+
+    fn first_openers(&self, asked: &Asked, door: usize) -> impl Iterator<Item = Conj> {
+        let sources = asked.sources.iter().filter(|source| self.space.possible(source));
+        let openers = sources.flat_map(move |source| self.openers(source, door));
+        openers.filter(|node| !asked.outside.iter().any(|outside| outside.within(node)))
+    }
+}
+
+struct Search<'m, 'a> {
+    map: &'m Map<'a>,
+    asked: &'m Asked,
+    hits: BTreeMap<usize, Vec<usize>>,
+    arrivals: Vec<Arrival>,
+    /// For each place the sets of used names it was come to with.
+    seen: BTreeMap<Conj, Vec<Vec<u32>>>,
+}
+
+impl Search<'_, '_> {
+    fn run(mut self) -> Result<Option<Chain>, TooHard> {
+        let sources = self.asked.sources.iter().filter(|source| self.map.space.possible(source));
+        self.arrivals =
+            sources.map(|at| Arrival { at: at.clone(), used: Vec::new(), before: None }).collect();
+        let mut queue: VecDeque<usize> = (0..self.arrivals.len()).collect();
+        while let Some(number) = queue.pop_front() {
+            let known = self.arrivals.len();
+            if let Some((hop, end)) = self.leave(number) {
+                return Ok(Some(self.chain(number, hop, end)));
+            }
+            if self.arrivals.len() > MAX_STEPS {
+                return Err(TooHard);
+            }
+            queue.extend(known..self.arrivals.len());
+        }
+        Ok(None)
+    }
+
+    /// Every way on from an arrival: the last hop to a goal, or new arrivals.
+    fn leave(&mut self, number: usize) -> Option<(Hop, Conj)> {
+        let arrival = self.arrivals.get(number)?.clone();
+        let map = self.map;
+        let doors: Vec<usize> = if self.asked.through {
+            (0..map.doors.doors.len()).collect()
+        } else {
+            let opening = self.hits.keys().filter_map(|lead| map.doors.opened_by.get(*lead)).flatten();
+            let set: std::collections::BTreeSet<usize> = opening.copied().collect();
+            set.into_iter().collect()
+        };
+        let mut onward = Vec::new();
+        for door in doors {
+            for node in map.openers(&arrival.at, door) {
+                if arrival.before.is_none() && self.asked.outside.iter().any(|o| o.within(&node)) {
+                    continue;
+                }
+                let Some(used) = use_name(&arrival.used, map.space.name(&node)) else { continue };
+                if let Some(found) = self.goal(&node, door, &used) {
+                    return Some(found);
+                }
+                onward.push((node, door, used));
+            }
+        }
+        if self.asked.through {
+            onward.into_iter().for_each(|(node, door, used)| self.go_on(number, &node, door, &used));
+        }
+        None
+    }
+
+    fn goal(&self, node: &Conj, door: usize, used: &[u32]) -> Option<(Hop, Conj)> {
+        let doors = self.map.doors;
+        for place in &doors.door(door)?.leads {
+            let Some(goals) = self.hits.get(place) else { continue };
+            let lead = doors.lead(*place)?;
+            for goal in goals.iter().filter_map(|goal| self.asked.goals.get(*goal)) {
+                let end = lead.on.and(&goal.node);
+                let another = self.map.space.name(&end).is_none_or(|name| !used.contains(&name));
+                if let Some(listen) = goal.meets(lead).filter(|_| another && self.map.space.possible(&end)) {
+                    return Some((Hop { node: node.clone(), door, lead: *place, listen }, end));
+                }
+            }
+        }
+        None
+    }
+
+    fn go_on(&mut self, number: usize, node: &Conj, door: usize, used: &[u32]) {
+        let doors = self.map.doors;
+        for place in doors.door(door).map(|door| door.leads.as_slice()).unwrap_or_default() {
+            let Some(lead) = doors.lead(*place).filter(|lead| lead.carries && self.map.lead_possible(*place))
+            else {
+                continue;
+            };
+            let Some(listen) = lead.listen.iter().find(|l| l.protocol != crate::policy::Protocol::IcmpEcho)
+            else {
+                continue;
+            };
+            if self.map.space.name(&lead.on).is_some_and(|name| used.contains(&name))
+                || !self.is_new(&lead.on, used)
+            {
+                continue;
+            }
+            let hop = Hop { node: node.clone(), door, lead: *place, listen: *listen };
+            self.arrivals.push(Arrival {
+                at: lead.on.clone(),
+                used: used.to_vec(),
+                before: Some((number, hop)),
+            });
+        }
+    }
+
+    /// Nothing was here before with no more names used up.
+    fn is_new(&mut self, at: &Conj, used: &[u32]) -> bool {
+        let before = self.seen.entry(at.clone()).or_default();
+        if before.iter().any(|few| few.iter().all(|name| used.contains(name))) {
+            return false;
+        }
+        before.push(used.to_vec());
+        true
+    }
+
+    fn chain(&self, mut number: usize, last: Hop, end: Conj) -> Chain {
+        let mut hops = vec![last];
+        while let Some(Arrival { before: Some((earlier, hop)), .. }) = self.arrivals.get(number) {
+            hops.push(hop.clone());
+            number = *earlier;
+        }
+        hops.reverse();
+        Chain { hops, end }
+    }
+}
+
+fn use_name(used: &[u32], name: Option<u32>) -> Option<Vec<u32>> {
+    let mut all = used.to_vec();
+    if let Some(name) = name {
+        if used.contains(&name) {
+            return None;
+        }
+        all.push(name);
+        all.sort_unstable();
+    }
+    Some(all)
+}
