@@ -148,3 +148,69 @@ fn tags_and_names_are_changed_by_the_authority_and_why_knows_them() {
     world.fails(2, &["node", "tag", "old-web"]);
     world.ok(&["node", "tag", "old-web", "--none"]);
 }
+
+const WALL: &str = r#"
+[tag.dev]
+owners = ["group:platform"]
+[tag.db]
+owners = ["group:platform"]
+not-with = ["tag:dev", "tag:web"]
+[service.db]
+on = ["tag:db"]
+listen = ["tcp/5432"]
+[[grant]]
+id = "orders-reads-db"
+from = ["tag:orders"]
+to = ["service:db"]
+[[invariant]]
+id = "web-never-db"
+never = { from = ["tag:web"], to = ["service:db"], via = "any" }
+"#;
+
+#[test]
+fn a_broken_invariant_stops_the_build_with_its_witness() {
+    let world = World::empty();
+    let file = world.write("policy.toml", &format!("{WEB_TO_ORDERS}{WALL}"));
+    let output = world.run(&["policy", "check", &file]);
+    assert_eq!(code(&output), 1);
+    assert!(
+        stdout(&output).contains("invariant web-never-db is broken: a node that wears"),
+        "{}",
+        stdout(&output)
+    );
+    assert_eq!(code(&world.run(&["policy", "prove", &file])), 1);
+    let sarif = world.run(&["policy", "check", "--sarif", &file]);
+    let log: serde_json::Value = serde_json::from_str(&stdout(&sarif)).unwrap();
+    assert_eq!((code(&sarif), &log["runs"][0]["results"][0]["ruleId"]), (1, &"invariant-broken".into()));
+    let ever = |args: &[&str]| {
+        let output = world.run(&[&["can", "--policy", &file, "--ever"], args].concat());
+        (code(&output), stdout(&output))
+    };
+    let (yes, text) = ever(&["tag:web", "service:db"]);
+    assert!(
+        yes == 0 && text.starts_with("yes: a node that wears `orders` and `web` can open tcp/5432"),
+        "{text}"
+    );
+    let (no, text) = ever(&["tag:dev", "tag:dev tcp/22"]);
+    assert!(no == 1 && text.starts_with("no: no node of tag:dev that could be enrolled"), "{text}");
+    assert_eq!(ever(&["tag:dve", "service:db"]).0, 2);
+
+    // Walled off, a chain is left; without the grant nothing is.
+    let apart =
+        format!("{WEB_TO_ORDERS}{WALL}").replace("[tag.orders]", "[tag.orders]\nnot-with = [\"tag:web\"]");
+    let apart = world.write("apart.toml", &apart);
+    let output = world.run(&["policy", "prove", &apart]);
+    let text = stdout(&output);
+    assert!(
+        code(&output) == 1
+            && text.contains("grant `web-reads-orders`")
+            && text.contains("which can open tcp/5432"),
+        "{text}"
+    );
+    assert_eq!(code(&world.run(&["can", "--policy", &apart, "--ever", "tag:web", "service:db"])), 1);
+    assert_eq!(
+        code(&world.run(&["can", "--policy", &apart, "--ever", "--via", "any", "tag:web", "service:db"])),
+        0
+    );
+    assert_eq!(code(&world.run(&["policy", "test", &apart])), 0);
+}

@@ -98,6 +98,19 @@ pub fn can(policy: &Policy, nodes: &[Subject], question: &Question) -> Result<An
     can::can(policy, nodes, question)
 }
 
+/// Every tag and service that a question names is declared.
+///
+/// # Errors
+/// One that is not.
+pub fn check(policy: &Policy, question: &Question) -> Result<(), QuestionError> {
+    check_selector(policy, &question.from)?;
+    match &question.to {
+        Target::Nodes(selector, _) => check_selector(policy, selector),
+        Target::Service(name) if policy.services.contains_key(name) => Ok(()),
+        Target::Service(name) => Err(undeclared("service", name, policy.services.keys())),
+    }
+}
+
 /// The nearest miss for one pair and port: for the administrator's `why`.
 pub fn explain(
     policy: &Policy,

@@ -243,6 +243,9 @@ pub enum PolicyCommand {
     Check {
         /// A policy file, or a directory of `*.toml` files.
         path: PathBuf,
+        /// Write SARIF 2.1.0 to standard output, for code review.
+        #[arg(long, conflicts_with = "json")]
+        sarif: bool,
     },
     /// Prove every invariant over every node that could ever be enrolled, or show what breaks it.
     Prove {
@@ -324,6 +327,17 @@ pub struct CanArgs {
     /// Ask this policy file or directory instead of a coordinator.
     #[arg(long, value_name = "PATH")]
     pub policy: Option<PathBuf>,
+    /// Ask of every node that could ever be enrolled: yes comes with a witness, no is a proof.
+    #[arg(long)]
+    pub ever: bool,
+    /// Also through other services, hop by hop.
+    #[arg(long, value_enum, requires = "ever")]
+    pub via: Option<Via>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Via {
+    Any,
 }
 
 #[derive(Debug, Args)]

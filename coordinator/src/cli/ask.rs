@@ -1,6 +1,9 @@
 //! `warren can` and `warren why`.
 
+use serde_json::json;
+use warren_config::proof;
 use warren_config::question::{self, Question};
+use warren_config::resolve::Source;
 
 use super::args::{CanArgs, WhyArgs};
 use super::policy_file::{self, Faulty};
@@ -10,6 +13,9 @@ use crate::client::url;
 use crate::clock;
 
 pub async fn can(context: &Context, args: &CanArgs) -> Outcome {
+    if args.ever {
+        return ever(context, args).await;
+    }
     let answer = match &args.policy {
         Some(_) => offline(args)?,
         None => {
@@ -27,6 +33,34 @@ pub async fn can(context: &Context, args: &CanArgs) -> Outcome {
         show(&answer);
     }
     if answer.yes { Ok(()) } else { Err(Failure::shown()) }
+}
+
+/// Over every node that could be enrolled. The policy in force is read here and judged by this program.
+async fn ever(context: &Context, args: &CanArgs) -> Outcome {
+    let sources = match &args.policy {
+        Some(path) => policy_file::read(path)?,
+        None => super::policy::fetch(context, None).await?.sources.iter().map(Source::from).collect(),
+    };
+    let resolved = policy_file::resolve(&sources).map_err(Faulty::into_usage)?;
+    let bad = |e: question::QuestionError| Failure::of_usage(&e);
+    let asked = Question {
+        from: question::parse_selector(&args.from).map_err(bad)?,
+        to: question::parse_target(&args.to, args.port.as_deref()).map_err(bad)?,
+        at: clock::now(),
+    };
+    question::check(&resolved.policy, &asked).map_err(bad)?;
+    let found = proof::ever(&resolved.policy, &asked.from, &asked.to, args.via.is_some(), asked.at);
+    let witness = found.map_err(|undecided| Failure::of_finding(&undecided))?;
+    if context.json {
+        output::json(&json!({ "yes": witness.is_some(), "proof": witness.is_none(), "witness": witness }));
+    } else {
+        let text = match &witness {
+            Some(witness) => format!("yes: {witness}"),
+            None => format!("no: no node of {} that could be enrolled ever reaches {}", asked.from, asked.to),
+        };
+        output::line(&crate::text::plain(&text, 2000));
+    }
+    if witness.is_some() { Ok(()) } else { Err(Failure::shown()) }
 }
 
 /// Over the nodes a policy file alone can speak of.

@@ -14,6 +14,7 @@ mod output;
 mod policy;
 mod policy_file;
 mod reply;
+mod sarif;
 mod serve;
 mod status;
 mod token;

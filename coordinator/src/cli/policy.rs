@@ -30,7 +30,8 @@ use crate::clock;
 
 pub async fn run(context: &Context, command: PolicyCommand) -> Outcome {
     match command {
-        PolicyCommand::Check { path } => check(context, &path),
+        PolicyCommand::Check { path, sarif: true } => super::sarif::check(&path),
+        PolicyCommand::Check { path, .. } => check(context, &path),
         PolicyCommand::Prove { path } => prove(context, &path),
         PolicyCommand::Test { path } => test(context, &path),
         PolicyCommand::Diff { path, new: Some(new) } => diff_files(context, &path, &new),
@@ -339,7 +340,7 @@ fn still_behind(status: &StatusReply, generation: Generation, how: &ApplyHow) ->
     ))
 }
 
-async fn fetch(context: &Context, generation: Option<Generation>) -> Result<PolicyText, Failure> {
+pub(super) async fn fetch(context: &Context, generation: Option<Generation>) -> Result<PolicyText, Failure> {
     let query = [("generation", generation.map(|g| g.to_string()))];
     Ok(context.client.get(&url(&["v1", "policy"], &query)).await?)
 }
