@@ -71,3 +71,46 @@ proptest! {
         }
     }
 }
+
+/// 10,000 grants between 200 teams, walled by `not-with`; 1,000 invariants that hold.
+fn town(grants: usize, invariants: usize) -> Policy {
+    use std::fmt::Write;
+    const TEAMS: usize = 200;
+    let mut text =
+        "version = 1\n[group.ops]\nmembers = [\"a\"]\n[tag.dev]\nowners = [\"group:ops\"]\n".to_owned();
+    for team in 0..TEAMS {
+        writeln!(text, "[tag.a{team}]\nowners = [\"group:ops\"]\nnot-with = [\"tag:dev\"]").unwrap();
+        writeln!(text, "[tag.b{team}]\nowners = [\"group:ops\"]\nnot-with = [\"tag:dev\"]").unwrap();
+    }
+    for i in 0..grants {
+        let (from, to, port) = (i % TEAMS, i / TEAMS % TEAMS, i % 60_000 + 1);
+        writeln!(text, "[service.s{i}]\non = [\"tag:b{to}\"]\nlisten = [\"tcp/{port}\"]").unwrap();
+        writeln!(text, "[[grant]]\nid = \"g{i}\"\nfrom = [\"tag:a{from}\"]\nto = [\"service:s{i}\"]")
+            .unwrap();
+    }
+    for i in 0..invariants {
+        let via = if i % 2 == 0 { ", via = \"any\"" } else { "" };
+        let to = i % TEAMS;
+        writeln!(
+            text,
+            "[[invariant]]\nid = \"i{i}\"\nnever = {{ from = [\"tag:dev\"], to = [\"tag:b{to}\"]{via} }}"
+        )
+        .unwrap();
+    }
+    let sources = [warren_config::resolve::Source { file: "town.toml".to_owned(), text }];
+    warren_config::resolve::resolve(&sources).unwrap().policy
+}
+
+#[test]
+fn many_invariants_over_many_grants_are_proven_soon() {
+    let size =
+        |name: &str, usual: usize| std::env::var(name).ok().and_then(|n| n.parse().ok()).unwrap_or(usual);
+    let (grants, invariants) = (size("WARREN_GRANTS", 500), size("WARREN_INVARIANTS", 50));
+    let policy = town(grants, invariants);
+    let begun = std::time::Instant::now();
+    let proofs = proof::prove(&policy, &Default::default(), AT);
+    println!("{grants} grants, {invariants} invariants: {:?}", begun.elapsed());
+    assert!(proofs.iter().all(|proof| proof.holds()));
+    // A wide limit: it guards against an explosion, not against a busy machine.
+    assert!(begun.elapsed() < std::time::Duration::from_secs(20));
+}

@@ -84,38 +84,30 @@ impl<'a> Map<'a> {
     /// A shortest chain, or the proof that there is none.
     pub fn find(&self, asked: &Asked) -> Result<Option<Chain>, TooHard> {
         let hits = self.hits(asked);
-        if hits.is_empty() || asked.through && self.surely_apart(asked, &hits) {
+        if !hits.contains(&true) || asked.through && self.surely_apart(asked, &hits) {
             return Ok(None);
         }
         Search { map: self, asked, hits, arrivals: Vec::new(), seen: BTreeMap::new() }.run()
     }
 
-    /// Leads that end in a goal, if names do not stand against it.
-    fn hits(&self, asked: &Asked) -> BTreeMap<usize, Vec<usize>> {
-        let goals: Vec<(usize, &Goal)> =
-            asked.goals.iter().enumerate().filter(|(_, goal)| self.space.possible(&goal.node)).collect();
-        let mut hits: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
-        for (place, lead) in self.doors.leads.iter().enumerate().filter(|(i, _)| self.lead_possible(*i)) {
-            for (number, goal) in &goals {
-                if goal.meets(lead).is_some() && self.space.fits(&lead.on, &goal.node) {
-                    hits.entry(place).or_default().push(*number);
-                }
-            }
-        }
-        hits
+    /// For each lead: does it end in a goal, if names do not stand against it?
+    fn hits(&self, asked: &Asked) -> Vec<bool> {
+        let goals: Vec<&Goal> = asked.goals.iter().filter(|goal| self.space.possible(&goal.node)).collect();
+        let hit = |(place, lead): (usize, &super::doors::Lead)| {
+            let meets = |goal: &&Goal| goal.meets(lead).is_some() && self.space.fits(&lead.on, &goal.node);
+            self.lead_possible(place) && goals.iter().any(meets)
+        };
+        self.doors.leads.iter().enumerate().map(hit).collect()
     }
 
     /// True if even chains that use named nodes twice cannot come to a goal. A larger question with a quick answer.
-    fn surely_apart(&self, asked: &Asked, hits: &BTreeMap<usize, Vec<usize>>) -> bool {
+    fn surely_apart(&self, asked: &Asked, hits: &[bool]) -> bool {
         let Some(through) = self.through.get_or_init(|| Through::new(self)) else { return false };
         let first =
             (0..self.doors.doors.len()).filter(|door| self.first_openers(asked, *door).next().is_some());
         let reached = through.doors_from(first);
-        !hits
-            .keys()
-            .filter_map(|lead| self.doors.opened_by.get(*lead))
-            .flatten()
-            .any(|door| reached.has(*door))
+        let opened = hits.iter().zip(&self.doors.opened_by).filter(|(hit, _)| **hit);
+        !opened.flat_map(|(_, doors)| doors).any(|door| reached.has(*door))
     }
 
     fn first_openers(&self, asked: &Asked, door: usize) -> impl Iterator<Item = Conj> {
@@ -128,7 +120,7 @@ impl<'a> Map<'a> {
 struct Search<'m, 'a> {
     map: &'m Map<'a>,
     asked: &'m Asked,
-    hits: BTreeMap<usize, Vec<usize>>,
+    hits: Vec<bool>,
     arrivals: Vec<Arrival>,
     /// For each place the sets of used names it was come to with.
     seen: BTreeMap<Conj, Vec<Vec<u32>>>,
@@ -157,13 +149,10 @@ impl Search<'_, '_> {
     fn leave(&mut self, number: usize) -> Option<(Hop, Conj)> {
         let arrival = self.arrivals.get(number)?.clone();
         let map = self.map;
-        let doors: Vec<usize> = if self.asked.through {
-            (0..map.doors.doors.len()).collect()
-        } else {
-            let opening = self.hits.keys().filter_map(|lead| map.doors.opened_by.get(*lead)).flatten();
-            let set: std::collections::BTreeSet<usize> = opening.copied().collect();
-            set.into_iter().collect()
-        };
+        let is_hit = |lead: &usize| self.hits.get(*lead).copied().unwrap_or(false);
+        let matters = |door: &super::doors::Door| self.asked.through || door.leads.iter().any(is_hit);
+        let all = map.doors.doors.iter().enumerate();
+        let doors: Vec<usize> = all.filter(|(_, door)| matters(door)).map(|(place, _)| place).collect();
         let mut onward = Vec::new();
         for door in doors {
             for node in map.openers(&arrival.at, door) {
@@ -186,9 +175,11 @@ impl Search<'_, '_> {
     fn goal(&self, node: &Conj, door: usize, used: &[u32]) -> Option<(Hop, Conj)> {
         let doors = self.map.doors;
         for place in &doors.door(door)?.leads {
-            let Some(goals) = self.hits.get(place) else { continue };
+            if !self.hits.get(*place).copied().unwrap_or(false) {
+                continue;
+            }
             let lead = doors.lead(*place)?;
-            for goal in goals.iter().filter_map(|goal| self.asked.goals.get(*goal)) {
+            for goal in &self.asked.goals {
                 let end = lead.on.and(&goal.node);
                 let another = self.map.space.name(&end).is_none_or(|name| !used.contains(&name));
                 if let Some(listen) = goal.meets(lead).filter(|_| another && self.map.space.possible(&end)) {

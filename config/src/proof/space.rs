@@ -69,6 +69,7 @@ impl Space {
                 *possible = can_be_worn;
             }
         }
+        space.not_with.iter_mut().for_each(|list| list.sort_unstable());
         space
     }
 
@@ -114,7 +115,9 @@ impl Space {
                 None => false,
             };
             let excluded = self.not_with.get(*id as usize);
-            possible && free && excluded.is_none_or(|list| !list.iter().any(|other| conj.0.contains(other)))
+            possible
+                && free
+                && excluded.is_none_or(|list| !conj.0.iter().any(|other| list.binary_search(other).is_ok()))
         })
     }
 
@@ -123,7 +126,7 @@ impl Space {
         let names = self.name(a).zip(self.name(b));
         let excluded = |id: &Id| self.not_with.get(*id as usize).map(Vec::as_slice).unwrap_or_default();
         names.is_none_or(|(one, other)| one == other)
-            && a.0.iter().all(|id| !excluded(id).iter().any(|other| b.0.contains(other)))
+            && a.0.iter().all(|id| !b.0.iter().any(|other| excluded(id).binary_search(other).is_ok()))
     }
 
     /// The name that such a node must have. Without one it is any of endlessly many nodes that no selector names.
