@@ -24,7 +24,10 @@ proptest! {
         for proof in proof::prove(&policy, &Default::default(), AT) {
             let invariant = &policy.invariants[&proof.id];
             let holds = oracle::ever::holds(&policy, invariant, AT);
-            prop_assert_ne!(proof.outcome, Outcome::Undecided);
+            if proof.outcome == Outcome::Undecided {
+                prop_assert!(invariant.via_any);
+                continue;
+            }
             prop_assert_eq!(proof.holds(), holds, "{:?}: {}", invariant, proof.message);
         }
     }
@@ -33,7 +36,10 @@ proptest! {
     fn ever_says_what_trying_every_node_says(
         policy in generate::whole_policy(), from in generate::selector(), to in generate::target(), through: bool,
     ) {
-        let found = proof::ever(&policy, &from, &to, through, AT).unwrap();
+        let Ok(found) = proof::ever(&policy, &from, &to, through, AT) else {
+            prop_assert!(through);
+            return Ok(());
+        };
         let mut asked = policy.clone();
         // The names a question speaks of are names like others.
         let invariant = Invariant {

@@ -57,6 +57,8 @@ pub(crate) struct Map<'a> {
 struct Arrival {
     at: Conj,
     used: Vec<u32>,
+    /// The name of the first node of the chain: it is never where the chain ends.
+    source: Option<u32>,
     before: Option<(usize, Hop)>,
 }
 
@@ -87,7 +89,7 @@ impl<'a> Map<'a> {
         if !hits.contains(&true) || asked.through && self.surely_apart(asked, &hits) {
             return Ok(None);
         }
-        Search { map: self, asked, hits, arrivals: Vec::new(), seen: BTreeMap::new() }.run()
+        Search { map: self, asked, hits, arrivals: Vec::new(), seen: BTreeMap::new(), unsure: false }.run()
     }
 
     /// For each lead: does it end in a goal, if names do not stand against it?
@@ -123,14 +125,17 @@ struct Search<'m, 'a> {
     hits: Vec<bool>,
     arrivals: Vec<Arrival>,
     /// For each place the sets of used names it was come to with.
-    seen: BTreeMap<Conj, Vec<Vec<u32>>>,
+    seen: BTreeMap<(Conj, Option<u32>), Vec<Vec<u32>>>,
+    /// A chain ends at a named node that it went through, wearing what may not go together: not followed further.
+    unsure: bool,
 }
 
 impl Search<'_, '_> {
     fn run(mut self) -> Result<Option<Chain>, TooHard> {
         let sources = self.asked.sources.iter().filter(|source| self.map.space.possible(source));
-        self.arrivals =
-            sources.map(|at| Arrival { at: at.clone(), used: Vec::new(), before: None }).collect();
+        self.arrivals = sources
+            .map(|at| Arrival { at: at.clone(), used: Vec::new(), source: None, before: None })
+            .collect();
         let mut queue: VecDeque<usize> = (0..self.arrivals.len()).collect();
         while let Some(number) = queue.pop_front() {
             let known = self.arrivals.len();
@@ -142,7 +147,7 @@ impl Search<'_, '_> {
             }
             queue.extend(known..self.arrivals.len());
         }
-        Ok(None)
+        if self.unsure { Err(TooHard) } else { Ok(None) }
     }
 
     /// Every way on from an arrival: the last hop to a goal, or new arrivals.
@@ -160,7 +165,7 @@ impl Search<'_, '_> {
                     continue;
                 }
                 let Some(used) = use_name(&arrival.used, map.space.name(&node)) else { continue };
-                if let Some(found) = self.goal(&node, door, &used) {
+                if let Some(found) = self.goal(number, &node, door, &used) {
                     return Some(found);
                 }
                 onward.push((node, door, used));
@@ -172,7 +177,7 @@ impl Search<'_, '_> {
         None
     }
 
-    fn goal(&self, node: &Conj, door: usize, used: &[u32]) -> Option<(Hop, Conj)> {
+    fn goal(&mut self, number: usize, node: &Conj, door: usize, used: &[u32]) -> Option<(Hop, Conj)> {
         let doors = self.map.doors;
         for place in &doors.door(door)?.leads {
             if !self.hits.get(*place).copied().unwrap_or(false) {
@@ -181,16 +186,49 @@ impl Search<'_, '_> {
             let lead = doors.lead(*place)?;
             for goal in &self.asked.goals {
                 let end = lead.on.and(&goal.node);
-                let another = self.map.space.name(&end).is_none_or(|name| !used.contains(&name));
-                if let Some(listen) = goal.meets(lead).filter(|_| another && self.map.space.possible(&end)) {
-                    return Some((Hop { node: node.clone(), door, lead: *place, listen }, end));
-                }
+                let Some(listen) = goal.meets(lead).filter(|_| self.map.space.possible(&end)) else {
+                    continue;
+                };
+                let name = self.map.space.name(&end).filter(|name| used.contains(name));
+                let end = match name.map(|name| self.again(number, name, &end)) {
+                    None => end,
+                    Some(Again::Once(all)) => all,
+                    Some(Again::Never) => continue,
+                    Some(Again::Unsure) => {
+                        self.unsure = true;
+                        continue;
+                    }
+                };
+                return Some((Hop { node: node.clone(), door, lead: *place, listen }, end));
             }
         }
         None
     }
 
+    /// A chain may end at a named node that it went through, on another port; it wears then what both ask for.
+    fn again(&self, mut number: usize, name: u32, end: &Conj) -> Again {
+        while let Some(Arrival { before: Some((earlier, hop)), .. }) = self.arrivals.get(number) {
+            let is_source = self.arrivals.get(*earlier).is_some_and(|a| a.before.is_none());
+            if self.map.space.name(&hop.node) == Some(name) {
+                let all = hop.node.and(end);
+                let open = self.map.doors.door(hop.door).is_some_and(|door| !door.keeps_out(&all));
+                return match (is_source, open && self.map.space.possible(&all)) {
+                    (true, _) => Again::Never,
+                    (false, true) => Again::Once(all),
+                    (false, false) => Again::Unsure,
+                };
+            }
+            number = *earlier;
+        }
+        // The one that opens: nobody opens anything at itself.
+        Again::Never
+    }
+
     fn go_on(&mut self, number: usize, node: &Conj, door: usize, used: &[u32]) {
+        let source = match self.arrivals.get(number) {
+            Some(Arrival { before: None, .. }) => self.map.space.name(node),
+            arrival => arrival.and_then(|arrival| arrival.source),
+        };
         let doors = self.map.doors;
         for place in doors.door(door).map(|door| door.leads.as_slice()).unwrap_or_default() {
             let Some(lead) = doors.lead(*place).filter(|lead| lead.carries && self.map.lead_possible(*place))
@@ -202,7 +240,7 @@ impl Search<'_, '_> {
                 continue;
             };
             if self.map.space.name(&lead.on).is_some_and(|name| used.contains(&name))
-                || !self.is_new(&lead.on, used)
+                || !self.is_new(&lead.on, source, used)
             {
                 continue;
             }
@@ -210,14 +248,15 @@ impl Search<'_, '_> {
             self.arrivals.push(Arrival {
                 at: lead.on.clone(),
                 used: used.to_vec(),
+                source,
                 before: Some((number, hop)),
             });
         }
     }
 
     /// Nothing was here before with no more names used up.
-    fn is_new(&mut self, at: &Conj, used: &[u32]) -> bool {
-        let before = self.seen.entry(at.clone()).or_default();
+    fn is_new(&mut self, at: &Conj, source: Option<u32>, used: &[u32]) -> bool {
+        let before = self.seen.entry((at.clone(), source)).or_default();
         if before.iter().any(|few| few.iter().all(|name| used.contains(name))) {
             return false;
         }
@@ -234,6 +273,12 @@ impl Search<'_, '_> {
         hops.reverse();
         Chain { hops, end }
     }
+}
+
+enum Again {
+    Once(Conj),
+    Never,
+    Unsure,
 }
 
 fn use_name(used: &[u32], name: Option<u32>) -> Option<Vec<u32>> {
