@@ -116,7 +116,7 @@ mod tests {
     fn endless_waiting_and_binary_files_are_refused() {
         let dir = tempfile::tempdir().unwrap();
         let fifo = dir.path().join("fifo");
-        assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+        crate::files::make_fifo(&fifo);
         let binary = dir.path().join("b.toml");
         std::fs::write(&binary, [0xff, 0xfe]).unwrap();
         for path in [Path::new("/dev/zero"), &fifo, &binary, Path::new("/nonexistent")] {
