@@ -1,0 +1,75 @@
+"""Any user-space WireGuard that makes its interface itself and is configured with `wg`."""
+
+import os
+import pathlib
+
+from contestant import Contestant
+from process import Daemon, run, wait_for
+from street import A, B, TUNNEL_MTU
+
+PORT = 51820
+SOCKETS = pathlib.Path("/var/run/wireguard")
+
+
+class WireGuard(Contestant):
+    a, b = "10.78.0.1", "10.78.0.2"
+
+    def __init__(self, name, program, number):
+        super().__init__(name)
+        self.program = program
+        # The control sockets of all namespaces lie in one directory.
+        self.interfaces = [f"wb{os.getpid() % 10000}n{number}{end}" for end in "ab"]
+        self.keys = [keypair() for _ in "ab"]
+
+    def begin(self):
+        for end in (0, 1):
+            self.start(end)
+
+    def start(self, end):
+        """One end: process, keys, addresses."""
+        namespace, interface = (self.street.a, self.street.b)[end], self.interfaces[end]
+        daemon = Daemon(
+            [self.program, *self.flags(), interface], namespace, self.street.path(f"{'ab'[end]}.log"),
+            env={"LOG_LEVEL": "error", "WG_LOG_LEVEL": "error"},
+        )
+        self.daemons.insert(end, daemon)
+        socket = SOCKETS / f"{interface}.sock"
+        wait_for(f"{self.name} makes {socket}", lambda: socket.exists() or not daemon.alive())
+        self.configure(end, self.configuration(end))
+        run(["ip", "link", "set", interface, "mtu", TUNNEL_MTU, "up"], namespace)
+        run(["ip", "addr", "replace", f"{(self.a, self.b)[end]}/24", "dev", interface], namespace)
+
+    def flags(self):
+        """boringtun and its child lower their privileges unless told not to; they alone know that word."""
+        knows = b"disable-drop-privileges" in pathlib.Path(self.program).read_bytes()
+        return ["-f", "--disable-drop-privileges", "-v", "error"] if knows else ["-f"]
+
+    def configuration(self, end, peers=()):
+        """`peers`: public keys of more peers that are never heard of."""
+        other = 1 - end
+        text = (
+            f"[Interface]\nPrivateKey = {self.keys[end][0]}\nListenPort = {PORT}\n"
+            f"[Peer]\nPublicKey = {self.keys[other][1]}\nEndpoint = {(A, B)[other]}:{PORT}\n"
+            f"AllowedIPs = {(self.a, self.b)[other]}/32\n"
+        )
+        for number, key in enumerate(peers):
+            text += f"[Peer]\nPublicKey = {key}\nAllowedIPs = 10.{100 + number // 65536}.{number // 256 % 256}.{number % 256}/32\n"
+        return text
+
+    def configure(self, end, text):
+        file = self.street.path(f"{'ab'[end]}.conf")
+        pathlib.Path(file).write_text(text)
+        run(["wg", "setconf", self.interfaces[end], file], (self.street.a, self.street.b)[end])
+
+    def end(self):
+        super().end()
+        for interface in self.interfaces:
+            (SOCKETS / f"{interface}.sock").unlink(missing_ok=True)
+
+    def about(self):
+        return self.program
+
+
+def keypair():
+    private = run(["wg", "genkey"]).strip()
+    return private, run(["wg", "pubkey"], stdin=private).strip()
