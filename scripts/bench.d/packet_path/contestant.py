@@ -18,8 +18,15 @@ class Contestant:
 
     def up(self):
         self.street = Street(self.name)
-        self.begin()
-        self.reach()
+        self.start_up()
+
+    def start_up(self):
+        """Starts the tunnel; a failure tells what its programs said."""
+        try:
+            self.begin()
+            self.reach()
+        except Failed as e:
+            raise Failed(f"{e}\n{self.tails()}") from e
 
     def begin(self):
         """Starts the tunnel in the street."""
@@ -41,10 +48,7 @@ class Contestant:
     def reach(self, limit=20):
         """Waits until the far end answers."""
         ping = lambda: "1 received" in run(["ping", "-n", "-c1", "-W1", self.b], self.street.a, check=False)
-        try:
-            wait_for(f"{self.name}: the far end answers", ping, limit)
-        except Failed as e:
-            raise Failed(f"{e}\n{self.tails()}") from e
+        wait_for(f"{self.name}: the far end answers", ping, limit)
 
     def ready(self):
         """Up, alive and reachable before a test; starts again what died."""
@@ -53,7 +57,7 @@ class Contestant:
             return
         if not all(d.alive() for d in self.daemons):
             self.end()
-            self.begin()
+            self.start_up()
         self.reach()
 
     def tails(self):

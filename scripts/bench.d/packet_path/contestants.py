@@ -10,8 +10,8 @@ from process import Failed
 from warren import Warren
 from wireguard import WireGuard
 
-#: Rivals from crates.io: name of the contestant → crate, which is the name of the program too.
-CRATES = {"boringtun": "boringtun-cli", "gotatun": "gotatun-cli"}
+#: Rivals from crates.io: name of the contestant → crate and its program.
+CRATES = {"boringtun": ("boringtun-cli", "boringtun-cli"), "gotatun": ("gotatun-cli", "gotatun")}
 DEFAULT = ["raw", "warren", "boringtun", "gotatun", "wireguard-go-debian", "nebula"]
 
 
@@ -41,7 +41,7 @@ def make(root, name, path, number, build):
     if name == "warren":
         return Warren(name, warren(root, build))
     if name in CRATES:
-        return WireGuard(name, crate(root, CRATES[name]), number)
+        return WireGuard(name, crate(root, *CRATES[name]), number)
     return WireGuard(name, "/usr/bin/wireguard-go", number)
 
 
@@ -56,12 +56,12 @@ def warren(root, build):
     return str(target / "release")
 
 
-def crate(root, name):
+def crate(root, name, program):
     """A rival from crates.io, built once."""
     tools = root / "target/tools"
-    if not (tools / "bin" / name).exists():
+    if not (tools / "bin" / program).exists():
         cargo(root, "install", name, "--root", str(tools))
-    return str(tools / "bin" / name)
+    return str(tools / "bin" / program)
 
 
 def cargo(root, *words):

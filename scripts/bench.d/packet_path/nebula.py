@@ -3,7 +3,7 @@
 import pathlib
 
 from contestant import Contestant
-from process import Daemon, run
+from process import Daemon, run, wait_for
 from street import A, B, TUNNEL_MTU
 
 
@@ -16,9 +16,10 @@ class Nebula(Contestant):
             run(["nebula-cert", "ca", "-name", "bench", "-out-crt", path("ca.crt"), "-out-key", path("ca.key")])
         for end, namespace in (("a", self.street.a), ("b", self.street.b)):
             self.write(end)
-            self.daemons.append(
-                Daemon(["nebula", "-config", path(f"{end}.yml")], namespace, path(f"{end}.log"))
-            )
+            daemon = Daemon(["nebula", "-config", path(f"{end}.yml")], namespace, path(f"{end}.log"))
+            self.daemons.append(daemon)
+            address = self.a if end == "a" else self.b
+            wait_for(f"nebula has {address}", lambda: not daemon.alive() or daemon.has_address(address))
 
     def write(self, end):
         path = self.street.path

@@ -106,15 +106,21 @@ class Daemon:
             except ProcessLookupError:
                 pass  # it ended meanwhile
 
-    def listens(self, port, kind="tcp"):
-        """Does anybody in its namespace listen on `port`?"""
-        wanted = "0A" if kind == "tcp" else "07"
-        for family in ("", "6"):
-            for line in pathlib.Path(f"/proc/{self.pid}/net/{kind}{family}").read_text().splitlines()[1:]:
+    def listens(self, port):
+        """Does anybody in its namespace listen on TCP `port`?"""
+        for family in ("tcp", "tcp6"):
+            for line in self._net(family).splitlines()[1:]:
                 fields = line.split()
-                if fields[3] == wanted and int(fields[1].rpartition(":")[2], 16) == port:
+                if fields[3] == "0A" and int(fields[1].rpartition(":")[2], 16) == port:
                     return True
         return False
+
+    def has_address(self, address):
+        """Has an interface in its namespace the IPv4 `address`?"""
+        return address in self._net("fib_trie")
+
+    def _net(self, file):
+        return pathlib.Path(f"/proc/{self.pid}/net/{file}").read_text()
 
 
 def wait_for(what, probe, limit=20, step=0.02):

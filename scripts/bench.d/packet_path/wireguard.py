@@ -8,6 +8,7 @@ from process import Daemon, run, wait_for
 from street import A, B, TUNNEL_MTU
 
 PORT = 51820
+DROP = b"disable-drop-privileges"
 SOCKETS = pathlib.Path("/var/run/wireguard")
 
 
@@ -39,10 +40,12 @@ class WireGuard(Contestant):
         run(["ip", "link", "set", interface, "mtu", TUNNEL_MTU, "up"], namespace)
         run(["ip", "addr", "replace", f"{(self.a, self.b)[end]}/24", "dev", interface], namespace)
 
+    def knows(self, word):
+        return word in pathlib.Path(self.program).read_bytes()
+
     def flags(self):
         """boringtun and its child lower their privileges unless told not to; they alone know that word."""
-        knows = b"disable-drop-privileges" in pathlib.Path(self.program).read_bytes()
-        return ["-f", "--disable-drop-privileges", "-v", "error"] if knows else ["-f"]
+        return ["-f", *(["--disable-drop-privileges", "-v", "error"] if self.knows(DROP) else [])]
 
     def configuration(self, end, peers=()):
         """`peers`: public keys of more peers that are never heard of."""
@@ -67,7 +70,10 @@ class WireGuard(Contestant):
             (SOCKETS / f"{interface}.sock").unlink(missing_ok=True)
 
     def about(self):
-        return self.program
+        """Asks only those for their version that are known to take the question for one."""
+        known = self.knows(DROP) or self.knows(b"golang.zx2c4.com/wireguard")
+        version = run([self.program, "--version"], check=False).split("\n")[0] if known else ""
+        return f"{version} ({os.path.relpath(self.program)})".strip()
 
 
 def keypair():
