@@ -5,6 +5,8 @@
 //! - `document`: TOML as written, every value with its span.
 //! - [`resolve`]: names looked up, all faults at once, each with line, column and a hint.
 //! - [`policy`]: the resolved policy. Nothing in it can be wrong any more.
+//! - [`layout`]: the one layout of policy files, for `fmt`.
+//! - [`schema`]: the shape of a policy file, for editors.
 //! - [`item`]: the canonical items of a policy and the Merkle root an authority signs.
 //! - [`compile`]: from items and two subjects to the [`filter::Rules`] that join them.
 //! - [`filter`]: a verdict for one protocol and port; denies by default, names its grant.
@@ -16,6 +18,7 @@ pub mod compile;
 mod document;
 pub mod filter;
 pub mod item;
+pub mod layout;
 pub mod name;
 mod nearest;
 pub mod oracle;
@@ -23,5 +26,6 @@ pub mod policy;
 pub mod proof;
 pub mod question;
 pub mod resolve;
+pub mod schema;
 mod text;
 pub mod time;

@@ -37,12 +37,35 @@ pub(crate) fn shown(text: &str) -> String {
 pub(crate) fn name(text: &str) -> Result<Name, Malformed> {
     Name::parse(text).map_err(|error| {
         let wrong = Malformed::new("bad-name", 0..text.len(), error.to_string());
-        let lower = text.trim().to_ascii_lowercase().replace(['_', '.', ' '], "-");
-        match Name::parse(&lower) {
-            Ok(name) => wrong.hint(format!("write `{name}`")),
-            Err(_) => wrong,
+        match name_hint(text) {
+            Some(hint) => wrong.hint(hint),
+            None => wrong,
         }
     })
+}
+
+/// What to write instead of a text that is no name.
+fn name_hint(text: &str) -> Option<String> {
+    let kinds = ["tag", "node", "service", "group", "grant"];
+    let kind = text.split_once(':').filter(|(kind, rest)| kinds.contains(kind) && Name::parse(rest).is_ok());
+    if let Some((kind, rest)) = kind {
+        return Some(format!("here it is `{rest}`, without `{kind}:`"));
+    }
+    if text.contains(['*', '?']) {
+        return Some("names are never patterns: name each one, or a tag that they share".to_owned());
+    }
+    if text.is_empty() {
+        return Some("write a name".to_owned());
+    }
+    if text.is_ascii() && text.len() > 63 {
+        return Some(format!("it has {} characters", text.len()));
+    }
+    if let Some(strange) = text.chars().find(|c| !c.is_ascii()) {
+        let code = u32::from(strange);
+        return Some(format!("`{}` (U+{code:04X}) is no letter of a name", strange.escape_debug()));
+    }
+    let plain = text.trim().to_ascii_lowercase().replace(['_', '.', ' '], "-");
+    Name::parse(&plain).ok().map(|name| format!("write `{name}`"))
 }
 
 /// A name after its kind, e.g. the `web` of `tag:web`, when the kind is `kind`.
@@ -56,7 +79,13 @@ pub(crate) fn named(kind: &'static str, text: &str) -> Result<Name, Malformed> {
         }
         None => {
             let message = format!("`{}` does not say what it names", shown(text));
-            Err(Malformed::new("no-kind", whole, message).hint(format!("write `{kind}:{}`", shown(text))))
+            let hint = match Name::parse(text) {
+                Err(_) if kind == "group" => {
+                    "put people and pipelines into a [group.NAME], and write `group:NAME`".to_owned()
+                }
+                _ => format!("write `{kind}:{}`", shown(text)),
+            };
+            Err(Malformed::new("no-kind", whole, message).hint(hint))
         }
     }
 }
@@ -128,6 +157,10 @@ fn tag_part(part: &str) -> Result<Name, Malformed> {
             .map_err(|w: Malformed| w.hint("use `tag:`, `node:` or `all-nodes`")),
         None if part.is_empty() => wrong("bad-selector", "a selector is empty".to_owned())
             .map_err(|w: Malformed| w.hint("use `tag:`, `node:` or `all-nodes`")),
+        None if part.contains('*') => {
+            wrong("no-kind", format!("`{}` is a pattern: there are none", shown(part)))
+                .map_err(|w: Malformed| w.hint("write `all-nodes` for every node"))
+        }
         None => wrong("no-kind", format!("`{}` does not say what it names", shown(part))).map_err(
             |w: Malformed| w.hint(format!("write `tag:{0}` or `node:{0}`, or `all-nodes`", shown(part))),
         ),
@@ -139,8 +172,7 @@ pub(crate) fn listen(text: &str) -> Result<Listen, Malformed> {
     let whole = 0..text.len();
     let Some((protocol, rest)) = text.split_once('/') else {
         let message = format!("`{}` is not a protocol and port", shown(text));
-        let hint = "write `tcp/8443`, `tcp/9000-9010`, `udp/53`, `icmp/echo` or `proto/132`";
-        return Err(Malformed::new("bad-listen", whole, message).hint(hint));
+        return Err(Malformed::new("bad-listen", whole, message).hint(listen_hint(text)));
     };
     let offset = protocol.len() + 1;
     match protocol {
@@ -152,17 +184,48 @@ pub(crate) fn listen(text: &str) -> Result<Listen, Malformed> {
                 "only `icmp/echo` exists, for ICMP and ICMPv6 together; ICMP errors belong to their flows",
             )),
         "proto" => number(rest).map_err(|wrong| shift(wrong, offset)),
-        _ => Err(unknown_protocol(protocol)),
+        _ => Err(unknown_protocol(protocol, rest)),
     }
 }
 
-fn unknown_protocol(protocol: &str) -> Malformed {
+/// Numbers of protocols that people know by name.
+const BY_NUMBER: [(&str, u8); 5] = [("sctp", 132), ("esp", 50), ("ah", 51), ("gre", 47), ("ipip", 4)];
+
+fn by_number(protocol: &str) -> Option<String> {
+    let known = BY_NUMBER.iter().find(|(name, _)| protocol.eq_ignore_ascii_case(name));
+    known.map(|(_, number)| format!("write `proto/{number}`"))
+}
+
+fn listen_hint(text: &str) -> String {
+    if let Some((protocol @ ("tcp" | "udp"), port)) = text.split_once([':', ' '])
+        && ports(Protocol::Tcp, port).is_ok()
+    {
+        return format!("write `{protocol}/{port}`");
+    }
+    if ["icmp", "icmpv6", "ping"].contains(&text) {
+        return "write `icmp/echo`, for ICMP and ICMPv6 together".to_owned();
+    }
+    by_number(text).unwrap_or_else(|| {
+        "write `tcp/8443`, `tcp/9000-9010`, `udp/53`, `icmp/echo` or `proto/132`".to_owned()
+    })
+}
+
+fn unknown_protocol(protocol: &str, rest: &str) -> Malformed {
     let wrong = Malformed::new(
         "unknown-protocol",
         0..protocol.len(),
         format!("`{}` is not a protocol", shown(protocol)),
     );
-    match crate::nearest::nearest(protocol, ["tcp", "udp", "icmp", "proto"]) {
+    if ["tcp", "udp"].contains(&rest) && ports(Protocol::Tcp, protocol).is_ok() {
+        return wrong.hint(format!("write `{rest}/{protocol}`"));
+    }
+    if protocol == "icmpv6" {
+        return wrong.hint("`icmp/echo` is ICMP and ICMPv6 together");
+    }
+    if let Some(hint) = by_number(protocol) {
+        return wrong.hint(hint);
+    }
+    match crate::nearest::nearest(&protocol.to_ascii_lowercase(), ["tcp", "udp", "icmp", "proto"]) {
         Some(known) => wrong.hint(format!("did you mean `{known}`?")),
         None => wrong.hint("known are `tcp`, `udp`, `icmp` and, by number, `proto`"),
     }
@@ -194,7 +257,20 @@ fn port(text: &str) -> Result<u16, Malformed> {
     match decimal::<u16>(text) {
         Some(0) => Err(wrong("port 0 cannot be opened".to_owned()).hint("ports run from 1 to 65535")),
         Some(port) => Ok(port),
-        None => Err(wrong(format!("`{}` is not a port", shown(text))).hint("ports run from 1 to 65535")),
+        None if text.is_empty() => {
+            Err(wrong("a port is missing".to_owned()).hint("write e.g. `tcp/9000-9010`"))
+        }
+        None => Err(wrong(format!("`{}` is not a port", shown(text))).hint(port_hint(text))),
+    }
+}
+
+fn port_hint(text: &str) -> &'static str {
+    match text {
+        _ if decimal::<u16>(text.trim()).is_some() => "leave the blanks out",
+        "*" | "any" | "all" => "write `1-65535` for every port",
+        _ if text.contains(',') => "write each port or range as an entry of its own",
+        _ if text.starts_with('0') => "leave the leading 0 out",
+        _ => "ports are numbers from 1 to 65535",
     }
 }
 
@@ -212,12 +288,23 @@ fn number(text: &str) -> Result<Listen, Malformed> {
 
 /// `service:x`, or nodes with or without a port; with the place of each name.
 pub(crate) fn target(text: &str) -> Result<(Target, Vec<Named>), Malformed> {
-    if text.starts_with("service:") {
+    if let Some(service) = text.strip_prefix("service:") {
+        if let Some((name, port)) = service.split_once(char::is_whitespace) {
+            let message = format!("`{}` names a service and a port: one is enough", shown(text));
+            let at = text.len() - port.len()..text.len();
+            let hint = format!("write `service:{0}`: it has its own ports", shown(name));
+            return Err(Malformed::new("service-and-port", at, message).hint(hint));
+        }
         let service = named("service", text)?;
         return Ok((Target::Service(service.clone()), vec![(service, 0..text.len())]));
     }
     let (nodes, port) = match text.rsplit_once(char::is_whitespace) {
         Some((nodes, port)) if port.contains('/') => (nodes, Some(port)),
+        Some((_, port)) if decimal::<u16>(port).is_some() => {
+            let message = format!("port `{port}` has no protocol");
+            let at = text.len() - port.len()..text.len();
+            return Err(Malformed::new("bad-listen", at, message).hint(format!("write e.g. `tcp/{port}`")));
+        }
         _ => (text, None),
     };
     let listen = port.map(|port| listen(port).map_err(|wrong| shift(wrong, text.len() - port.len())));

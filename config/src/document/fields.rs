@@ -4,7 +4,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 use toml::value::Datetime;
 
-use super::{At, Spot, Texts};
+use super::{At, Spot, Texts, hints};
 use crate::nearest::nearest;
 use crate::resolve::report::Report;
 use crate::text::shown;
@@ -39,9 +39,10 @@ impl<'a, 'i> Fields<'a, 'i> {
 
     fn unknown(&self, key: &Spanned<std::borrow::Cow<'_, str>>, report: &mut Report<'_>) {
         let text = key.get_ref().as_ref();
-        let hint = match nearest(text, self.known.iter().copied()) {
-            Some(known) => format!("did you mean `{known}`?"),
-            None => format!("known here are: {}", self.known.join(", ")),
+        let hint = match (nearest(text, self.known.iter().copied()), hints::elsewhere(text, self.known)) {
+            (Some(known), _) => format!("did you mean `{known}`?"),
+            (None, Some(hint)) => hint.to_owned(),
+            (None, None) => format!("known here are: {}", self.known.join(", ")),
         };
         let message = format!("`{}` is not a key of {}", shown(text), self.what);
         report.error("unknown-key", &self.at(key.span()), message, Some(hint));
@@ -56,7 +57,8 @@ impl<'a, 'i> Fields<'a, 'i> {
     }
 
     fn missing(&self, key: &str, report: &mut Report<'_>) {
-        report.error("missing-key", &self.spot, format!("{} has no `{key}`", self.what), None);
+        let hint = hints::missing(key, self.known).map(|line| format!("write {line}"));
+        report.error("missing-key", &self.spot, format!("{} has no `{key}`", self.what), hint);
     }
 
     fn wrong(
@@ -76,8 +78,13 @@ impl<'a, 'i> Fields<'a, 'i> {
         let value = self.get(key)?;
         match value.get_ref() {
             DeValue::String(text) => Some(At { value: text.to_string(), spot: self.at(value.span()) }),
-            _ => {
-                self.wrong(key, value, "a string", None, report);
+            found => {
+                let hint = match found {
+                    DeValue::Array(_) => Some("write one value, without brackets".to_owned()),
+                    DeValue::Table(_) => None,
+                    _ => Some("write it in quotes".to_owned()),
+                };
+                self.wrong(key, value, "a string", hint, report);
                 None
             }
         }
@@ -94,7 +101,7 @@ impl<'a, 'i> Fields<'a, 'i> {
     pub fn list(&self, key: &str, report: &mut Report<'_>) -> Texts {
         let Some(value) = self.get(key) else { return Vec::new() };
         let DeValue::Array(items) = value.get_ref() else {
-            let hint = value.get_ref().as_str().map(|text| format!("write [\"{}\"]", shown(text)));
+            let hint = value.get_ref().as_str().map(|text| format!("write {key} = [\"{}\"]", shown(text)));
             self.wrong(key, value, "a list of strings", hint, report);
             return Vec::new();
         };
@@ -109,7 +116,11 @@ impl<'a, 'i> Fields<'a, 'i> {
                 DeValue::String(text) => {
                     texts.push(At { value: text.to_string(), spot: self.at(item.span()) });
                 }
-                _ => self.wrong(key, item, "a list of strings", None, report),
+                other => {
+                    let found = with_article(other.type_str());
+                    let message = format!("an entry of `{}` must be a string, not {found}", shown(key));
+                    report.error("wrong-type", &self.at(item.span()), message, None);
+                }
             }
         }
         texts
@@ -131,7 +142,12 @@ impl<'a, 'i> Fields<'a, 'i> {
         match number {
             Some(number) => Some(At { value: number, spot: self.at(value.span()) }),
             None => {
-                self.wrong(key, value, "a whole number", None, report);
+                let quoted = value.get_ref().as_str().and_then(|text| text.parse::<i64>().ok());
+                let hint = match quoted {
+                    Some(number) => format!("write {number} without quotes"),
+                    None => format!("write {key} = 1"),
+                };
+                self.wrong(key, value, "a whole number", Some(hint), report);
                 None
             }
         }
@@ -142,7 +158,8 @@ impl<'a, 'i> Fields<'a, 'i> {
         match value.get_ref() {
             DeValue::Datetime(time) => Some(At { value: *time, spot: self.at(value.span()) }),
             other => {
-                let quoted = other.as_str().map(|_| "write it without quotes".to_owned());
+                let time = other.as_str().filter(|text| text.parse::<Datetime>().is_ok());
+                let quoted = time.map(|_| "write it without quotes".to_owned());
                 let hint = quoted.unwrap_or_else(|| "write e.g. 2027-01-31T00:00:00Z".to_owned());
                 self.wrong(key, value, "a UTC instant", Some(hint), report);
                 None
@@ -195,7 +212,11 @@ impl<'a, 'i> Fields<'a, 'i> {
         match value.get_ref() {
             DeValue::Table(table) => Some((self.at(value.span()), table)),
             _ => {
-                self.wrong(key, value, "a table", None, report);
+                let hint = match key {
+                    "dns" => "write [dns] with one bracket, and its keys below".to_owned(),
+                    _ => format!("write {key} = {{ from = [\"tag:NAME\"], to = [\"service:NAME\"] }}"),
+                };
+                self.wrong(key, value, "a table", Some(hint), report);
                 None
             }
         }

@@ -4,11 +4,13 @@
 //! in one go and not the first one.
 
 mod fields;
+mod hints;
 mod read;
+mod syntax;
 
 use std::ops::Range;
 
-pub(crate) use read::read;
+pub(crate) use read::{parse, read};
 
 /// Largest policy file in bytes.
 pub const MAX_FILE: usize = 4 * 1024 * 1024;
@@ -88,6 +90,8 @@ pub(crate) struct Invariant {
     pub id: At<String>,
     /// `never`, `only`, `always`: exactly one is right.
     pub laws: Vec<(&'static str, LawBody)>,
+    /// How many laws are written, readable or not.
+    pub written: usize,
     pub spot: Spot,
 }
 

@@ -1,8 +1,10 @@
 //! From text to [`Document`]: syntax, keys and types. What names mean is the resolver's business.
 
+use toml::Spanned;
 use toml::de::DeTable;
 
 use super::fields::Fields;
+use super::syntax;
 use super::{At, Dns, Document, End, Grant, Group, Invariant, LawBody, MAX_FILE, Service, Spot, Tag, Test};
 use crate::resolve::report::Report;
 use crate::text::shown;
@@ -12,12 +14,18 @@ const MAX_RECOVERY: usize = 512 * 1024;
 
 /// Adds what `text` says to `document`.
 pub(crate) fn read(file: usize, text: &str, document: &mut Document, report: &mut Report<'_>) {
-    let whole = Spot { file, span: 0..0 };
+    if let Some(table) = parse(file, text, report) {
+        read_top(file, table.get_ref(), document, report);
+    }
+}
+
+/// The tables of a file, as far as it is TOML; its syntax errors are reported.
+pub(crate) fn parse<'i>(file: usize, text: &'i str, report: &mut Report<'_>) -> Option<Spanned<DeTable<'i>>> {
     if text.len() > MAX_FILE {
         let message = format!("the file has {} bytes, the limit is {MAX_FILE}", text.len());
         let hint = "split it into several files of policy.d/".to_owned();
-        report.error("file-too-large", &whole, message, Some(hint));
-        return;
+        report.error("file-too-large", &Spot { file, span: 0..0 }, message, Some(hint));
+        return None;
     }
     let (table, errors) = if text.len() > MAX_RECOVERY {
         match DeTable::parse(text) {
@@ -28,13 +36,8 @@ pub(crate) fn read(file: usize, text: &str, document: &mut Document, report: &mu
         let (table, errors) = DeTable::parse_recoverable(text);
         (Some(table), errors)
     };
-    for error in &errors {
-        let span = error.span().unwrap_or(0..0);
-        report.error("syntax", &Spot { file, span }, error.message().to_owned(), None);
-    }
-    if let Some(table) = table {
-        read_top(file, table.get_ref(), document, report);
-    }
+    syntax::report(file, text, &errors, report);
+    table
 }
 
 const TOP: &[&str] = &["version", "mode", "group", "tag", "service", "grant", "invariant", "test", "dns"];
@@ -110,17 +113,20 @@ fn read_grant(spot: Spot, table: &DeTable<'_>, report: &mut Report<'_>) -> Optio
     Some(Grant { id: id?, from, except, to, mode, until, why })
 }
 
+const LAWS: [&str; 3] = ["never", "only", "always"];
+
 fn read_invariant(spot: Spot, table: &DeTable<'_>, report: &mut Report<'_>) -> Option<Invariant> {
     let known = &["id", "never", "only", "always"];
     let fields = Fields::new("an invariant".to_owned(), table, known, spot.clone(), report);
     let id = fields.needed_string("id", report);
     let mut laws = Vec::new();
-    for law in ["never", "only", "always"] {
+    for law in LAWS {
         if let Some((spot, body)) = fields.table(law, report) {
             laws.push((law, read_law(law, spot, body, report)));
         }
     }
-    Some(Invariant { id: id?, laws, spot })
+    let written = LAWS.iter().filter(|law| fields.get(law).is_some()).count();
+    Some(Invariant { id: id?, laws, written, spot })
 }
 
 fn read_law(law: &str, spot: Spot, table: &DeTable<'_>, report: &mut Report<'_>) -> LawBody {

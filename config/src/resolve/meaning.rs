@@ -131,7 +131,7 @@ impl Resolver<'_, '_> {
         let known: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
         let hint = match nearest(&text.value, known.iter().copied()) {
             Some(word) => format!("did you mean `{word}`?"),
-            None => format!("known are: {}", known.join(", ")),
+            None => format!("it can be {}", known.join(" or ")),
         };
         let message = format!("`{}` is not a value of `{key}`", shown(&text.value));
         self.report.error("unknown-value", &text.spot, message, Some(hint));
@@ -195,7 +195,8 @@ impl Resolver<'_, '_> {
         for text in tag.not_with.iter().filter(|t| t.value.strip_prefix("tag:") == Some(&tag.name.value)) {
             let message =
                 format!("tag `{}` is not-with itself: no node could wear it", shown(&tag.name.value));
-            self.report.error("not-with-itself", &text.spot, message, None);
+            let hint = "name the other tags only".to_owned();
+            self.report.error("not-with-itself", &text.spot, message, Some(hint));
         }
         let name = Name::parse(&tag.name.value).ok()?;
         Some((name.clone(), Tag { name, owners, not_with }))
@@ -292,9 +293,13 @@ impl Resolver<'_, '_> {
     fn invariant(&mut self, invariant: &crate::document::Invariant) -> Option<(Name, Invariant)> {
         let resolved: Vec<_> = invariant.laws.iter().map(|(law, body)| self.law(law, body)).collect();
         let id = Name::parse(&invariant.id.value).ok()?;
-        if invariant.laws.len() != 1 {
+        if invariant.written != 1 {
             let message = format!("invariant `{id}` needs exactly one of `never`, `only` and `always`");
-            self.report.error("one-law", &invariant.spot, message, None);
+            let hint = match invariant.written == 0 {
+                true => "write e.g. never = { from = [\"tag:dev\"], to = [\"service:NAME\"] }",
+                false => "write one [[invariant]] for each",
+            };
+            self.report.error("one-law", &invariant.spot, message, Some(hint.to_owned()));
         }
         let (law, from, to, via_any) = resolved.into_iter().next()?;
         Some((id.clone(), Invariant { id, law, from, to, via_any }))
@@ -304,7 +309,7 @@ impl Resolver<'_, '_> {
         let via = body.via.as_ref().and_then(|via| self.word("via", via, &[("any", ())]).map(|()| via));
         if let Some(via) = via.filter(|_| law != "never") {
             let message = format!("`via` has a meaning for `never` only, not for `{law}`");
-            self.report.error("via-without-never", &via.spot, message, None);
+            self.report.error("via-without-never", &via.spot, message, Some("leave `via` out".to_owned()));
         }
         let mut to: Vec<Target> = body.to.iter().filter_map(|text| self.target(text)).collect();
         // A list is a union: its order has no meaning and must leave no trace in the hash.
@@ -337,7 +342,7 @@ impl Resolver<'_, '_> {
             self.known(Kind::Grant, &name, &by.spot);
             if expect == Some(Expect::Deny) {
                 let message = "a test that expects `deny` has no grant to name with `by`".to_owned();
-                self.report.error("by-with-deny", &by.spot, message, None);
+                self.report.error("by-with-deny", &by.spot, message, Some("leave `by` out".to_owned()));
             }
             Some(name)
         });
@@ -363,7 +368,8 @@ impl Resolver<'_, '_> {
         let service = service.as_ref().map(|service| {
             if let Some(port) = port {
                 let message = "`to` names a service and a port: one is enough".to_owned();
-                self.report.error("service-and-port", &port.spot, message, None);
+                let hint = "leave `port` out: the service has its own".to_owned();
+                self.report.error("service-and-port", &port.spot, message, Some(hint));
             }
             let name = self.parsed(service, text::name(&service.value))?;
             self.known(Kind::Service, &name, &service.spot);
@@ -443,7 +449,8 @@ fn declare<'a>(
             }
             Entry::Occupied(entry) => {
                 let message = format!("{kind} `{}` stands twice", entry.key());
-                let hint = "ids are unique over all files of a policy".to_owned();
+                let first = report.place(entry.get());
+                let hint = format!("the first is at {first}: ids are unique over all files of a policy");
                 report.error("duplicate-id", &text.spot, message, Some(hint));
             }
         }
@@ -453,9 +460,12 @@ fn declare<'a>(
 
 /// Reports every place after the first.
 fn once<'a>(report: &mut Report<'_>, what: &str, spots: impl Iterator<Item = &'a Spot>) {
-    for spot in spots.skip(1) {
+    let mut spots = spots;
+    let Some(first) = spots.next() else { return };
+    let first = report.place(first);
+    for spot in spots {
         let message = format!("{what} stands in another file already");
-        let hint = "`version`, `mode` and [dns] stand in exactly one file".to_owned();
+        let hint = format!("the first is at {first}: `version`, `mode` and [dns] stand in exactly one file");
         report.error("written-twice", spot, message, Some(hint));
     }
 }

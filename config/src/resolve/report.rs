@@ -16,12 +16,14 @@ pub(crate) struct Report<'a> {
     findings: Vec<Finding>,
     errors: usize,
     unkept: usize,
+    /// What stands behind these places was not read as it was meant.
+    blind: Vec<Spot>,
 }
 
 impl<'a> Report<'a> {
     pub fn new(sources: &'a [Source]) -> Report<'a> {
         let lines = sources.iter().map(|source| line_starts(&source.text)).collect();
-        Report { sources, lines, findings: Vec::new(), errors: 0, unkept: 0 }
+        Report { sources, lines, findings: Vec::new(), errors: 0, unkept: 0, blind: Vec::new() }
     }
 
     pub fn error(&mut self, id: &'static str, spot: &Spot, message: String, hint: Option<String>) {
@@ -60,6 +62,9 @@ impl<'a> Report<'a> {
         message: String,
         hint: Option<String>,
     ) {
+        if self.blind.iter().any(|b| b.file == spot.file && b.span.start < spot.span.start) {
+            return;
+        }
         if self.findings.len() >= MAX_FINDINGS {
             self.unkept += 1;
             return;
@@ -77,6 +82,17 @@ impl<'a> Report<'a> {
         let text = self.sources.get(spot.file).map(|source| source.text.as_str()).unwrap_or_default();
         let before = text.get(start..spot.span.start).unwrap_or_default();
         (line.max(1), before.chars().count() + 1)
+    }
+
+    /// Findings behind this place, in its file, would only puzzle.
+    pub fn blind_after(&mut self, spot: Spot) {
+        self.blind.push(spot);
+    }
+
+    /// `FILE:LINE` of a place.
+    pub fn place(&self, spot: &Spot) -> String {
+        let file = self.sources.get(spot.file).map(|source| source.file.as_str()).unwrap_or_default();
+        format!("{file}:{}", self.position(spot).0)
     }
 
     pub fn has_errors(&self) -> bool {
@@ -115,12 +131,30 @@ impl<'a> Report<'a> {
         if broken.is_empty() {
             return;
         }
+        // A broken header leaves the keys below it to nobody.
+        let headless = self.broken_headers();
         self.findings.retain(|f| {
+            let stray = f.id == "unknown-key" && f.message.ends_with(" of a policy");
+            let after = |(file, line): &(String, usize)| *file == f.file && *line < f.line;
+            if stray && headless.iter().any(after) {
+                return false;
+            }
             let echo = f.id.starts_with("unknown-") && f.id != "unknown-key" && f.id != "unknown-protocol"
                 || f.id.starts_with("missing-")
                 || f.severity == Severity::Warning;
             f.id == "syntax" || !echo && !broken.contains(&(f.file.clone(), f.line))
         });
+    }
+}
+
+impl Report<'_> {
+    fn broken_headers(&self) -> Vec<(String, usize)> {
+        let is_header = |f: &&Finding| {
+            let source = self.sources.iter().find(|source| source.file == f.file);
+            let line = source.and_then(|source| source.text.lines().nth(f.line - 1));
+            f.id == "syntax" && line.is_some_and(|line| line.trim_start().starts_with('['))
+        };
+        self.findings.iter().filter(is_header).map(|f| (f.file.clone(), f.line)).collect()
     }
 }
 

@@ -257,6 +257,16 @@ pub enum PolicyCommand {
         /// A policy file, or a directory of `*.toml` files.
         path: PathBuf,
     },
+    /// Lay policy files out anew, the one way: comments, order and meaning stay.
+    Fmt {
+        /// A policy file, or a directory of `*.toml` files.
+        path: PathBuf,
+        /// Write nothing; exit 1 if a file has another layout.
+        #[arg(long)]
+        check: bool,
+    },
+    /// Print the JSON Schema of a policy file, for editors that complete and check (taplo).
+    Schema,
     /// What would change: FILE against the policy in force, or OLD against NEW without a coordinator.
     Diff {
         path: PathBuf,

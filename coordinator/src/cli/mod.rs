@@ -13,6 +13,7 @@ mod node;
 mod output;
 mod policy;
 mod policy_file;
+mod policy_fmt;
 mod reply;
 mod sarif;
 mod serve;

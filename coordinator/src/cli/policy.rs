@@ -34,6 +34,11 @@ pub async fn run(context: &Context, command: PolicyCommand) -> Outcome {
         PolicyCommand::Check { path, .. } => check(context, &path),
         PolicyCommand::Prove { path } => prove(context, &path),
         PolicyCommand::Test { path } => test(context, &path),
+        PolicyCommand::Fmt { path, check } => super::policy_fmt::run(context, &path, check),
+        PolicyCommand::Schema => {
+            output::line(warren_config::schema::SCHEMA.trim_end());
+            Ok(())
+        }
         PolicyCommand::Diff { path, new: Some(new) } => diff_files(context, &path, &new),
         PolicyCommand::Diff { path, new: None } => diff_online(context, &path).await,
         PolicyCommand::Apply(args) => apply_files(context, &args).await,
