@@ -1,6 +1,6 @@
 """What is measured: a tunnel between two hosts, or the bare wire."""
 
-from process import Failed, run, wait_for
+from process import Failed, NotApplicable, run, wait_for
 from street import A, B, Street
 
 
@@ -59,6 +59,14 @@ class Contestant:
             self.end()
             self.start_up()
         self.reach()
+
+    def twin(self):
+        """Another of the kind, for what would disturb later tests."""
+        raise NotApplicable()
+
+    def invite(self, count):
+        """End A has `count` peers more, and was started with them."""
+        raise NotApplicable()
 
     def tails(self):
         return "\n".join(f"--- {d.log}\n{d.tail()}" for d in self.daemons)

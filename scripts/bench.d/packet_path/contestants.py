@@ -51,9 +51,22 @@ def warren(root, build):
     if build:
         cargo(root, "build", "--release", "--locked", "--bins")
     for program in ("warren", "warren-node"):
-        if not (target / "release" / program).exists():
-            raise Failed(f"{target / 'release' / program} is not there: leave out --no-build")
+        present(target / "release" / program)
     return str(target / "release")
+
+
+def crowd(root, build):
+    """The helper that makes many peers."""
+    if build:
+        cargo(root, "build", "--release", "--locked", "-p", "warren-netns-tests", "--example", "crowd")
+    target = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", root / "target"))
+    return str(present(target / "release/examples/crowd"))
+
+
+def present(program):
+    if not program.exists():
+        raise Failed(f"{program} is not there: leave out --no-build")
+    return program
 
 
 def crate(root, name, program):

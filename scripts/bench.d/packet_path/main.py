@@ -5,6 +5,7 @@ import argparse
 import fcntl
 import os
 import pathlib
+import resource
 import signal
 import sys
 
@@ -12,7 +13,8 @@ import contestants
 import machine
 import report
 import street
-from measures import MEASURES, QUICK
+from crowd import Crowd
+from measures import CROWDED, MEASURES, QUICK
 from process import Failed
 from runner import Runner
 
@@ -67,6 +69,9 @@ def stop(*_):
 def main():
     args = arguments()
     lock = locked()
+    # boringtun opens a socket for each peer it has heard of.
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, stop)
     street.sweep()
@@ -74,6 +79,7 @@ def main():
     out.parent.mkdir(parents=True, exist_ok=True)
     try:
         field = contestants.field(ROOT, args.peers, args.rival, build=not args.no_build)
+        Crowd.program = contestants.crowd(ROOT, build=not args.no_build) if CROWDED & set(args.tests) else None
     except Failed as e:
         sys.exit(str(e))
     result = report.Report(machine.facts(str(ROOT)), {c.name: c.about() for c in field}, vars(args))

@@ -2,6 +2,8 @@
 
 import time
 
+import crowd
+import grants
 import iperf
 import latency
 
@@ -71,8 +73,27 @@ MEASURES = {
         "TCP, 1 stream, no segmentation on the wire", without_offloads(tcp1),
         [("gbps", "Gbit/s", True), ("cpu_s_per_gb", "tunnel CPU-s/GB", False)],
     ),
+    "handshakes": (
+        "handshakes answered, 500 peers knock", crowd.knocking,
+        [("per_s", "per s", True), ("cpu_us", "CPU µs each", False)],
+    ),
+    "peers": (
+        "silent peers", crowd.silent,
+        [(f"{key}_{n}", f"{what}, {n} peers", False) for key, what in (("rss", "RSS MiB"), ("cpu", "CPU %")) for n in crowd.COUNTS],
+    ),
+    "grants": (
+        "grants between the two nodes", grants.measure,
+        [
+            (f"{key}_{n}", f"{what}, {n} grants", better)
+            for key, what, better in grants.SHOWN for n in grants.COUNTS
+        ],
+    ),
 }
 
+#: Measured in the first round only: long, and steady.
+ONCE = {"peers", "grants"}
+#: Need the helper that makes many peers.
+CROWDED = {"handshakes", "peers"}
 QUICK = ["idle", "tcp1", "tcp4", "bidir", "udp64", "rr"]
 #: Peak memory is looked at after each of these.
 TRAFFIC = {"tcp1", "tcp4", "tcp1R", "bidir", "udp64", "udp1200", "udp64max", "udp1200max"}

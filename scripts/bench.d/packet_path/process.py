@@ -40,6 +40,10 @@ def run(args, namespace=None, timeout=60, check=True, env=None, stdin=None, cpu=
     return done.stdout
 
 
+class NotApplicable(Exception):
+    """A contestant has no such thing: nothing is missing, nothing failed."""
+
+
 class Daemon:
     """A program that stays until it is stopped; its output goes to a file."""
 

@@ -4,8 +4,8 @@ import sys
 import time
 
 from machine import Load
-from measures import MEASURES, TRAFFIC
-from process import Failed
+from measures import MEASURES, ONCE, TRAFFIC
+from process import Failed, NotApplicable
 
 #: Foreign CPU seconds, of one second of test, from which a value is marked.
 FOREIGN = 0.03
@@ -26,6 +26,8 @@ class Runner:
                 self.field.remove(contestant)
         for number in range(1, self.args.rounds + 1):
             for test in self.args.tests:
+                if test in ONCE and number > 1:
+                    continue
                 for contestant in self.field:
                     self.one(number, test, contestant)
                 self.written()
@@ -40,6 +42,9 @@ class Runner:
             load = Load()
             values = measure(contestant, self.args.secs)
             seconds, foreign, steal, busy = load.since()
+        except NotApplicable:
+            print("–", flush=True)
+            return
         except Failed as e:
             self.report.failure(number, test, contestant.name, str(e))
             print(f"FAILED: {e}", flush=True)

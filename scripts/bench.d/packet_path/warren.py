@@ -8,37 +8,39 @@ import os
 import pathlib
 
 from contestant import Contestant
-from process import Daemon, Failed, run, wait_for
+from crowd import Crowd
+from process import Daemon, run, wait_for
 from street import A
 
 IPERF, PINGPONG = 5201, 5300
 
+# Short names: a policy of 10,000 grants must stay below the coordinator's limit of 1 MiB.
 POLICY = """
 version = 1
 [group.bench]
 members = ["bench@example.com"]
-[tag.client]
+[tag.c]
 owners = ["group:bench"]
-[tag.server]
+[tag.s]
 owners = ["group:bench"]
 [tag.crowd]
 owners = ["group:bench"]
 [service.measured]
-on = ["tag:server"]
+on = ["tag:s"]
 listen = ["tcp/{iperf}", "udp/{iperf}", "tcp/{pingpong}"]
 [service.ping]
-on = ["tag:server"]
+on = ["tag:s"]
 listen = ["icmp/echo"]
 [service.called]
-on = ["tag:client"]
+on = ["tag:c"]
 listen = ["tcp/{pingpong}"]
 [[grant]]
-id = "client-measures"
-from = ["tag:client"]
+id = "measure"
+from = ["tag:c"]
 to = ["service:measured"]
 [[grant]]
-id = "client-pings"
-from = ["tag:client"]
+id = "ping"
+from = ["tag:c"]
 to = ["service:ping"]
 """
 # Everybody of the crowd may open a port at A, so that A knows them all.
@@ -55,8 +57,8 @@ def policy(grants=2, crowd=False):
     text = POLICY.format(iperf=IPERF, pingpong=PINGPONG) + (CROWD if crowd else "")
     for number in range(grants - 2):
         text += (
-            f'[service.more-{number}]\non = ["tag:server"]\nlisten = ["tcp/{10000 + number}"]\n'
-            f'[[grant]]\nid = "more-{number}"\nfrom = ["tag:client"]\nto = ["service:more-{number}"]\n'
+            f'[service.x{number:x}]\non=["tag:s"]\nlisten=["tcp/{10000 + number}"]\n'
+            f'[[grant]]\nid="{number:x}"\nfrom=["tag:c"]\nto=["service:x{number:x}"]\n'
         )
     return text
 
@@ -65,7 +67,10 @@ class Warren(Contestant):
     def __init__(self, name, programs):
         super().__init__(name)
         self.programs = programs
-        self.coordinator = None
+        self.coordinator = self.crowd = None
+        self.policy = policy()
+        #: What the coordinator has, and the number it gave to it.
+        self.applied, self.generation = None, 0
 
     def program(self, name):
         return os.path.join(self.programs, name)
@@ -78,7 +83,7 @@ class Warren(Contestant):
         for end in "ab":
             wait_for(f"node {end} is enrolled", lambda: (self.status(end) or {}).get("v4"))
         self.a, self.b = (self.status(end)["v4"] for end in "ab")
-        self.apply(policy())
+        self.apply(self.policy)
 
     def serve(self):
         fresh = not pathlib.Path(self.street.path("state")).exists()
@@ -94,7 +99,7 @@ class Warren(Contestant):
         """One node; enrols it the first time."""
         token = pathlib.Path(self.street.path(f"token-{end}"))
         if not token.exists():
-            made = self.warren("--json", "token", "create", "--tag", {"a": "client", "b": "server"}[end], "--name", f"node-{end}")
+            made = self.warren("--json", "token", "create", "--tag", {"a": "c", "b": "s"}[end], "--name", f"node-{end}")
             token.touch(0o600)
             token.write_text(json.loads(made)["token"])
         self.daemons.insert("ab".index(end), Daemon(
@@ -133,10 +138,40 @@ class Warren(Contestant):
             return None
 
     def apply(self, text):
-        """Returns when both nodes enforce it."""
-        file = self.street.path("policy.toml")
-        pathlib.Path(file).write_text(text)
-        self.warren("policy", "apply", file, "--wait", "enforced", timeout=180)
+        """Returns when both nodes enforce it; the crowd has no process that could."""
+        if text != self.applied:
+            file = self.street.path("policy.toml")
+            pathlib.Path(file).write_text(text)
+            self.generation = json.loads(self.warren("--json", "policy", "apply", file, timeout=180))["generation"]
+            self.applied = text
+        enforced = lambda end: (self.status(end) or {}).get("enforced_generation") == self.generation
+        wait_for(f"generation {self.generation} is enforced at both ends", lambda: enforced("a") and enforced("b"), limit=120)
+
+    def twin(self):
+        return Warren(f"{self.name}-twin", self.programs)
+
+    def invite(self, count):
+        """`count` members that may call A; then both nodes start afresh."""
+        self.crowd = self.crowd or Crowd(self.street)
+        self.policy = policy(crowd=True)
+        self.apply(self.policy)
+        if count:
+            self.crowd.members(count, self.token)
+        self.end()
+        self.start_up()
+        known = lambda: (self.status("a") or {}).get("peers") == count + 1
+        wait_for(f"A knows its {count + 1} peers", known, limit=60)
+
+    def token(self, uses):
+        """A file with a token for `uses` of the crowd."""
+        made = self.warren("--json", "token", "create", "--tag", "crowd", "--uses", uses)
+        file = pathlib.Path(self.street.path("token-crowd"))
+        file.touch(0o600)
+        file.write_text(json.loads(made)["token"])
+        return file
+
+    def key_of_a(self):
+        return json.loads(self.warren("--json", "node", "show", "node-a"))["wireguard"][0]
 
     def end(self):
         super().end()

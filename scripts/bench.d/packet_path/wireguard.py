@@ -4,6 +4,7 @@ import os
 import pathlib
 
 from contestant import Contestant
+from crowd import Crowd
 from process import Daemon, run, wait_for
 from street import A, B, TUNNEL_MTU
 
@@ -17,7 +18,9 @@ class WireGuard(Contestant):
 
     def __init__(self, name, program, number):
         super().__init__(name)
-        self.program = program
+        self.program, self.number = program, number
+        # Public keys of peers of A that are silent.
+        self.others, self.crowd = [], None
         # The control sockets of all namespaces lie in one directory.
         self.interfaces = [f"wb{os.getpid() % 10000}n{number}{end}" for end in "ab"]
         self.keys = [keypair() for _ in "ab"]
@@ -36,7 +39,7 @@ class WireGuard(Contestant):
         self.daemons.insert(end, daemon)
         socket = SOCKETS / f"{interface}.sock"
         wait_for(f"{self.name} makes {socket}", lambda: socket.exists() or not daemon.alive())
-        self.configure(end, self.configuration(end))
+        self.configure(end, self.configuration(end, self.others if end == 0 else ()))
         run(["ip", "link", "set", interface, "mtu", TUNNEL_MTU, "up"], namespace)
         run(["ip", "addr", "replace", f"{(self.a, self.b)[end]}/24", "dev", interface], namespace)
 
@@ -63,6 +66,18 @@ class WireGuard(Contestant):
         file = self.street.path(f"{'ab'[end]}.conf")
         pathlib.Path(file).write_text(text)
         run(["wg", "setconf", self.interfaces[end], file], (self.street.a, self.street.b)[end])
+
+    def twin(self):
+        return WireGuard(f"{self.name}-twin", self.program, self.number + 50)
+
+    def invite(self, count):
+        self.crowd = self.crowd or Crowd(self.street)
+        self.others = self.crowd.keys(count)[:count] if count else []
+        self.end()
+        self.start_up()
+
+    def key_of_a(self):
+        return self.keys[0][1]
 
     def end(self):
         super().end()
