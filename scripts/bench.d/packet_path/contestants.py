@@ -12,28 +12,37 @@ from wireguard import WireGuard
 
 #: Rivals from crates.io: name of the contestant → crate and its program.
 CRATES = {"boringtun": ("boringtun-cli", "boringtun-cli"), "gotatun": ("gotatun-cli", "gotatun")}
+WARREN = ("warren", "warren-node")
 DEFAULT = ["raw", "warren", "boringtun", "gotatun", "wireguard-go-debian", "nebula"]
 
 
-def field(root, wanted, rivals, build):
-    """The contestants in order: the wire, Warren, the others."""
-    paths = {}
-    for rival in rivals:
-        name, _, path = rival.partition("=")
-        if not name.replace("-", "").isalnum() or not os.access(path, os.X_OK) or not os.path.isfile(path):
-            raise Failed(f"--rival {rival}: NAME=PATH, with PATH a program and NAME of letters, digits and dashes")
-        paths[name] = os.path.abspath(path)
-    known = DEFAULT + [name for name in paths if name not in DEFAULT]
-    names = wanted or known
+def field(root, args, build):
+    """The contestants in order: the wire, Warren, the others, those of the command line."""
+    rivals = dict(named("--rival", text, os.path.isfile) for text in args.rival)
+    warrens = dict(named("--warren", text, os.path.isdir) for text in args.warren)
+    known = list(dict.fromkeys([*DEFAULT, *warrens, *rivals]))
+    names = args.peers or known
     for name in names:
         if name not in known:
             raise Failed(f"there is no contestant `{name}`; there are: {', '.join(known)}")
-    return [make(root, name, paths.get(name), number, build) for number, name in enumerate(names)]
+    return [make(root, name, rivals, warrens, number, build) for number, name in enumerate(names)]
 
 
-def make(root, name, path, number, build):
-    if path:
-        return WireGuard(name, path, number)
+def named(option, text, fits):
+    name, _, path = text.partition("=")
+    if not name.replace("-", "").isalnum() or not os.access(path, os.X_OK) or not fits(path):
+        what = "a program" if fits is os.path.isfile else "a directory"
+        raise Failed(f"{option} {text}: NAME=PATH, with PATH {what} and NAME of letters, digits and dashes")
+    return name, os.path.abspath(path)
+
+
+def make(root, name, rivals, warrens, number, build):
+    if name in rivals:
+        return WireGuard(name, rivals[name], number)
+    if name in warrens:
+        for program in WARREN:
+            present(pathlib.Path(warrens[name]) / program)
+        return Warren(name, warrens[name])
     if name == "raw":
         return Contestant(name)
     if name == "nebula":
@@ -50,7 +59,7 @@ def warren(root, build):
     target = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", root / "target"))
     if build:
         cargo(root, "build", "--release", "--locked", "--bins")
-    for program in ("warren", "warren-node"):
+    for program in WARREN:
         present(target / "release" / program)
     return str(target / "release")
 
@@ -65,7 +74,7 @@ def crowd(root, build):
 
 def present(program):
     if not program.exists():
-        raise Failed(f"{program} is not there: leave out --no-build")
+        raise Failed(f"{program} is not there: build it (--no-build builds nothing)")
     return program
 
 

@@ -26,7 +26,7 @@ def arguments():
     names = "\n".join(f"  {name:15} {what}" for name, (what, _, _) in MEASURES.items())
     parser = argparse.ArgumentParser(
         prog="scripts/bench packet-path", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog=f"tests:\n{names}\n\ncontestants: {', '.join(contestants.DEFAULT)}, and each --rival",
+        epilog=f"tests:\n{names}\n\ncontestants: {', '.join(contestants.DEFAULT)}, and each --rival and --warren",
     )
     words = lambda text: [w for w in text.split(",") if w]
     parser.add_argument("--rounds", type=int, default=3, metavar="N", help="how often everything is measured (3)")
@@ -36,6 +36,10 @@ def arguments():
     parser.add_argument(
         "--rival", action="append", default=[], metavar="NAME=PATH",
         help="a program that `wg` can configure; takes the place of a contestant of the same name; may be repeated",
+    )
+    parser.add_argument(
+        "--warren", action="append", default=[], metavar="NAME=DIR",
+        help="another build of Warren, by the directory with its two programs; may be repeated",
     )
     parser.add_argument("--json", metavar="FILE", help="where the numbers go (target/bench/packet-path.json; .md beside it)")
     parser.add_argument("--quick", action="store_true", help=f"one round, only {','.join(QUICK)}")
@@ -78,7 +82,7 @@ def main():
     out = pathlib.Path(args.json) if args.json else ROOT / "target/bench/packet-path.json"
     out.parent.mkdir(parents=True, exist_ok=True)
     try:
-        field = contestants.field(ROOT, args.peers, args.rival, build=not args.no_build)
+        field = contestants.field(ROOT, args, build=not args.no_build)
         Crowd.program = contestants.crowd(ROOT, build=not args.no_build) if CROWDED & set(args.tests) else None
     except Failed as e:
         sys.exit(str(e))

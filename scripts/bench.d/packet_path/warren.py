@@ -183,4 +183,5 @@ class Warren(Contestant):
         return super().tails() + (f"\n--- serve\n{self.coordinator.tail()}" if self.coordinator else "")
 
     def about(self):
-        return run([self.program("warren-node"), "--version"]).strip()
+        version = run([self.program("warren-node"), "--version"]).strip()
+        return f"{version} ({os.path.relpath(self.programs)})"
