@@ -120,3 +120,40 @@ fn many_invariants_over_many_grants_are_proven_soon() {
     // A wide limit: it guards against an explosion, not against a busy machine.
     assert!(begun.elapsed() < std::time::Duration::from_secs(20));
 }
+
+const RELICS: &str = r#"
+version = 1
+[group.ops]
+members = ["a@example.com"]
+[tag.web]
+owners = ["group:ops"]
+[tag.relic]
+[service.orders]
+on = ["tag:web"]
+listen = ["tcp/8443"]
+[[grant]]
+id = "relics"
+from = ["tag:relic", "node:orders"]
+to = ["service:orders"]
+"#;
+
+fn ever(worn: &[&str], from: &str) -> bool {
+    let sources = [warren_config::resolve::Source { file: "p.toml".to_owned(), text: RELICS.to_owned() }];
+    let policy = warren_config::resolve::resolve(&sources).unwrap().policy;
+    let worn = worn.iter().map(|tag| tag.parse().unwrap()).collect();
+    let from = warren_config::question::parse_selector(from).unwrap();
+    let to = warren_config::question::parse_target("service:orders", None).unwrap();
+    proof::ever_worn(&policy, &worn, &from, &to, false, AT).unwrap().is_some()
+}
+
+#[test]
+fn a_tag_that_nobody_can_own_counts_where_a_node_wears_it() {
+    assert!(!ever(&[], "tag:relic"));
+    assert!(ever(&["relic"], "tag:relic"));
+}
+
+#[test]
+fn no_node_ever_has_the_name_of_a_service() {
+    assert!(!ever(&[], "node:orders"));
+    assert!(!ever(&["relic"], "node:orders"));
+}

@@ -35,7 +35,7 @@ fn excludes(policy: &Policy, a: &Name, b: &Name) -> bool {
     says(a, b) || says(b, a)
 }
 
-/// Every node name that some selector speaks of.
+/// Every node name that some selector speaks of and no service has: nodes and services share one name space.
 pub fn names(policy: &Policy) -> BTreeSet<Name> {
     let grants = policy.grants.values().flat_map(|g| g.from.iter().chain(&g.except));
     let services = policy.services.values().flat_map(|s| &s.on);
@@ -45,7 +45,8 @@ pub fn names(policy: &Policy) -> BTreeSet<Name> {
         Target::Service(_) => None,
     });
     let all = grants.chain(services).chain(invariants).chain(targets);
-    all.filter_map(|s| if let Selector::Node(name) = s { Some(name.clone()) } else { None }).collect()
+    let named = all.filter_map(|s| if let Selector::Node(name) = s { Some(name.clone()) } else { None });
+    named.filter(|name| !policy.services.contains_key(name)).collect()
 }
 
 /// Two different nodes? Those whose name nobody speaks of are many.

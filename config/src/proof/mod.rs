@@ -120,7 +120,22 @@ pub fn ever(
     through: bool,
     at: UnixTime,
 ) -> Result<Option<Witness>, Undecided> {
-    let mut space = Space::new(policy, &BTreeSet::new());
+    ever_worn(policy, &BTreeSet::new(), from, to, through, at)
+}
+
+/// As [`ever`], in a network whose nodes wear `worn` although nobody can own them.
+///
+/// # Errors
+/// The search was given up.
+pub fn ever_worn(
+    policy: &Policy,
+    worn: &BTreeSet<Name>,
+    from: &Selector,
+    to: &Target,
+    through: bool,
+    at: UnixTime,
+) -> Result<Option<Witness>, Undecided> {
+    let mut space = Space::new(policy, worn);
     let doors = Doors::new(policy, &mut space, |grant| is_present(grant, at));
     let sources = vec![space.conj(from)];
     let goals = Goal::of(policy, &mut space, to);

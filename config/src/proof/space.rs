@@ -51,12 +51,14 @@ pub(crate) struct Space {
     /// For each literal: can a node have it at all?
     possible: Vec<bool>,
     not_with: Vec<Vec<Id>>,
+    /// Names of services: nodes and services share one name space.
+    taken: BTreeSet<Name>,
 }
 
 impl Space {
     /// `worn`: tags that nodes wear already, whoever owns them.
     pub fn new(policy: &Policy, worn: &BTreeSet<Name>) -> Space {
-        let mut space = Space::default();
+        let mut space = Space { taken: policy.services.keys().cloned().collect(), ..Space::default() };
         for tag in policy.tags.values() {
             let id = space.id(&Literal::Tag(tag.name.clone()));
             let can_be_worn = ownable(policy, tag) || worn.contains(&tag.name);
@@ -88,8 +90,8 @@ impl Space {
         let id = Id::try_from(self.literals.len()).unwrap_or(Id::MAX);
         self.ids.insert(literal.clone(), id);
         self.literals.push(literal.clone());
-        // A tag that is not declared has no owner; a name can always be given.
-        self.possible.push(matches!(literal, Literal::Node(_)));
+        // A tag that is not declared has no owner; a name can be given unless a service has it.
+        self.possible.push(matches!(literal, Literal::Node(name) if !self.taken.contains(name)));
         self.not_with.push(Vec::new());
         id
     }

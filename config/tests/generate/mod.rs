@@ -16,9 +16,11 @@ pub fn name(prefix: &str, i: u8) -> Name {
 
 pub fn selector() -> impl Strategy<Value = Selector> {
     prop_oneof![
-        1 => Just(Selector::AllNodes),
-        2 => (0..2u8).prop_map(|i| Selector::Node(name("n", i))),
-        7 => prop::collection::btree_set((0..TAGS).prop_map(|i| name("t", i)), 1..3).prop_map(Selector::Tags),
+        4 => Just(Selector::AllNodes),
+        8 => (0..2u8).prop_map(|i| Selector::Node(name("n", i))),
+        // A service has that name: no node ever does.
+        1 => Just(Selector::Node(name("s", 0))),
+        28 => prop::collection::btree_set((0..TAGS).prop_map(|i| name("t", i)), 1..3).prop_map(Selector::Tags),
     ]
 }
 
