@@ -109,6 +109,24 @@ impl Program {
         Rules { spans: sweep(openings), observe: self.settings.mode == Mode::Observe }
     }
 
+    /// Services of `to` that only an audited grant would open to `from`: what `from` is told to recognise.
+    pub fn audited_at<'a>(&'a self, from: &'a Subject, to: &Subject) -> impl Iterator<Item = &'a Name> {
+        let audits = |service: &Name| self.grants_naming(service).any(|grant| audits(grant, from));
+        self.offered_by(to).into_iter().map(|service| &service.name).filter(move |name| audits(name))
+    }
+
+    /// Rules that recognise what audited grants would open to `from` at an offerer of `services`, and pass nothing: not
+    /// even in `observe` mode, where everybody is a peer and these are not asked.
+    pub fn audited<'a>(&self, from: &Subject, services: impl IntoIterator<Item = &'a Name>) -> Rules {
+        let mut openings = Vec::new();
+        for service in services.into_iter().filter_map(|name| self.services.get(name)) {
+            for grant in self.grants_naming(&service.name).filter(|grant| audits(grant, from)) {
+                openings.extend(openings_of(grant, service));
+            }
+        }
+        Rules { spans: sweep(openings), observe: false }
+    }
+
     fn grants_naming(&self, service: &Name) -> impl Iterator<Item = &Grant> {
         self.grants_to.get(service).into_iter().flatten().filter_map(|id| self.grants.get(id))
     }
@@ -143,6 +161,10 @@ impl Program {
     fn service_concerns(&self, service: &Service, subject: &Subject) -> bool {
         service.offered_by(subject) || self.grants_naming(&service.name).any(|grant| grant.includes(subject))
     }
+}
+
+fn audits(grant: &Grant, from: &Subject) -> bool {
+    grant.mode == GrantMode::Audit && grant.includes(from)
 }
 
 /// One grant over one `listen` entry of one service.

@@ -97,6 +97,11 @@ impl Rules {
         self.observe || self.enforced().any(|candidate| candidate.lives(now))
     }
 
+    /// True if nothing is recognised, whatever the verdict on it would be.
+    pub fn is_empty(&self) -> bool {
+        !self.observe && self.spans.is_empty()
+    }
+
     /// The earliest `until` after `now` among the enforced grants in these rules: when to judge live flows again.
     pub fn next_end(&self, now: UnixTime) -> Option<UnixTime> {
         self.enforced().filter_map(|candidate| candidate.until).filter(|until| *until > now).min()

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use ed25519_dalek::SigningKey;
 use warren_config::item::ItemTree;
-use warren_config::policy::{Policy, Subject};
+use warren_config::policy::{Mode, Policy, Subject};
 use warren_config::resolve::{Source, resolve};
 use warren_config::time::UnixTime;
 use warren_coordinator_core::change::SourceText;
@@ -64,13 +64,14 @@ impl Administrator {
     }
 
     pub fn policy(&self, text: &str, generation: Generation, epoch: Epoch, now: UnixTime) -> Command {
-        let tree = ItemTree::new(&resolved(text));
+        let policy = resolved(text);
+        let tree = ItemTree::new(&policy);
         let signed = SignedPolicy { epoch, generation, root: tree.root(), items: tree.len() };
         Command::ApplyPolicy {
             sources: vec![SourceText { file: "policy.toml".to_owned(), text: text.to_owned() }],
             head: issue::policy_head(self.network.id(), &signed, now, self.key()),
             expect: None,
-            allow_observe: false,
+            allow_observe: policy.settings.mode == Mode::Observe,
         }
     }
 

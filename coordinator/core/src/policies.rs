@@ -1,10 +1,10 @@
 //! Every generation as it was applied, and the one in force, compiled once.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use warren_config::compile::Program;
-use warren_config::item::ItemTree;
+use warren_config::item::{Item, ItemTree};
 use warren_config::name::Name;
 use warren_config::policy::{Mode, Policy, Selector, Subject, Target, TestEnd};
 use warren_config::resolve::{Source, resolve};
@@ -46,6 +46,8 @@ pub struct InForce {
     pub tree: ItemTree,
     /// Node names the policy speaks of: only a token bound to such a name may give it.
     pub mentioned: BTreeSet<Name>,
+    /// Services by the index of their item.
+    services: BTreeMap<Name, u64>,
 }
 
 impl InForce {
@@ -53,7 +55,12 @@ impl InForce {
         let program = Program::of_policy(&policy);
         let tree = ItemTree::new(&policy);
         let mentioned = mentioned(&policy);
-        InForce { policy, program, tree, mentioned }
+        let service = |(item, index): (&Item, u64)| match item {
+            Item::Service(service) => Some((service.name.clone(), index)),
+            _ => None,
+        };
+        let services = tree.items().iter().map(|(item, _)| item).zip(0..).filter_map(service).collect();
+        InForce { policy, program, tree, mentioned, services }
     }
 
     /// The compiled form of texts, or all their faults.
@@ -72,6 +79,13 @@ impl InForce {
     /// Are two nodes peers: may either ever open something at the other?
     pub fn joins(&self, a: &Subject, b: &Subject) -> bool {
         self.program.rules(a, b).joins() || self.program.rules(b, a).joins()
+    }
+
+    /// Items of the services of `to` that only audited grants would open to `from`; empty for peers, who know each other.
+    pub fn audited(&self, from: &Subject, to: &Subject) -> Vec<u64> {
+        let found: Vec<u64> =
+            self.program.audited_at(from, to).filter_map(|name| self.services.get(name).copied()).collect();
+        if found.is_empty() || self.joins(from, to) { Vec::new() } else { found }
     }
 
     /// Two tags of `subject` that may not be worn together.

@@ -424,3 +424,60 @@ proptest! {
         }
     }
 }
+
+const AUDIT: &str = r#"
+[[grant]]
+id = "web-would-read-db"
+from = ["tag:web"]
+to = ["service:db-sql"]
+mode = "audit"
+"#;
+
+#[test]
+fn an_audited_grant_joins_nobody_and_tells_only_its_sender_what_to_recognise() {
+    let mut world = street(20);
+    world.apply(&format!("{CHAIN}{AUDIT}")).unwrap();
+    let db = world.coordinator.node("db-1").unwrap();
+    let ids: Vec<NodeId> = (0..4).map(|h| world.id(h)).collect();
+    assert_eq!(world.hosts[0].peers(), [ids[1]], "the database is no peer");
+    let audited = |world: &World, h: usize| -> Vec<Key> {
+        world.hosts[h].view.entries.keys().filter(|k| matches!(k, Key::Audited(_))).cloned().collect()
+    };
+    assert_eq!(audited(&world, 0), [Key::Audited(db.v6)]);
+    for other in 1..4 {
+        assert!(audited(&world, other).is_empty(), "host {other} is told nothing of it");
+    }
+    // Its addresses and the service, and nothing else of it: no key, no name, no place, no id.
+    let Some(Body::Audited(entry)) = &world.hosts[0].view.entries[&Key::Audited(db.v6)].body else {
+        panic!()
+    };
+    assert_eq!(entry.v4, db.v4.unwrap().octets());
+    let item = &world.hosts[0].view.entries[&Key::Item(entry.services[0])];
+    let Some(Body::Item(item)) = &item.body else { panic!() };
+    assert!(String::from_utf8_lossy(&item.item).contains("db-sql"));
+    let told = format!("{:?}", world.hosts[0].view);
+    let bytes = format!("{:?}", db.wireguard[0].0);
+    for secret in ["db-1".to_owned(), format!("{:?}", db.id.0), bytes] {
+        assert!(!told.contains(&secret), "{secret}");
+    }
+
+    // Who comes and goes there is told to that sender alone; what is granted after all is a peer instead.
+    let fan_out = told_of(&mut world, |w| {
+        w.join("db-2", &["db"]);
+    });
+    assert_eq!(fan_out, [1, 1, 0, 0], "web-1 by the audited grant, orders-1 as a peer");
+    assert_eq!(audited(&world, 0).len(), 2);
+    let gone = world.id(2);
+    let fan_out = told_of(&mut world, |w| {
+        w.revoke(2).unwrap();
+    });
+    assert_eq!((fan_out[0], fan_out[3]), (1, 0), "{gone}");
+    assert_eq!(audited(&world, 0), [Key::Audited(world.coordinator.node("db-2").unwrap().v6)]);
+    world.apply(&format!("{CHAIN}{}", AUDIT.replace("audit", "enforce"))).unwrap();
+    assert_eq!((audited(&world, 0).len(), world.hosts[0].peers().len()), (0, 2));
+}
+
+/// Deltas to the first four hosts.
+fn told_of(world: &mut World, act: impl FnOnce(&mut World)) -> Vec<usize> {
+    told(world, act).into_iter().take(4).collect()
+}

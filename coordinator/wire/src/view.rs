@@ -10,6 +10,7 @@ mod assembler;
 mod cut;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use prost::Message as _;
 use sha2::{Digest as _, Sha256};
@@ -23,7 +24,7 @@ pub use cut::cut;
 
 /// The order of entries in [`Key`] is part of the protocol; a change of it is a new protocol number.
 pub const PROTOCOL: u32 = 1;
-/// At most so many entries of one kind (peers, items, endpoints, revocations) in a view.
+/// At most so many entries of one kind (peers, items, endpoints, revocations, audited destinations) in a view.
 pub const MAX_ENTRIES_OF_A_KIND: usize = 65_536;
 /// At most so many candidates of a peer, and bytes in one.
 pub const MAX_CANDIDATES: usize = 8;
@@ -50,11 +51,13 @@ pub enum Key {
     Endpoints(NodeId),
     /// A revocation of a node that was once this node's peer.
     Revoked(NodeId),
+    /// A destination, by its IPv6 address, at which only audited grants would open something to this node.
+    Audited(Ipv6Addr),
 }
 
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct Entry {
-    #[prost(oneof = "Body", tags = "1, 2, 3, 4, 5, 6, 7")]
+    #[prost(oneof = "Body", tags = "1, 2, 3, 4, 5, 6, 7, 8")]
     pub body: Option<Body>,
 }
 
@@ -74,6 +77,8 @@ pub enum Body {
     Endpoints(PeerEndpoints),
     #[prost(message, tag = "7")]
     Revoked(RevokedNode),
+    #[prost(message, tag = "8")]
+    Audited(AuditedDestination),
 }
 
 #[derive(Clone, PartialEq, Eq, prost::Message)]
@@ -113,6 +118,20 @@ pub struct RevokedNode {
     pub revocation: Option<Signed>,
 }
 
+/// Enough to recognise a destination, and nothing to reach it with: no key, no name, no place. Unsigned, because what is
+/// recognised by it is refused all the same.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct AuditedDestination {
+    #[prost(bytes = "vec", tag = "1")]
+    pub v6: Vec<u8>,
+    /// Empty if it has none.
+    #[prost(bytes = "vec", tag = "2")]
+    pub v4: Vec<u8>,
+    /// Indices of the policy items of the services it offers that audited grants name.
+    #[prost(uint64, repeated, tag = "3")]
+    pub services: Vec<u64>,
+}
+
 /// A change to a view, cut into frames; applied only when the frame with the head has come and the digest agrees.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct Delta {
@@ -133,7 +152,7 @@ pub struct RemovedKey {
     /// Discriminant as in [`Body`].
     #[prost(uint32, tag = "1")]
     pub kind: u32,
-    /// Node id or big-endian item index; empty for single entries.
+    /// Node id, big-endian item index or address; empty for single entries.
     #[prost(bytes = "vec", tag = "2")]
     pub id: Vec<u8>,
 }
@@ -167,15 +186,17 @@ impl Key {
             Key::Peer(_) => 5,
             Key::Endpoints(_) => 6,
             Key::Revoked(_) => 7,
+            Key::Audited(_) => 8,
         }
     }
 
-    /// Node id, big-endian item index, or nothing.
+    /// Node id, big-endian item index, address, or nothing.
     pub fn id_bytes(&self) -> Vec<u8> {
         match self {
             Key::Charter | Key::Me | Key::PolicyHead => Vec::new(),
             Key::Item(index) => index.to_be_bytes().to_vec(),
             Key::Peer(node) | Key::Endpoints(node) | Key::Revoked(node) => node.0.to_vec(),
+            Key::Audited(address) => address.octets().to_vec(),
         }
     }
 }
@@ -198,10 +219,15 @@ impl TryFrom<&RemovedKey> for Key {
             (5, 16) => NodeId::from_slice(&removed.id).map(Key::Peer),
             (6, 16) => NodeId::from_slice(&removed.id).map(Key::Endpoints),
             (7, 16) => NodeId::from_slice(&removed.id).map(Key::Revoked),
+            (8, 16) => v6(&removed.id).map(Key::Audited),
             _ => None,
         };
         key.ok_or(ViewError::Malformed("a removal names nothing this version knows"))
     }
+}
+
+fn v6(bytes: &[u8]) -> Option<Ipv6Addr> {
+    <[u8; 16]>::try_from(bytes).ok().map(Ipv6Addr::from)
 }
 
 fn node(bytes: &[u8]) -> Result<NodeId, ViewError> {
@@ -242,6 +268,30 @@ impl PeerEndpoints {
     }
 }
 
+impl AuditedDestination {
+    /// Its addresses. `None` if they are malformed.
+    pub fn addresses(&self) -> Option<Vec<IpAddr>> {
+        let v4 = match self.v4.as_slice() {
+            [] => None,
+            bytes => Some(IpAddr::from(<[u8; 4]>::try_from(bytes).ok()?)),
+        };
+        let v6 = v6(&self.v6)?;
+        Some(v4.into_iter().chain([IpAddr::V6(v6)]).collect())
+    }
+
+    fn key(&self) -> Result<Key, ViewError> {
+        if self.services.len() as u64 > MAX_ITEMS || self.services.iter().any(|index| *index >= MAX_ITEMS) {
+            return Err(ViewError::Malformed(
+                "an audited destination names too many services, or unknown ones",
+            ));
+        }
+        match (self.addresses(), v6(&self.v6)) {
+            (Some(_), Some(address)) => Ok(Key::Audited(address)),
+            _ => Err(ViewError::Malformed("an audited destination's addresses are not of 16 and 4 bytes")),
+        }
+    }
+}
+
 impl Entry {
     pub fn new(body: Body) -> Entry {
         Entry { body: Some(body) }
@@ -259,6 +309,11 @@ impl Entry {
         Entry::new(Body::Revoked(RevokedNode { node: node.0.to_vec(), revocation: Some(revocation) }))
     }
 
+    pub fn audited(v6: Ipv6Addr, v4: Option<Ipv4Addr>, services: Vec<u64>) -> Entry {
+        let v4 = v4.map(|address| address.octets().to_vec()).unwrap_or_default();
+        Entry::new(Body::Audited(AuditedDestination { v6: v6.octets().to_vec(), v4, services }))
+    }
+
     /// What the entry is about, if its shape is within bounds.
     pub fn key(&self) -> Result<Key, ViewError> {
         let body = self.body.as_ref();
@@ -272,6 +327,7 @@ impl Entry {
                 bounded_record(record)?;
                 node(&peer.node).map(Key::Peer)
             }
+            Body::Audited(destination) => destination.key(),
             Body::Endpoints(endpoints) => {
                 endpoints.check()?;
                 node(&endpoints.node).map(Key::Endpoints)
@@ -333,7 +389,7 @@ impl View {
     }
 
     fn check_counts(&self, change: &Change) -> Result<(), ViewError> {
-        let mut counts = [0_usize; 8];
+        let mut counts = [0_usize; 9];
         let kept = self.entries.keys().filter(|key| !change.remove.contains(key));
         let added = change.put.keys().filter(|key| !self.entries.contains_key(key));
         for key in kept.chain(added) {

@@ -259,6 +259,14 @@ fn an_entry_out_of_bounds_is_refused() {
         Entry::new(Body::Item(ProvenItem { item: vec![0; 256 * 1024 + 1], ..Default::default() })),
         Entry::new(Body::Peer(Default::default())),
         Entry::new(Body::Revoked(Default::default())),
+        Entry::new(Body::Audited(Default::default())),
+        Entry::new(Body::Audited(warren_wire::view::AuditedDestination {
+            v6: vec![1; 16],
+            v4: vec![1; 3],
+            ..Default::default()
+        })),
+        Entry::audited(std::net::Ipv6Addr::LOCALHOST, None, vec![65_536]),
+        Entry::audited(std::net::Ipv6Addr::LOCALHOST, None, vec![1; 65_537]),
     ];
     for entry in bad {
         assert!(matches!(entry.key(), Err(ViewError::Malformed(_))), "{entry:?}");
@@ -271,9 +279,9 @@ fn a_removal_names_exactly_one_known_key() {
     for (kind, len) in [(0, 0), (1, 1), (2, 16), (4, 0), (4, 7), (4, 16), (5, 0), (6, 17), (7, 8), (8, 0)] {
         assert!(Key::try_from(&RemovedKey { kind, id: vec![1; len] }).is_err(), "{kind} {len}");
     }
-    for key in
-        [Key::Charter, Key::Me, Key::PolicyHead, Key::Item(258), Key::Peer(id(1)), Key::Endpoints(id(2))]
-    {
+    let audited = Key::Audited(std::net::Ipv6Addr::LOCALHOST);
+    let node = [Key::Peer(id(1)), Key::Endpoints(id(2)), Key::Revoked(id(3))];
+    for key in [Key::Charter, Key::Me, Key::PolicyHead, Key::Item(258), audited].into_iter().chain(node) {
         assert_eq!(Key::try_from(&RemovedKey::from(&key)), Ok(key));
     }
 }

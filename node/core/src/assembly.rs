@@ -1,7 +1,7 @@
 //! Where control and data meet: everything the packet path needs to know, checked and compiled.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use warren_config::filter::Rules;
@@ -18,7 +18,11 @@ pub struct Assembly {
     /// 0 while no policy was ever applied: then there are no peers.
     pub generation: Generation,
     pub peers: BTreeMap<NodeId, PeerSpec>,
+    pub audited: Arc<Audited>,
 }
+
+/// By address: destinations where only audited grants would open something. Their rules pass nothing.
+pub type Audited = BTreeMap<IpAddr, Arc<Rules>>;
 
 /// A peer that some grant joins this node to, in one direction or both.
 #[derive(Clone, Debug, PartialEq)]

@@ -278,6 +278,10 @@ fn ask<'a>(
         peers = found.iter().flat_map(|a| find(publication, &a.to_string())).collect();
         peers.dedup_by_key(|(id, _)| *id);
     }
+    let audited = || assembly.audited.get(&other.parse().ok()?);
+    if let Some(rules) = Some(()).filter(|()| outbound && peers.is_empty()).and_then(|()| audited()) {
+        return Ok(vec![Asked { from: me, to: other.to_owned(), rules }]);
+    }
     if peers.is_empty() {
         let (from, to) = if outbound { (me, to.to_owned()) } else { (other.to_owned(), me) };
         return Err(Reply::Finding(json!({

@@ -13,11 +13,21 @@ pub fn status(socket: &Path) -> Result<Said, Error> {
 }
 
 pub fn peers(socket: &Path) -> Result<Said, Error> {
-    said(ask(socket, &Request::Peers)?, text::peers)
+    loudly(socket, said(ask(socket, &Request::Peers)?, text::peers)?)
+}
+
+/// An answer under the warning that the policy only observes, if it does.
+fn loudly(socket: &Path, said: Said) -> Result<Said, Error> {
+    let observes = match ask(socket, &Request::Status)? {
+        Reply::Ok(status) => status.get("observe") == Some(&Value::Bool(true)),
+        Reply::Finding(_) | Reply::Bad(_) => false,
+    };
+    let warning = if observes { text::OBSERVE } else { "" };
+    Ok(Said { text: format!("{warning}{}", said.text), ..said })
 }
 
 pub fn flows(socket: &Path, limit: usize) -> Result<Said, Error> {
-    said(ask(socket, &Request::Flows { limit })?, text::flows)
+    loudly(socket, said(ask(socket, &Request::Flows { limit })?, text::flows)?)
 }
 
 pub fn path(socket: &Path, peer: &str) -> Result<Said, Error> {

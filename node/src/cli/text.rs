@@ -37,8 +37,14 @@ fn lines(value: &Value, names: &[(&str, &str)]) -> String {
     names.iter().map(|(label, name)| format!("{label:<13} {}\n", field(value, name))).collect()
 }
 
+/// What every status says first while the policy only observes.
+pub const OBSERVE: &str =
+    "OBSERVE MODE: what no grant allows PASSES on this node and is only recorded (would-deny)\n\n";
+
 pub fn status(s: &Value) -> String {
-    let mut text = lines(
+    let observes = s.get("observe") == Some(&Value::Bool(true));
+    let mut text = if observes { OBSERVE.to_owned() } else { String::new() };
+    text += &lines(
         s,
         &[
             ("node", "name"),
@@ -139,6 +145,12 @@ mod tests {
     fn what_a_peer_chose_cannot_move_the_cursor() {
         let shown = why(&json!({ "answers": [{ "from": "\u{1b}[2Jx", "to": "y", "why": "z" }] }));
         assert!(!shown.contains('\u{1b}'), "{shown:?}");
+    }
+
+    #[test]
+    fn observe_mode_is_the_first_thing_a_status_says() {
+        assert!(status(&json!({ "name": "web-1", "observe": true })).starts_with("OBSERVE MODE"));
+        assert!(!status(&json!({ "name": "web-1", "observe": false })).contains("OBSERVE"));
     }
 
     #[test]

@@ -116,10 +116,10 @@ impl World {
                 continue;
             }
             let (id, boot) = (self.id(node), agent.boot);
-            let rows =
-                self.site.flows.iter().filter(|row| {
-                    row.reporter == id && row.boot == boot && row.verdict == FlowVerdict::Allow
-                });
+            let rows = self.site.flows.iter().filter(|row| {
+                let passed = matches!(row.verdict, FlowVerdict::Allow | FlowVerdict::WouldDeny);
+                row.reporter == id && row.boot == boot && passed
+            });
             let (mut packets, mut bytes) = (0, 0);
             for row in rows {
                 let (p, b) = match row.outbound {

@@ -32,6 +32,7 @@ pub struct Distribution {
     items: BTreeMap<usize, Arc<Sealed>>,
     peers: BTreeMap<NodeId, Arc<Sealed>>,
     endpoints: BTreeMap<NodeId, Arc<Sealed>>,
+    audited: BTreeMap<(NodeId, Arc<Vec<u64>>), Arc<Sealed>>,
     sent: BTreeMap<NodeId, Sent>,
 }
 
@@ -62,6 +63,7 @@ impl Distribution {
         let nodes = state.directory.alive().map(|node| (node.id(), node.subject()));
         self.roster = Roster::new(policy, nodes);
         self.items.clear();
+        self.audited.clear();
         let newest = state.policies.newest();
         self.policy_head = newest.map(|a| Sealed::new(Entry::new(Body::PolicyHead(a.head.clone()))));
     }
@@ -69,16 +71,19 @@ impl Distribution {
     /// A node came, changed or went; who must be told, itself included.
     pub fn node_changed(&mut self, state: &State, id: NodeId) -> BTreeSet<NodeId> {
         let mut affected = self.roster.peers(&id);
+        affected.extend(self.roster.audited_by(&id));
         self.peers.remove(&id);
         match state.directory.live(&id) {
             Some(node) => {
                 self.roster.insert(id, node.subject());
                 affected.extend(self.roster.peers(&id));
+                affected.extend(self.roster.audited_by(&id));
                 affected.insert(id);
             }
             None => {
                 self.roster.remove(&id);
                 self.endpoints.remove(&id);
+                self.audited.retain(|(node, _), _| *node != id);
                 self.sent.remove(&id);
             }
         }
@@ -109,6 +114,7 @@ impl Distribution {
         }
         self.put_items(state, id, &mut view);
         self.put_peers(state, id, &mut view);
+        self.put_audited(state, id, &mut view);
         put_revoked(state, id, &mut view);
         Some(view)
     }
@@ -135,6 +141,18 @@ impl Distribution {
             if let Some(endpoints) = self.endpoints.get(&peer) {
                 view.put(Key::Endpoints(peer), endpoints.clone());
             }
+        }
+    }
+
+    fn put_audited(&mut self, state: &State, id: &NodeId, view: &mut SharedView) {
+        for (destination, services) in self.roster.audited(id) {
+            let Some(node) = state.directory.live(&destination) else { continue };
+            let (v6, v4) = (node.member.v6, node.member.v4);
+            let sealed = self
+                .audited
+                .entry((destination, services.clone()))
+                .or_insert_with(|| Sealed::new(Entry::audited(v6, v4, services.to_vec())));
+            view.put(Key::Audited(v6), sealed.clone());
         }
     }
 

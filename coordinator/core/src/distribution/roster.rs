@@ -2,6 +2,8 @@
 //! cost five by five questions, not a thousand by a thousand.
 //!
 //! [`crate::state::State::peers_of`] is the slow judge: it asks about every pair.
+//!
+//! An audited grant joins nobody: who it names is told only what it must know to recognise the destination.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -23,6 +25,10 @@ struct Class {
     subject: Subject,
     /// Places of classes whose members are joined with this one's; may contain itself.
     joined: BTreeSet<usize>,
+    /// Classes at whose members only audited grants would open something to this one's, with those services' items.
+    audits: BTreeMap<usize, Arc<Vec<u64>>>,
+    /// The other way round.
+    audited_by: BTreeSet<usize>,
     /// Indices of the policy items that concern its members.
     items: Arc<Vec<usize>>,
 }
@@ -84,6 +90,24 @@ impl Roster {
         all.saturating_sub(usize::from(class.joined.contains(place)))
     }
 
+    /// Live nodes at which only audited grants would open something to this one, with the items of those services.
+    pub fn audited(&self, id: &NodeId) -> BTreeMap<NodeId, Arc<Vec<u64>>> {
+        let class = self.class_of.get(id).and_then(|place| self.classes.get(*place));
+        let audits = class.into_iter().flat_map(|class| &class.audits);
+        let found = audits.filter_map(|(place, services)| Some((self.classes.get(*place)?, services)));
+        let nodes =
+            found.flat_map(|(class, services)| class.members.iter().map(move |m| (*m, services.clone())));
+        nodes.filter(|(node, _)| node != id).collect()
+    }
+
+    /// Live nodes that are told to recognise this one.
+    pub fn audited_by(&self, id: &NodeId) -> BTreeSet<NodeId> {
+        let class = self.class_of.get(id).and_then(|place| self.classes.get(*place));
+        let places = class.into_iter().flat_map(|class| &class.audited_by);
+        let members = places.filter_map(|place| self.classes.get(*place)).flat_map(|class| &class.members);
+        members.filter(|node| *node != id).copied().collect()
+    }
+
     /// Places of the items that concern this node.
     pub fn items(&self, id: &NodeId) -> Arc<Vec<usize>> {
         let class = self.class_of.get(id).and_then(|place| self.classes.get(*place));
@@ -105,9 +129,34 @@ impl Roster {
         let items = policy.tree.items().iter().enumerate();
         let items = items.filter(|(_, (item, _))| concerns(policy, item, subject)).map(|(i, _)| i).collect();
         let members = BTreeSet::new();
-        self.classes.push(Class { members, subject: subject.clone(), joined, items: Arc::new(items) });
+        self.classes.push(Class {
+            members,
+            subject: subject.clone(),
+            joined,
+            audits: BTreeMap::new(),
+            audited_by: BTreeSet::new(),
+            items: Arc::new(items),
+        });
         self.by_key.insert(key, place);
+        for other in 0..=place {
+            self.add_audits(policy, place, other);
+            self.add_audits(policy, other, place);
+        }
         place
+    }
+
+    fn add_audits(&mut self, policy: &InForce, from: usize, to: usize) {
+        let (Some(source), Some(target)) = (self.classes.get(from), self.classes.get(to)) else { return };
+        let services = policy.audited(&source.subject, &target.subject);
+        if services.is_empty() {
+            return;
+        }
+        if let Some(class) = self.classes.get_mut(from) {
+            class.audits.insert(to, Arc::new(services));
+        }
+        if let Some(class) = self.classes.get_mut(to) {
+            class.audited_by.insert(from);
+        }
     }
 
     fn class_joins(&self, policy: &InForce, place: usize, subject: &Subject) -> bool {

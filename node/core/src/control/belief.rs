@@ -72,6 +72,8 @@ pub struct Belief {
     pub members: BTreeMap<NodeId, Arc<Member>>,
     /// As told, unsigned.
     pub endpoints: BTreeMap<NodeId, Vec<String>>,
+    /// As told, unsigned: addresses to recognise, and services of the policy's items that audited grants name there.
+    pub audited: BTreeMap<IpAddr, BTreeSet<Name>>,
 }
 
 impl Belief {
@@ -124,7 +126,7 @@ impl Judge<'_> {
         memory.charter_serial = network.serial;
         members.values().for_each(|member| memory.remember(member));
         memory.remember(&me);
-        let endpoints = endpoints(&view);
+        let (endpoints, audited) = (endpoints(&view), audited(&view, &items));
         let belief = Belief {
             head,
             epoch: signed.epoch,
@@ -137,6 +139,7 @@ impl Judge<'_> {
             items,
             members,
             endpoints,
+            audited,
             view,
         };
         Ok(Believed { belief, memory, isolated })
@@ -326,6 +329,22 @@ fn endpoints(view: &View) -> BTreeMap<NodeId, Vec<String>> {
         _ => None,
     };
     view.entries.iter().filter_map(told).collect()
+}
+
+/// What speaks of a service that is not among the items is left out: it recognises less.
+fn audited(view: &View, items: &BTreeMap<u64, Item>) -> BTreeMap<IpAddr, BTreeSet<Name>> {
+    let service = |index: &u64| match items.get(index) {
+        Some(Item::Service(service)) => Some(service.name.clone()),
+        _ => None,
+    };
+    let mut audited: BTreeMap<IpAddr, BTreeSet<Name>> = BTreeMap::new();
+    for entry in view.entries.values() {
+        let Some(Body::Audited(destination)) = &entry.body else { continue };
+        for address in destination.addresses().unwrap_or_default() {
+            audited.entry(address).or_default().extend(destination.services.iter().filter_map(service));
+        }
+    }
+    audited
 }
 
 fn isolate(isolated: &mut Vec<Isolated>, node: NodeId, why: String) {

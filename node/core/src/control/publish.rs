@@ -1,16 +1,18 @@
 //! From belief to what is enforced: each pair's rules compiled from signed items and signed records.
 
-use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use warren_config::compile::Program;
+use warren_config::filter::Rules;
+use warren_config::name::Name;
 use warren_config::time::UnixTime;
 use warren_wire::trust::{Member, Network};
 
 use super::belief::Belief;
 use super::output::{CutReason, Publication};
-use crate::assembly::{Assembly, PeerSpec};
+use crate::assembly::{Assembly, Audited, PeerSpec};
 use crate::names::Names;
 use crate::path::{self, Locality};
 
@@ -27,13 +29,18 @@ pub fn compile(
         Some(_) => BTreeMap::new(),
         None => peers(belief, &program, me, own, now),
     };
+    let audited = match cut {
+        Some(_) => Audited::new(),
+        None => audited(belief, &program, me, &peers),
+    };
     let assembly = Arc::new(Assembly {
         network: belief.network.clone(),
         me: me.clone(),
         epoch: belief.epoch,
         revision: belief.revision,
         generation: belief.generation,
-        peers: peers.into_iter().collect(),
+        peers,
+        audited: Arc::new(audited),
     });
     let offers = program.offered_by(&me.subject).into_iter().map(|service| service.name.clone()).collect();
     Publication {
@@ -54,6 +61,7 @@ pub fn nothing(network: &Arc<Network>, me: &Arc<Member>, cut: CutReason) -> Publ
         revision: 0,
         generation: 0,
         peers: BTreeMap::new(),
+        audited: Arc::default(),
     });
     Publication {
         names: Arc::new(Names::new(assembly.clone(), &Default::default(), Vec::new())),
@@ -82,6 +90,31 @@ fn peers(
         }
     }
     peers
+}
+
+/// What this node is told to recognise, and members whose every enforced grant has ended. Nobody's rules here pass
+/// anything: a coordinator that lies about them makes false records, of its own.
+fn audited(
+    belief: &Belief,
+    program: &Program,
+    me: &Member,
+    peers: &BTreeMap<warren_wire::id::NodeId, PeerSpec>,
+) -> Audited {
+    let mut services: BTreeMap<IpAddr, BTreeSet<Name>> = belief.audited.clone();
+    for member in belief.members.values().filter(|member| !peers.contains_key(&member.id)) {
+        let names: BTreeSet<Name> = program.audited_at(&me.subject, &member.subject).cloned().collect();
+        for address in member.addresses() {
+            services.entry(address).or_default().extend(names.iter().cloned());
+        }
+    }
+    let mut known: BTreeMap<BTreeSet<Name>, Arc<Rules>> = BTreeMap::new();
+    let mut compiled = |names: BTreeSet<Name>| {
+        let rules =
+            known.entry(names).or_insert_with_key(|names| Arc::new(program.audited(&me.subject, names)));
+        rules.clone()
+    };
+    let rules = services.into_iter().map(|(address, names)| (address, compiled(names)));
+    rules.filter(|(_, rules)| !rules.is_empty()).collect()
 }
 
 /// Hints that make sense from here. One that cannot be read is no hint.

@@ -124,6 +124,10 @@ impl Control {
             let text = "the policy is in `observe` mode: what no grant allows passes and is only recorded";
             self.notice(Severity::Alarm, "observe", text.to_owned());
         }
+        if observe && !publication.observe {
+            let text = "the policy does not only observe any more: what no grant allows is refused";
+            self.notice(Severity::Info, "enforce", text.to_owned());
+        }
         let publication = Arc::new(publication);
         self.publication = Some(publication.clone());
         self.outputs.push_back(Output::Publish(publication));

@@ -177,7 +177,8 @@ impl<E: Engine> DataPlane<E> {
         Ok(())
     }
 
-    /// Recorded and refused at once: no grant joins this node to whoever might have that address.
+    /// Recorded and refused at once: no grant joins this node to whoever might have that address. If an audited grant
+    /// would have, the record says so; it lets nothing through.
     fn to_nobody(
         &self,
         snapshot: &Snapshot<E>,
@@ -197,7 +198,7 @@ impl<E: Engine> DataPlane<E> {
         let ends = Ends {
             mine: &snapshot.mine,
             peer: &target,
-            outbound: &none,
+            outbound: snapshot.audited.get(&packet.tuple.dst).map_or(&none, |rules| rules),
             inbound: &none,
             edition: snapshot.edition,
         };

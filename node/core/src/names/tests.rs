@@ -92,6 +92,7 @@ fn names_of(me: usize) -> Names {
         revision: 7,
         generation: 1,
         peers,
+        audited: Default::default(),
     };
     let offers = program.offered_by(&all[me].subject).iter().map(|s| s.name.clone()).collect();
     Names::new(Arc::new(assembly), &policy.settings, offers)

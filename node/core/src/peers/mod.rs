@@ -26,6 +26,7 @@ pub use lane::{Lane, Use};
 pub use link::{Link, Traffic};
 pub use registry::{Conflict, Made, Registry};
 
+use crate::assembly::Audited;
 use crate::conntrack::{Addresses, Edition, Ends};
 use crate::session::Engine;
 
@@ -65,6 +66,7 @@ pub struct Snapshot<E: Engine> {
     pub network: Option<Arc<Network>>,
     pub edition: Edition,
     pub peers: Vec<Peer<E>>,
+    pub audited: Arc<Audited>,
     by_address: HashMap<IpAddr, usize>,
     by_index: HashMap<u32, Place>,
     by_key: HashMap<(usize, WgKey), Place>,

@@ -93,6 +93,7 @@ impl<E: Engine> Registry<E> {
         let sources = told.chain(proven).map(|place| place.ip()).collect();
         let snapshot = Snapshot {
             serial: self.next_serial(),
+            audited: assembly.audited.clone(),
             ..index(engine, &assembly.network, &assembly.me, edition, peers, sources, &conflicts)
         };
         Made { snapshot, gone, conflicts, moved }
@@ -278,6 +279,7 @@ fn index<E: Engine>(
         network: Some(network.clone()),
         edition,
         peers,
+        audited: Arc::default(),
         by_address,
         by_index,
         by_key,
@@ -295,6 +297,7 @@ impl<E: Engine> Snapshot<E> {
             network: None,
             edition: Edition::default(),
             peers: Vec::new(),
+            audited: Arc::default(),
             by_address: HashMap::new(),
             by_index: HashMap::new(),
             by_key: HashMap::new(),

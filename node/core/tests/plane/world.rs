@@ -124,7 +124,8 @@ pub fn assembly(
         (spec.member.id, spec)
     };
     let peers: BTreeMap<NodeId, PeerSpec> = others.iter().map(peer).collect();
-    Assembly { network: network(), me: mine.clone(), epoch: 1, revision, generation: 1, peers }
+    let (network, audited) = (network(), Default::default());
+    Assembly { network, me: mine.clone(), epoch: 1, revision, generation: 1, peers, audited }
 }
 
 #[derive(Clone, Debug)]

@@ -1,3 +1,4 @@
+mod audit;
 mod enrolment;
 mod lies;
 mod life;
