@@ -38,7 +38,7 @@ pub enum FileError {
 }
 
 impl FileError {
-    fn new(what: &'static str, path: &Path, error: std::io::Error) -> FileError {
+    pub(crate) fn new(what: &'static str, path: &Path, error: std::io::Error) -> FileError {
         let path = path.to_owned();
         match error.kind() {
             ErrorKind::NotFound => FileError::Missing { path },

@@ -39,28 +39,32 @@ fn a_policy_is_in_force_when_applied_and_enforced_when_the_nodes_say_so() {
     let dry = world.ok(&["policy", "apply", &file, "--dry-run"]);
     assert!(dry.contains("generation 0 would become 1") && dry.contains("nothing was changed"), "{dry}");
     assert_eq!(world.json(&["status"])["generation"], 0);
-    // Nobody there to enforce it: in force all the same, and the command says who is behind.
-    let late = world.run(&["policy", "apply", &file, "--wait", "enforced", "--timeout", "1s"]);
-    assert_eq!(code(&late), 1);
-    assert!(stderr(&late).contains("0 of 1") && stderr(&late).contains("web-1"), "{}", stderr(&late));
+    // Nobody online to enforce it: nobody is waited for, and the command says who is not there.
+    let none = world.ok(&["policy", "apply", &file, "--wait", "enforced", "--timeout", "20s"]);
+    assert!(none.contains("not there: web-1 (away, has not said what it enforces, since 20"), "{none}");
     block_on(async {
         let mut line = node.join(service.addr()).await;
-        assert_eq!(enforce(&mut line).await, 1);
+        // It is online and does not enforce it in time.
+        let args = ["policy", "apply", &file, "--wait", "enforced", "--timeout", "1s"];
+        let late = world.run(&args);
+        assert_eq!(code(&late), 1);
+        assert!(stderr(&late).contains("0 of 1") && stderr(&late).contains("web-1"), "{}", stderr(&late));
+        while enforce(&mut line).await < 2 {}
         let waiting = tokio::task::spawn_blocking(move || {
-            let output = world.run(&["policy", "apply", &file, "--wait", "enforced", "--expect", "1"]);
+            let output = world.run(&["policy", "apply", &file, "--wait", "enforced", "--expect", "2"]);
             (world, file, output)
         });
-        while enforce(&mut line).await < 2 {}
+        while enforce(&mut line).await < 3 {}
         let (world, file, output) = waiting.await.unwrap();
         assert_eq!(code(&output), 0, "{}", stderr(&output));
-        assert!(stdout(&output).contains("generation 2 is in force"), "{}", stdout(&output));
+        assert!(stdout(&output).contains("generation 3 is in force"), "{}", stdout(&output));
         let status = world.json(&["status"]);
         assert_eq!(
             (&status["enforcement"]["enforced"], &status["enforcement"]["of"]),
             (&1.into(), &1.into())
         );
         let moved = world.fails(1, &["policy", "apply", &file, "--expect", "1"]);
-        assert!(moved.contains("generation 2, not 1"), "{moved}");
+        assert!(moved.contains("generation 3, not 1"), "{moved}");
     });
 }
 

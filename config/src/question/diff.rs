@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::can::Judge;
-use super::{Diff, Tuple};
-use crate::filter::Rules;
+use super::{By, Diff, Tuple};
+use crate::filter::{Candidate, Rules, Span};
 use crate::name::Name;
 use crate::policy::{Listen, Policy, Protocol, Selector, Subject};
 use crate::proof::{Changed, Wearer, is_unowned};
@@ -21,18 +21,21 @@ pub(super) fn diff(old: &Policy, new: &Policy, nodes: &[Subject], at: UnixTime) 
         // A kind may have a second node; a named node is one, and nothing stands between it and itself.
         let one = from_label.starts_with("node:");
         for (to_label, to) in kinds.iter().filter(|(label, _)| !one || label != from_label) {
-            let had = ports(&before.rules(from, to), at);
-            let has = ports(&after.rules(from, to), at);
-            let tuple = |listen| Tuple { from: from_label.clone(), to: to_label.clone(), listen };
-            found.gained.extend(minus(&has, &had).into_iter().map(tuple));
-            found.lost.extend(minus(&had, &has).into_iter().map(tuple));
+            let (old, new) = (before.rules(from, to), after.rules(from, to));
+            let (had, has) = (ports(&old, at), ports(&new, at));
+            let tuple = |rules: &Rules, listen| {
+                let by = given_by(rules, listen, at);
+                Tuple { from: from_label.clone(), to: to_label.clone(), listen, by }
+            };
+            found.gained.extend(minus(&has, &had).into_iter().map(|listen| tuple(&new, listen)));
+            found.lost.extend(minus(&had, &has).into_iter().map(|listen| tuple(&old, listen)));
         }
     }
     let more = crate::proof::gained(old, new, at).and_then(|g| Ok((g, crate::proof::gained(new, old, at)?)));
     match more {
         Ok((gained, lost)) => {
-            add_possible(&mut found.gained, gained, nodes);
-            add_possible(&mut found.lost, lost, nodes);
+            add_possible(&mut found.gained, gained, nodes, &after);
+            add_possible(&mut found.lost, lost, nodes, &before);
         }
         Err(_) => {
             let text = "the change is too large to list for nodes that are not enrolled yet: only enrolled ones are shown";
@@ -44,14 +47,31 @@ pub(super) fn diff(old: &Policy, new: &Policy, nodes: &[Subject], at: UnixTime) 
     found
 }
 
+/// The services and grants that open any of `listen`.
+fn given_by(rules: &Rules, listen: Listen, at: UnixTime) -> Vec<By> {
+    let meets = |span: &&Span| {
+        span.protocol == listen.protocol && span.first <= listen.last && listen.first <= span.last
+    };
+    let spans = rules.spans.iter().filter(meets);
+    let live = spans.flat_map(|span| &span.candidates).filter(|candidate| gives(candidate, at));
+    let by: BTreeSet<By> = live.map(|c| By { service: c.service.clone(), grant: c.grant.clone() }).collect();
+    by.into_iter().collect()
+}
+
+fn gives(candidate: &Candidate, at: UnixTime) -> bool {
+    !candidate.audit && candidate.until.is_none_or(|until| at < until)
+}
+
 /// Rows about nodes that could be enrolled. A name that is enrolled already is that node and was asked above.
-fn add_possible(rows: &mut Vec<Tuple>, possible: BTreeSet<Changed>, nodes: &[Subject]) {
+fn add_possible(rows: &mut Vec<Tuple>, possible: BTreeSet<Changed>, nodes: &[Subject], judge: &Judge<'_>) {
     let enrolled: BTreeSet<&Name> = nodes.iter().map(|node| &node.name).collect();
     let is_new = |wearer: &Wearer| wearer.name.as_ref().is_none_or(|name| !enrolled.contains(name));
     for Changed { from, to, listen } in
         possible.into_iter().filter(|row| is_new(&row.from) && is_new(&row.to))
     {
-        let row = Tuple { from: from.selector(), to: to.selector(), listen };
+        let rules = subject(&from).zip(subject(&to)).map(|(from, to)| judge.rules(&from, &to));
+        let by = rules.map_or_else(Vec::new, |rules| given_by(&rules, listen, judge.at));
+        let row = Tuple { from: from.selector(), to: to.selector(), listen, by };
         if !rows
             .iter()
             .any(|said| said.from == row.from && said.to == row.to && said.listen.covers(&row.listen))
@@ -61,17 +81,40 @@ fn add_possible(rows: &mut Vec<Tuple>, possible: BTreeSet<Changed>, nodes: &[Sub
     }
 }
 
+/// A node that wears this and no more.
+fn subject(wearer: &Wearer) -> Option<Subject> {
+    let name = wearer.name.clone().or_else(|| Name::parse("any-node").ok())?;
+    Some(Subject { name, tags: wearer.tags.clone() })
+}
+
+/// How a difference of two policies names the nodes that exist: one that a policy speaks of, or that wears no tag, by its
+/// name; all others by what they wear.
+#[derive(Clone, Debug)]
+pub struct Kinds {
+    named: BTreeSet<Name>,
+}
+
+impl Kinds {
+    pub fn between(old: &Policy, new: &Policy) -> Kinds {
+        Kinds { named: [old, new].into_iter().flat_map(named_nodes).collect() }
+    }
+
+    /// The `from` or `to` of the [`Tuple`]s that speak of this node.
+    pub fn label(&self, node: &Subject) -> String {
+        match self.named.contains(&node.name) || node.tags.is_empty() {
+            true => format!("node:{}", node.name),
+            false => Selector::Tags(node.tags.clone()).to_string(),
+        }
+    }
+}
+
 /// One representative of each set of tags worn, for nodes that no policy names, and every named node by itself. Nodes of
 /// one kind cannot differ in what they may open. Tags that nobody wears and nobody can own stand for a node that wears them all the same.
 fn kinds(old: &Policy, new: &Policy, nodes: &[Subject]) -> Vec<(String, Subject)> {
-    let named: BTreeSet<Name> = [old, new].into_iter().flat_map(named_nodes).collect();
+    let names = Kinds::between(old, new);
     let mut kinds: BTreeMap<String, Subject> = BTreeMap::new();
     for node in nodes {
-        let label = match named.contains(&node.name) || node.tags.is_empty() {
-            true => format!("node:{}", node.name),
-            false => Selector::Tags(node.tags.clone()).to_string(),
-        };
-        kinds.entry(label).or_insert_with(|| node.clone());
+        kinds.entry(names.label(node)).or_insert_with(|| node.clone());
     }
     let worn: BTreeSet<&Name> = nodes.iter().flat_map(|node| &node.tags).collect();
     for tag in old.tags.keys().chain(new.tags.keys()).filter(|tag| !worn.contains(tag)) {
@@ -84,7 +127,7 @@ fn kinds(old: &Policy, new: &Policy, nodes: &[Subject]) -> Vec<(String, Subject)
             kinds.entry(selector.to_string()).or_insert(subject);
         }
     }
-    for name in named.iter().filter(|name| nodes.iter().all(|node| node.name != **name)) {
+    for name in names.named.iter().filter(|name| nodes.iter().all(|node| node.name != **name)) {
         let selector = Selector::Node(name.clone());
         if let Some(subject) = super::standing_for(&selector) {
             kinds.entry(selector.to_string()).or_insert(subject);
@@ -108,7 +151,7 @@ fn named_nodes(policy: &Policy) -> Vec<Name> {
 fn ports(rules: &Rules, at: UnixTime) -> Ports {
     let mut ports = Ports::new();
     for span in &rules.spans {
-        if !span.candidates.iter().any(|c| !c.audit && c.until.is_none_or(|until| at < until)) {
+        if !span.candidates.iter().any(|candidate| gives(candidate, at)) {
             continue;
         }
         let ranges = ports.entry(span.protocol).or_default();

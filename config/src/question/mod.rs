@@ -13,6 +13,8 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
+pub use diff::Kinds;
+
 use crate::name::Name;
 use crate::policy::{Listen, Policy, Selector, Subject, Target};
 use crate::text;
@@ -142,6 +144,15 @@ pub struct Tuple {
     pub from: String,
     pub to: String,
     pub listen: Listen,
+    /// What gives it, in the one of the two policies that does.
+    pub by: Vec<By>,
+}
+
+/// A service, and the grant that opens it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct By {
+    pub service: Name,
+    pub grant: Name,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]

@@ -1,5 +1,6 @@
 //! From text to policy: every fault at once, each with file, line, column and a hint.
 
+mod claim;
 mod meaning;
 mod render;
 pub(crate) mod report;
@@ -7,6 +8,7 @@ mod warn;
 
 use std::collections::BTreeSet;
 
+pub use claim::{Claim, Claims};
 pub use render::render;
 
 use self::meaning::{Places, Resolver};
@@ -53,6 +55,7 @@ pub enum Severity {
 pub struct Resolved {
     pub policy: Policy,
     pub warnings: Vec<Finding>,
+    pub claims: Claims,
 }
 
 /// Why there is no policy: at least one error. Warnings come only with a policy.
@@ -91,8 +94,9 @@ pub fn resolve_in(sources: &[Source], context: &Context) -> Result<Resolved, Fau
         // Half a policy would give warnings about the half that is missing.
         warn::warn(&policy, &places, context, &mut report);
     }
+    let claims = if refused { Claims::default() } else { Claims::of(&places, &report) };
     let findings = report.finish();
-    if refused { Err(Faults { findings }) } else { Ok(Resolved { policy, warnings: findings }) }
+    if refused { Err(Faults { findings }) } else { Ok(Resolved { policy, warnings: findings, claims }) }
 }
 
 /// A node refuses an item over [`MAX_ITEM`], so the author must hear of it first.

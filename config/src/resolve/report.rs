@@ -69,10 +69,23 @@ impl<'a> Report<'a> {
             self.unkept += 1;
             return;
         }
+        let finding = self.finding(severity, id, spot, message, hint);
+        self.findings.push(finding);
+    }
+
+    /// What could be told about a place.
+    pub fn finding(
+        &self,
+        severity: Severity,
+        id: &'static str,
+        spot: &Spot,
+        message: String,
+        hint: Option<String>,
+    ) -> Finding {
         let (line, column) = self.position(spot);
         let file = self.sources.get(spot.file).map(|source| source.file.clone()).unwrap_or_default();
         let span = spot.span.clone();
-        self.findings.push(Finding { severity, id, message, file, span, line, column, hint });
+        Finding { severity, id, message, file, span, line, column, hint }
     }
 
     fn position(&self, spot: &Spot) -> (usize, usize) {

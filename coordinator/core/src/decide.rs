@@ -344,7 +344,7 @@ pub(crate) fn run_tests(state: &State, policy: &InForce, now: UnixTime) -> Vec<q
 }
 
 /// Names and `not-with` against the nodes that exist.
-fn check_against_nodes(state: &State, policy: &InForce) -> Result<(), Refusal> {
+pub(crate) fn check_against_nodes(state: &State, policy: &InForce) -> Result<(), Refusal> {
     for node in state.directory.alive() {
         if policy.policy.services.contains_key(node.member.name()) {
             return Err(Refusal::ServiceNamesNode { name: node.member.name().to_string(), node: node.id() });

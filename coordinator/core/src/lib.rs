@@ -16,7 +16,7 @@
 //! - [`state`]: the log folded: [`directory`], [`tokens`], [`addresses`], [`policies`], [`alarm`]s.
 //! - [`command`]: what administrators ask; [`refusal`]: every no; `decide`: the pure decisions.
 //! - [`enrolment`], [`session`], [`endpoints`], [`distribution`], [`flows`]: what is remembered only while running.
-//! - [`status`], [`query`]: what administrators read.
+//! - [`status`], [`query`], [`plan`]: what administrators read.
 
 pub mod addresses;
 pub mod alarm;
@@ -32,6 +32,7 @@ pub mod endpoints;
 pub mod enrolment;
 pub mod flows;
 pub mod output;
+pub mod plan;
 pub mod policies;
 pub mod query;
 pub mod refusal;

@@ -1,10 +1,12 @@
 //! Questions about the policy over the nodes that exist.
 
 use serde::{Deserialize, Serialize};
-use warren_config::proof::Proof;
+use warren_config::proof::{Proof, Witness};
 use warren_config::question::{Diff, Passing, TestOutcome};
 use warren_config::resolve::Finding;
 use warren_wire::id::Generation;
+
+use crate::refusal::RefusalBody;
 
 /// `why FROM TO PORT`: the verdict, and the grant or the nearest miss behind it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -20,6 +22,16 @@ pub struct Why {
     pub message: String,
 }
 
+/// `can --ever`, over every node that could be enrolled and with the tags that are worn.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ever {
+    pub yes: bool,
+    /// A no is a proof.
+    pub proof: bool,
+    pub witness: Option<Witness>,
+    pub generation: Generation,
+}
+
 /// `policy check` and `policy diff` against what is in force.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct PolicyReview {
@@ -33,6 +45,8 @@ pub struct PolicyReview {
     pub warnings: Vec<Finding>,
     pub tests: Vec<TestOutcome>,
     pub proofs: Vec<Proof>,
+    /// Why the nodes that are enrolled stand against it.
+    pub refused: Option<RefusalBody>,
     pub diff: Diff,
 }
 

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use serde::Serialize;
-use warren_config::proof::Proof;
+use warren_config::proof::{Proof, Undecided};
 use warren_config::question::TestOutcome;
 use warren_config::resolve::Finding;
 use warren_config::time::UnixTime;
@@ -85,6 +85,8 @@ pub enum Refusal {
     ServiceNamesNode { name: String, node: NodeId },
     #[error("{0}")]
     BadQuestion(String),
+    #[error(transparent)]
+    Undecided(#[from] Undecided),
     #[error("generation {0} is not known")]
     GenerationUnknown(Generation),
     // --- the channel
@@ -110,10 +112,6 @@ fn first_broken(broken: &[Proof]) -> String {
     broken.first().map(|p| format!("{}: {}", p.id, p.message)).unwrap_or_default()
 }
 
-fn as_outcome(proof: &Proof) -> TestOutcome {
-    TestOutcome { id: proof.id.clone(), passed: proof.holds(), message: proof.message.clone() }
-}
-
 /// A refusal as the API and `--json` show it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct RefusalBody {
@@ -124,6 +122,9 @@ pub struct RefusalBody {
     pub findings: Vec<Finding>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub tests: Vec<TestOutcome>,
+    /// Invariants that do not hold.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub invariants: Vec<Proof>,
 }
 
 impl Refusal {
@@ -212,6 +213,7 @@ impl Refusal {
             Refusal::ServiceNamesNode { .. } => {
                 ("service-names-node", "rename the service or the node", W::Protocol)
             }
+            Refusal::Undecided(_) => ("undecided", "name fewer nodes: a tag or a service", W::Protocol),
             Refusal::BadQuestion(_) => ("bad-question", "see `warren can --help`", W::Protocol),
             Refusal::GenerationUnknown(_) => {
                 ("generation-unknown", "see `warren policy history`", W::Protocol)
@@ -237,13 +239,15 @@ impl Refusal {
     }
 
     pub fn body(&self) -> RefusalBody {
-        let (findings, tests) = match self {
-            Refusal::PolicyFaults { findings } => (findings.clone(), Vec::new()),
-            Refusal::TestsFail { failed } => (Vec::new(), failed.clone()),
-            Refusal::InvariantsBroken { broken, .. } => (Vec::new(), broken.iter().map(as_outcome).collect()),
-            _ => (Vec::new(), Vec::new()),
-        };
-        RefusalBody { code: self.code(), message: self.to_string(), hint: self.hint(), findings, tests }
+        let (code, message, hint) = (self.code(), self.to_string(), self.hint());
+        let (mut findings, mut tests, mut invariants) = (Vec::new(), Vec::new(), Vec::new());
+        match self {
+            Refusal::PolicyFaults { findings: found } => findings.clone_from(found),
+            Refusal::TestsFail { failed } => tests.clone_from(failed),
+            Refusal::InvariantsBroken { broken, .. } => invariants.clone_from(broken),
+            _ => {}
+        }
+        RefusalBody { code, message, hint, findings, tests, invariants }
     }
 
     /// As a node is told.

@@ -8,11 +8,13 @@ use axum::response::{IntoResponse, Response};
 use serde_json::Value;
 use tokio_stream::wrappers::ReceiverStream;
 use warren_config::question::Answer;
+use warren_config::time::UnixTime;
 use warren_coordinator_core::audit::{self, AuditRow};
 use warren_coordinator_core::change::{LogHead, Principal as Actor};
 use warren_coordinator_core::command::{Command, TokenRow};
 use warren_coordinator_core::flows::{FlowFilter, FlowPage, FlowRow};
-use warren_coordinator_core::query::PolicyText;
+use warren_coordinator_core::plan::Seen;
+use warren_coordinator_core::query::{Ever, PolicyText};
 use warren_coordinator_core::refusal::Refusal;
 use warren_coordinator_core::status::{NodeRow, PolicyRow};
 use warren_coordinator_core::store::Store;
@@ -22,8 +24,8 @@ use super::caller::Principal;
 use super::extract::{Asked, Given};
 use super::problem::{Kind, Problem};
 use super::types::{
-    AuditAsked, AuditPage, AuditVerified, Committed, NodeRecord, NodesAsked, PolicyAsked, Question,
-    ReviewAsked, ServiceStatus, SinceAsked, StatusReply,
+    AuditAsked, AuditPage, AuditVerified, Committed, EverAsked, NodeRecord, NodesAsked, PlanAsked, PlanReply,
+    PolicyAsked, Question, ReviewAsked, ServiceStatus, SinceAsked, StatusReply,
 };
 use crate::clock;
 use crate::network::NetworkInfo;
@@ -158,6 +160,43 @@ pub async fn policy_review(
     let review =
         app.owner.ask(move |owner| owner.coordinator().review(&asked.sources, clock::now())).await??;
     Ok(Json(serde_json::to_value(review).unwrap_or_default()))
+}
+
+/// The flows are read beside the owner: a long history holds nobody up.
+pub async fn policy_plan(
+    _: Principal,
+    State(app): State<App>,
+    Given(asked): Given<PlanAsked>,
+) -> Reply<Value> {
+    let now = clock::now();
+    let since = UnixTime(now.0.saturating_sub(asked.within));
+    let basis = app.owner.ask(move |owner| {
+        let (review, forecast) = owner.coordinator().forecast(&asked.sources, now)?;
+        let lost = owner.coordinator().status(now).flows.declared_lost + owner.flows_skipped();
+        Ok::<_, Refusal>((review, forecast, lost))
+    });
+    let (review, mut forecast, lost) = basis.await??;
+    let path = app.state.flows();
+    let reply = blocking(move || {
+        let mut seen = Seen { since, lost, ..Seen::default() };
+        if path.exists() {
+            let store = FlowStore::reader(&path).map_err(internal)?;
+            seen.oldest = store.oldest().map_err(internal)?;
+            seen.records = store.each_since(since, |row| forecast.take(row)).map_err(internal)?;
+        }
+        let ends_observing = forecast.ends_observing();
+        let reply = PlanReply { review, ends_observing, seen, cuts: forecast.finish() };
+        serde_json::to_value(reply).map_err(internal)
+    });
+    Ok(Json(reply.await?))
+}
+
+pub async fn ever(_: Principal, State(app): State<App>, Asked(q): Asked<EverAsked>) -> Reply<Ever> {
+    let answer = app.owner.ask(move |owner| {
+        let coordinator = owner.coordinator();
+        coordinator.ever(&q.from, &q.to, q.port.as_deref(), q.through, clock::now())
+    });
+    Ok(Json(answer.await??))
 }
 
 pub async fn can(_: Principal, State(app): State<App>, Asked(q): Asked<Question>) -> Reply<Answer> {

@@ -84,6 +84,8 @@ routes! {
     "GET" "/v1/policy" ("/v1/policy?generation=1") => read policy,
     "GET" "/v1/policy/history" ("/v1/policy/history") => read policy_history,
     "POST" "/v1/policy/review" ("/v1/policy/review") => write policy_review,
+    "POST" "/v1/policy/plan" ("/v1/policy/plan") => write policy_plan,
+    "GET" "/v1/ever" ("/v1/ever?from=tag:web&to=service:orders&through=true") => read ever,
     "GET" "/v1/can" ("/v1/can?from=tag:web&to=service:orders") => read can,
     "GET" "/v1/why" ("/v1/why?from=web-1&to=orders-1&port=tcp/8443") => read why,
     "GET" "/v1/flows" ("/v1/flows?from=web-1&limit=10") => read flows,

@@ -39,6 +39,9 @@ pub struct Document {
     /// Failed tests of a policy.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tests: Vec<Value>,
+    /// Invariants that do not hold.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub invariants: Vec<Value>,
 }
 
 /// The closed list of what can be wrong.
@@ -87,6 +90,7 @@ impl Problem {
             hint: None,
             findings: Vec::new(),
             tests: Vec::new(),
+            invariants: Vec::new(),
         }))
     }
 
@@ -110,6 +114,7 @@ impl Problem {
         problem.0.hint = Some(body.hint.to_owned());
         problem.0.findings = values(serde_json::to_value(&body.findings).unwrap_or_default());
         problem.0.tests = values(serde_json::to_value(&body.tests).unwrap_or_default());
+        problem.0.invariants = values(serde_json::to_value(&body.invariants).unwrap_or_default());
         problem
     }
 

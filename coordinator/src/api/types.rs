@@ -4,6 +4,8 @@ use serde::{Deserialize, Serialize};
 use warren_config::time::UnixTime;
 use warren_coordinator_core::audit::AuditRow;
 use warren_coordinator_core::change::SourceText;
+use warren_coordinator_core::plan::{Cuts, Seen};
+use warren_coordinator_core::query::PolicyReview;
 use warren_coordinator_core::status::Status;
 use warren_wire::id::{Digest, Epoch, Generation, Revision};
 
@@ -66,6 +68,37 @@ pub struct PolicyAsked {
 #[serde(deny_unknown_fields)]
 pub struct ReviewAsked {
     pub sources: Vec<SourceText>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PlanAsked {
+    pub sources: Vec<SourceText>,
+    /// How far back to look for flows, seconds.
+    pub within: u64,
+}
+
+/// [`warren_coordinator_core::query::PolicyReview`] and what the policy would cut of what was seen.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct PlanReply {
+    #[serde(flatten)]
+    pub review: PolicyReview,
+    pub ends_observing: bool,
+    pub seen: Seen,
+    #[serde(flatten)]
+    pub cuts: Cuts,
+}
+
+/// `can --ever`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EverAsked {
+    pub from: String,
+    pub to: String,
+    pub port: Option<String>,
+    /// Also through other services, hop by hop.
+    #[serde(default)]
+    pub through: bool,
 }
 
 /// `can` and `why`.

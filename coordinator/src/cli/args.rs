@@ -249,13 +249,13 @@ pub enum PolicyCommand {
     },
     /// Prove every invariant over every node that could ever be enrolled, or show what breaks it.
     Prove {
-        /// A policy file, or a directory of `*.toml` files.
-        path: PathBuf,
+        /// A policy file, or a directory of `*.toml` files; without it the policy in force, with the tags that are worn.
+        path: Option<PathBuf>,
     },
     /// Run the policy's own tests.
     Test {
-        /// A policy file, or a directory of `*.toml` files.
-        path: PathBuf,
+        /// A policy file, or a directory of `*.toml` files; without it the policy in force, with the nodes there are.
+        path: Option<PathBuf>,
     },
     /// Lay policy files out anew, the one way: comments, order and meaning stay.
     Fmt {
@@ -267,20 +267,31 @@ pub enum PolicyCommand {
     },
     /// Print the JSON Schema of a policy file, for editors that complete and check (taplo).
     Schema,
-    /// What would change: FILE against the policy in force, or OLD against NEW without a coordinator.
+    /// Who gains and loses what: PATH against the policy in force, or PATH (old) against NEW without a coordinator.
     Diff {
+        /// A policy file, or a directory of `*.toml` files.
         path: PathBuf,
         new: Option<PathBuf>,
     },
+    /// What applying PATH would do, for its reviewer: who gains and loses what, and which flows that were seen it would cut.
+    ///
+    /// Changes nothing. Exit codes: 0 it could be applied and cuts nothing that was seen; 1 it would cut flows, or would be
+    /// refused; 2 usage or unreadable; 3 the coordinator cannot be reached.
+    Plan {
+        /// A policy file, or a directory of `*.toml` files.
+        path: PathBuf,
+        /// How far back to look for flows. What is stored may reach less far: the answer says so.
+        #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=3650))]
+        days: u32,
+    },
     /// Sign a policy and put it in force.
     Apply(ApplyArgs),
+    /// Every generation that was applied.
     History,
     /// Apply an older generation's text as a new generation.
     Rollback(RollbackArgs),
     /// Show the policy in force, or an older generation.
-    Show {
-        generation: Option<Generation>,
-    },
+    Show { generation: Option<Generation> },
 }
 
 #[derive(Debug, Args)]
@@ -313,7 +324,7 @@ pub struct ApplyHow {
     /// The policy may be in `observe` mode: everything passes and is only recorded.
     #[arg(long)]
     pub allow_observe: bool,
-    /// Return only when every node enforces it.
+    /// Return only when every node that is online enforces it; the others are listed.
     #[arg(long, value_enum)]
     pub wait: Option<Wait>,
     /// How long to wait.
@@ -366,7 +377,7 @@ pub enum FlowCommand {
     List {
         #[command(flatten)]
         filter: FlowArgs,
-        /// From the history on disk (7 days) instead of what is in memory since the start.
+        /// From the history on disk (30 days) instead of what is in memory since the start.
         #[arg(long)]
         history: bool,
         /// Only flows seen within this time.

@@ -1,11 +1,13 @@
 //! `warren can` and `warren why`.
 
-use serde_json::json;
+use std::path::Path;
+
+use warren_config::policy::Policy;
 use warren_config::proof;
 use warren_config::question::{self, Question};
-use warren_config::resolve::Source;
+use warren_coordinator_core::query::Ever;
 
-use super::args::{CanArgs, WhyArgs};
+use super::args::{CanArgs, Via, WhyArgs};
 use super::policy_file::{self, Faulty};
 use super::reply::{Answer, Passing, Why, same_shape};
 use super::{Context, Failure, Outcome, output};
@@ -17,7 +19,7 @@ pub async fn can(context: &Context, args: &CanArgs) -> Outcome {
         return ever(context, args).await;
     }
     let answer = match &args.policy {
-        Some(_) => offline(args)?,
+        Some(path) => offline(args, path)?,
         None => {
             let query = [
                 ("from", Some(args.from.clone())),
@@ -35,46 +37,53 @@ pub async fn can(context: &Context, args: &CanArgs) -> Outcome {
     if answer.yes { Ok(()) } else { Err(Failure::shown()) }
 }
 
-/// Over every node that could be enrolled. The policy in force is read here and judged by this program.
+/// Over every node that could be enrolled. A coordinator counts with the tags that are worn, whoever owns them.
 async fn ever(context: &Context, args: &CanArgs) -> Outcome {
-    let sources = match &args.policy {
-        Some(path) => policy_file::read(path)?,
-        None => super::policy::fetch(context, None).await?.sources.iter().map(Source::from).collect(),
+    let answer = match &args.policy {
+        Some(path) => ever_offline(args, path)?,
+        None => {
+            let query = [
+                ("from", Some(args.from.clone())),
+                ("to", Some(args.to.clone())),
+                ("port", args.port.clone()),
+                ("through", args.via.map(|Via::Any| "true".to_owned())),
+            ];
+            context.client.get(&url(&["v1", "ever"], &query)).await?
+        }
     };
-    let resolved = policy_file::resolve(&sources).map_err(Faulty::into_usage)?;
-    let bad = |e: question::QuestionError| Failure::of_usage(&e);
-    let asked = Question {
-        from: question::parse_selector(&args.from).map_err(bad)?,
-        to: question::parse_target(&args.to, args.port.as_deref()).map_err(bad)?,
-        at: clock::now(),
-    };
-    question::check(&resolved.policy, &asked).map_err(bad)?;
-    let found = proof::ever(&resolved.policy, &asked.from, &asked.to, args.via.is_some(), asked.at);
-    let witness = found.map_err(|undecided| Failure::of_finding(&undecided))?;
     if context.json {
-        output::json(&json!({ "yes": witness.is_some(), "proof": witness.is_none(), "witness": witness }));
+        output::json(&answer);
     } else {
-        let text = match &witness {
+        let text = match &answer.witness {
             Some(witness) => format!("yes: {witness}"),
-            None => format!("no: no node of {} that could be enrolled ever reaches {}", asked.from, asked.to),
+            None => format!("no: no node of {} that could be enrolled ever reaches {}", args.from, args.to),
         };
         output::line(&crate::text::plain(&text, 2000));
     }
-    if witness.is_some() { Ok(()) } else { Err(Failure::shown()) }
+    if answer.yes { Ok(()) } else { Err(Failure::shown()) }
+}
+
+/// Generation 0: a file has none.
+fn ever_offline(args: &CanArgs, path: &Path) -> Result<Ever, Failure> {
+    let (policy, asked) = question_of(args, path)?;
+    question::check(&policy, &asked).map_err(|e| Failure::of_usage(&e))?;
+    let found = proof::ever(&policy, &asked.from, &asked.to, args.via.is_some(), asked.at);
+    let witness = found.map_err(|undecided| Failure::of_finding(&undecided))?;
+    Ok(Ever { yes: witness.is_some(), proof: witness.is_none(), witness, generation: 0 })
+}
+
+fn question_of(args: &CanArgs, path: &Path) -> Result<(Policy, Question), Failure> {
+    let resolved = policy_file::resolve(&policy_file::read(path)?).map_err(Faulty::into_usage)?;
+    let bad = |e: question::QuestionError| Failure::of_usage(&e);
+    let from = question::parse_selector(&args.from).map_err(bad)?;
+    let to = question::parse_target(&args.to, args.port.as_deref()).map_err(bad)?;
+    Ok((resolved.policy, Question { from, to, at: clock::now() }))
 }
 
 /// Over the nodes a policy file alone can speak of.
-fn offline(args: &CanArgs) -> Result<Answer, Failure> {
-    let path = args.policy.as_deref().unwrap_or(std::path::Path::new("."));
-    let sources = policy_file::read(path)?;
-    let resolved = policy_file::resolve(&sources).map_err(Faulty::into_usage)?;
-    let bad = |e: question::QuestionError| Failure::of_usage(&e);
-    let asked = Question {
-        from: question::parse_selector(&args.from).map_err(bad)?,
-        to: question::parse_target(&args.to, args.port.as_deref()).map_err(bad)?,
-        at: clock::now(),
-    };
-    let answer = question::can(&resolved.policy, &[], &asked).map_err(bad)?;
+fn offline(args: &CanArgs, path: &Path) -> Result<Answer, Failure> {
+    let (policy, asked) = question_of(args, path)?;
+    let answer = question::can(&policy, &[], &asked).map_err(|e| Failure::of_usage(&e))?;
     same_shape(&answer).ok_or_else(|| Failure::finding("the answer cannot be shown"))
 }
 

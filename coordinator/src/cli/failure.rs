@@ -97,9 +97,12 @@ fn detail_lines(details: &Value) -> Vec<String> {
             text(&f, "message")
         )
     });
-    let tests =
-        list("tests").into_iter().map(|t| format!("test {}: {}", text(&t, "id"), text(&t, "message")));
-    findings.chain(tests).collect()
+    let named = |kind: &'static str, key: &str| {
+        let lines =
+            list(key).into_iter().map(|t| format!("{kind} {}: {}", text(&t, "id"), text(&t, "message")));
+        lines.collect::<Vec<_>>()
+    };
+    findings.chain(named("test", "tests")).chain(named("invariant", "invariants")).collect()
 }
 
 impl From<Problem> for Failure {
@@ -110,9 +113,12 @@ impl From<Problem> for Failure {
             _ => Class::Finding,
         };
         let problem = problem.into_document();
-        let details = match problem.findings.is_empty() && problem.tests.is_empty() {
+        let lists = [&problem.findings, &problem.tests, &problem.invariants];
+        let details = match lists.iter().all(|list| list.is_empty()) {
             true => Value::Null,
-            false => json!({ "findings": problem.findings, "tests": problem.tests }),
+            false => json!({
+                "findings": problem.findings, "tests": problem.tests, "invariants": problem.invariants,
+            }),
         };
         Failure { hint: problem.hint, details, ..Failure::new(class, problem.detail) }
     }

@@ -46,6 +46,7 @@ async fn list(
     let mut query = query(filter);
     query.extend([("since", since.map(|s| s.to_string())), ("limit", Some(limit.to_string()))]);
     let rows: Vec<FlowRow> = context.client.get(&url(path, &query)).await?;
+    super::status::warn_if_observing(context).await?;
     match context.json {
         true => output::json(&rows),
         false => {
@@ -62,6 +63,7 @@ async fn list(
 async fn watch(context: &Context, filter: &FlowArgs, count: Option<u64>) -> Outcome {
     let mut left = count.unwrap_or(u64::MAX);
     let mut cursor = None;
+    super::status::warn_if_observing(context).await?;
     loop {
         let mut query = query(filter);
         query.push(("cursor", cursor.map(|c: u64| c.to_string())));

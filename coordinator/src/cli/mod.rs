@@ -11,6 +11,7 @@ mod flow;
 mod init;
 mod node;
 mod output;
+mod plan;
 mod policy;
 mod policy_file;
 mod policy_fmt;

@@ -43,6 +43,7 @@ async fn list(context: &Context, revoked: bool) -> Outcome {
         output::json(&rows);
         return Ok(());
     }
+    super::status::warn_if_observing(context).await?;
     let cells = rows.iter().map(|n| {
         vec![
             n.name.clone(),

@@ -9,12 +9,12 @@ use warren_config::item::ItemTree;
 use warren_config::policy::Mode;
 use warren_config::proof::{self, Proof};
 use warren_config::question;
-use warren_config::resolve::{Resolved, Source};
+use warren_config::resolve::{Finding, Resolved, Source};
 use warren_coordinator_core::change::SourceText;
 use warren_coordinator_core::command::Command;
 use warren_coordinator_core::query::PolicyText;
 use warren_coordinator_core::refusal::Refusal;
-use warren_coordinator_core::status::PolicyRow;
+use warren_coordinator_core::status::{Behind, PolicyRow};
 use warren_wire::id::{Digest, Generation};
 use warren_wire::issue;
 use warren_wire::trust::SignedPolicy;
@@ -32,8 +32,8 @@ pub async fn run(context: &Context, command: PolicyCommand) -> Outcome {
     match command {
         PolicyCommand::Check { path, sarif: true } => super::sarif::check(&path),
         PolicyCommand::Check { path, .. } => check(context, &path),
-        PolicyCommand::Prove { path } => prove(context, &path),
-        PolicyCommand::Test { path } => test(context, &path),
+        PolicyCommand::Prove { path } => prove(context, path.as_deref()).await,
+        PolicyCommand::Test { path } => test(context, path.as_deref()).await,
         PolicyCommand::Fmt { path, check } => super::policy_fmt::run(context, &path, check),
         PolicyCommand::Schema => {
             output::line(warren_config::schema::SCHEMA.trim_end());
@@ -41,6 +41,7 @@ pub async fn run(context: &Context, command: PolicyCommand) -> Outcome {
         }
         PolicyCommand::Diff { path, new: Some(new) } => diff_files(context, &path, &new),
         PolicyCommand::Diff { path, new: None } => diff_online(context, &path).await,
+        PolicyCommand::Plan { path, days } => super::plan::run(context, &path, days).await,
         PolicyCommand::Apply(args) => apply_files(context, &args).await,
         PolicyCommand::History => history(context).await,
         PolicyCommand::Rollback(args) => {
@@ -63,28 +64,27 @@ fn check(context: &Context, path: &Path) -> Outcome {
         let text = warren_config::resolve::render(&resolved.warnings, &sources, policy_file::colour());
         output::error_line(text.trim_end());
     }
-    let tests = question::run_tests(&resolved.policy, &[], clock::now());
-    let failed: Vec<_> = tests.iter().filter(|t| !t.passed).collect();
-    for test in &failed {
-        output::line(&crate::text::plain(&format!("test {} fails: {}", test.id, test.message), 600));
+    let (p, now) = (&resolved.policy, clock::now());
+    let tests = question::run_tests(p, &[], now);
+    let proofs = proof::prove(p, &Default::default(), now);
+    let failed = policy_file::broken(&resolved.claims, &tests, &proofs);
+    for f in &failed {
+        let text = format!("{}:{}:{}: {}", f.file, f.line, f.column, f.message);
+        output::line(&crate::text::plain(&text, 2000));
     }
-    let p = &resolved.policy;
-    let proofs = proof::prove(p, &Default::default(), clock::now());
-    let broken: Vec<&Proof> = proofs.iter().filter(|proof| !proof.holds()).collect();
-    broken.iter().for_each(|proof| output::line(&proof_line(proof)));
     output::line(&format!(
         "{} service(s), {} grant(s), {} test(s), {} invariant(s): {} fault(s), {} warning(s)",
         p.services.len(),
         p.grants.len(),
         tests.len(),
         proofs.len(),
-        failed.len() + broken.len(),
+        failed.len(),
         resolved.warnings.len()
     ));
-    if failed.is_empty() && broken.is_empty() { Ok(()) } else { Err(Failure::shown()) }
+    if failed.is_empty() { Ok(()) } else { Err(Failure::shown()) }
 }
 
-fn proof_line(proof: &Proof) -> String {
+pub(super) fn proof_line(proof: &Proof) -> String {
     let word = match proof.outcome {
         proof::Outcome::Proved => "is proved",
         proof::Outcome::Broken => "is broken",
@@ -94,10 +94,14 @@ fn proof_line(proof: &Proof) -> String {
 }
 
 /// Every invariant with its proof or its witness.
-fn prove(context: &Context, path: &Path) -> Outcome {
-    let sources = policy_file::read(path)?;
-    let resolved = policy_file::resolve(&sources).map_err(Faulty::into_finding)?;
-    let proofs = proof::prove(&resolved.policy, &Default::default(), clock::now());
+async fn prove(context: &Context, path: Option<&Path>) -> Outcome {
+    let proofs = match path {
+        Some(path) => {
+            let resolved = policy_file::resolve(&policy_file::read(path)?).map_err(Faulty::into_finding)?;
+            proof::prove(&resolved.policy, &Default::default(), clock::now())
+        }
+        None => in_force(context).await?.proofs,
+    };
     match context.json {
         true => output::json(&proofs),
         false if proofs.is_empty() => output::line("the policy has no [[invariant]]"),
@@ -107,10 +111,14 @@ fn prove(context: &Context, path: &Path) -> Outcome {
 }
 
 /// Every `[[test]]` with its outcome.
-fn test(context: &Context, path: &Path) -> Outcome {
-    let sources = policy_file::read(path)?;
-    let resolved = policy_file::resolve(&sources).map_err(Faulty::into_finding)?;
-    let tests = question::run_tests(&resolved.policy, &[], clock::now());
+async fn test(context: &Context, path: Option<&Path>) -> Outcome {
+    let tests: Vec<TestOutcome> = match path {
+        Some(path) => {
+            let resolved = policy_file::resolve(&policy_file::read(path)?).map_err(Faulty::into_finding)?;
+            same_shape(&question::run_tests(&resolved.policy, &[], clock::now())).unwrap_or_default()
+        }
+        None => in_force(context).await?.tests,
+    };
     match context.json {
         true => output::json(&tests),
         false if tests.is_empty() => output::line("the policy has no [[test]]"),
@@ -122,23 +130,27 @@ fn test(context: &Context, path: &Path) -> Outcome {
     if tests.iter().all(|test| test.passed) { Ok(()) } else { Err(Failure::shown()) }
 }
 
+/// The policy in force, asked again of the network as it is.
+async fn in_force(context: &Context) -> Result<Review, Failure> {
+    let text = fetch(context, None).await?;
+    review(context, &text.sources).await
+}
+
 fn check_json(sources: &[Source]) -> Outcome {
-    let (ok, answer) = match warren_config::resolve::resolve(sources) {
+    let resolved = match policy_file::resolve_now(sources) {
+        Ok(resolved) => resolved,
         Err(faults) => {
-            (false, json!({ "ok": false, "findings": faults.findings, "tests": [], "proofs": [] }))
-        }
-        Ok(resolved) => {
-            let tests = question::run_tests(&resolved.policy, &[], clock::now());
-            let proofs = proof::prove(&resolved.policy, &Default::default(), clock::now());
-            let ok = tests.iter().all(|t| t.passed) && proofs.iter().all(Proof::holds);
-            let root = ItemTree::new(&resolved.policy).root();
-            (
-                ok,
-                json!({ "ok": ok, "findings": resolved.warnings, "tests": tests, "proofs": proofs, "root": Digest(root.0) }),
-            )
+            output::json(&json!({ "ok": false, "findings": faults.findings, "tests": [], "proofs": [] }));
+            return Err(Failure::shown());
         }
     };
-    output::json(&answer);
+    let tests = question::run_tests(&resolved.policy, &[], clock::now());
+    let proofs = proof::prove(&resolved.policy, &Default::default(), clock::now());
+    let failed = policy_file::broken(&resolved.claims, &tests, &proofs);
+    let ok = failed.is_empty();
+    let findings: Vec<Finding> = resolved.warnings.into_iter().chain(failed).collect();
+    let root = Digest(ItemTree::new(&resolved.policy).root().0);
+    output::json(&json!({ "ok": ok, "findings": findings, "tests": tests, "proofs": proofs, "root": root }));
     if ok { Ok(()) } else { Err(Failure::shown()) }
 }
 
@@ -164,7 +176,7 @@ async fn review(context: &Context, sources: &[SourceText]) -> Result<Review, Fai
     Ok(context.client.post("/v1/policy/review", &asked).await?)
 }
 
-fn texts(sources: Vec<Source>) -> Vec<SourceText> {
+pub(super) fn texts(sources: Vec<Source>) -> Vec<SourceText> {
     sources.into_iter().map(SourceText::from).collect()
 }
 
@@ -207,13 +219,16 @@ async fn dry_run(context: &Context, sources: &[SourceText], how: &ApplyHow) -> O
     if let Some(expected) = how.expect.filter(|e| *e != review.current) {
         return Err(moved(expected, review.current));
     }
-    let failed: Vec<&TestOutcome> = review.tests.iter().filter(|t| !t.passed).collect();
     if context.json {
         output::json(&json!({ "dry_run": true, "would_be": review.current + 1, "review": review }));
     } else {
+        warn(&review);
         output::line(&format!("generation {} would become {}:", review.current, review.current + 1));
         show_diff(false, &review.diff);
-        for test in &failed {
+        if let Some(why) = &review.refused {
+            output::line(&crate::text::plain(&format!("refused: {} ({})", why.message, why.hint), 600));
+        }
+        for test in review.tests.iter().filter(|test| !test.passed) {
             output::line(&crate::text::plain(&format!("test {} fails: {}", test.id, test.message), 600));
         }
         review.proofs.iter().filter(|p| !p.holds()).for_each(|proof| output::line(&proof_line(proof)));
@@ -224,8 +239,14 @@ async fn dry_run(context: &Context, sources: &[SourceText], how: &ApplyHow) -> O
         }
         output::line("nothing was changed (--dry-run)");
     }
-    let proved = review.proofs.iter().all(Proof::holds);
-    if failed.is_empty() && proved { Ok(()) } else { Err(Failure::shown()) }
+    if review.is_good() { Ok(()) } else { Err(Failure::shown()) }
+}
+
+/// What the author should still know, one line each.
+pub(super) fn warn(review: &Review) {
+    for warning in &review.warnings {
+        output::error_line(&crate::text::plain(&format!("warning: {warning}"), 600));
+    }
 }
 
 fn moved(expected: Generation, current: Generation) -> Failure {
@@ -252,6 +273,7 @@ async fn apply(
     let command = Command::ApplyPolicy { sources, head, expect, allow_observe: how.allow_observe };
     let done: Committed = context.client.post("/v1/commands", &command).await?;
     if !context.json {
+        warn(&review);
         show_diff(false, &review.diff);
         output::line(&format!("generation {} is in force (revision {})", done.generation, done.revision));
     }
@@ -269,8 +291,24 @@ async fn apply(
         Some(status) if !complete(&status, done.generation) => {
             Err(still_behind(&status, done.generation, how))
         }
+        Some(status) if !context.json => {
+            others(&status).iter().for_each(|line| output::line(line));
+            Ok(())
+        }
         _ => Ok(()),
     }
+}
+
+/// Nodes that were not waited for.
+fn others(status: &StatusReply) -> Vec<String> {
+    let one = |behind: &Behind| {
+        let has = behind.enforces.map_or_else(
+            || "has not said what it enforces".to_owned(),
+            |generation| format!("enforces generation {generation}"),
+        );
+        crate::text::plain(&format!("not there: {} (away, {has}, since {})", behind.name, behind.since), 300)
+    };
+    status.status.enforcement.behind.iter().filter(|behind| !behind.online).map(one).collect()
 }
 
 /// Root and count from the very text that is sent, by this program's own reading of it.
@@ -303,10 +341,10 @@ fn sign_what(sources: &[SourceText], review: &Review, observe: bool) -> Result<S
 
 fn complete(status: &StatusReply, generation: Generation) -> bool {
     let e = &status.status.enforcement;
-    e.generation >= generation && e.enforced >= e.of
+    e.generation >= generation && e.behind.iter().all(|behind| !behind.online)
 }
 
-/// Asks until every node enforces the generation, or the time is up; shows each change on the way.
+/// Asks until every node that is online enforces the generation, or the time is up; shows each change on the way.
 async fn wait_enforced(
     context: &Context,
     generation: Generation,
@@ -372,6 +410,7 @@ async fn history(context: &Context) -> Outcome {
         output::json(&rows);
         return Ok(());
     }
+    super::status::warn_if_observing(context).await?;
     let cells = rows.iter().map(|p| {
         vec![
             p.generation.to_string(),

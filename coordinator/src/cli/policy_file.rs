@@ -3,7 +3,9 @@
 use std::io::{IsTerminal, Read};
 use std::path::{Path, PathBuf};
 
-use warren_config::resolve::{self, Faults, Resolved, Source};
+use warren_config::proof::{self, Proof};
+use warren_config::question::TestOutcome;
+use warren_config::resolve::{self, Claim, Claims, Context, Faults, Finding, Resolved, Source};
 
 use super::{Failure, output};
 
@@ -96,9 +98,33 @@ impl Faulty {
     }
 }
 
+/// As of now, by this host's clock.
+pub fn resolve_now(sources: &[Source]) -> Result<Resolved, Faults> {
+    let context = Context { at: Some(crate::clock::now()), nodes: None };
+    resolve::resolve_in(sources, &context)
+}
+
+/// The tests that fail and the invariants that do not hold, each where it stands.
+pub fn broken(claims: &Claims, tests: &[TestOutcome], proofs: &[Proof]) -> Vec<Finding> {
+    let tests = tests.iter().filter(|test| !test.passed).filter_map(|test| {
+        let text = format!("test {} fails: {}", test.id, test.message);
+        claims.error(Claim::Test(test.id.clone()), "test-fails", text)
+    });
+    let proofs = proofs.iter().filter_map(|proof| {
+        let (id, word) = match proof.outcome {
+            proof::Outcome::Proved => return None,
+            proof::Outcome::Broken => ("invariant-broken", "is broken"),
+            proof::Outcome::Undecided => ("invariant-undecided", "is not decided"),
+        };
+        let text = format!("invariant {} {word}: {}", proof.id, proof.message);
+        claims.error(Claim::Invariant(proof.id.clone()), id, text)
+    });
+    tests.chain(proofs).collect()
+}
+
 /// Resolves; faults are rendered to standard error.
 pub fn resolve(sources: &[Source]) -> Result<Resolved, Faulty> {
-    resolve::resolve(sources).map_err(|Faults { findings }| {
+    resolve_now(sources).map_err(|Faults { findings }| {
         output::error_line(resolve::render(&findings, sources, colour()).trim_end());
         Faulty(Failure::shown())
     })

@@ -1,5 +1,6 @@
 //! `warren policy check --sarif`: what is wrong, as code review tools read it (SARIF 2.1.0, OASIS 2020).
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use serde_json::{Value, json};
@@ -13,28 +14,22 @@ use crate::clock;
 
 pub fn check(path: &Path) -> Outcome {
     let sources = policy_file::read(path)?;
-    let first = sources.first().map(|source| source.file.clone()).unwrap_or_default();
-    let (results, ok) = results(&sources, &first, clock::now());
-    output::json(&report(results));
+    let (findings, ok) = findings(&sources, clock::now());
+    output::json(&report(&findings));
     if ok { Ok(()) } else { Err(Failure::shown()) }
 }
 
-/// Faults and warnings where they stand; failed tests and broken invariants by their ids, in the first file.
-fn results(sources: &[resolve::Source], first: &str, now: UnixTime) -> (Vec<Value>, bool) {
-    let policy = match resolve::resolve(sources) {
-        Err(faults) => return (faults.findings.iter().map(of_finding).collect(), false),
+/// Faults, or warnings with the tests that fail and the invariants that do not hold.
+fn findings(sources: &[resolve::Source], now: UnixTime) -> (Vec<Finding>, bool) {
+    let resolved = match policy_file::resolve_now(sources) {
+        Err(faults) => return (faults.findings, false),
         Ok(resolved) => resolved,
     };
-    let mut results: Vec<Value> = policy.warnings.iter().map(of_finding).collect();
-    let warnings = results.len();
-    for test in question::run_tests(&policy.policy, &[], now).iter().filter(|test| !test.passed) {
-        results.push(plain("test-fails", &format!("test {}: {}", test.id, test.message), first));
-    }
-    for proof in proof::prove(&policy.policy, &Default::default(), now).iter().filter(|p| !p.holds()) {
-        results.push(plain("invariant-broken", &format!("invariant {}: {}", proof.id, proof.message), first));
-    }
-    let ok = results.len() == warnings;
-    (results, ok)
+    let tests = question::run_tests(&resolved.policy, &[], now);
+    let proofs = proof::prove(&resolved.policy, &Default::default(), now);
+    let failed = policy_file::broken(&resolved.claims, &tests, &proofs);
+    let ok = failed.is_empty();
+    (resolved.warnings.into_iter().chain(failed).collect(), ok)
 }
 
 fn of_finding(finding: &Finding) -> Value {
@@ -43,28 +38,48 @@ fn of_finding(finding: &Finding) -> Value {
         Some(hint) => format!("{} ({hint})", finding.message),
         None => finding.message.clone(),
     };
-    let region = json!({
-        "startLine": finding.line, "startColumn": finding.column,
-        "byteOffset": finding.span.start, "byteLength": finding.span.len(),
-    });
-    let place = json!({ "artifactLocation": { "uri": finding.file }, "region": region });
+    let mut place = json!({ "artifactLocation": { "uri": uri(&finding.file) } });
+    // Nothing is underlined where the whole file is meant.
+    if !finding.span.is_empty() {
+        place["region"] = json!({
+            "startLine": finding.line, "startColumn": finding.column,
+            "byteOffset": finding.span.start, "byteLength": finding.span.len(),
+        });
+    }
     json!({
         "ruleId": finding.id, "level": level, "message": { "text": text },
         "locations": [{ "physicalLocation": place }],
     })
 }
 
-fn plain(rule: &str, text: &str, file: &str) -> Value {
-    json!({
-        "ruleId": rule, "level": "error", "message": { "text": text },
-        "locations": [{ "physicalLocation": { "artifactLocation": { "uri": file } } }],
-    })
+/// A URI reference (RFC 3986): relative as the path was given, or absolute with a scheme.
+fn uri(path: &str) -> String {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~/".contains(&b);
+    let escaped: String = path
+        .bytes()
+        .map(|b| if plain(b) { char::from(b).to_string() } else { format!("%{b:02X}") })
+        .collect();
+    if escaped.starts_with('/') { format!("file://{escaped}") } else { escaped }
 }
 
-fn report(results: Vec<Value>) -> Value {
-    let driver = json!({ "name": "warren", "version": env!("CARGO_PKG_VERSION") });
+fn report(findings: &[Finding]) -> Value {
+    let ids: BTreeSet<&str> = findings.iter().map(|finding| finding.id).collect();
+    let rules: Vec<Value> = ids.iter().map(|id| json!({ "id": id })).collect();
+    let driver = json!({ "name": "warren", "version": env!("CARGO_PKG_VERSION"), "rules": rules });
+    let results: Vec<Value> = findings.iter().map(of_finding).collect();
     let run = json!({ "tool": { "driver": driver }, "columnKind": "unicodeCodePoints", "results": results });
     json!({
         "$schema": "https://json.schemastore.org/sarif-2.1.0.json", "version": "2.1.0", "runs": [run],
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_becomes_a_uri_reference() {
+        assert_eq!(uri("policy.d/10 tags.toml"), "policy.d/10%20tags.toml");
+        assert_eq!(uri("/srv/p:q.toml"), "file:///srv/p%3Aq.toml");
+    }
 }

@@ -14,10 +14,24 @@ pub async fn run(context: &Context) -> Outcome {
     Ok(())
 }
 
+const OBSERVE: &str = "OBSERVE MODE: what no grant allows PASSES and is only recorded (would-deny)\n";
+
+/// For people: what every list about nodes, flows and policies says first while the policy only observes.
+pub async fn warn_if_observing(context: &Context) -> Outcome {
+    if context.json {
+        return Ok(());
+    }
+    let reply: StatusReply = context.client.get("/v1/status").await?;
+    if reply.status.observe {
+        output::line(OBSERVE);
+    }
+    Ok(())
+}
+
 fn show(reply: &StatusReply) {
     let s = &reply.status;
     if s.observe {
-        output::line("OBSERVE MODE: everything passes; the policy only records what it would refuse\n");
+        output::line(OBSERVE);
     }
     let f = &s.freshness;
     output::pairs(&[

@@ -42,7 +42,7 @@ pub struct Retention {
 
 impl Default for Retention {
     fn default() -> Retention {
-        Retention { age: 7 * 24 * 3600, rows: 1_000_000 }
+        Retention { age: 30 * 24 * 3600, rows: 1_000_000 }
     }
 }
 
@@ -133,6 +133,29 @@ impl FlowStore {
             }
         }
         Ok(rows)
+    }
+
+    /// Every row received at `since` or later, oldest first, windows one by one. A row an older program wrote
+    /// differently is left out. Returns how many there were.
+    pub fn each_since(&self, since: UnixTime, mut each: impl FnMut(&FlowRow)) -> rusqlite::Result<u64> {
+        let mut statement =
+            self.connection.prepare_cached("SELECT row FROM flow WHERE received >= ?1 ORDER BY id")?;
+        let texts = statement.query_map(params![number(since.0)], |row| row.get::<_, String>(0))?;
+        let mut count = 0;
+        for text in texts {
+            if let Ok(row) = serde_json::from_str::<FlowRow>(&text?) {
+                each(&row);
+                count += 1;
+            }
+        }
+        Ok(count)
+    }
+
+    /// When the oldest row that is still here was received.
+    pub fn oldest(&self) -> rusqlite::Result<Option<UnixTime>> {
+        let oldest: Option<i64> =
+            self.connection.query_row("SELECT min(received) FROM flow", [], |row| row.get(0))?;
+        Ok(oldest.map(|at| UnixTime(at.unsigned_abs())))
     }
 
     pub fn len(&self) -> rusqlite::Result<u64> {

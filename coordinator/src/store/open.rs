@@ -18,19 +18,26 @@ pub struct Kind {
     pub synchronous: &'static str,
 }
 
-/// Makes a new file of mode 0600 with its schema. SQLite gives its `-wal` and `-shm` files the same mode.
+/// Makes a new file of mode 0600. It appears under its name only with its schema in it, so that a reader beside, or the
+/// next start after a crash, never meets half of it. SQLite gives its `-wal` and `-shm` files the same mode.
 pub fn create(path: &Path, kind: &Kind) -> Result<Connection, OpenStoreError> {
-    drop(files::open_new(path)?);
-    let broken = |e: rusqlite::Error| OpenStoreError::Sqlite { path: path.to_owned(), why: e.to_string() };
-    let connection = connect(path, kind).map_err(broken)?;
+    let draft = path.with_extension("new");
+    let broken = |why: String| OpenStoreError::Sqlite { path: path.to_owned(), why };
+    // One that a crash left behind.
+    let _ = std::fs::remove_file(&draft);
+    drop(files::open_new(&draft)?);
     let script = format!(
         "BEGIN IMMEDIATE; {} PRAGMA application_id = {}; PRAGMA user_version = {}; COMMIT;",
         kind.schema, kind.application_id, kind.version
     );
-    connection.execute_batch(&script).map_err(broken)?;
-    files::sync_parent(path)
-        .map_err(|e| OpenStoreError::Sqlite { path: path.to_owned(), why: e.to_string() })?;
-    Ok(connection)
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NOFOLLOW;
+    let made = Connection::open_with_flags(&draft, flags).and_then(|draft| draft.execute_batch(&script));
+    made.map_err(|e| broken(e.to_string()))?;
+    // A link, not a renaming: what is there already stays.
+    let placed = std::fs::hard_link(&draft, path).and_then(|()| std::fs::remove_file(&draft));
+    placed.map_err(|e| files::FileError::new("create", path, e))?;
+    files::sync_parent(path).map_err(|e| broken(e.to_string()))?;
+    connect(path, kind).map_err(|e| broken(e.to_string()))
 }
 
 pub fn open(path: &Path, kind: &Kind) -> Result<Connection, OpenStoreError> {

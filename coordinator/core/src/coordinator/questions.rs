@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use warren_config::name::Name;
 use warren_config::policy::{Policy, Selector, Target};
+use warren_config::proof;
 use warren_config::question::{self, Answer, Question, QuestionError};
-use warren_config::resolve::{Source, resolve};
+use warren_config::resolve::{self, Finding, Source};
 use warren_config::time::UnixTime;
 use warren_wire::id::{Digest, Generation, NodeId};
 use warren_wire::trust::Record;
@@ -18,8 +19,9 @@ use crate::command::TokenRow;
 use crate::decide;
 use crate::directory::Node;
 use crate::flows::{FlowFilter, FlowPage, FlowRow};
+use crate::plan::Forecast;
 use crate::policies::InForce;
-use crate::query::{PolicyReview, PolicyText, Why};
+use crate::query::{Ever, PolicyReview, PolicyText, Why};
 use crate::refusal::Refusal;
 use crate::status::{Behind, Enforcement, FreshnessStatus, NodeRow, PolicyRow, Status};
 
@@ -200,22 +202,73 @@ impl Coordinator {
 
     /// Resolves, tests and compares without applying: the answer to `policy check` and `policy diff`, and what to sign.
     pub fn review(&self, sources: &[SourceText], now: UnixTime) -> Result<PolicyReview, Refusal> {
+        let (new, warnings) = self.read(sources, now)?;
+        Ok(self.review_of(&new, warnings, now))
+    }
+
+    /// As [`Coordinator::review`], and what is needed to say which seen flows the policy would cut.
+    pub fn forecast(
+        &self,
+        sources: &[SourceText],
+        now: UnixTime,
+    ) -> Result<(PolicyReview, Forecast), Refusal> {
+        let (new, warnings) = self.read(sources, now)?;
+        let review = self.review_of(&new, warnings, now);
+        let nodes = self.state.directory.alive().map(|node| (node.id(), node.subject().clone())).collect();
+        let forecast = Forecast::new(self.policy(), new, review.diff.lost.clone(), nodes, now);
+        Ok((review, forecast))
+    }
+
+    /// A policy that could be applied as far as its own text goes, and its warnings.
+    fn read(&self, sources: &[SourceText], now: UnixTime) -> Result<(InForce, Vec<Finding>), Refusal> {
         decide::check_sources(sources)?;
         let files: Vec<Source> = sources.iter().map(Source::from).collect();
-        let resolved =
-            resolve(&files).map_err(|faults| Refusal::PolicyFaults { findings: faults.findings })?;
-        let new = InForce::new(resolved.policy);
+        let nodes = self.state.directory.alive().map(|node| node.member.name().clone()).collect();
+        let context = resolve::Context { at: Some(now), nodes: Some(nodes) };
+        match resolve::resolve_in(&files, &context) {
+            Ok(resolved) => Ok((InForce::new(resolved.policy), resolved.warnings)),
+            Err(faults) => Err(Refusal::PolicyFaults { findings: faults.findings }),
+        }
+    }
+
+    fn review_of(&self, new: &InForce, warnings: Vec<Finding>, now: UnixTime) -> PolicyReview {
         let nodes = self.state.directory.subjects();
-        Ok(PolicyReview {
+        PolicyReview {
             current: self.state.generation(),
             epoch: self.state.epoch,
             root: Digest(new.tree.root().0).to_string(),
             items: new.tree.len(),
             observe: new.observes(),
-            warnings: resolved.warnings,
-            tests: decide::run_tests(&self.state, &new, now),
-            proofs: warren_config::proof::prove(&new.policy, &decide::worn(&self.state, now), now),
+            warnings,
+            tests: decide::run_tests(&self.state, new, now),
+            proofs: proof::prove(&new.policy, &decide::worn(&self.state, now), now),
+            refused: decide::check_against_nodes(&self.state, new).err().map(|refusal| refusal.body()),
             diff: question::diff(&self.policy().policy, &new.policy, &nodes, now),
+        }
+    }
+
+    /// `can --ever`: with the tags that nodes wear, or can get by a token, although nobody can own them.
+    pub fn ever(
+        &self,
+        from: &str,
+        to: &str,
+        port: Option<&str>,
+        through: bool,
+        now: UnixTime,
+    ) -> Result<Ever, Refusal> {
+        let (from, to) = (self.subject_text(from), self.target_text(to));
+        let from = question::parse_selector(&from).map_err(bad)?;
+        let to = question::parse_target(&to, port).map_err(bad)?;
+        let asked = Question { from, to, at: now };
+        let policy = self.policy();
+        question::check(&policy.policy, &asked).map_err(bad)?;
+        let worn = decide::worn(&self.state, now);
+        let witness = proof::ever_worn(&policy.policy, &worn, &asked.from, &asked.to, through, now)?;
+        Ok(Ever {
+            yes: witness.is_some(),
+            proof: witness.is_none(),
+            witness,
+            generation: self.state.generation(),
         })
     }
 

@@ -1,0 +1,193 @@
+//! What a policy would cut of the flows that were seen: each of them is asked of the policy in force and of the new one,
+//! as if it were opened now, and put under the row of the difference that takes it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use warren_config::policy::{Listen, Mode, Protocol, Subject};
+use warren_config::question::{Kinds, Tuple};
+use warren_config::time::UnixTime;
+use warren_wire::flow::FlowVerdict;
+use warren_wire::id::NodeId;
+
+use crate::flows::FlowRow;
+use crate::policies::InForce;
+
+/// More pairs of nodes and ports than this are counted and not listed.
+pub const MAX_CUTS: usize = 10_000;
+
+/// One pair of nodes and one port that was used and would be refused.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Cut {
+    pub from: String,
+    pub to: String,
+    pub listen: Listen,
+    /// What let it pass when it was last seen.
+    pub grant: Option<String>,
+    pub service: Option<String>,
+    pub flows: u64,
+    /// Both ways.
+    pub bytes: u64,
+    pub last: UnixTime,
+    /// The row of the difference that takes it. `None`: nothing grants it now either, it passes because the policy in
+    /// force only observes.
+    pub loss: Option<Tuple>,
+}
+
+/// What was looked at.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Seen {
+    /// What was asked for.
+    pub since: UnixTime,
+    /// The oldest record that is still stored; `None`: there is none.
+    pub oldest: Option<UnixTime>,
+    /// Records read.
+    pub records: u64,
+    /// Records since the coordinator's start that nodes lost or that were not stored: flows nobody can speak of.
+    pub lost: u64,
+}
+
+/// The answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Cuts {
+    pub cuts: Vec<Cut>,
+    /// Pairs and ports beyond [`MAX_CUTS`].
+    pub unlisted: u64,
+}
+
+type Path = (NodeId, NodeId, u8, u16);
+
+#[derive(Clone, Debug, Default)]
+struct Sum {
+    /// By reporter, so that a flow that both ends reported counts once.
+    flows: BTreeMap<NodeId, BTreeSet<(u64, u64)>>,
+    bytes: BTreeMap<NodeId, u64>,
+    grant: Option<String>,
+    service: Option<String>,
+    last: UnixTime,
+}
+
+/// Two policies and the nodes there are; takes flow records one by one.
+#[derive(Debug)]
+pub struct Forecast {
+    before: Arc<InForce>,
+    after: InForce,
+    kinds: Kinds,
+    lost: Vec<Tuple>,
+    nodes: BTreeMap<NodeId, Subject>,
+    at: UnixTime,
+    /// `None`: it would go on, or does not pass today.
+    paths: BTreeMap<Path, Option<Sum>>,
+    listed: usize,
+    unlisted: BTreeSet<Path>,
+}
+
+impl Forecast {
+    pub fn new(
+        before: Arc<InForce>,
+        after: InForce,
+        lost: Vec<Tuple>,
+        nodes: BTreeMap<NodeId, Subject>,
+        at: UnixTime,
+    ) -> Forecast {
+        let kinds = Kinds::between(&before.policy, &after.policy);
+        let (paths, unlisted) = (BTreeMap::new(), BTreeSet::new());
+        Forecast { before, after, kinds, lost, nodes, at, paths, listed: 0, unlisted }
+    }
+
+    /// One record. What did not pass, and what a node that is gone did, nobody can cut.
+    pub fn take(&mut self, row: &FlowRow) {
+        if !matches!(row.verdict, FlowVerdict::Allow | FlowVerdict::WouldDeny) {
+            return;
+        }
+        let (Some(from), Some(to)) = (row.from.node, row.to.node) else { return };
+        let port = if protocol_of(row.protocol).has_ports() { row.to.port } else { 0 };
+        let path = (from, to, row.protocol, port);
+        if self.unlisted.contains(&path) {
+            return;
+        }
+        if !self.paths.contains_key(&path) {
+            self.judge(path);
+        }
+        if let Some(Some(sum)) = self.paths.get_mut(&path) {
+            sum.add(row);
+        }
+    }
+
+    fn judge(&mut self, path: Path) {
+        let cut = self.is_cut(path);
+        if cut && self.listed >= MAX_CUTS {
+            self.unlisted.insert(path);
+            return;
+        }
+        self.listed += usize::from(cut);
+        self.paths.insert(path, cut.then(Sum::default));
+    }
+
+    fn is_cut(&self, (from, to, protocol, port): Path) -> bool {
+        let (Some(from), Some(to)) = (self.nodes.get(&from), self.nodes.get(&to)) else { return false };
+        let passes = |policy: &InForce| {
+            policy.program.rules(from, to).judge(protocol_of(protocol), port, self.at).passes()
+        };
+        passes(&self.before) && !passes(&self.after)
+    }
+
+    /// Under each row of the difference; the most used first.
+    pub fn finish(mut self) -> Cuts {
+        let paths = std::mem::take(&mut self.paths);
+        let found = paths.into_iter().filter_map(|(path, sum)| self.cut(path, sum?));
+        let mut cuts: Vec<Cut> = found.collect();
+        cuts.sort_by(|a, b| {
+            let key = |c: &Cut| (c.loss.is_none(), c.loss.clone(), std::cmp::Reverse(c.flows));
+            (key(a), &a.from, &a.to, a.listen).cmp(&(key(b), &b.from, &b.to, b.listen))
+        });
+        Cuts { cuts, unlisted: self.unlisted.len() as u64 }
+    }
+
+    fn cut(&self, (from, to, protocol, port): Path, sum: Sum) -> Option<Cut> {
+        let (from, to) = (self.nodes.get(&from)?, self.nodes.get(&to)?);
+        let listen = Listen { protocol: protocol_of(protocol), first: port, last: port };
+        let (from_kind, to_kind) = (self.kinds.label(from), self.kinds.label(to));
+        let takes = |t: &&Tuple| t.from == from_kind && t.to == to_kind && t.listen.covers(&listen);
+        Some(Cut {
+            from: from.name.to_string(),
+            to: to.name.to_string(),
+            listen,
+            grant: sum.grant,
+            service: sum.service,
+            flows: sum.flows.values().map(|flows| flows.len() as u64).max().unwrap_or(0),
+            bytes: sum.bytes.values().copied().max().unwrap_or(0),
+            last: sum.last,
+            loss: self.lost.iter().find(takes).cloned(),
+        })
+    }
+
+    /// The policy in force only observes, and the new one does not.
+    pub fn ends_observing(&self) -> bool {
+        self.before.observes() && self.after.policy.settings.mode == Mode::Enforce
+    }
+}
+
+impl Sum {
+    fn add(&mut self, row: &FlowRow) {
+        self.flows.entry(row.reporter).or_default().insert((row.boot, row.flow));
+        let bytes = self.bytes.entry(row.reporter).or_default();
+        *bytes = bytes.saturating_add(row.bytes_out).saturating_add(row.bytes_back);
+        let last = UnixTime(row.last_ms / 1000);
+        if last >= self.last {
+            self.last = last;
+            self.grant.clone_from(&row.grant);
+            self.service.clone_from(&row.service);
+        }
+    }
+}
+
+fn protocol_of(number: u8) -> Protocol {
+    match number {
+        6 => Protocol::Tcp,
+        17 => Protocol::Udp,
+        1 | 58 => Protocol::IcmpEcho,
+        other => Protocol::Number(other),
+    }
+}
