@@ -70,7 +70,7 @@ fn a_reordered_reformatted_or_split_policy_differs_in_nothing() {
     world.ok(&["policy", "apply", &file]);
     assert_eq!(world.json(&["policy", "diff", &folder]), empty);
     let plan = world.ok(&["policy", "plan", &folder]);
-    assert!(plan.contains("Nobody gains or loses anything"), "{plan}");
+    assert!(plan.contains("Nobody gains or loses a grant of anything"), "{plan}");
     for words in [&["policy", "check"][..], &["policy", "test"], &["policy", "prove"], &["policy", "apply"]] {
         world.ok(&[words, &[folder.as_str()]].concat());
     }

@@ -43,9 +43,12 @@ fn lines(plan: &Plan, days: u32) -> Vec<String> {
     };
     part(&mut lines, "Gained:", review.diff.gained.iter().map(|t| row("+", t)).collect());
     part(&mut lines, "Lost:", losses(plan));
-    part(&mut lines, "No longer passing once the policy does not only observe:", unobserved(plan));
+    if plan.ends_observing {
+        lines.extend([String::new(), "Observing ends: what no grant allows is refused from then on.".to_owned()]);
+        lines.extend(unobserved(plan));
+    }
     if review.diff.gained.is_empty() && review.diff.lost.is_empty() {
-        lines.extend([String::new(), "Nobody gains or loses anything.".to_owned()]);
+        lines.extend([String::new(), "Nobody gains or loses a grant of anything.".to_owned()]);
     }
     if let Some(note) = &review.diff.note {
         lines.push(format!("Note: {note}"));

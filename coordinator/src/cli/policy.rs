@@ -276,6 +276,7 @@ async fn apply(
         warn(&review);
         show_diff(false, &review.diff);
         output::line(&format!("generation {} is in force (revision {})", done.generation, done.revision));
+        super::status::warn_if_observing(context).await?;
     }
     let enforced = match how.wait {
         Some(_) => Some(wait_enforced(context, done.generation, how.timeout.0).await?),
