@@ -159,7 +159,7 @@ fn a_plan_says_what_is_lost_and_which_flows_that_were_seen_it_would_cut() {
         "cuts web-1 -> orders-1 tcp/8443: 2 flows, 3.0 kB",
         "of the last 30 days; the store reaches back only to 20",
         "3 records were lost before they were stored",
-        "Plan: 0 gained, 1 lost; 2 flows that were seen would be cut.",
+        "Plan: 0 gained, 1 lost; seen flows that would be cut: 2.",
     ] {
         assert!(text.contains(words), "{words}\n{text}");
     }
@@ -174,7 +174,7 @@ fn a_plan_says_what_is_lost_and_which_flows_that_were_seen_it_would_cut() {
     assert_eq!(world.json(&["status"])["generation"], 1);
     let unused = world.write("unused.toml", &SHOP.replace("\"tcp/8443\", \"tcp/9000-9010\"", "\"tcp/8443\""));
     let text = world.ok(&["policy", "plan", &unused]);
-    assert!(text.contains("tcp/9000-9010") && text.contains("0 flows that were seen would be cut"), "{text}");
+    assert!(text.contains("tcp/9000-9010") && text.contains("seen flows that would be cut: 0"), "{text}");
     // What could not be applied says so.
     let clash = SHOP.replace("[tag.web]", "[tag.web]\nnot-with = [\"tag:orders\"]");
     world.ok(&["node", "tag", "web-1", "--add", "orders"]);
@@ -222,4 +222,27 @@ fn can_ever_counts_with_the_tags_that_are_worn() {
     assert!(error.contains("- invariant web-alone: a node that wears `relic`"), "{error}");
     world.ok(&["policy", "prove"]);
     world.ok(&["policy", "test"]);
+}
+
+#[test]
+fn what_can_be_checked_can_be_applied_a_folder_of_many_files_too() {
+    let world = World::new();
+    let _service = world.serve();
+    std::fs::create_dir(world.path("policy.d")).unwrap();
+    world.write("policy.d/000.toml", "version = 1\n[group.ops]\nmembers = [\"a@example.com\"]\n");
+    for i in 1..1000 {
+        world.write(
+            &format!("policy.d/{i:03}.toml"),
+            &format!("# {}\n[tag.t{i}]\nowners = [\"group:ops\"]\n", "x".repeat(2000)),
+        );
+    }
+    let folder = world.path("policy.d").display().to_string();
+    world.ok(&["policy", "check", &folder]);
+    world.ok(&["policy", "apply", &folder]);
+    assert_eq!(world.json(&["policy", "show"])["sources"].as_array().map(Vec::len), Some(1000));
+    world.write("policy.d/more.toml", "");
+    for words in [["policy", "check"], ["policy", "apply"]] {
+        let error = world.fails(2, &[words[0], words[1], &folder]);
+        assert!(error.contains("more than 1000 policy files"), "{error}");
+    }
 }

@@ -88,7 +88,8 @@ fn result(value: &Value, rules: &[&str]) {
 const GOOD: &str = "version = 1\n[group.g]\nmembers = [\"a\"]\n[tag.web]\nowners = [\"group:g\"]\n\
     [service.s]\non = [\"tag:web\"]\nlisten = [\"tcp/1\"]\n";
 const TEST: &str = "[[test]]\nid = \"fails\"\nfrom = \"tag:web\"\nto = \"service:s\"\nexpect = \"allow\"\n";
-const LAW: &str = "[[invariant]]\nid = \"law\"\nalways = { from = [\"tag:web\"], to = [\"tag:web tcp/1\"] }\n";
+const LAW: &str =
+    "[[invariant]]\nid = \"law\"\nalways = { from = [\"tag:web\"], to = [\"tag:web tcp/1\"] }\n";
 
 fn check(text: &str) -> (i32, Value) {
     let world = World::empty();

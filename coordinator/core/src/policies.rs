@@ -6,7 +6,7 @@ use std::sync::Arc;
 use warren_config::compile::Program;
 use warren_config::item::{Item, ItemTree};
 use warren_config::name::Name;
-use warren_config::policy::{Mode, Policy, Selector, Subject, Target, TestEnd};
+use warren_config::policy::{GrantMode, Mode, Policy, Selector, Subject, Target, TestEnd};
 use warren_config::resolve::{Source, resolve};
 use warren_config::time::UnixTime;
 use warren_wire::id::{Digest, Epoch, Generation};
@@ -18,8 +18,8 @@ use crate::refusal::Refusal;
 use crate::status::PolicyRow;
 
 /// Limits on what one policy may consist of.
-pub const MAX_SOURCES: usize = 64;
-pub const MAX_SOURCE_BYTES: usize = 1024 * 1024;
+pub const MAX_SOURCES: usize = 1000;
+pub const MAX_SOURCE_BYTES: usize = 4 * 1024 * 1024;
 pub const MAX_FILE_NAME: usize = 255;
 
 /// A generation: what was signed and the text it was made from.
@@ -46,8 +46,8 @@ pub struct InForce {
     pub tree: ItemTree,
     /// Node names the policy speaks of: only a token bound to such a name may give it.
     pub mentioned: BTreeSet<Name>,
-    /// Services by the index of their item.
-    services: BTreeMap<Name, u64>,
+    /// Services by the index of their item; empty if no grant is audited.
+    audited: BTreeMap<Name, u64>,
 }
 
 impl InForce {
@@ -59,8 +59,12 @@ impl InForce {
             Item::Service(service) => Some((service.name.clone(), index)),
             _ => None,
         };
-        let services = tree.items().iter().map(|(item, _)| item).zip(0..).filter_map(service).collect();
-        InForce { policy, program, tree, mentioned, services }
+        let items = tree.items().iter().map(|(item, _)| item).zip(0..);
+        let audited = match policy.grants.values().any(|grant| grant.mode == GrantMode::Audit) {
+            true => items.filter_map(service).collect(),
+            false => BTreeMap::new(),
+        };
+        InForce { policy, program, tree, mentioned, audited }
     }
 
     /// The compiled form of texts, or all their faults.
@@ -83,8 +87,11 @@ impl InForce {
 
     /// Items of the services of `to` that only audited grants would open to `from`; empty for peers, who know each other.
     pub fn audited(&self, from: &Subject, to: &Subject) -> Vec<u64> {
+        if self.audited.is_empty() {
+            return Vec::new();
+        }
         let found: Vec<u64> =
-            self.program.audited_at(from, to).filter_map(|name| self.services.get(name).copied()).collect();
+            self.program.audited_at(from, to).filter_map(|name| self.audited.get(name).copied()).collect();
         if found.is_empty() || self.joins(from, to) { Vec::new() } else { found }
     }
 

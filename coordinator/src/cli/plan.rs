@@ -44,7 +44,10 @@ fn lines(plan: &Plan, days: u32) -> Vec<String> {
     part(&mut lines, "Gained:", review.diff.gained.iter().map(|t| row("+", t)).collect());
     part(&mut lines, "Lost:", losses(plan));
     if plan.ends_observing {
-        lines.extend([String::new(), "Observing ends: what no grant allows is refused from then on.".to_owned()]);
+        lines.extend([
+            String::new(),
+            "Observing ends: what no grant allows is refused from then on.".to_owned(),
+        ]);
         lines.extend(unobserved(plan));
     }
     if review.diff.gained.is_empty() && review.diff.lost.is_empty() {
@@ -149,14 +152,10 @@ fn summary(plan: &Plan) -> String {
     let flows: u64 = plan.cuts.iter().map(|cut| cut.flows).sum();
     let more = match plan.unlisted {
         0 => String::new(),
-        n => format!(" and those of {n} more pairs of nodes and ports"),
+        n => format!(", and those of {n} more pairs of nodes and ports"),
     };
-    format!(
-        "Plan: {} gained, {} lost; {} that were seen would be cut{more}.",
-        diff.gained.len(),
-        diff.lost.len(),
-        counted(flows, "flow")
-    )
+    let (gained, lost) = (diff.gained.len(), diff.lost.len());
+    format!("Plan: {gained} gained, {lost} lost; seen flows that would be cut: {flows}{more}.")
 }
 
 fn counted(n: u64, what: &str) -> String {

@@ -7,11 +7,13 @@ use warren_config::proof::{self, Proof};
 use warren_config::question::TestOutcome;
 use warren_config::resolve::{self, Claim, Claims, Context, Faults, Finding, Resolved, Source};
 
+use warren_coordinator_core::policies::{MAX_SOURCE_BYTES, MAX_SOURCES};
+
 use super::{Failure, output};
 
-/// A policy of more text than this is a mistake.
-const MAX_BYTES: u64 = 4 * 1024 * 1024;
-const MAX_FILES: usize = 1000;
+/// What can be checked can be applied: the limits are the coordinator's.
+const MAX_BYTES: u64 = MAX_SOURCE_BYTES as u64;
+const MAX_FILES: usize = MAX_SOURCES;
 
 pub fn read(path: &Path) -> Result<Vec<Source>, Failure> {
     let meta = std::fs::metadata(path).map_err(|e| unreadable(path, &e))?;
