@@ -14,6 +14,8 @@
 //! - [`proof`]: invariants and `--ever`, answered over every node that could ever be enrolled.
 //! - [`oracle`]: the slow judge; reads like the specification and shares nothing with `compile`.
 
+#![forbid(unsafe_code)]
+
 pub mod compile;
 mod document;
 pub mod filter;

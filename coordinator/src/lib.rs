@@ -6,6 +6,8 @@
 //! - [`api`]: the HTTP API on the local socket. [`client`]: its other end. [`cli`]: the command, which uses only that.
 //! - [`tls`]: raw public keys. [`clock`]: the only reader of time and randomness. [`account`], [`text`], [`network`].
 
+#![forbid(unsafe_code)]
+
 pub mod account;
 pub mod api;
 pub mod authority;

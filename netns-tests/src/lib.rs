@@ -7,6 +7,7 @@
 //!
 //! Traffic stays between namespaces that a test made itself; every wait is for something observed, with a limit.
 
+#![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test harness fails by panicking")]
 
 pub mod capture;

@@ -1,7 +1,8 @@
 //! The agent of one host: the thin hands round [`warren_node_core`].
 //!
 //! - [`agent`]: everything put together; the order of coming up and going down; the control loop.
-//! - [`worker`]: threads that carry packets between the kernel and the data plane. [`tun`], [`udp`]: their devices.
+//! - [`worker`]: threads that carry packets between the kernel and the data plane. [`tun`], [`udp`]: their devices;
+//!   [`kernel`]: the system calls they need, the only place with `unsafe`.
 //! - [`host`]: addresses, routes and guards, by netlink and nft.
 //! - [`link`]: QUIC to the coordinator. [`dns`]: names answered on this node's own addresses.
 //! - [`state`]: what is kept on disk. [`clock`]: the two clocks.
@@ -15,6 +16,7 @@ pub mod clock;
 pub mod dns;
 pub mod error;
 pub mod host;
+pub mod kernel;
 pub mod link;
 pub mod logs;
 pub mod service;

@@ -29,6 +29,11 @@ pub enum TunError {
     Busy { name: String },
     #[error("`{name}` is not an interface name: use 1 to 15 of a-z, A-Z, 0-9, `-`, `_` and `.`")]
     Name { name: String },
+    /// Left by an agent with another number of packet workers: it must be made anew.
+    #[error(
+        "the interface {name} was made for another number of packet workers: run `warren-node down` first"
+    )]
+    Shape { name: String },
     #[error("cannot {action} the TUN interface {name}: {source}")]
     Io { name: String, action: &'static str, source: io::Error },
 }
@@ -45,7 +50,8 @@ pub struct Offload {
 }
 
 pub struct Tun {
-    device: SyncDevice,
+    /// One for each packet worker; the kernel spreads flows over them.
+    queues: Vec<SyncDevice>,
     name: String,
     offload: Offload,
 }
@@ -62,29 +68,42 @@ pub enum Written {
 
 impl Tun {
     /// Makes `name`, or takes over the persistent one that an earlier agent left.
-    pub fn open(name: &str, mtu: u16) -> Result<Tun, TunError> {
+    pub fn open(name: &str, mtu: u16, workers: usize) -> Result<Tun, TunError> {
         check_name(name)?;
         // The library would make the device node itself; a host or container without one said no on purpose.
         if let Err(e) = std::fs::metadata("/dev/net/tun") {
             return Err(TunError::Missing(e));
         }
-        let device = match build(name, true) {
-            Ok(device) => device,
-            Err(e) if e.raw_os_error() == Some(Errno::INVAL.raw_os_error()) => {
-                build(name, false).map_err(|e| open_error(name, e))?
-            }
-            Err(e) => return Err(open_error(name, e)),
+        let refused = |e: &io::Error| e.raw_os_error() == Some(Errno::INVAL.raw_os_error());
+        let device = match build(name, true, workers) {
+            Err(e) if refused(&e) => build(name, false, workers),
+            other => other,
         };
-        Tun::of(device, name, mtu)
+        match device {
+            Ok(device) => Tun::of(device, name, mtu, workers),
+            Err(e) if refused(&e) && exists(name) => Err(TunError::Shape { name: name.to_owned() }),
+            Err(e) => Err(open_error(name, e)),
+        }
     }
 
-    fn of(device: SyncDevice, name: &str, mtu: u16) -> Result<Tun, TunError> {
+    fn of(device: SyncDevice, name: &str, mtu: u16, workers: usize) -> Result<Tun, TunError> {
         let failed = |action| move |source| TunError::Io { name: name.to_owned(), action, source };
         device.persist().map_err(failed("keep"))?;
-        device.set_nonblocking(true).map_err(failed("configure"))?;
         device.set_mtu(mtu).map_err(failed("set the MTU of"))?;
         let offload = Offload { vnet: device.tcp_gso(), tso: device.tcp_gso(), uso: device.udp_gso() };
-        Ok(Tun { device, name: name.to_owned(), offload })
+        let more = (1..workers).map(|_| device.try_clone()).collect::<io::Result<Vec<_>>>();
+        let more = more.map_err(failed("open another queue of"))?;
+        let queues: Vec<SyncDevice> = std::iter::once(device).chain(more).collect();
+        for queue in &queues {
+            queue.set_nonblocking(true).map_err(failed("configure"))?;
+        }
+        Ok(Tun { queues, name: name.to_owned(), offload })
+    }
+
+    /// The queue of a packet worker.
+    pub fn queue(&self, worker: usize) -> Queue<'_> {
+        let device = self.queues.get(worker).or_else(|| self.queues.first());
+        Queue { device, vnet: self.offload.vnet }
     }
 
     pub fn name(&self) -> &str {
@@ -94,24 +113,34 @@ impl Tun {
     pub fn offload(&self) -> Offload {
         self.offload
     }
+}
 
+/// One queue of the device. Reads and writes never block.
+#[derive(Clone, Copy)]
+pub struct Queue<'a> {
+    device: Option<&'a SyncDevice>,
+    vnet: bool,
+}
+
+impl Queue<'_> {
     /// One frame: vnet header and packet. Without `IFF_VNET_HDR` the header is zeros. `WouldBlock` when empty.
     pub fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.offload.vnet {
-            return self.device.recv(buffer);
+        let device = self.device.ok_or(io::ErrorKind::NotFound)?;
+        if self.vnet {
+            return device.recv(buffer);
         }
         let Some((head, packet)) = buffer.split_first_chunk_mut::<VNET_LEN>() else {
             return Err(io::ErrorKind::InvalidInput.into());
         };
         *head = [0; VNET_LEN];
-        Ok(self.device.recv(packet)? + VNET_LEN)
+        Ok(device.recv(packet)? + VNET_LEN)
     }
 
     /// Writes one frame given as vnet header and parts.
     pub fn write<'a>(&self, vnet: &'a [u8; VNET_LEN], parts: impl Iterator<Item = &'a [u8]>) -> Written {
         let mut slices = [IoSlice::new(&[]); MAX_PARTS];
         let mut count = 0;
-        let head = self.offload.vnet.then_some(vnet.as_slice());
+        let head = self.vnet.then_some(vnet.as_slice());
         for part in head.into_iter().chain(parts) {
             let Some(slot) = slices.get_mut(count) else { return Written::Lost };
             *slot = IoSlice::new(part);
@@ -122,8 +151,9 @@ impl Tun {
     }
 
     fn write_slices(&self, slices: &[IoSlice<'_>], gso: bool) -> Written {
+        let Some(device) = self.device else { return Written::Lost };
         loop {
-            match self.device.send_vectored(slices) {
+            match device.send_vectored(slices) {
                 Ok(_) => return Written::Whole,
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                 Err(e) if gso && is_refusal(&e) => return Written::OffloadRefused,
@@ -141,9 +171,10 @@ impl Tun {
     }
 }
 
-impl AsFd for Tun {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.device.as_fd()
+impl Tun {
+    /// For waiting: readable when a frame lies in the queue of `worker`.
+    pub fn fd(&self, worker: usize) -> Option<BorrowedFd<'_>> {
+        self.queues.get(worker).map(AsFd::as_fd)
     }
 }
 
@@ -153,8 +184,13 @@ fn is_refusal(e: &io::Error) -> bool {
         || e.raw_os_error() == Some(Errno::IO.raw_os_error())
 }
 
-fn build(name: &str, offload: bool) -> io::Result<SyncDevice> {
-    DeviceBuilder::new().name(name).inherit_enable_state().offload(offload).build_sync()
+fn build(name: &str, offload: bool, workers: usize) -> io::Result<SyncDevice> {
+    let device = DeviceBuilder::new().name(name).inherit_enable_state().offload(offload);
+    device.multi_queue(workers > 1).build_sync()
+}
+
+fn exists(name: &str) -> bool {
+    std::path::Path::new("/sys/class/net").join(name).exists()
 }
 
 fn open_error(name: &str, e: io::Error) -> TunError {
@@ -182,7 +218,7 @@ mod tests {
     #[test]
     fn names_that_are_paths_or_too_long_are_refused_before_the_kernel_sees_them() {
         for name in ["", "..", "a/b", "warren0123456789", "w 0", "w\0"] {
-            assert!(matches!(Tun::open(name, 1420), Err(TunError::Name { .. })), "{name:?}");
+            assert!(matches!(Tun::open(name, 1420, 1), Err(TunError::Name { .. })), "{name:?}");
         }
     }
 

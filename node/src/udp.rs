@@ -1,20 +1,42 @@
-//! The WireGuard sockets: one per address family, segmentation offload both ways, never blocking.
+//! The WireGuard sockets, all on one port: for each address family one for handshakes and everything else that is not
+//! data, and one for each packet worker.
+//!
+//! ```text
+//!                      ┌─ 0  handshakes: types 1–3, garbage, floods       → the control worker
+//!   port 51820 ── BPF ─┼─ 1  data for worker 0 (receiver index mod n = 0) → ingress of worker 0
+//!                      └─ n  data for worker n-1                          → ingress of worker n-1
+//! ```
+//!
+//! The kernel steers by a small program ([`crate::kernel::steer`]); where it cannot, it spreads by address, and every
+//! worker still handles whatever it gets. Answers to strangers leave by socket 0: a stranger whose address does not
+//! resolve fills only that send buffer, never one that carries data. Sends never sleep in the kernel.
 
-use std::io::{self, IoSliceMut};
+use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
-use quinn_udp::{RecvMeta, Transmit as Message, UdpSocketState};
 use rustix::io::Errno;
 use rustix::net::sockopt;
 use socket2::{Domain, Protocol, Socket, Type};
 use warren_node_core::dataplane::Transmit;
 
+use crate::kernel::datagram::{self, Received, Wait};
+use crate::kernel::option::{self, Fragmentation, Switch};
+use crate::kernel::steer;
+
 /// As wireguard-go and its relatives: a burst of 64 KiB batches must fit while a worker is elsewhere.
 const BUFFER_BYTES: usize = 7 * 1024 * 1024;
 /// Room for one receive: the largest batch UDP_GRO makes.
 pub const MAX_RECEIVE: usize = 65_536;
+/// A receive sleeps no longer: a worker shows that it lives, and sees that the agent stops.
+const RECEIVE_LIMIT: Duration = Duration::from_millis(250);
+/// Segments that one send may have; UDP_MAX_SEGMENTS of older kernels.
+const MAX_SEGMENTS: usize = 64;
+/// How often own traffic waits for a full send buffer, each time at most [`WAIT_MS`].
+const WAITS: u32 = 4;
+const WAIT_MS: i64 = 5;
 
 #[derive(Debug, thiserror::Error)]
 pub enum UdpError {
@@ -32,180 +54,283 @@ pub enum UdpError {
 #[derive(Debug, Default)]
 pub struct UdpCounters {
     /// Datagrams given up: full buffers, no route, too big.
-    pub lost: AtomicU64,
+    lost: AtomicU64,
     /// Sends repeated datagram by datagram because segmentation was refused.
-    pub unsegmented: AtomicU64,
-    /// Datagrams larger than the path allows (they carry "don't fragment").
-    pub too_big: AtomicU64,
+    unsegmented: AtomicU64,
+    /// Datagrams larger than the link to the peer, sent in IP fragments.
+    fragmented: AtomicU64,
+    /// Answers to strangers not sent because the socket for them was full.
+    unanswered: AtomicU64,
 }
 
-pub struct Lane {
-    socket: UdpSocket,
-    state: UdpSocketState,
-    counters: UdpCounters,
+/// One socket.
+#[derive(Debug)]
+pub struct Port(UdpSocket);
+
+/// The sockets of one address family.
+#[derive(Debug)]
+pub struct Family {
+    control: Port,
+    data: Vec<Port>,
+    /// Segmentation was refused once: it is not asked for again.
+    plain: AtomicBool,
 }
 
 /// The sockets of both families; at least one is there.
+#[derive(Debug)]
 pub struct Sockets {
-    pub v4: Option<Lane>,
-    pub v6: Option<Lane>,
+    v4: Option<Family>,
+    v6: Option<Family>,
+    counters: UdpCounters,
     port: u16,
 }
 
-/// What to do when the send buffer is full.
+/// Who sends, and so from which socket, and what happens when its buffer is full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Patience {
-    /// Own traffic: wait a little, that is back-pressure.
-    Wait,
-    /// Answers to strangers: never.
-    None,
+pub enum Sender {
+    /// A packet worker with its own traffic: waits a little, that is back-pressure.
+    Worker(usize),
+    /// Handshakes, timers, answers to strangers: never waits.
+    Control,
 }
 
 impl Sockets {
     /// Binds both families to `port`; 0 lets the kernel choose one for both.
-    pub fn open(port: u16) -> Result<Sockets, UdpError> {
-        let v4 = Lane::open(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)))?;
-        let chosen = v4.as_ref().and_then(Lane::port).unwrap_or(port);
-        let v6 = Lane::open(SocketAddr::from((Ipv6Addr::UNSPECIFIED, chosen)))?;
-        let port = v6.as_ref().and_then(Lane::port).unwrap_or(chosen);
+    pub fn open(port: u16, workers: usize) -> Result<Sockets, UdpError> {
+        let v4 = Family::open((Ipv4Addr::UNSPECIFIED, port).into(), workers)?;
+        let chosen = v4.as_ref().map_or(port, Family::port);
+        let v6 = Family::open((Ipv6Addr::UNSPECIFIED, chosen).into(), workers)?;
+        let port = v6.as_ref().map_or(chosen, Family::port);
         if v4.is_none() && v6.is_none() {
             return Err(UdpError::Io { port, source: Errno::AFNOSUPPORT.into() });
         }
-        Ok(Sockets { v4, v6, port })
+        Ok(Sockets { v4, v6, counters: UdpCounters::default(), port })
     }
 
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    pub fn lanes(&self) -> impl Iterator<Item = &Lane> {
+    /// The sockets that packet worker `worker` reads.
+    pub fn of_worker(&self, worker: usize) -> impl Iterator<Item = &Port> {
+        self.families().filter_map(move |family| family.data.get(worker))
+    }
+
+    /// The sockets for everything that is not data.
+    pub fn of_control(&self) -> impl Iterator<Item = &Port> {
+        self.families().map(|family| &family.control)
+    }
+
+    fn families(&self) -> impl Iterator<Item = &Family> {
         self.v4.iter().chain(&self.v6)
     }
 
-    pub fn send(&self, transmit: &Transmit<'_>, patience: Patience) {
-        let lane = if transmit.to.is_ipv4() { &self.v4 } else { &self.v6 };
-        if let Some(lane) = lane {
-            lane.send(transmit, patience);
+    pub fn send(&self, transmit: &Transmit<'_>, sender: Sender) {
+        let family = if transmit.to.is_ipv4() { &self.v4 } else { &self.v6 };
+        match family {
+            Some(family) => family.send(transmit, sender, &self.counters),
+            None => count(&self.counters.lost, transmit.datagrams()),
         }
     }
 
-    pub fn counters(&self) -> [(&'static str, u64); 3] {
-        let sum = |f: fn(&UdpCounters) -> &AtomicU64| {
-            self.lanes().map(|lane| f(&lane.counters).load(Ordering::Relaxed)).sum()
-        };
+    pub fn counters(&self) -> [(&'static str, u64); 4] {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         [
-            ("udp-lost", sum(|c| &c.lost)),
-            ("udp-unsegmented", sum(|c| &c.unsegmented)),
-            ("udp-too-big", sum(|c| &c.too_big)),
+            ("udp-lost", read(&self.counters.lost)),
+            ("udp-unsegmented", read(&self.counters.unsegmented)),
+            ("udp-fragmented", read(&self.counters.fragmented)),
+            ("udp-unanswered", read(&self.counters.unanswered)),
         ]
     }
 }
 
-impl Lane {
+fn count(counter: &AtomicU64, times: usize) {
+    counter.fetch_add(u64::try_from(times).unwrap_or(u64::MAX), Ordering::Relaxed);
+}
+
+impl Family {
     /// `None` if the host has no such address family.
-    fn open(address: SocketAddr) -> Result<Option<Lane>, UdpError> {
+    fn open(address: SocketAddr, workers: usize) -> Result<Option<Family>, UdpError> {
         let port = address.port();
-        match bind(address) {
-            Ok(socket) => {
-                let state = UdpSocketState::new((&socket).into()).map_err(|e| error(port, e))?;
-                force_buffers(&socket);
-                Ok(Some(Lane { socket, state, counters: UdpCounters::default() }))
-            }
-            Err(e) if address.is_ipv6() && is_missing_family(&e) => {
-                tracing::warn!("no IPv6 on this host: peers are reached over IPv4 only");
+        match Family::bind(address, workers) {
+            Ok(family) => Ok(Some(family)),
+            Err(e) if is_missing_family(&e) => {
+                if address.is_ipv6() {
+                    tracing::warn!("no IPv6 on this host: peers are reached over IPv4 only");
+                }
                 Ok(None)
             }
-            Err(e) if is_missing_family(&e) => Ok(None),
             Err(e) => Err(error(port, e)),
         }
     }
 
-    fn port(&self) -> Option<u16> {
-        self.socket.local_addr().ok().map(|a| a.port())
+    fn bind(address: SocketAddr, workers: usize) -> io::Result<Family> {
+        // Sockets that share a port do not see that a stranger's has it; one that does not share it sees.
+        let mut address = address;
+        let alone = plain_socket(address)?;
+        alone.bind(&address.into())?;
+        address.set_port(local_port(&alone)?);
+        drop(alone);
+        let control = Port::bind(address, Fragmentation::Allowed)?;
+        let data: io::Result<Vec<Port>> =
+            (0..workers).map(|_| Port::bind(address, Fragmentation::Never)).collect();
+        let family = Family { control, data: data?, plain: AtomicBool::new(false) };
+        let workers = u32::try_from(workers).unwrap_or(1);
+        if let Err(e) = steer::attach(&family.control.0, workers) {
+            tracing::warn!("the kernel spreads datagrams over the workers by address, not by session: {e}");
+        }
+        Ok(family)
     }
 
-    /// One batch of equal datagrams from one source: source, bytes and size of each. `WouldBlock` when empty.
-    pub fn receive(&self, buffer: &mut [u8]) -> io::Result<(SocketAddr, usize, usize)> {
-        let mut meta = [RecvMeta::default()];
-        self.state.recv((&self.socket).into(), &mut [IoSliceMut::new(buffer)], &mut meta)?;
-        let [meta] = meta;
-        Ok((meta.addr, meta.len, meta.stride.max(1)))
+    fn port(&self) -> u16 {
+        self.control.0.local_addr().map_or(0, |address| address.port())
     }
 
-    fn send(&self, transmit: &Transmit<'_>, patience: Patience) {
-        let Some(segment) = transmit.segment else {
-            return self.send_one(transmit.to, transmit.bytes, None, patience).unwrap_or(());
+    fn send(&self, transmit: &Transmit<'_>, sender: Sender, counters: &UdpCounters) {
+        let port = match sender {
+            Sender::Worker(worker) => self.data.get(worker).unwrap_or(&self.control),
+            Sender::Control => &self.control,
         };
-        // The driver or the kernel may refuse segmentation only once it is asked.
-        let per_send = segment.saturating_mul(self.state.max_gso_segments().max(1));
-        for chunk in transmit.bytes.chunks(per_send.max(1)) {
-            let whole = self.send_one(transmit.to, chunk, Some(segment), patience);
-            if whole.is_err() {
-                self.counters.unsegmented.fetch_add(1, Ordering::Relaxed);
-                for datagram in chunk.chunks(segment) {
-                    let _ = self.send_one(transmit.to, datagram, None, patience);
+        let shot = Shot { family: self, port, sender, counters, to: transmit.to };
+        match transmit.segment.and_then(|size| u16::try_from(size).ok()) {
+            Some(size) if !self.plain.load(Ordering::Relaxed) => shot.segmented(transmit.bytes, size),
+            Some(size) => {
+                shot.one_by_one(transmit.bytes, size);
+            }
+            None => {
+                shot.single(transmit.bytes);
+            }
+        }
+    }
+}
+
+/// One send in progress.
+struct Shot<'a> {
+    family: &'a Family,
+    port: &'a Port,
+    sender: Sender,
+    counters: &'a UdpCounters,
+    to: SocketAddr,
+}
+
+impl Shot<'_> {
+    fn segmented(&self, bytes: &[u8], size: u16) {
+        for chunk in bytes.chunks(usize::from(size).max(1) * MAX_SEGMENTS) {
+            match self.try_send(self.port, chunk, Some(size)) {
+                Ok(()) => {}
+                // A device without checksum offload refuses (EIO, EINVAL); a datagram over the link's MTU may not be
+                // segmented at all (EINVAL, EMSGSIZE). Sent one by one, the second kind says which it is.
+                Err(Errno::IO | Errno::INVAL | Errno::MSGSIZE | Errno::OPNOTSUPP) => {
+                    self.counters.unsegmented.fetch_add(1, Ordering::Relaxed);
+                    if self.one_by_one(chunk, size) == 0 {
+                        self.family.plain.store(true, Ordering::Relaxed);
+                    }
                 }
+                Err(errno) => self.count_lost(errno, chunk.len().div_ceil(usize::from(size).max(1))),
             }
         }
     }
 
-    /// `Err` only if segmentation was refused and the datagrams should be sent one by one.
-    fn send_one(
-        &self,
-        to: SocketAddr,
-        bytes: &[u8],
-        segment: Option<usize>,
-        patience: Patience,
-    ) -> Result<(), ()> {
-        let segment = segment.filter(|s| *s < bytes.len());
-        let message =
-            Message { destination: to, ecn: None, contents: bytes, segment_size: segment, src_ip: None };
+    /// Returns how many had to be sent in IP fragments.
+    fn one_by_one(&self, bytes: &[u8], size: u16) -> usize {
+        bytes.chunks(usize::from(size).max(1)).filter(|datagram| self.single(datagram)).count()
+    }
+
+    /// True if it was larger than the link and left in IP fragments.
+    fn single(&self, datagram: &[u8]) -> bool {
+        match self.try_send(self.port, datagram, None) {
+            Ok(()) => false,
+            Err(Errno::MSGSIZE) => {
+                // WireGuard has always done so: better in pieces than not at all.
+                let sent = self.try_send(&self.family.control, datagram, None);
+                match sent {
+                    Ok(()) => count(&self.counters.fragmented, 1),
+                    Err(errno) => self.count_lost(errno, 1),
+                }
+                true
+            }
+            Err(errno) => {
+                self.count_lost(errno, 1);
+                false
+            }
+        }
+    }
+
+    fn try_send(&self, port: &Port, bytes: &[u8], segment: Option<u16>) -> Result<(), Errno> {
+        let segment = segment.filter(|size| usize::from(*size) < bytes.len());
         let mut waits = 0;
         loop {
-            let Err(e) = self.state.try_send((&self.socket).into(), &message) else { return Ok(()) };
-            match e.raw_os_error().map(Errno::from_raw_os_error) {
+            let Err(e) = datagram::send(&port.0, &self.to, bytes, segment, Wait::Never) else {
+                return Ok(());
+            };
+            match Errno::from_io_error(&e).unwrap_or(Errno::IO) {
                 // An ICMP error of an earlier datagram is reported once; this one was not sent.
-                Some(Errno::CONNREFUSED) if waits < 1 => waits += 1,
-                Some(Errno::AGAIN | Errno::NOBUFS) if patience == Patience::Wait && waits < 20 => {
+                Errno::CONNREFUSED | Errno::HOSTUNREACH if waits == 0 => waits = 1,
+                Errno::INTR => {}
+                Errno::AGAIN | Errno::NOBUFS if waits < WAITS && self.sender != Sender::Control => {
                     waits += 1;
-                    self.wait_writable();
+                    port.wait_writable();
                 }
-                Some(Errno::IO | Errno::INVAL) if segment.is_some() => return Err(()),
-                Some(Errno::MSGSIZE) if segment.is_some() => return Err(()),
-                errno => {
-                    self.count_lost(errno, bytes.len().div_ceil(segment.unwrap_or(bytes.len()).max(1)));
-                    return Ok(());
-                }
+                errno => return Err(errno),
             }
         }
     }
 
-    fn count_lost(&self, errno: Option<Errno>, datagrams: usize) {
-        let counter =
-            if errno == Some(Errno::MSGSIZE) { &self.counters.too_big } else { &self.counters.lost };
-        counter.fetch_add(u64::try_from(datagrams).unwrap_or(1), Ordering::Relaxed);
+    fn count_lost(&self, errno: Errno, datagrams: usize) {
+        let full = matches!(errno, Errno::AGAIN | Errno::NOBUFS);
+        let unanswered = full && self.sender == Sender::Control;
+        count(if unanswered { &self.counters.unanswered } else { &self.counters.lost }, datagrams);
+    }
+}
+
+impl Port {
+    fn bind(address: SocketAddr, fragmentation: Fragmentation) -> io::Result<Port> {
+        let socket = plain_socket(address)?;
+        socket.set_reuse_port(true)?;
+        socket.bind(&address.into())?;
+        socket.set_read_timeout(Some(RECEIVE_LIMIT))?;
+        option::set_fragmentation(&socket, address.is_ipv4(), fragmentation)?;
+        // Without it every datagram comes alone, which is only slower.
+        let _ = option::set(&socket, Switch::UdpGro, true);
+        let socket = UdpSocket::from(socket);
+        force_buffers(&socket);
+        Ok(Port(socket))
+    }
+
+    /// One batch of equal datagrams from one source. `WouldBlock` when none came for a while.
+    pub fn receive(&self, buffer: &mut [u8]) -> io::Result<Received> {
+        datagram::receive(&self.0, buffer, Wait::Socket)
+    }
+
+    /// The same without waiting.
+    pub fn try_receive(&self, buffer: &mut [u8]) -> io::Result<Received> {
+        datagram::receive(&self.0, buffer, Wait::Never)
     }
 
     fn wait_writable(&self) {
         use rustix::event::{PollFd, PollFlags, Timespec, poll};
-        let limit = Timespec { tv_sec: 0, tv_nsec: 5_000_000 };
-        let _ = poll(&mut [PollFd::new(&self.socket, PollFlags::OUT)], Some(&limit));
+        let limit = Timespec { tv_sec: 0, tv_nsec: WAIT_MS * 1_000_000 };
+        let _ = poll(&mut [PollFd::new(&self.0, PollFlags::OUT)], Some(&limit));
     }
 }
 
-impl AsFd for Lane {
+impl AsFd for Port {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.socket.as_fd()
+        self.0.as_fd()
     }
 }
 
-fn bind(address: SocketAddr) -> io::Result<UdpSocket> {
+fn plain_socket(address: SocketAddr) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::DGRAM.cloexec(), Some(Protocol::UDP))?;
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
     }
-    socket.bind(&address.into())?;
-    Ok(socket.into())
+    Ok(socket)
+}
+
+fn local_port(socket: &Socket) -> io::Result<u16> {
+    let address = socket.local_addr()?.as_socket();
+    address.map(|address| address.port()).ok_or_else(|| io::ErrorKind::InvalidData.into())
 }
 
 /// With CAP_NET_ADMIN over the host's limit, else as large as the host allows.
@@ -234,54 +359,4 @@ fn error(port: u16, source: io::Error) -> UdpError {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn receive_all(lane: &Lane, wanted: usize) -> Vec<Vec<u8>> {
-        use rustix::event::{PollFd, PollFlags, Timespec, poll};
-        let mut got = Vec::new();
-        let mut buffer = vec![0; MAX_RECEIVE];
-        while got.len() < wanted {
-            let limit = Timespec { tv_sec: 5, tv_nsec: 0 };
-            let ready = poll(&mut [PollFd::new(lane, PollFlags::IN)], Some(&limit)).expect("poll");
-            assert_eq!(ready, 1, "only {} of {wanted} datagrams came", got.len());
-            let (_, len, stride) = lane.receive(&mut buffer).expect("receive");
-            got.extend(buffer[..len].chunks(stride).map(<[u8]>::to_vec));
-        }
-        got
-    }
-
-    #[test]
-    fn every_datagram_of_a_batch_arrives_in_order_over_both_families() {
-        let (a, b) = (Sockets::open(0).expect("bind"), Sockets::open(0).expect("bind"));
-        for to in [
-            SocketAddr::from((Ipv4Addr::LOCALHOST, b.port())),
-            SocketAddr::from((Ipv6Addr::LOCALHOST, b.port())),
-        ] {
-            let Some(lane) = (if to.is_ipv4() { &b.v4 } else { &b.v6 }) else { continue };
-            let bytes: Vec<u8> = (0..40 * 1000 + 10).map(|i| (i / 1000) as u8).collect();
-            a.send(&Transmit { to, bytes: &bytes, segment: Some(1000) }, Patience::Wait);
-            let got = receive_all(lane, 41);
-            assert_eq!(got.concat(), bytes);
-            assert_eq!((got[0].len(), got[40].len()), (1000, 10));
-        }
-    }
-
-    #[test]
-    fn a_port_in_use_is_an_error_that_names_the_flag() {
-        let first = Sockets::open(0).expect("bind");
-        let error = Sockets::open(first.port()).err().expect("refused");
-        assert!(error.to_string().contains("--port"), "{error}");
-    }
-
-    #[test]
-    fn what_cannot_be_sent_is_counted() {
-        let sockets = Sockets::open(0).expect("bind");
-        let bytes = vec![0; 65_507];
-        // Nobody is at this documentation address in the test's namespace, or the datagram is too big for any link.
-        let to = SocketAddr::from(([255, 255, 255, 255], 9));
-        sockets.send(&Transmit { to, bytes: &bytes, segment: None }, Patience::None);
-        let total: u64 = sockets.counters().iter().map(|(_, n)| n).sum();
-        assert_eq!(total, 1);
-    }
-}
+mod tests;

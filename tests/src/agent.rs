@@ -26,7 +26,7 @@ use crate::laws::Numbers;
 const DRAIN_MS: u64 = 1_000;
 /// Signed time has whole seconds: a step back as small as this is none.
 const CLOCK_TOLERANCE_MS: u64 = 1_000;
-const SETTINGS: Settings = Settings { mtu: 1420, tso: false, uso: false };
+const SETTINGS: Settings = Settings { mtu: 1420, tso: false, uso: false, workers: 1 };
 
 /// One thing the agent wants done.
 #[derive(Debug)]
@@ -60,7 +60,7 @@ pub struct Workers {
 
 impl Default for Workers {
     fn default() -> Workers {
-        let (egress, ingress) = (EgressWorker::new(&SETTINGS), IngressWorker::new(&SETTINGS));
+        let (egress, ingress) = (EgressWorker::new(0), IngressWorker::new(&SETTINGS));
         Workers { egress, ingress, out: Outbox::new() }
     }
 }

@@ -13,6 +13,7 @@
 //! - [`seed`]: what the environment says about seeds.
 //! - [`liar`]: a coordinator that holds everything but the authority key.
 
+#![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a world that breaks a law stops by panicking")]
 
 pub mod administrator;

@@ -18,6 +18,8 @@
 //! - [`enrolment`], [`session`], [`endpoints`], [`distribution`], [`flows`]: what is remembered only while running.
 //! - [`status`], [`query`], [`plan`]: what administrators read.
 
+#![forbid(unsafe_code)]
+
 pub mod addresses;
 pub mod alarm;
 pub mod audit;

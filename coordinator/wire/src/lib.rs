@@ -14,6 +14,8 @@
 //! - [`stored`]: what a node keeps on disk about whom it trusts.
 //! - [`specimen`]: small consistent networks from seeds, for tests and simulations only.
 
+#![forbid(unsafe_code)]
+
 pub mod flow;
 pub mod frame;
 pub mod id;

@@ -11,6 +11,8 @@
 //!
 //! The agent runs the two halves on threads, the simulated world (`tests/`) on virtual time.
 
+#![forbid(unsafe_code)]
+
 pub mod assembly;
 pub mod clock;
 pub mod conntrack;

@@ -26,7 +26,7 @@ use crate::link::{Channel, Connector, Event};
 use crate::service;
 use crate::socket::Waiting;
 use crate::state::{StateDir, WgKeys};
-use crate::udp::Patience;
+use crate::udp::Sender;
 use crate::worker::{Shared, StopReason};
 
 /// How often the loop looks around when nothing happens.
@@ -124,7 +124,7 @@ impl Driver {
         for (id, _) in publication.assembly.peers.iter().filter(|(id, spec)| known(id, spec)).take(GREETED) {
             shared.plane.initiate(*id, &mut out, shared.clock.now());
             out.flush();
-            out.transmits().for_each(|transmit| shared.sockets.send(&transmit, Patience::Wait));
+            out.transmits().for_each(|transmit| shared.sockets.send(&transmit, Sender::Control));
             out.sent();
         }
     }

@@ -38,6 +38,8 @@ pub struct Options {
     pub interface: String,
     pub port: u16,
     pub mtu: u16,
+    /// Packet workers.
+    pub workers: usize,
     pub dns: bool,
     /// Keep the last good view when freshness has run out.
     pub hold: bool,

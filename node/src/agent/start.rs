@@ -18,7 +18,7 @@ use crate::service;
 use crate::socket;
 use crate::state::{StateDir, WgKeys};
 use crate::udp::Sockets;
-use crate::worker::{self, Counters, Pulse, Shared, Stop, StopReason};
+use crate::worker::{self, Aside, Counters, Pulse, Shared, Stop, StopReason};
 
 /// Runs until a signal, a command or a failure. Must be called inside the control runtime.
 pub async fn run(options: Options, state: StateDir, kept: Kept) -> Result<(), Error> {
@@ -27,20 +27,21 @@ pub async fn run(options: Options, state: StateDir, kept: Kept) -> Result<(), Er
     control.handle_started(state.view()?.as_deref(), host_wall_ms(), boot());
     let keys = current_keys(&state, &mut control, &kept, &clock)?;
     // Everything that can be wrong with the outside is found before the machine is changed.
-    let sockets = Sockets::open(options.port)?;
+    let sockets = Sockets::open(options.port, options.workers)?;
     let directory = options.run.join(&options.interface);
     let flows = open_run_directory(&options.run)
         .and_then(|()| FlowFile::new(&directory))
         .map_err(Error::io(format!("make the run directory {}", directory.display())))?;
 
-    let mut host = Host::open()?;
+    let mut host = Host::open(options.workers)?;
     let plan = members_plan(&kept, &options.interface, options.mtu)?;
     host.carry_out(&plan.up()).await?;
     let tun =
         host.take_tun().ok_or_else(|| Error::Failed("the host plan makes no TUN interface".to_owned()))?;
     let offload = tun.offload();
     tracing::info!(interface = tun.name(), port = sockets.port(), ?offload, "the overlay interface is there");
-    let settings = Settings { mtu: options.mtu.into(), tso: offload.tso, uso: offload.uso };
+    let settings =
+        Settings { mtu: options.mtu.into(), tso: offload.tso, uso: offload.uso, workers: options.workers };
     let plane = new_plane(&state, &keys, settings, &clock)?;
     let shared = Arc::new(Shared {
         tun,
@@ -50,6 +51,8 @@ pub async fn run(options: Options, state: StateDir, kept: Kept) -> Result<(), Er
         stop: Stop::new().map_err(Error::io("make the stop event"))?,
         pulse: Pulse::default(),
         counters: Counters::default(),
+        aside: Aside::new().map_err(Error::io("make the queue for handshakes"))?,
+        workers: options.workers,
     });
 
     let parts = Parts {

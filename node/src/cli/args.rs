@@ -125,6 +125,9 @@ pub struct RunFlags {
     #[arg(long, env = "WARREN_NODE_MTU", default_value_t = warren_node_core::host::DEFAULT_MTU,
           value_parser = clap::value_parser!(u16).range(1280..=9000))]
     mtu: u16,
+    /// Packet workers, each with a thread for either direction; by default one for every four processors.
+    #[arg(long, env = "WARREN_NODE_WORKERS", value_parser = clap::value_parser!(u8).range(1..=8))]
+    workers: Option<u8>,
     /// Do not answer overlay names on port 53 of this node's overlay addresses.
     #[arg(long)]
     no_dns: bool,
@@ -139,7 +142,7 @@ impl Common {
     pub fn options(&self) -> Options {
         let port = warren_wire::frame::WIREGUARD_PORT;
         let mtu = warren_node_core::host::DEFAULT_MTU;
-        self.run_options(&RunFlags { port, mtu, no_dns: false, hold: false })
+        self.run_options(&RunFlags { port, mtu, workers: None, no_dns: false, hold: false })
     }
 
     pub fn run_options(&self, run: &RunFlags) -> Options {
@@ -151,6 +154,7 @@ impl Common {
             interface: self.interface.clone(),
             port: run.port,
             mtu: run.mtu,
+            workers: run.workers.map_or_else(crate::worker::default_count, usize::from),
             dns: !run.no_dns,
             hold: run.hold,
         }

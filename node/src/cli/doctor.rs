@@ -155,7 +155,7 @@ fn guards(options: &Options, status: Option<&Value>) -> Result<Vec<Check>, Error
     };
     let runtime = runtime(1)?;
     runtime.block_on(async {
-        let host = Host::open()?;
+        let host = Host::open(1)?;
         let mut checks = Vec::new();
         for range in &plan.ranges {
             let there = host.netlink().has_unreachable(*range).await?;

@@ -27,7 +27,7 @@ pub fn command(options: &Options) -> Result<Said, Error> {
     let plan = members_plan(&load(&state)?, &options.interface, options.mtu)?;
     let runtime = runtime(1)?;
     let errors =
-        runtime.block_on(async { Ok::<_, Error>(Host::open()?.carry_out_all(&plan.down()).await) })?;
+        runtime.block_on(async { Ok::<_, Error>(Host::open(1)?.carry_out_all(&plan.down()).await) })?;
     if let Ok(flows) = FlowFile::new(&options.run.join(&options.interface)) {
         flows.remove();
     }

@@ -9,7 +9,7 @@ mod nft;
 
 use warren_node_core::host::{Plan, Planned, Step};
 
-use crate::tun::Tun;
+use crate::tun::{Tun, TunError};
 pub use error::HostError;
 pub use monitor::{Change, Device, watch_addresses};
 pub use netlink::{LocalAddress, Netlink};
@@ -19,13 +19,15 @@ pub use nft::program as nft_program;
 pub struct Host {
     netlink: Netlink,
     tun: Option<Tun>,
+    /// Queues that a TUN is made with.
+    workers: usize,
     no_ipv6: bool,
 }
 
 impl Host {
     /// Must be called inside the control runtime.
-    pub fn open() -> Result<Host, HostError> {
-        Ok(Host { netlink: Netlink::open()?, tun: None, no_ipv6: false })
+    pub fn open(workers: usize) -> Result<Host, HostError> {
+        Ok(Host { netlink: Netlink::open()?, tun: None, workers, no_ipv6: false })
     }
 
     pub fn netlink(&self) -> &Netlink {
@@ -105,10 +107,23 @@ impl Host {
     /// Adopts the device if the agent does not hold it yet; otherwise only its MTU is put right.
     async fn create_tun(&mut self, name: &str, mtu: u16) -> Result<(), HostError> {
         if self.tun.is_none() && !self.netlink.is_ours(name) {
-            self.tun = Some(Tun::open(name, mtu)?);
+            self.tun = Some(self.open_tun(name, mtu).await?);
             self.netlink.remember(name);
         }
         self.netlink.set_mtu(name, mtu).await
+    }
+}
+
+impl Host {
+    /// A device that an agent with other packet workers left is made anew; the guards stay meanwhile.
+    async fn open_tun(&self, name: &str, mtu: u16) -> Result<Tun, HostError> {
+        match Tun::open(name, mtu, self.workers) {
+            Err(TunError::Shape { .. }) => {
+                self.netlink.delete_link(name).await?;
+                Ok(Tun::open(name, mtu, self.workers)?)
+            }
+            other => Ok(other?),
+        }
     }
 }
 

@@ -8,8 +8,10 @@ use zeroize::Zeroizing;
 
 use warren_wire::id::WgKey;
 
-/// Lanes (WireGuard keys) a node makes: egress and ingress then never wait for one another.
-pub const LANES: usize = 2;
+/// Lanes (WireGuard keys) a node makes: two for each packet worker, one a direction, so that none waits for another.
+fn lanes() -> usize {
+    (2 * crate::worker::default_count()).min(warren_wire::trust::MAX_LANES)
+}
 
 const IDENTITY_HEAD: &str = "warren identity key v1";
 const WG_HEAD: &str = "warren wireguard keys v1";
@@ -35,7 +37,7 @@ pub struct WgKeys {
 
 impl WgKeys {
     pub fn generate(serial: u64) -> Result<WgKeys, getrandom::Error> {
-        let lanes = (0..LANES).map(|_| new_seed()).collect::<Result<_, _>>()?;
+        let lanes = (0..lanes()).map(|_| new_seed()).collect::<Result<_, _>>()?;
         Ok(WgKeys { serial, lanes })
     }
 

@@ -2,13 +2,16 @@
 //!
 //! | thread | waits for | does |
 //! |---|---|---|
-//! | egress | the TUN | reads until it is empty, sends what is sealed |
-//! | ingress (one per UDP socket) | its socket | hands datagrams in, writes frames to the TUN, sends answers |
+//! | egress (one a worker) | its queue of the TUN | reads until it is empty, seals, sends |
+//! | ingress (one a worker and address family) | its socket | opens, judges, merges, writes to its queue of the TUN |
+//! | control | the sockets for what is not data | handshakes, cookies, floods |
 //! | tick | the next timer | timers of sessions and flows |
 //!
 //! A worker that panics ends the whole agent at once: the kernel's guards stay, so nothing leaks and nothing is let
 //! through by half an agent.
 
+mod aside;
+mod control;
 mod egress;
 mod ingress;
 mod pulse;
@@ -28,11 +31,21 @@ use warren_node_core::session::Engine;
 use crate::clock::Clock;
 use crate::tun::{Tun, Written};
 use crate::udp::Sockets;
+pub use aside::Aside;
 pub use pulse::Pulse;
 pub use stop::{Stop, StopReason};
 
 /// A worker shows at least this often that it lives.
 const BEAT_SECONDS: i64 = 1;
+
+/// Packet workers at most.
+pub const MAX_WORKERS: usize = 8;
+
+/// One packet worker for every four processors: each has two busy threads, and the host has other work.
+pub fn default_count() -> usize {
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    (processors / 4).clamp(1, MAX_WORKERS)
+}
 
 /// What all workers share.
 pub struct Shared<E: Engine> {
@@ -43,6 +56,8 @@ pub struct Shared<E: Engine> {
     pub stop: Stop,
     pub pulse: Pulse,
     pub counters: Counters,
+    pub aside: Aside,
+    pub workers: usize,
 }
 
 /// What the hands lost or had to do differently; everything else is counted by the plane.
@@ -50,13 +65,16 @@ pub struct Shared<E: Engine> {
 pub struct Counters {
     pub tun_lost: AtomicU64,
     pub tun_offload_refused: AtomicU64,
+    /// Handshakes that came with data, when too many of them waited.
+    pub aside_lost: AtomicU64,
 }
 
 impl Counters {
-    pub fn list(&self) -> [(&'static str, u64); 2] {
+    pub fn list(&self) -> [(&'static str, u64); 3] {
         [
             ("tun-lost", self.tun_lost.load(Ordering::Relaxed)),
             ("tun-offload-refused", self.tun_offload_refused.load(Ordering::Relaxed)),
+            ("handshakes-aside-lost", self.aside_lost.load(Ordering::Relaxed)),
         ]
     }
 }
@@ -64,7 +82,7 @@ impl Counters {
 impl<E: Engine> Shared<E> {
     /// Writes a frame that carries no offload; counts it if it is lost.
     pub fn write_plain(&self, frame: &[u8]) {
-        if self.tun.write_frame(frame) != Written::Whole {
+        if self.tun.queue(0).write_frame(frame) != Written::Whole {
             self.counters.tun_lost.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -84,13 +102,13 @@ pub fn start<E: Engine>(shared: &Arc<Shared<E>>, settings: Settings) -> io::Resu
         })?);
         Ok(())
     };
-    spawn("egress", Box::new(move |s| egress::run(s, &settings)))?;
-    if shared.sockets.v4.is_some() {
-        spawn("ingress4", Box::new(move |s| ingress::run(s, s.sockets.v4.as_ref(), &settings)))?;
+    for number in 0..shared.workers {
+        spawn(&format!("out{number}"), Box::new(move |s| egress::run(s, number)))?;
+        for at in 0..shared.sockets.of_worker(number).count() {
+            spawn(&format!("in{number}.{at}"), Box::new(move |s| ingress::run(s, number, at, &settings)))?;
+        }
     }
-    if shared.sockets.v6.is_some() {
-        spawn("ingress6", Box::new(move |s| ingress::run(s, s.sockets.v6.as_ref(), &settings)))?;
-    }
+    spawn("control", Box::new(move |s| control::run(s, &settings)))?;
     spawn("tick", Box::new(tick::run))?;
     Ok(threads)
 }

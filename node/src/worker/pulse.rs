@@ -1,25 +1,44 @@
-//! Signs of life of the packet workers; the service manager's watchdog is fed only while all of them show some.
+//! Signs of life of the workers; the service manager's watchdog is fed only while all of them show some.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use warren_node_core::clock::Mono;
 
-/// Which worker.
+use super::MAX_WORKERS;
+
+/// Which thread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Worker {
-    Egress = 0,
-    Ingress4 = 1,
-    Ingress6 = 2,
-    Tick = 3,
+    Tick,
+    Control,
+    Egress {
+        number: usize,
+    },
+    /// `at`: which of the worker's sockets.
+    Ingress {
+        number: usize,
+        at: usize,
+    },
 }
 
-/// Last sign of each worker, nanoseconds on the boot-time clock; 0 for one that never began.
+impl Worker {
+    fn slot(self) -> usize {
+        match self {
+            Worker::Tick => 0,
+            Worker::Control => 1,
+            Worker::Egress { number } => 2 + 3 * number,
+            Worker::Ingress { number, at } => 3 + 3 * number + at.min(1),
+        }
+    }
+}
+
+/// Last sign of each thread, nanoseconds on the boot-time clock; 0 for one that never began.
 #[derive(Debug, Default)]
-pub struct Pulse([AtomicU64; 4]);
+pub struct Pulse([AtomicU64; 2 + 3 * MAX_WORKERS]);
 
 impl Pulse {
     pub fn beat(&self, worker: Worker, now: Mono) {
-        if let Some(slot) = self.0.get(worker as usize) {
+        if let Some(slot) = self.0.get(worker.slot()) {
             slot.store(now.0, Ordering::Relaxed);
         }
     }
@@ -37,12 +56,23 @@ mod tests {
 
     #[test]
     fn one_silent_worker_starves_the_watchdog() {
-        let pulse = Pulse::default();
+        let workers = [
+            Worker::Tick,
+            Worker::Control,
+            Worker::Egress { number: 0 },
+            Worker::Ingress { number: 0, at: 0 },
+            Worker::Ingress { number: 0, at: 1 },
+            Worker::Egress { number: MAX_WORKERS - 1 },
+            Worker::Ingress { number: MAX_WORKERS - 1, at: 1 },
+        ];
         let start = Mono::from_millis(1000);
-        pulse.beat(Worker::Egress, start);
-        pulse.beat(Worker::Tick, start);
-        assert!(pulse.alive(start.plus_secs(5), 5));
-        pulse.beat(Worker::Tick, start.plus_secs(6));
-        assert!(!pulse.alive(start.plus_secs(6), 5));
+        for silent in workers {
+            let pulse = Pulse::default();
+            workers.iter().for_each(|worker| pulse.beat(*worker, start));
+            assert!(pulse.alive(start.plus_secs(5), 5));
+            let others = workers.iter().filter(|worker| **worker != silent);
+            others.for_each(|worker| pulse.beat(*worker, start.plus_secs(6)));
+            assert!(!pulse.alive(start.plus_secs(6), 5), "{silent:?}");
+        }
     }
 }

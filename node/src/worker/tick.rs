@@ -6,7 +6,7 @@ use warren_node_core::session::Engine;
 
 use super::Shared;
 use super::pulse::Worker;
-use crate::udp::Patience;
+use crate::udp::Sender;
 
 /// Never sleep longer: new sessions may want an earlier timer than the plane knew of when it was asked.
 const LONGEST_MS: u64 = 250;
@@ -18,7 +18,7 @@ pub fn run<E: Engine>(shared: &Shared<E>) {
         let wake = shared.plane.tick(&mut out, now);
         out.flush();
         for transmit in out.transmits() {
-            shared.sockets.send(&transmit, Patience::None);
+            shared.sockets.send(&transmit, Sender::Control);
         }
         out.sent();
         for frame in shared.plane.take_frames() {

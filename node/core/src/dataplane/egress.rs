@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use warren_config::filter::Rules;
 
 use super::counters::{Event, Note};
-use super::{DataPlane, Outbox, Settings, VNET_LEN, frame_of};
+use super::{DataPlane, Outbox, VNET_LEN, frame_of};
 use crate::clock::Now;
 use crate::conntrack::{Addresses, Ends, Load};
 use crate::judge::{self, Ruling};
@@ -28,14 +28,17 @@ pub struct EgressWorker {
     pub out: Outbox,
     replies: Vec<Vec<u8>>,
     scratch: Vec<u8>,
+    number: usize,
 }
 
 impl EgressWorker {
-    pub fn new(_settings: &Settings) -> EgressWorker {
+    /// The worker with this number, from 0.
+    pub fn new(number: usize) -> EgressWorker {
         EgressWorker {
             out: Outbox::new(),
             replies: Vec::with_capacity(MAX_REPLIES),
             scratch: vec![0; LARGEST + PAD],
+            number,
         }
     }
     /// Whole frames (vnet header and packet) for the TUN: answers to the local host for refused packets.
@@ -159,7 +162,7 @@ impl<E: Engine> DataPlane<E> {
         bytes: &mut [u8],
         now: Now,
     ) -> Result<(), Stop> {
-        let lane = peer.send_lane().ok_or(Stop::Event(Event::NoLane))?;
+        let lane = peer.send_lane(worker.number).ok_or(Stop::Event(Event::NoLane))?;
         let to = peer.link.endpoint().ok_or(Stop::Event(Event::NoEndpoint))?;
         let overhead = load.packets.saturating_mul((DATA_OVERHEAD + PAD) as u64);
         if load.bytes.saturating_add(overhead) > worker.out.spare() as u64 {

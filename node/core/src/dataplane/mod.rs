@@ -58,6 +58,8 @@ pub struct Settings {
     /// What the TUN accepts: merged TCP (TSO) and UDP (USO) frames.
     pub tso: bool,
     pub uso: bool,
+    /// Packet workers: each seals on a lane of its own, if there are enough, and receives what is sealed to it.
+    pub workers: usize,
 }
 
 /// What [`DataPlane::publish`] did.
@@ -132,7 +134,7 @@ impl<E: Engine> DataPlane<E> {
     /// `seed` is 32 random bytes: session indices, jitter and cookies come from it.
     pub fn new(engine: E, settings: Settings, seed: [u8; 32], now: Now) -> DataPlane<E> {
         let engine = Arc::new(engine);
-        let registry = Registry::new(seed);
+        let registry = Registry::new(seed, settings.workers);
         let nobody = FlowTable::new(NodeId([0; 16]), registry.ids(), Limits::default());
         DataPlane {
             settings,

@@ -21,6 +21,12 @@ pub struct Transmit<'a> {
     pub segment: Option<usize>,
 }
 
+impl Transmit<'_> {
+    pub fn datagrams(&self) -> usize {
+        self.segment.map_or(1, |segment| self.bytes.len().div_ceil(segment.max(1)))
+    }
+}
+
 #[derive(Clone, Debug)]
 struct Batch {
     to: SocketAddr,

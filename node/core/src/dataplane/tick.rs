@@ -24,7 +24,7 @@ impl<E: Engine> DataPlane<E> {
         for peer in &snapshot.peers {
             for (at, lane) in peer.lanes.iter().enumerate() {
                 if lane.deadline().is_some_and(|due| due <= now.mono) {
-                    self.run_timers(&snapshot, peer, lane, at == peer.send, out, now);
+                    self.run_timers(&snapshot, peer, lane, peer.sends_on(at), out, now);
                 }
                 if let Some(at) = lane.deadline().filter(|due| *due < wake.at) {
                     wake = Wake { at, why: "session timers" };

@@ -5,8 +5,9 @@
 //! carried over.
 //!
 //! **Lanes.** Both ends have keys 0..K; lane *i* joins key *i* with key *i*. With two lanes or more the node with the
-//! smaller id sends data on lane 0 and the other on lane 1, so a session carries data one way and the egress and
-//! ingress threads never wait for each other's lock. Data is accepted on any lane. Every lane has a static key of its
+//! smaller id sends data on the even lanes and the other on the odd ones, so a session carries data one way and the
+//! egress and ingress threads never wait for each other's lock; with 2n lanes, n packet workers seal to one peer without
+//! sharing one. Data is accepted on any lane. Every lane has a static key of its
 //! own: under one shared key, an initiation recorded for one session could be replayed to the other.
 
 mod lane;
@@ -39,13 +40,19 @@ pub struct Peer<E: Engine> {
     pub inbound: Rules,
     pub link: Arc<Link>,
     pub lanes: Vec<Arc<Lane<E>>>,
-    /// The lane this node sends data on.
-    pub send: usize,
+    /// The parity of the lanes this node sends data on.
+    parity: usize,
 }
 
 impl<E: Engine> Peer<E> {
-    pub fn send_lane(&self) -> Option<&Arc<Lane<E>>> {
-        self.lanes.get(self.send)
+    /// The lane on which packet worker `worker` seals.
+    pub fn send_lane(&self, worker: usize) -> Option<&Arc<Lane<E>>> {
+        let ours = self.lanes.len().saturating_sub(self.parity).div_ceil(2);
+        self.lanes.get(self.parity + 2 * worker.checked_rem(ours)?)
+    }
+    /// Does this node send data on its lane at `at`?
+    pub fn sends_on(&self, at: usize) -> bool {
+        at % 2 == self.parity
     }
 }
 

@@ -15,6 +15,9 @@ use crate::clock::Now;
 use crate::conntrack::{Addresses, Edition, FlowIds};
 use crate::session::{Engine, Stamp};
 
+/// A worker is named by the lowest byte of an index.
+const MAX_WORKERS: u32 = 64;
+
 /// Two members claim the same thing. Admission refuses that; if it is seen all the same, nobody gets it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Conflict {
@@ -43,6 +46,7 @@ pub struct Made<E: Engine> {
 /// The owner of links and lanes. Lives behind the control side's lock; workers never touch it.
 pub struct Registry<E: Engine> {
     seed: [u8; 32],
+    workers: u32,
     drawn: u64,
     ids: Arc<FlowIds>,
     links: BTreeMap<NodeId, Arc<Link>>,
@@ -56,9 +60,10 @@ pub struct Registry<E: Engine> {
 }
 
 impl<E: Engine> Registry<E> {
-    pub fn new(seed: [u8; 32]) -> Registry<E> {
+    pub fn new(seed: [u8; 32], workers: usize) -> Registry<E> {
         Registry {
             seed,
+            workers: u32::try_from(workers).unwrap_or(1).clamp(1, MAX_WORKERS),
             drawn: 0,
             ids: Arc::new(FlowIds::default()),
             links: BTreeMap::new(),
@@ -146,9 +151,9 @@ impl<E: Engine> Registry<E> {
         };
         let pairs: Vec<(WgKey, WgKey)> =
             me.lanes.iter().copied().zip(spec.member.lanes.iter().copied()).collect();
-        let lanes: Vec<_> =
-            pairs.iter().filter(|(m, t)| usable(m, t)).map(|(m, t)| self.lane(*m, *t)).collect();
-        let send = usize::from(lanes.len() > 1 && me.id > node);
+        let pairs = pairs.iter().filter(|(m, t)| usable(m, t)).enumerate();
+        let lanes: Vec<_> = pairs.map(|(at, (m, t))| self.lane(at, *m, *t)).collect();
+        let parity = usize::from(lanes.len() > 1 && me.id > node);
         Peer {
             node,
             name: spec.member.name().to_string(),
@@ -157,15 +162,15 @@ impl<E: Engine> Registry<E> {
             inbound: spec.inbound.clone(),
             link,
             lanes,
-            send,
+            parity,
         }
     }
 
-    fn lane(&mut self, mine: WgKey, theirs: WgKey) -> Arc<Lane<E>> {
+    fn lane(&mut self, at: usize, mine: WgKey, theirs: WgKey) -> Arc<Lane<E>> {
         if let Some(lane) = self.lanes.get(&(mine, theirs)) {
             return lane.clone();
         }
-        let index = self.draw_index();
+        let index = self.draw_index(at);
         let jitter = self.draw();
         let greatest = self.stamps.remove(&(mine, theirs)).unwrap_or_default();
         let lane = Arc::new(Lane::new(mine, theirs, index, jitter, greatest));
@@ -203,9 +208,16 @@ impl<E: Engine> Registry<E> {
         digest.first_chunk().copied().map_or(self.drawn, u64::from_le_bytes)
     }
 
-    fn draw_index(&mut self) -> u32 {
+    /// 24 random bits whose lowest byte, modulo the number of workers, names the worker that will receive on the lane:
+    /// lanes 0 and 1 are of worker 0, 2 and 3 of worker 1, and so on.
+    fn draw_index(&mut self, at: usize) -> u32 {
+        let worker = u32::try_from(at / 2).unwrap_or(0) % self.workers;
         loop {
-            let index = (self.draw() & 0x00ff_ffff) as u32;
+            let drawn = (self.draw() & 0x00ff_ffff) as u32;
+            let low = drawn & 0xff;
+            let steered = low - low % self.workers + worker;
+            let low = if steered > 0xff { steered - self.workers } else { steered };
+            let index = drawn & 0x00ff_ff00 | low;
             if self.indices.insert(index) {
                 return index;
             }

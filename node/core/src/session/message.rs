@@ -41,6 +41,10 @@ impl Message {
         }
     }
 
+    pub fn is_data(self) -> bool {
+        matches!(self, Message::Data { .. })
+    }
+
     /// The 24 bits of the receiver index that name a lane.
     pub fn lane_index(self) -> Option<u32> {
         match self {

@@ -272,10 +272,10 @@ impl<E: Keyed> World<E> {
 }
 
 fn make<E: Keyed>(node: usize, lanes: usize, merge: bool, now: Now) -> Node<E> {
-    let settings = Settings { mtu: MTU, tso: merge, uso: merge };
+    let settings = Settings { mtu: MTU, tso: merge, uso: merge, workers: 1 };
     Node {
         plane: DataPlane::new(E::from_secrets(secrets(node, lanes)), settings, [node as u8 + 77; 32], now),
-        egress: EgressWorker::new(&settings),
+        egress: EgressWorker::new(0),
         ingress: IngressWorker::new(&settings),
         address: underlay(node),
         tun: Vec::new(),

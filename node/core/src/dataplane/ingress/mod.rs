@@ -44,6 +44,10 @@ impl<E: Engine> DataPlane<E> {
             let (batch, message) = next_batch(&mut rest, stride);
             match message {
                 None => self.counters.event(Event::NotWireGuard, 1),
+                Some(message) if !message.is_data() && worker.data_only => {
+                    let kept = worker.set_aside(from, batch);
+                    self.counters.event(Event::NoRoom, u64::from(!kept));
+                }
                 Some(Message::Initiation) => self.initiation(&snapshot, worker, from, batch, now),
                 Some(message) => self.belongs_to_lane(&snapshot, worker, from, batch, stride, message, now),
             }
@@ -106,7 +110,7 @@ impl<E: Engine> DataPlane<E> {
         }
         self.counters.event(Event::Handshake, 1);
         // The peer will want an answer: be ready before the first packet needs the other lane.
-        if let Some(lane) = peer.send_lane().filter(|_| peer.send != place.lane) {
+        if let Some(lane) = peer.send_lane(0).filter(|_| !peer.sends_on(place.lane)) {
             let mut out = worker.out.to(from);
             lane.with(&snapshot.engine, Use::Create, now, |session| {
                 let stats = session.stats(now);

@@ -1,5 +1,6 @@
 //! What one ingress thread owns: opened packets, open super-packets, answers to send.
 
+use std::net::SocketAddr;
 use std::ops::Range;
 
 use super::super::{Outbox, Settings, VNET_LEN};
@@ -11,6 +12,8 @@ use crate::session::{Arena, buffer_for};
 const ARENA: usize = 256 * 1024;
 /// Inner packets in one call.
 const MAX_OPENED: usize = 2048;
+/// Messages set aside in one call.
+const MAX_ASIDE: usize = 64;
 
 /// One write to the TUN: `writev` of the header and the parts in order.
 #[derive(Clone, Copy, Debug)]
@@ -35,12 +38,38 @@ pub struct IngressWorker {
     pub(super) plain: Plain,
     pub(super) merger: Merger,
     offloads: Offloads,
+    pub(super) data_only: bool,
+    aside: Vec<(SocketAddr, Vec<u8>)>,
 }
 
 impl IngressWorker {
+    /// A worker for every kind of message.
     pub fn new(settings: &Settings) -> IngressWorker {
         let offloads = Offloads { tcp: settings.tso, udp: settings.uso };
-        IngressWorker { out: Outbox::new(), plain: Plain::new(), merger: Merger::new(offloads), offloads }
+        IngressWorker {
+            out: Outbox::new(),
+            plain: Plain::new(),
+            merger: Merger::new(offloads),
+            offloads,
+            data_only: false,
+            aside: Vec::new(),
+        }
+    }
+    /// A worker that opens data and sets everything else aside: a handshake costs as much as two hundred packets.
+    pub fn for_data(settings: &Settings) -> IngressWorker {
+        IngressWorker { data_only: true, ..IngressWorker::new(settings) }
+    }
+    /// Messages for another worker, with their sources, since [`IngressWorker::sent`].
+    pub fn aside(&self) -> impl Iterator<Item = (SocketAddr, &[u8])> {
+        self.aside.iter().map(|(from, message)| (*from, message.as_slice()))
+    }
+    /// False when there are too many.
+    pub(super) fn set_aside(&mut self, from: SocketAddr, message: &[u8]) -> bool {
+        let room = self.aside.len() < MAX_ASIDE;
+        if room {
+            self.aside.push((from, message.to_vec()));
+        }
+        room
     }
     /// Frames for the TUN, in order. Closes the open super-packets: call it once before [`IngressWorker::sent`].
     pub fn frames(&mut self) -> impl Iterator<Item = Frame<'_>> {
@@ -60,6 +89,7 @@ impl IngressWorker {
         self.out.sent();
         self.merger.clear();
         self.plain.clear();
+        self.aside.clear();
     }
 }
 
