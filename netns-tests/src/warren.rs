@@ -132,7 +132,7 @@ pub struct Node {
 }
 
 impl Node {
-    /// Enrols with a fresh token for `name` and `tags`, runs, and waits until the node is a member.
+    /// Enrols with a fresh token for `name` and `tags`, runs, and waits until the node is a member and online.
     pub fn enrol(street: &Street, coordinator: &Coordinator, name: &str, tags: &[&str]) -> Node {
         let mut node = Node::begin(street, coordinator, name, tags);
         node.wait_enrolled();
@@ -200,7 +200,8 @@ impl Node {
         assert!(status.success(), "the agent ended with {status}");
     }
     pub fn wait_enrolled(&mut self) {
-        until("the node is enrolled", LIMIT, || self.status().is_some_and(|s| !s["v6"].is_null()));
+        let is_there = |s: Value| !s["v6"].is_null() && s["coordinator"] == "connected";
+        until("the node is enrolled and connected", LIMIT, || self.status().is_some_and(is_there));
     }
 
     /// The agent's command, whatever becomes of it.

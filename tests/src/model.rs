@@ -125,6 +125,19 @@ impl Model {
         policy.settings.mode == Mode::Observe || oracle::allows(policy, from, to, protocol, port, when.at)
     }
 
+    /// Would an audited grant ever have let `from` open anything at `to`, whom no enforced one joins it to?
+    pub fn audits(&self, when: Moment, from: &NodeId, to: &NodeId) -> bool {
+        let Some(policy) = self.policy(when.generation) else { return false };
+        let subjects = (self.subject(from, when.revision), self.subject(to, when.revision));
+        let (Some(source), Some(target)) = subjects else { return false };
+        let mut timeless = policy.clone();
+        timeless.grants.values_mut().for_each(|grant| grant.until = None);
+        let mut listens = policy.services.values().flat_map(|service| &service.listen);
+        from != to
+            && !self.joins(when, from, to)
+            && listens.any(|l| oracle::would_allow(&timeless, source, target, l.protocol, l.first, when.at))
+    }
+
     /// May either open anything at the other? Asked at the first port of every `listen`.
     pub fn joins(&self, when: Moment, a: &NodeId, b: &NodeId) -> bool {
         let Some(policy) = self.policy(when.generation) else { return false };

@@ -1,6 +1,7 @@
 //! What must hold once nothing is under way any more: links up, coordinator up, everyone has had time.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 
 use warren_config::policy::Protocol;
 use warren_wire::flow::FlowVerdict;
@@ -58,6 +59,7 @@ impl World {
 
     pub fn check_quiet(&self) {
         self.views_hold_what_grants_join();
+        self.audited_destinations_are_recognised();
         self.visibility_is_symmetric();
         self.what_is_judged_is_recorded();
     }
@@ -82,6 +84,28 @@ impl World {
             if ought != is {
                 self.fail(&format!(
                     "a view holds exactly the peers that grants join: {} knows {is:?}, ought to know {ought:?}",
+                    self.nodes[node].name
+                ));
+            }
+        }
+    }
+
+    /// Of whom only audited grants speak, a sender knows the addresses; of nobody else.
+    fn audited_destinations_are_recognised(&self) {
+        let members = || (0..self.nodes.len()).filter(|n| self.is_member(*n));
+        for node in self.living() {
+            let Some(agent) = self.agent(node) else { continue };
+            let when = Moment { at: agent.now(self.mono(node)).wall(), ..self.moment() };
+            let id = self.id(node);
+            let watched = members().filter(|other| self.model.audits(when, &id, &self.id(*other)));
+            let addresses = watched.flat_map(|n| [false, true].map(|v6| self.address(n, v6)));
+            let ought: BTreeSet<IpAddr> = addresses.flatten().collect();
+            let assembly = agent.control.publication().map(|p| p.assembly.clone());
+            let is: BTreeSet<IpAddr> =
+                assembly.iter().flat_map(|assembly| assembly.audited.keys().copied()).collect();
+            if ought != is {
+                self.fail(&format!(
+                    "audited destinations are recognised, and nobody else: {} knows {is:?}, ought to know {ought:?}",
                     self.nodes[node].name
                 ));
             }
