@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use warren_node::link;
-use warren_node::state::{LANES, identity_from_seed};
+use warren_node::state::identity_from_seed;
 use warren_node_core::control::enrolment::Secrets;
 use warren_node_core::control::keys::LaneSecret;
 use warren_wire::token::Token;
@@ -13,6 +13,8 @@ use crate::keys::{self, Pair};
 
 /// Conversations at the same time.
 const AT_ONCE: u32 = 16;
+/// WireGuard keys of each, as a host with one worker has; only the first is ever used.
+const LANES: u32 = 2;
 
 /// The keys of everybody's first lane are appended to `file`.
 pub fn enrol(token_file: &str, count: u32, file: &str) {
@@ -35,7 +37,7 @@ pub fn enrol(token_file: &str, count: u32, file: &str) {
 async fn some(token: Arc<str>, left: Arc<AtomicU32>) -> Vec<Pair> {
     let mut done = Vec::new();
     while left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1)).is_ok() {
-        let lanes = keys::generate(LANES as u32);
+        let lanes = keys::generate(LANES);
         let secret = |pair: &Pair| LaneSecret { private: pair.private.clone(), nonce: *keys::random() };
         let secrets = Secrets {
             identity: identity_from_seed(&keys::random()),
