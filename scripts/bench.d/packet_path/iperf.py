@@ -85,13 +85,22 @@ def udp(contestant, seconds, size, rate_bps=0):
     }
 
 
-def highest(contestant, size, most_lost=0.1, steps=8, seconds=1):
-    """The highest rate with less than `most_lost` percent lost, by halving; each step sends for `seconds`."""
-    low, high, best = 0.0, udp(contestant, seconds, size)["offered_kpps"], None
+def holds(contestant, size, kpps, most_lost):
+    """Does the rate pass for a second? One mishap of the machine is forgiven."""
+    for _ in range(2):
+        seen = udp(contestant, 1, size, kpps * 1e3 * size * 8)
+        if seen["loss_pct"] < most_lost:
+            return seen
+    return None
+
+
+def highest(contestant, size, most_lost=0.1, steps=8):
+    """The highest rate with less than `most_lost` percent lost, by halving."""
+    low, high, best = 0.0, udp(contestant, 1, size)["offered_kpps"], None
     for _ in range(steps):
         middle = (low + high) / 2
-        seen = udp(contestant, seconds, size, middle * 1e3 * size * 8)
-        if seen["loss_pct"] < most_lost:
+        seen = holds(contestant, size, middle, most_lost)
+        if seen:
             low, best = middle, seen if best is None or seen["kpps"] > best["kpps"] else best
         else:
             high = middle

@@ -66,6 +66,14 @@ def locked():
     return lock
 
 
+def take_down(contestant):
+    """One that does not go must not keep the others."""
+    try:
+        contestant.down()
+    except (Failed, OSError) as e:
+        print(f"{contestant.name} could not be taken down: {e}", file=sys.stderr)
+
+
 def stop(*_):
     sys.exit(130)
 
@@ -96,7 +104,7 @@ def main():
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)
         for contestant in field:
-            contestant.down()
+            take_down(contestant)
         lock.close()
     print(result.markdown())
     print(f"\nwritten to {os.path.relpath(out)} and {os.path.relpath(out.with_suffix('.md'))}")

@@ -39,53 +39,53 @@ def tcp1(c, s):
     return iperf.tcp(c, s)
 
 
-#: name → (what is measured, function of contestant and seconds, the values shown: key, unit, is more better)
+#: name → (what is measured, function of contestant and seconds, the values shown: key and unit)
 MEASURES = {
-    "idle": ("nothing happens", idle, [("rss_mib", "idle RSS MiB", False), ("cpu_pct", "idle CPU %", False)]),
-    "tcp1": ("TCP, 1 stream", tcp1, [("gbps", "Gbit/s", True), ("cpu_s_per_gb", "tunnel CPU-s/GB", False)]),
+    "idle": ("nothing happens", idle, [("rss_mib", "idle RSS MiB"), ("cpu_pct", "idle CPU %")]),
+    "tcp1": ("TCP, 1 stream", tcp1, [("gbps", "Gbit/s"), ("cpu_s_per_gb", "tunnel CPU-s/GB")]),
     "tcp4": (
         "TCP, 4 streams", lambda c, s: iperf.tcp(c, s, streams=4),
-        [("gbps", "Gbit/s", True), ("cpu_s_per_gb", "tunnel CPU-s/GB", False)],
+        [("gbps", "Gbit/s"), ("cpu_s_per_gb", "tunnel CPU-s/GB")],
     ),
-    "tcp1R": ("TCP, 1 stream, reverse", lambda c, s: iperf.tcp(c, s, reverse=True), [("gbps", "Gbit/s", True)]),
+    "tcp1R": ("TCP, 1 stream, reverse", lambda c, s: iperf.tcp(c, s, reverse=True), [("gbps", "Gbit/s")]),
     "bidir": (
         "TCP both ways, sum", lambda c, s: iperf.tcp(c, s, both=True),
-        [("gbps", "Gbit/s", True), ("cpu_s_per_gb", "tunnel CPU-s/GB", False)],
+        [("gbps", "Gbit/s"), ("cpu_s_per_gb", "tunnel CPU-s/GB")],
     ),
     "udp64": (
         "UDP 64 bytes, overload", lambda c, s: iperf.udp(c, s, 64),
-        [("kpps", "kpps delivered", True), ("cpu_us_per_packet", "tunnel CPU µs/packet", False)],
+        [("kpps", "kpps delivered"), ("cpu_us_per_packet", "tunnel CPU µs/packet")],
     ),
-    "udp1200": ("UDP 1200 bytes, overload", lambda c, s: iperf.udp(c, s, 1200), [("kpps", "kpps delivered", True)]),
-    "udp64max": ("UDP 64 bytes, < 0.1 % loss", lambda c, s: iperf.highest(c, 64), [("kpps", "kpps", True)]),
-    "udp1200max": ("UDP 1200 bytes, < 0.1 % loss", lambda c, s: iperf.highest(c, 1200), [("kpps", "kpps", True)]),
+    "udp1200": ("UDP 1200 bytes, overload", lambda c, s: iperf.udp(c, s, 1200), [("kpps", "kpps delivered")]),
+    "udp64max": ("UDP 64 bytes, < 0.1 % loss", lambda c, s: iperf.highest(c, 64), [("kpps", "kpps")]),
+    "udp1200max": ("UDP 1200 bytes, < 0.1 % loss", lambda c, s: iperf.highest(c, 1200), [("kpps", "kpps")]),
     "rr": (
         "TCP request/response", latency.exchange,
-        [("p50", "p50 µs", False), ("p99", "p99 µs", False), ("p999", "p99.9 µs", False)],
+        [("p50", "p50 µs"), ("p99", "p99 µs"), ("p999", "p99.9 µs")],
     ),
     "rr1cpu": (
         "the same, all on one CPU", latency.exchange_on_one_cpu,
-        [("p50", "p50 µs", False), ("p99", "p99 µs", False), ("p999", "p99.9 µs", False)],
+        [("p50", "p50 µs"), ("p99", "p99 µs"), ("p999", "p99.9 µs")],
     ),
-    "connect": ("new TCP connections", latency.connections, [("per_s", "per s", True), ("p50", "p50 µs", False)]),
-    "first": ("first packet to first reply", lambda c, s: latency.first(c), [("ms", "ms", False)]),
+    "connect": ("new TCP connections", latency.connections, [("p50", "p50 µs")]),
+    "first": ("first packet to first reply", lambda c, s: latency.first(c), [("ms", "ms")]),
     "tcp1-nooffload": (
         "TCP, 1 stream, no segmentation on the wire", without_offloads(tcp1),
-        [("gbps", "Gbit/s", True), ("cpu_s_per_gb", "tunnel CPU-s/GB", False)],
+        [("gbps", "Gbit/s"), ("cpu_s_per_gb", "tunnel CPU-s/GB")],
     ),
     "handshakes": (
         "handshakes answered, 500 peers knock", crowd.knocking,
-        [("per_s", "per s", True), ("cpu_us", "CPU µs each", False)],
+        [("per_s", "per s"), ("cpu_us", "CPU µs each")],
     ),
     "peers": (
         "silent peers", crowd.silent,
-        [(f"{key}_{n}", f"{what}, {n} peers", False) for key, what in (("rss", "RSS MiB"), ("cpu", "CPU %")) for n in crowd.COUNTS],
+        [(f"{key}_{n}", f"{what}, {n} peers") for key, what in (("rss", "RSS MiB"), ("cpu", "CPU %")) for n in crowd.COUNTS],
     ),
     "grants": (
         "grants between the two nodes", grants.measure,
         [
-            (f"{key}_{n}", f"{what}, {n} grants", better)
-            for key, what, better in grants.SHOWN for n in grants.COUNTS
+            (f"{key}_{n}", f"{what}, {n} grants")
+            for key, what in grants.SHOWN for n in grants.COUNTS
         ],
     ),
 }

@@ -6,6 +6,9 @@ import statistics
 from measures import MEASURES
 
 SUBJECT = "warren"
+NOTHING = "–"
+#: Stands for every test in place of one.
+ALL = "*"
 
 
 class Report:
@@ -24,12 +27,13 @@ class Report:
         return self.data["failures"]
 
     def series(self, test, contestant, key):
-        """round → (value, marked)"""
-        return {
-            v["round"]: (v[key], v["marked"])
-            for v in self.data["values"]
-            if (v["test"], v["contestant"]) == (test, contestant) and key in v
-        }
+        """round → (value, marked); over all tests the greatest."""
+        series = {}
+        for v in self.data["values"]:
+            if v["contestant"] == contestant and key in v and test in (v["test"], ALL):
+                before = series.get(v["round"], (v[key], False))
+                series[v["round"]] = (max(before[0], v[key]), before[1] or v["marked"])
+        return series
 
     def heading(self):
         f = self.data["facts"]
@@ -45,11 +49,10 @@ class Report:
         """Every shown value of every test that ran, the peak memory last."""
         ran = [t for t in MEASURES if any(v["test"] == t for v in self.data["values"])]
         for test in ran:
-            for key, unit, more_is_better in MEASURES[test][2]:
-                yield f"{test}: {unit}", test, key, more_is_better
-        for test in ran:
-            if any("peak_mib" in v for v in self.data["values"] if v["test"] == test):
-                yield f"{test}: peak RSS MiB", test, "peak_mib", False
+            for key, unit in MEASURES[test][2]:
+                yield f"{test}: {unit}", test, key
+        if any("peak_mib" in v for v in self.data["values"]):
+            yield "peak RSS MiB, all traffic tests", ALL, "peak_mib"
 
     def names(self):
         return [n for n in self.data["contestants"] if any(v["contestant"] == n for v in self.data["values"])]
@@ -62,18 +65,22 @@ class Report:
         lines += [
             "", f"{o['rounds']} round(s), {o['secs']} s a test; median (lowest–highest). † others used more than 3 % of a CPU "
             "during at least one of these measurements.", "",
-            *table(["", *names], ([label, *(self.cell(t, n, k) for n in names)] for label, t, k, _ in self.rows())),
+            *table(["", *names], ([label, *(self.cell(t, n, k) for n in names)] for label, t, k in self.rows())),
         ]
         rivals = [n for n in names if n not in (SUBJECT, "raw")]
         if SUBJECT in names and rivals:
             lines += [
                 "", f"Ratio of {SUBJECT} to each rival within the same round, median (lowest–highest):", "",
-                *table(["", *rivals], ([label, *(self.ratio(t, n, k) for n in rivals)] for label, t, k, _ in self.rows())),
+                *table(["", *rivals], self.ratios(rivals)),
             ]
         if self.data["failures"]:
             lines += ["", "Failed:", ""]
             lines += [f"- round {f['round']} {f['test']} {f['contestant']}: {f['why']}" for f in self.data["failures"]]
         return "\n".join(lines)
+
+    def ratios(self, rivals):
+        rows = ([label, *(self.ratio(t, n, k) for n in rivals)] for label, t, k in self.rows())
+        return [row for row in rows if set(row[1:]) != {NOTHING}]
 
     def cell(self, test, name, key):
         series = self.series(test, name, key)
@@ -91,7 +98,7 @@ class Report:
 
 def spread(values, marked):
     if not values:
-        return "–"
+        return NOTHING
     middle = number(statistics.median(values))
     sides = f" ({number(min(values))}–{number(max(values))})" if len(values) > 1 else ""
     return middle + sides + (" †" if marked else "")

@@ -55,5 +55,5 @@ class Runner:
         values |= {"seconds": seconds, "foreign_cpu_s": foreign, "steal_cpu_s": steal, "busy_cpu_s": busy}
         marked = (foreign + steal) / seconds > FOREIGN
         self.report.value(number, test, contestant.name, values, marked)
-        said = "  ".join(f"{values[key]:.2f} {unit}" for key, unit, _ in shown)
+        said = "  ".join(f"{values[key]:.2f} {unit}" for key, unit in shown)
         print(said + (f"  † foreign load {foreign + steal:.2f} CPU-s in {seconds:.1f} s" if marked else ""), flush=True)

@@ -22,6 +22,13 @@ class Street:
         mine = f"{PREFIX}-{os.getpid()}-"
         self.a, self.b = (f"{mine}{name}-{end}" for end in "ab")
         self.dir = tempfile.mkdtemp(prefix=mine)
+        try:
+            self.lay()
+        except BaseException:
+            self.down()
+            raise
+
+    def lay(self):
         run(["ip", "netns", "add", self.a])
         run(["ip", "netns", "add", self.b])
         run(["ip", "-n", self.a, "link", "add", "up0", "type", "veth", "peer", "name", "up0", "netns", self.b])
