@@ -83,27 +83,3 @@ def udp(contestant, seconds, size, rate_bps=0):
         "loss_pct": 100 * (1 - min(1, arrived / packets)),
         "cpu_us_per_packet": used * 1e6 / max(1, arrived),
     }
-
-
-def holds(contestant, size, kpps, most_lost):
-    """Does the rate pass for a second? One mishap of the machine is forgiven."""
-    for _ in range(2):
-        seen = udp(contestant, 1, size, kpps * 1e3 * size * 8)
-        if seen["loss_pct"] < most_lost:
-            return seen
-    return None
-
-
-def highest(contestant, size, most_lost=0.1, steps=8):
-    """The highest rate with less than `most_lost` percent lost, by halving."""
-    low, high, best = 0.0, udp(contestant, 1, size)["offered_kpps"], None
-    for _ in range(steps):
-        middle = (low + high) / 2
-        seen = holds(contestant, size, middle, most_lost)
-        if seen:
-            low, best = middle, seen if best is None or seen["kpps"] > best["kpps"] else best
-        else:
-            high = middle
-    if best is None:
-        raise Failed(f"no rate above {high:.1f} kpps had less than {most_lost} % loss")
-    return {"kpps": best["kpps"], "loss_pct": best["loss_pct"]}

@@ -6,6 +6,7 @@ import crowd
 import grants
 import iperf
 import latency
+import steady
 
 SETTLE = 2
 
@@ -57,8 +58,8 @@ MEASURES = {
         [("kpps", "kpps delivered"), ("cpu_us_per_packet", "tunnel CPU µs/packet")],
     ),
     "udp1200": ("UDP 1200 bytes, overload", lambda c, s: iperf.udp(c, s, 1200), [("kpps", "kpps delivered")]),
-    "udp64max": ("UDP 64 bytes, < 0.1 % loss", lambda c, s: iperf.highest(c, 64), [("kpps", "kpps")]),
-    "udp1200max": ("UDP 1200 bytes, < 0.1 % loss", lambda c, s: iperf.highest(c, 1200), [("kpps", "kpps")]),
+    "udp64max": ("UDP 64 bytes, < 0.1 % loss", lambda c, s: steady.highest(c, 64), [("kpps", "kpps")]),
+    "udp1200max": ("UDP 1200 bytes, < 0.1 % loss", lambda c, s: steady.highest(c, 1200), [("kpps", "kpps")]),
     "rr": (
         "TCP request/response", latency.exchange,
         [("p50", "p50 µs"), ("p99", "p99 µs"), ("p999", "p99.9 µs")],
@@ -92,8 +93,8 @@ MEASURES = {
 
 #: Measured in the first round only: long, and steady.
 ONCE = {"peers", "grants"}
-#: Need the helper that makes many peers.
-CROWDED = {"handshakes", "peers"}
+#: Need the helper that makes many peers and datagrams.
+CROWDED = {"handshakes", "peers", "udp64max", "udp1200max"}
 QUICK = ["idle", "tcp1", "tcp4", "bidir", "udp64", "rr"]
 #: Peak memory is looked at after each of these.
 TRAFFIC = {"tcp1", "tcp4", "tcp1R", "bidir", "udp64", "udp1200", "udp64max", "udp1200max"}

@@ -119,6 +119,11 @@ class Daemon:
                     return True
         return False
 
+    def has_udp(self, port):
+        """Is UDP `port` bound in its namespace?"""
+        lines = self._net("udp").splitlines()[1:] + self._net("udp6").splitlines()[1:]
+        return any(int(line.split()[1].rpartition(":")[2], 16) == port for line in lines)
+
     def has_address(self, address):
         """Has an interface in its namespace the IPv4 `address`?"""
         return address in self._net("fib_trie")
