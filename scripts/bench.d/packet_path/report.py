@@ -39,7 +39,7 @@ class Report:
         f = self.data["facts"]
         virtual = ", a virtual machine" if f["hypervisor"] else ""
         return (
-            f"{f['cpu']}, {f['cores']} cores, {f['memory_gib']} GiB{virtual}; Linux {f['kernel']}; {f['date']}; Warren {f['commit']}; "
+            f"{f['cpu']}, {f['cores']} cores, {f['memory_gib']} GiB{virtual}; Linux {f['kernel']}; {f['date']}; checkout {f['commit']}; "
             + ", ".join(f"{name} {version}" for name, version in f["packages"].items())
         )
 

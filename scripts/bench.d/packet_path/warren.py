@@ -6,6 +6,7 @@ Filter and flow records are on, as always. The coordinator is not counted among 
 import json
 import os
 import pathlib
+import time
 
 from contestant import Contestant
 from crowd import Crowd
@@ -184,4 +185,5 @@ class Warren(Contestant):
 
     def about(self):
         version = run([self.program("warren-node"), "--version"]).strip()
-        return f"{version} ({os.path.relpath(self.programs)})"
+        built = time.strftime("%Y-%m-%d %H:%M", time.localtime(os.path.getmtime(self.program("warren-node"))))
+        return f"{version} ({os.path.relpath(self.programs)}, built {built})"
