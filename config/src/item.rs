@@ -7,11 +7,14 @@
 //! Canonical order: settings, groups, tags, services, grants, invariants, tests; each kind by name. Layout, comments,
 //! order and the split into files leave no trace in it.
 
+use std::collections::BTreeSet;
+
 use ct_merkle::RootHash;
 use ct_merkle::mem_backed_tree::MemoryBackedTree;
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 
+use crate::name::Name;
 use crate::policy::{
     Grant, Group, Invariant, Policy, Selector, Service, Settings, Tag, Target, Test, TestEnd,
 };
@@ -211,6 +214,14 @@ impl ItemTree {
     pub fn len(&self) -> u64 {
         self.items.len() as u64
     }
+    /// Where the settings, these services and these grants stand, in order.
+    pub fn places(&self, services: &BTreeSet<&Name>, grants: &BTreeSet<&Name>) -> Vec<usize> {
+        let find =
+            |key: (u8, &Name)| self.items.binary_search_by(|(item, _)| rank(item).cmp(&Some(key))).ok();
+        let services = services.iter().filter_map(|name| find((3, *name)));
+        let grants = grants.iter().filter_map(|id| find((4, *id)));
+        std::iter::once(0).chain(services).chain(grants).collect()
+    }
     pub fn is_empty(&self) -> bool {
         self.items.is_empty()
     }
@@ -225,6 +236,19 @@ impl ItemTree {
         };
         InclusionProof { index, path }
     }
+}
+
+/// An item's place in canonical order; the settings stand before all.
+fn rank(item: &Item) -> Option<(u8, &Name)> {
+    Some(match item {
+        Item::Settings(_) => return None,
+        Item::Group(group) => (1, &group.name),
+        Item::Tag(tag) => (2, &tag.name),
+        Item::Service(service) => (3, &service.name),
+        Item::Grant(grant) => (4, &grant.id),
+        Item::Invariant(invariant) => (5, &invariant.id),
+        Item::Test(test) => (6, &test.id),
+    })
 }
 
 fn items_of(policy: &Policy) -> impl Iterator<Item = Item> + '_ {
@@ -271,7 +295,6 @@ pub fn policy_of<'a>(items: impl IntoIterator<Item = &'a Item>) -> Policy {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::name::Name;
     use crate::policy::Group;
 
     fn policy(groups: usize) -> Policy {

@@ -2,31 +2,96 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may fail by panic")]
 
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
 use warren_config::resolve::{Resolved, Source, render, resolve};
+use warren_config::time::UnixTime;
+
+/// Every policy in `examples/`: a file, or a folder whose files are one policy.
+const POLICIES: &[&str] = &[
+    "demo-next.toml",
+    "demo.toml",
+    "empty.toml",
+    "fleet",
+    "full.toml",
+    "many-teams",
+    "migration/1-watch.toml",
+    "migration/2-learn.toml",
+    "migration/3-enforce.toml",
+    "migration/4-prove.toml",
+    "shop",
+    "walls",
+];
+
+fn toml_files(folder: &Path) -> Vec<PathBuf> {
+    let mut files: Vec<PathBuf> =
+        std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.retain(|path| path.extension().is_some_and(|ext| ext == "toml"));
+    files.sort();
+    files
+}
 
 fn load(name: &str) -> Resolved {
-    let path = format!("{}/examples/{name}", env!("CARGO_MANIFEST_DIR"));
-    let sources = [Source { file: name.to_owned(), text: std::fs::read_to_string(path).unwrap() }];
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples").join(name);
+    let files = if path.is_dir() { toml_files(&path) } else { vec![path] };
+    let source = |path: &PathBuf| Source {
+        file: path.file_name().unwrap().to_string_lossy().into_owned(),
+        text: std::fs::read_to_string(path).unwrap(),
+    };
+    let sources: Vec<Source> = files.iter().map(source).collect();
     resolve(&sources).unwrap_or_else(|faults| panic!("{}", render(&faults.findings, &sources, false)))
 }
 
 #[test]
-fn every_example_loads() {
-    let folder = format!("{}/examples", env!("CARGO_MANIFEST_DIR"));
-    let names: Vec<String> = std::fs::read_dir(folder)
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .filter(|name| name.ends_with(".toml"))
-        .collect();
-    assert!(names.len() >= 4, "{names:?}");
-    for name in names {
-        let resolved = load(&name);
+fn every_example_loads_proves_and_passes_its_tests_without_a_warning() {
+    let now = UnixTime(1_780_000_000);
+    for name in POLICIES {
+        let resolved = load(name);
         assert!(resolved.warnings.is_empty(), "{name}: {:?}", resolved.warnings);
-        let now = warren_config::time::UnixTime(1_780_000_000);
         for proof in warren_config::proof::prove(&resolved.policy, &Default::default(), now) {
             assert!(proof.holds(), "{name}: {}: {}", proof.id, proof.message);
         }
+        for test in warren_config::question::run_tests(&resolved.policy, &[], now) {
+            assert!(test.passed, "{name}: {}: {}", test.id, test.message);
+        }
     }
+}
+
+/// No example is forgotten, and the guide speaks of each.
+#[test]
+fn every_example_is_tested_and_explained() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
+    let mut found: BTreeSet<String> = BTreeSet::new();
+    let relative = |path: &Path| path.strip_prefix(&folder).unwrap().to_str().unwrap().to_owned();
+    found.extend(toml_files(&folder).iter().map(|path| relative(path)));
+    for entry in std::fs::read_dir(&folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() && path.ends_with("migration") {
+            found.extend(toml_files(&path).iter().map(|path| relative(path)));
+        } else if path.is_dir() && !toml_files(&path).is_empty() {
+            found.insert(relative(&path));
+        }
+    }
+    assert_eq!(found, POLICIES.iter().map(|name| (*name).to_owned()).collect());
+    let guide = std::fs::read_to_string(folder.join("README.md")).unwrap();
+    for name in found.iter().filter(|name| !name.starts_with("demo")) {
+        assert!(guide.contains(name.as_str()), "{name} is not explained");
+    }
+}
+
+/// What each step of the migration gives and takes.
+#[test]
+fn the_migration_opens_nothing_on_its_way_but_what_was_learned() {
+    let policy = |step: &str| load(&format!("migration/{step}.toml")).policy;
+    let steps = ["1-watch", "2-learn", "3-enforce", "4-prove"].map(policy);
+    let change = |i: usize| {
+        let diff = warren_config::question::diff(&steps[i], &steps[i + 1], &[], UnixTime(1_780_000_000));
+        (diff.gained.len(), diff.lost.len())
+    };
+    assert_eq!([change(0), change(1), change(2)], [(2, 0), (0, 0), (0, 0)]);
+    use warren_config::policy::Mode::{Enforce, Observe};
+    assert_eq!(steps.map(|policy| policy.settings.mode), [Observe, Observe, Enforce, Enforce]);
 }
 
 mod stories {
@@ -49,12 +114,10 @@ mod stories {
     }
 
     #[test]
-    fn the_tests_in_every_example_pass() {
+    fn the_demos_tests_pass_over_its_nodes() {
         for name in ["demo.toml", "demo-next.toml", "full.toml", "empty.toml"] {
-            for nodes in [Vec::new(), demo_nodes()] {
-                for outcome in run_tests(&load(name).policy, &nodes, NOW) {
-                    assert!(outcome.passed, "{name}: {}: {}", outcome.id, outcome.message);
-                }
+            for outcome in run_tests(&load(name).policy, &demo_nodes(), NOW) {
+                assert!(outcome.passed, "{name}: {}: {}", outcome.id, outcome.message);
             }
         }
     }

@@ -1,13 +1,32 @@
-//! The laws of the language, each by its number in the order of the specification, and hostile input.
+//! The laws of the language, each by its number, and hostile input.
+//!
+//! | law | what | test |
+//! |---|---|---|
+//! | 1 | nothing is allowed by absence | `law_1_nothing_is_allowed_by_absence`, `law_1_a_truncated_file_never_opens_more` |
+//! | 2 | allow-only; order never matters | `law_2_a_grant_more_never_takes_away`, `law_2_and_10_order_layout_…` |
+//! | 3 | faults with place and hint, all in one go | `law_3_all_faults_…`, `law_3_a_node_that_is_not_enrolled_is_a_warning`, `faults.rs` |
+//! | 4 | `all-nodes` on one side only | `law_4_all_nodes_on_both_sides_is_refused` |
+//! | 5 | IPv4 and IPv6 together | `law_5_nothing_can_name_an_address_family` |
+//! | 6 | direction is who opens | `law_6_a_grant_opens_one_direction` (replies: `node/core`, conntrack) |
+//! | 7 | names | `law_7_names_have_no_look_alikes` |
+//! | 8 | warnings with ids | `law_8_each_warning_has_its_id` |
+//! | 9 | UTC instants | `law_9_times_are_utc_instants` |
+//! | 10 | the canonical hash | `law_2_and_10_…`, `law_10_whatever_has_a_meaning_has_a_hash` |
+//! | 11 | later keys are unknown | `law_11_keys_of_later_capabilities_are_errors` |
+//! | 12 | `fmt` keeps comments and order | `layout.rs`: `law_12_…` |
+//!
+//! The lines of "Meanings that two readers must share" and of "Questions the language can be asked" are in `meanings.rs`.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may fail by panic")]
+
+mod generate;
 
 use proptest::prelude::*;
 use warren_config::compile::Program;
 use warren_config::item::ItemTree;
 use warren_config::name::Name;
 use warren_config::policy::{Policy, Protocol, Subject};
-use warren_config::resolve::{Faults, Resolved, Source, render, resolve};
+use warren_config::resolve::{Context, Faults, Resolved, Source, render, resolve, resolve_in};
 use warren_config::time::UnixTime;
 
 const FULL: &str = include_str!("../examples/full.toml");
@@ -170,6 +189,148 @@ fn law_4_all_nodes_on_both_sides_is_refused() {
     assert!(read(&[&text("\"icmp/echo\"")]).is_ok());
 }
 
+proptest! {
+    /// Allow-only: whatever a policy allows, it allows with one grant more, too.
+    #[test]
+    fn law_2_a_grant_more_never_takes_away(
+        policy in generate::whole_policy(), more in generate::whole_policy(), which in 0..5usize,
+        from in generate::subject(), to in generate::subject(),
+    ) {
+        let Some(grant) = more.grants.values().nth(which) else { return Ok(()) };
+        let mut larger = policy.clone();
+        let id = Name::parse("more").unwrap();
+        larger.grants.insert(id.clone(), warren_config::policy::Grant { id, ..grant.clone() });
+        let (few, many) = (Program::of_policy(&policy).rules(&from, &to), Program::of_policy(&larger).rules(&from, &to));
+        for (protocol, port) in warren_config::oracle::ever::probes(&policy, None) {
+            for at in [4, 9, 20].map(UnixTime) {
+                let passes = |rules: &warren_config::filter::Rules| rules.judge(protocol, port, at).passes();
+                prop_assert!(!passes(&few) || passes(&many), "{protocol}/{port}");
+            }
+        }
+    }
+}
+
+#[test]
+fn law_3_a_node_that_is_not_enrolled_is_a_warning() {
+    let text = FULL.replace("node:web-canary", "node:web-cannary");
+    let context = Context {
+        at: None,
+        nodes: Some(["web-canary", "resolver-1", "orders-1"].map(|n| Name::parse(n).unwrap()).into()),
+    };
+    let resolved = resolve_in(&files(&[&text]), &context).unwrap();
+    let told: Vec<_> = resolved.warnings.iter().map(|f| (f.id, f.hint.as_deref())).collect();
+    assert_eq!(told, [("unknown-node", Some("did you mean `web-canary`?"))]);
+}
+
+#[test]
+fn law_5_nothing_can_name_an_address_family() {
+    let listen = warren_config::question::parse_listen;
+    assert!(listen("icmp/echo").is_ok());
+    // ICMP, ICMPv6 and what carries or extends only one family have no spelling of their own.
+    for bad in [
+        "proto/1",
+        "proto/58",
+        "icmpv6/echo",
+        "icmp6/echo",
+        "icmp/8",
+        "tcp4/1",
+        "tcp6/1",
+        "udp4/1",
+        "tcp/1/ipv4",
+    ] {
+        assert!(listen(bad).is_err(), "{bad}");
+    }
+    // The compiled verdict is over protocol and port; an address is no part of it.
+    let verdict: fn(
+        &warren_config::filter::Rules,
+        Protocol,
+        u16,
+        UnixTime,
+    ) -> warren_config::filter::Verdict<'_> = warren_config::filter::Rules::judge;
+    let rules = warren_config::filter::Rules::default();
+    assert!(!verdict(&rules, Protocol::IcmpEcho, 0, UnixTime(0)).passes());
+}
+
+#[test]
+fn law_6_a_grant_opens_one_direction() {
+    let program = Program::of_policy(&good(&[DEMO]));
+    let (web, orders) = (node("web-1", &["web"]), node("orders-1", &["orders"]));
+    let passes = |from, to| program.rules(from, to).judge(Protocol::Tcp, 8080, UnixTime(0)).passes();
+    assert!(passes(&web, &orders));
+    assert!(!passes(&orders, &web), "a reply is part of a flow, never an opening");
+}
+
+#[test]
+fn law_8_each_warning_has_its_id() {
+    let context = Context { at: Some(UnixTime(1_780_000_000)), nodes: None };
+    let resolved = resolve_in(&files(&[include_str!("faults/warnings.toml")]), &context).unwrap();
+    let told: std::collections::BTreeSet<&str> = resolved.warnings.iter().map(|f| f.id).collect();
+    for id in [
+        "service-without-offerer",
+        "covered-grant",
+        "ended-grant",
+        "tag-without-owner",
+        "repeated-test",
+        "shared-port",
+        "grant-for-nobody",
+    ] {
+        assert!(told.contains(id), "{id}: {told:?}");
+    }
+}
+
+#[test]
+fn law_9_times_are_utc_instants() {
+    let with = |until: &str| FULL.replace("2027-01-31T00:00:00Z", until);
+    let policy = good(&[&with("2027-01-31T00:00:00Z")]);
+    let grant = &policy.grants[&Name::parse("web-reads-orders").unwrap()];
+    assert_eq!(grant.until, Some(UnixTime(1_801_353_600)));
+    assert_eq!(grant.until.unwrap().to_string(), "2027-01-31T00:00:00Z");
+    for bad in [
+        "2027-01-31T00:00:00",
+        "2027-01-31",
+        "2027-01-31T00:00:00+00:00",
+        "2027-01-31T02:00:00+02:00",
+        "00:00:00",
+        "2027-01-31T00:00:00.5Z",
+        "1950-01-01T00:00:00Z",
+    ] {
+        assert_eq!(ids(&[&with(bad)]), ["not-utc"], "{bad}");
+    }
+}
+
+/// One changed thing, another hash.
+#[test]
+fn law_10_whatever_has_a_meaning_has_a_hash() {
+    let mut seen = std::collections::BTreeSet::from([root(&[FULL])]);
+    for (from, to) in [
+        ("mode    = \"enforce\"", "mode    = \"observe\""),
+        ("\"alice@example.com\", ", ""),
+        ("[tag.dev]", "[tag.more]\nowners = [\"group:platform\"]\n[tag.dev]"),
+        ("\"tcp/9000-9010\"", "\"tcp/9000-9011\""),
+        ("\"tag:web & tag:prod\", \"tag:web\"", "\"tag:web\""),
+        ("[\"node:web-canary\"]", "[\"node:web-other\"]"),
+        ("mode = \"audit\"", "mode = \"off\""),
+        ("2027-01-31", "2027-02-01"),
+        ("OPS-123", "OPS-124"),
+        (", via = \"any\"", ""),
+        ("expect = \"allow\"\nby     = \"web-reads-orders\"", "expect = \"allow\""),
+        ("prod.internal", "dev.internal"),
+        ("9.9.9.9:853", "9.9.9.9:854"),
+    ] {
+        assert!(FULL.contains(from), "{from}");
+        assert!(seen.insert(root(&[&FULL.replacen(from, to, 1)])), "{from} -> {to} leaves no trace");
+    }
+}
+
+#[test]
+fn law_11_keys_of_later_capabilities_are_errors() {
+    for key in ["allow = [\"GET /\"]", "rate = 5", "require = \"disk\"", "image = \"sha256:1\""] {
+        let text =
+            FULL.replacen("id     = \"web-reads-orders\"", &format!("id = \"web-reads-orders\"\n{key}"), 1);
+        assert_eq!(ids(&[&text]), ["unknown-key"], "{key}");
+    }
+}
+
 #[test]
 fn law_7_names_have_no_look_alikes() {
     for bad in ["", "-a", "a-", "A", "a_b", "a.b", "wеb", "a b", "*", &"a".repeat(64)] {
@@ -236,29 +397,6 @@ fn observe_passes_and_says_so_and_can_answers_as_if_enforcing() {
     assert_eq!(rules.judge(Protocol::Tcp, 5432, UnixTime(0)), warren_config::filter::Verdict::WouldDeny);
     let listen = warren_config::question::parse_listen("tcp/5432").unwrap();
     assert!(warren_config::question::explain(&policy, &web, &db, listen, UnixTime(0)).is_err());
-}
-
-#[test]
-fn huge_deep_and_crowded_files_are_refused_quickly() {
-    let begun = std::time::Instant::now();
-    let large = "#".repeat(64 * 1024 * 1024);
-    assert_eq!(ids(&[&large]), ["file-too-large"]);
-    let deep = [
-        format!("a = {}", "[".repeat(200_000)),
-        format!("a = {}", "{a=".repeat(200_000)),
-        format!("{}a = 1", "a.".repeat(200_000)),
-        format!("[{}a]", "a.".repeat(200_000)),
-        "=\n".repeat(100_000),
-        "x=1\n".repeat(100_000),
-        "[[grant]]\n".repeat(100_000),
-    ];
-    for text in &deep {
-        let sources = files(&[text]);
-        let faults = resolve(&sources).unwrap_err();
-        assert!(faults.findings.len() <= 501, "{}", faults.findings.len());
-        render(&faults.findings, &sources, false);
-    }
-    assert!(begun.elapsed() < std::time::Duration::from_secs(60), "{:?}", begun.elapsed());
 }
 
 #[test]

@@ -4,7 +4,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 use toml::value::Datetime;
 
-use super::{At, Spot, Texts, hints};
+use super::{At, MAX_TABLES, Spot, Texts, hints};
 use crate::nearest::nearest;
 use crate::resolve::report::Report;
 use crate::text::shown;
@@ -175,8 +175,9 @@ impl<'a, 'i> Fields<'a, 'i> {
             self.wrong(key, value, "a table of tables", Some(hint), report);
             return Vec::new();
         };
+        self.limit(key, table.len(), value, report);
         let mut tables = Vec::new();
-        for (name, value) in table.iter() {
+        for (name, value) in table.iter().take(MAX_TABLES) {
             let at = At { value: name.get_ref().to_string(), spot: self.at(name.span()) };
             match value.get_ref() {
                 DeValue::Table(inner) => tables.push((at, inner)),
@@ -197,14 +198,23 @@ impl<'a, 'i> Fields<'a, 'i> {
             self.wrong(key, value, "a list of tables", Some(hint), report);
             return Vec::new();
         };
+        self.limit(key, items.len(), value, report);
         let mut tables = Vec::new();
-        for item in items.iter() {
+        for item in items.iter().take(MAX_TABLES) {
             match item.get_ref() {
                 DeValue::Table(table) => tables.push((self.at(item.span()), table)),
                 _ => self.wrong(key, item, "a list of tables", None, report),
             }
         }
         tables
+    }
+
+    fn limit(&self, key: &str, found: usize, value: &Spanned<DeValue<'_>>, report: &mut Report<'_>) {
+        if found > MAX_TABLES {
+            let message = format!("there are {found} of `{key}`, the limit is {MAX_TABLES}");
+            let hint = "let tags stand for many nodes, and one entry for many of a kind".to_owned();
+            report.error("too-many", &self.at(value.span()), message, Some(hint));
+        }
     }
 
     pub fn table(&self, key: &str, report: &mut Report<'_>) -> Option<(Spot, &'a DeTable<'i>)> {

@@ -15,6 +15,11 @@ pub(crate) use read::{parse, read};
 /// Largest policy file in bytes.
 pub const MAX_FILE: usize = 4 * 1024 * 1024;
 
+/// Largest policy in bytes, all files together.
+pub const MAX_POLICY: usize = 16 * 1024 * 1024;
+/// Most tables of one kind: grants, services, tests and so on.
+pub const MAX_TABLES: usize = 100_000;
+
 /// A place in one of the sources.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Spot {

@@ -4,8 +4,9 @@
 //! Nodes without a name that matters are endlessly many, so each step of a chain may be a new one. A named node is one
 //! node: it stands in a chain once.
 
-use std::cell::OnceCell;
-use std::collections::{BTreeMap, VecDeque};
+use std::cell::{Cell, OnceCell, RefCell};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::rc::Rc;
 
 use super::doors::{Doors, Goal};
 use super::space::{Conj, Space};
@@ -50,6 +51,36 @@ pub(crate) struct Map<'a> {
     from: Vec<Vec<&'a Conj>>,
     lead_possible: Vec<bool>,
     through: OnceCell<Option<Through>>,
+    /// For bases that were asked about: the doors that some node with the base can open. Invariants share their sources.
+    exits: RefCell<BTreeMap<Conj, Rc<[u32]>>>,
+}
+
+/// More bases than this are not remembered.
+const MAX_EXITS: usize = 64;
+
+/// Which leads end in a goal, if names do not stand against it. Found out when it is asked.
+#[derive(Debug)]
+struct Hits<'m, 'a> {
+    map: &'m Map<'a>,
+    goals: Vec<&'m Goal>,
+    known: Vec<Cell<Option<bool>>>,
+}
+
+impl Hits<'_, '_> {
+    fn has(&self, place: usize) -> bool {
+        let Some(known) = self.known.get(place) else { return false };
+        if known.get().is_none() {
+            known.set(Some(self.find(place)));
+        }
+        known.get() == Some(true)
+    }
+
+    fn find(&self, place: usize) -> bool {
+        let Some(lead) = self.map.doors.lead(place).filter(|_| self.map.lead_possible(place)) else {
+            return false;
+        };
+        self.goals.iter().any(|goal| goal.meets(lead).is_some() && self.map.space.fits(&lead.on, &goal.node))
+    }
 }
 
 /// A place that a chain has come to, and the named nodes before it.
@@ -68,7 +99,22 @@ impl<'a> Map<'a> {
             |door: &'a super::doors::Door| door.from.iter().filter(|f| space.possible(f)).collect();
         let from = doors.doors.iter().map(possible).collect();
         let lead_possible = doors.leads.iter().map(|lead| space.possible(&lead.on)).collect();
-        Map { space, doors, from, lead_possible, through: OnceCell::new() }
+        Map { space, doors, from, lead_possible, through: OnceCell::new(), exits: RefCell::default() }
+    }
+
+    /// The doors that some node with `base` can open.
+    fn exits(&self, base: &Conj) -> Rc<[u32]> {
+        if let Some(known) = self.exits.borrow().get(base) {
+            return known.clone();
+        }
+        let open = |door: &usize| self.openers(base, *door).next().is_some();
+        let doors = (0..self.doors.doors.len()).filter(open).filter_map(|door| u32::try_from(door).ok());
+        let found: Rc<[u32]> = doors.collect();
+        let mut exits = self.exits.borrow_mut();
+        if exits.len() < MAX_EXITS {
+            exits.insert(base.clone(), found.clone());
+        }
+        found
     }
 
     /// The smallest nodes with `base` that `door` lets in.
@@ -85,31 +131,28 @@ impl<'a> Map<'a> {
 
     /// A shortest chain, or the proof that there is none.
     pub fn find(&self, asked: &Asked) -> Result<Option<Chain>, TooHard> {
-        let hits = self.hits(asked);
-        if !hits.contains(&true) || asked.through && self.surely_apart(asked, &hits) {
+        let goals = asked.goals.iter().filter(|goal| self.space.possible(&goal.node)).collect();
+        let hits = Hits { map: self, goals, known: vec![Cell::new(None); self.doors.leads.len()] };
+        if asked.through && self.surely_apart(asked, &hits) {
             return Ok(None);
         }
         Search { map: self, asked, hits, arrivals: Vec::new(), seen: BTreeMap::new(), unsure: false }.run()
     }
 
-    /// For each lead: does it end in a goal, if names do not stand against it?
-    fn hits(&self, asked: &Asked) -> Vec<bool> {
-        let goals: Vec<&Goal> = asked.goals.iter().filter(|goal| self.space.possible(&goal.node)).collect();
-        let hit = |(place, lead): (usize, &super::doors::Lead)| {
-            let meets = |goal: &&Goal| goal.meets(lead).is_some() && self.space.fits(&lead.on, &goal.node);
-            self.lead_possible(place) && goals.iter().any(meets)
-        };
-        self.doors.leads.iter().enumerate().map(hit).collect()
-    }
-
     /// True if even chains that use named nodes twice cannot come to a goal. A larger question with a quick answer.
-    fn surely_apart(&self, asked: &Asked, hits: &[bool]) -> bool {
+    fn surely_apart(&self, asked: &Asked, hits: &Hits<'_, '_>) -> bool {
+        let sources: Vec<&Conj> = asked.sources.iter().filter(|source| self.space.possible(source)).collect();
+        let exits: BTreeSet<u32> = sources.iter().flat_map(|source| self.exits(source).to_vec()).collect();
+        let exits = exits.into_iter().map(|door| door as usize);
+        let first: Vec<usize> =
+            exits.filter(|door| self.first_openers(asked, *door).next().is_some()).collect();
+        if first.is_empty() {
+            return true;
+        }
         let Some(through) = self.through.get_or_init(|| Through::new(self)) else { return false };
-        let first =
-            (0..self.doors.doors.len()).filter(|door| self.first_openers(asked, *door).next().is_some());
-        let reached = through.doors_from(first);
-        let opened = hits.iter().zip(&self.doors.opened_by).filter(|(hit, _)| **hit);
-        !opened.flat_map(|(_, doors)| doors).any(|door| reached.has(*door))
+        let reached = through.doors_from(first.into_iter());
+        let leads = reached.ones().filter_map(|door| self.doors.door(door)).flat_map(|door| &door.leads);
+        !leads.into_iter().any(|lead| hits.has(*lead))
     }
 
     fn first_openers(&self, asked: &Asked, door: usize) -> impl Iterator<Item = Conj> {
@@ -122,7 +165,7 @@ impl<'a> Map<'a> {
 struct Search<'m, 'a> {
     map: &'m Map<'a>,
     asked: &'m Asked,
-    hits: Vec<bool>,
+    hits: Hits<'m, 'a>,
     arrivals: Vec<Arrival>,
     /// For each place the sets of used names it was come to with.
     seen: BTreeMap<(Conj, Option<u32>), Vec<Vec<u32>>>,
@@ -154,10 +197,13 @@ impl Search<'_, '_> {
     fn leave(&mut self, number: usize) -> Option<(Hop, Conj)> {
         let arrival = self.arrivals.get(number)?.clone();
         let map = self.map;
-        let is_hit = |lead: &usize| self.hits.get(*lead).copied().unwrap_or(false);
-        let matters = |door: &super::doors::Door| self.asked.through || door.leads.iter().any(is_hit);
-        let all = map.doors.doors.iter().enumerate();
-        let doors: Vec<usize> = all.filter(|(_, door)| matters(door)).map(|(place, _)| place).collect();
+        let matters = |door: usize| {
+            let leads = map.doors.door(door).map(|door| door.leads.as_slice()).unwrap_or_default();
+            self.asked.through || leads.iter().any(|lead| self.hits.has(*lead))
+        };
+        let exits = map.exits(&arrival.at);
+        let doors: Vec<usize> =
+            exits.iter().map(|door| *door as usize).filter(|door| matters(*door)).collect();
         let mut onward = Vec::new();
         for door in doors {
             for node in map.openers(&arrival.at, door) {
@@ -180,7 +226,7 @@ impl Search<'_, '_> {
     fn goal(&mut self, number: usize, node: &Conj, door: usize, used: &[u32]) -> Option<(Hop, Conj)> {
         let doors = self.map.doors;
         for place in &doors.door(door)?.leads {
-            if !self.hits.get(*place).copied().unwrap_or(false) {
+            if !self.hits.has(*place) {
                 continue;
             }
             let lead = doors.lead(*place)?;

@@ -1,8 +1,8 @@
 //! `can`: every pair, every port; each piece with the grant that allows it or the nearest miss.
 
-use super::{Answer, Miss, Passing, Question, QuestionError, check_selector, miss, nodes_of, undeclared};
+use super::{Answer, By, Miss, Passing, Question, QuestionError, check_selector, miss, nodes_of, undeclared};
 use crate::compile::Program;
-use crate::filter::{Candidate, Rules};
+use crate::filter::Rules;
 use crate::name::Name;
 use crate::policy::{Listen, Mode, Policy, Subject, Target};
 use crate::time::UnixTime;
@@ -23,6 +23,12 @@ impl<'a> Judge<'a> {
 
     pub fn rules(&self, from: &Subject, to: &Subject) -> Rules {
         self.program.rules(from, to)
+    }
+
+    /// The services and grants that let any of `listen` pass.
+    pub fn given_by(&self, from: &Subject, to: &Subject, listen: Listen) -> Vec<By> {
+        let given = self.program.given_by(from, to, listen, self.at).into_iter();
+        given.map(|(service, grant)| By { service: service.clone(), grant: grant.clone() }).collect()
     }
 
     /// Passes only if every port of `listen` does; the record names what allows its first port.
@@ -49,21 +55,18 @@ impl<'a> Judge<'a> {
 fn first_refused(rules: &Rules, listen: Listen, at: UnixTime) -> Result<(Name, Name), u16> {
     let mut first: Option<(Name, Name)> = None;
     let mut next = u32::from(listen.first);
-    while next <= u32::from(listen.last) {
-        let port = u16::try_from(next).unwrap_or(u16::MAX);
-        let Some((candidate, last)) = allowed_from(rules, listen, port, at) else { return Err(port) };
+    let passing = rules.passing(at).filter(|(protocol, ..)| *protocol == listen.protocol);
+    for (_, from, to, candidate) in passing.skip_while(|(_, _, to, _)| *to < listen.first) {
+        if u32::from(from) > next || next > u32::from(listen.last) {
+            break;
+        }
         first.get_or_insert_with(|| (candidate.grant.clone(), candidate.service.clone()));
-        next = u32::from(last) + 1;
+        next = u32::from(to) + 1;
     }
-    first.ok_or(listen.first)
-}
-
-/// The live enforced grant at `port`, and the last port its span reaches.
-fn allowed_from(rules: &Rules, listen: Listen, port: u16, at: UnixTime) -> Option<(&Candidate, u16)> {
-    let span =
-        rules.spans.iter().find(|s| s.protocol == listen.protocol && s.first <= port && port <= s.last)?;
-    let candidate = span.candidates.iter().find(|c| !c.audit && c.until.is_none_or(|until| at < until))?;
-    Some((candidate, span.last))
+    match first {
+        Some(first) if next > u32::from(listen.last) => Ok(first),
+        _ => Err(u16::try_from(next).unwrap_or(listen.last)),
+    }
 }
 
 pub(super) fn can(policy: &Policy, nodes: &[Subject], question: &Question) -> Result<Answer, QuestionError> {

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::can::Judge;
-use super::{By, Diff, Tuple};
-use crate::filter::{Candidate, Rules, Span};
+use super::{Diff, Tuple};
+use crate::filter::Rules;
 use crate::name::Name;
 use crate::policy::{Listen, Policy, Protocol, Selector, Subject};
 use crate::proof::{Changed, Wearer, is_unowned};
@@ -23,12 +23,12 @@ pub(super) fn diff(old: &Policy, new: &Policy, nodes: &[Subject], at: UnixTime) 
         for (to_label, to) in kinds.iter().filter(|(label, _)| !one || label != from_label) {
             let (old, new) = (before.rules(from, to), after.rules(from, to));
             let (had, has) = (ports(&old, at), ports(&new, at));
-            let tuple = |rules: &Rules, listen| {
-                let by = given_by(rules, listen, at);
+            let tuple = |judge: &Judge<'_>, listen| {
+                let by = judge.given_by(from, to, listen);
                 Tuple { from: from_label.clone(), to: to_label.clone(), listen, by }
             };
-            found.gained.extend(minus(&has, &had).into_iter().map(|listen| tuple(&new, listen)));
-            found.lost.extend(minus(&had, &has).into_iter().map(|listen| tuple(&old, listen)));
+            found.gained.extend(minus(&has, &had).into_iter().map(|listen| tuple(&after, listen)));
+            found.lost.extend(minus(&had, &has).into_iter().map(|listen| tuple(&before, listen)));
         }
     }
     let more = crate::proof::gained(old, new, at).and_then(|g| Ok((g, crate::proof::gained(new, old, at)?)));
@@ -47,21 +47,6 @@ pub(super) fn diff(old: &Policy, new: &Policy, nodes: &[Subject], at: UnixTime) 
     found
 }
 
-/// The services and grants that open any of `listen`.
-fn given_by(rules: &Rules, listen: Listen, at: UnixTime) -> Vec<By> {
-    let meets = |span: &&Span| {
-        span.protocol == listen.protocol && span.first <= listen.last && listen.first <= span.last
-    };
-    let spans = rules.spans.iter().filter(meets);
-    let live = spans.flat_map(|span| &span.candidates).filter(|candidate| gives(candidate, at));
-    let by: BTreeSet<By> = live.map(|c| By { service: c.service.clone(), grant: c.grant.clone() }).collect();
-    by.into_iter().collect()
-}
-
-fn gives(candidate: &Candidate, at: UnixTime) -> bool {
-    !candidate.audit && candidate.until.is_none_or(|until| at < until)
-}
-
 /// Rows about nodes that could be enrolled. A name that is enrolled already is that node and was asked above.
 fn add_possible(rows: &mut Vec<Tuple>, possible: BTreeSet<Changed>, nodes: &[Subject], judge: &Judge<'_>) {
     let enrolled: BTreeSet<&Name> = nodes.iter().map(|node| &node.name).collect();
@@ -69,8 +54,8 @@ fn add_possible(rows: &mut Vec<Tuple>, possible: BTreeSet<Changed>, nodes: &[Sub
     for Changed { from, to, listen } in
         possible.into_iter().filter(|row| is_new(&row.from) && is_new(&row.to))
     {
-        let rules = subject(&from).zip(subject(&to)).map(|(from, to)| judge.rules(&from, &to));
-        let by = rules.map_or_else(Vec::new, |rules| given_by(&rules, listen, judge.at));
+        let ends = subject(&from).zip(subject(&to));
+        let by = ends.map_or_else(Vec::new, |(from, to)| judge.given_by(&from, &to, listen));
         let row = Tuple { from: from.selector(), to: to.selector(), listen, by };
         if !rows
             .iter()
@@ -150,14 +135,11 @@ fn named_nodes(policy: &Policy) -> Vec<Name> {
 
 fn ports(rules: &Rules, at: UnixTime) -> Ports {
     let mut ports = Ports::new();
-    for span in &rules.spans {
-        if !span.candidates.iter().any(|candidate| gives(candidate, at)) {
-            continue;
-        }
-        let ranges = ports.entry(span.protocol).or_default();
+    for (protocol, first, last, _) in rules.passing(at) {
+        let ranges = ports.entry(protocol).or_default();
         match ranges.last_mut() {
-            Some((_, last)) if *last + 1 == u32::from(span.first) => *last = u32::from(span.last),
-            _ => ranges.push((u32::from(span.first), u32::from(span.last))),
+            Some((_, end)) if *end + 1 == u32::from(first) => *end = u32::from(last),
+            _ => ranges.push((u32::from(first), u32::from(last))),
         }
     }
     ports

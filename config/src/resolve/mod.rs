@@ -13,7 +13,7 @@ pub use render::render;
 
 use self::meaning::{Places, Resolver};
 use self::report::Report;
-use crate::document::{self, Document, Spot};
+use crate::document::{self, Document, MAX_FILE, MAX_POLICY, MAX_TABLES, Spot};
 use crate::item::{Item, ItemTree, MAX_ITEM};
 use crate::name::Name;
 use crate::policy::Policy;
@@ -82,9 +82,12 @@ pub struct Context {
 pub fn resolve_in(sources: &[Source], context: &Context) -> Result<Resolved, Faults> {
     let mut report = Report::new(sources);
     let mut document = Document::default();
-    for (file, source) in sources.iter().enumerate() {
-        document::read(file, &source.text, &mut document, &mut report);
+    if !refuse_too_much(sources, &mut report) {
+        for (file, source) in sources.iter().enumerate() {
+            document::read(file, &source.text, &mut document, &mut report);
+        }
     }
+    refuse_too_many(&document, &mut report);
     let mut resolver = Resolver { report: &mut report, places: Places::default() };
     let policy = resolver.policy(&document);
     let places = resolver.places;
@@ -97,6 +100,35 @@ pub fn resolve_in(sources: &[Source], context: &Context) -> Result<Resolved, Fau
     let claims = if refused { Claims::default() } else { Claims::of(&places, &report) };
     let findings = report.finish();
     if refused { Err(Faults { findings }) } else { Ok(Resolved { policy, warnings: findings, claims }) }
+}
+
+/// All files together are limited as each is; a file over its own limit is told by itself.
+fn refuse_too_much(sources: &[Source], report: &mut Report<'_>) -> bool {
+    let readable = sources.iter().map(|source| source.text.len()).filter(|bytes| *bytes <= MAX_FILE);
+    let bytes: usize = readable.sum();
+    if bytes > MAX_POLICY {
+        let message = format!("the files have {bytes} bytes together, the limit is {MAX_POLICY}");
+        report.error("policy-too-large", &Spot { file: 0, span: 0..0 }, message, None);
+    }
+    bytes > MAX_POLICY
+}
+
+/// What one file may not have, several may not have together.
+fn refuse_too_many(document: &Document, report: &mut Report<'_>) {
+    let counts = [
+        ("grant", document.grants.len(), document.grants.last().map(|g| &g.id.spot)),
+        ("service", document.services.len(), document.services.last().map(|s| &s.name.spot)),
+        ("tag", document.tags.len(), document.tags.last().map(|t| &t.name.spot)),
+        ("group", document.groups.len(), document.groups.last().map(|g| &g.name.spot)),
+        ("invariant", document.invariants.len(), document.invariants.last().map(|i| &i.id.spot)),
+        ("test", document.tests.len(), document.tests.last().map(|t| &t.id.spot)),
+    ];
+    for (kind, found, spot) in counts {
+        if let Some(spot) = spot.filter(|_| found > MAX_TABLES) {
+            let message = format!("there are {found} of `{kind}` in all files, the limit is {MAX_TABLES}");
+            report.error("too-many", spot, message, None);
+        }
+    }
 }
 
 /// A node refuses an item over [`MAX_ITEM`], so the author must hear of it first.

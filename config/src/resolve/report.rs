@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::{Finding, Severity, Source};
-use crate::document::Spot;
+use crate::document::{MAX_FILE, Spot};
 use crate::text::Malformed;
 
 /// More findings than anyone reads are counted, not kept.
@@ -22,7 +22,9 @@ pub(crate) struct Report<'a> {
 
 impl<'a> Report<'a> {
     pub fn new(sources: &'a [Source]) -> Report<'a> {
-        let lines = sources.iter().map(|source| line_starts(&source.text)).collect();
+        // A file that is too large is refused unread; its lines are not counted either.
+        let readable = |text: &str| if text.len() > MAX_FILE { Vec::new() } else { line_starts(text) };
+        let lines = sources.iter().map(|source| readable(&source.text)).collect();
         Report { sources, lines, findings: Vec::new(), errors: 0, unkept: 0, blind: Vec::new() }
     }
 

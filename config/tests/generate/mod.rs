@@ -16,7 +16,7 @@ pub fn name(prefix: &str, i: u8) -> Name {
 
 pub fn selector() -> impl Strategy<Value = Selector> {
     prop_oneof![
-        4 => Just(Selector::AllNodes),
+        8 => Just(Selector::AllNodes),
         8 => (0..2u8).prop_map(|i| Selector::Node(name("n", i))),
         // A service has that name: no node ever does.
         1 => Just(Selector::Node(name("s", 0))),
@@ -119,4 +119,41 @@ pub fn whole_policy() -> impl Strategy<Value = Policy> {
             ..Policy::default()
         }
     })
+}
+
+/// Tags that all exclude each other, a service on each, and grants from tag to service: what is reached is reached in
+/// steps.
+pub fn chained_policy() -> impl Strategy<Value = Policy> {
+    let grants = prop::collection::btree_set((0..TAGS, 0..TAGS), 2..5);
+    (whole_policy(), grants, (0..TAGS, 0..TAGS)).prop_map(|(mut policy, grants, (from, to))| {
+        let only = |i: u8| BTreeSet::from([Selector::Tags([name("t", i)].into())]);
+        for i in 0..TAGS {
+            let others = (0..TAGS).filter(|j| *j != i).map(|j| name("t", j)).collect();
+            let owners = [name("ops", 0)].into();
+            policy.tags.insert(name("t", i), Tag { name: name("t", i), owners, not_with: others });
+            policy.services.get_mut(&name("s", i)).unwrap().on = only(i);
+        }
+        policy.grants = (0u8..)
+            .zip(grants)
+            .map(|(i, (from, to))| Grant {
+                id: name("g", i),
+                from: only(from),
+                except: BTreeSet::new(),
+                to: [name("s", to)].into(),
+                mode: GrantMode::Enforce,
+                until: None,
+                why: String::new(),
+            })
+            .map(|grant| (grant.id.clone(), grant))
+            .collect();
+        let invariant = policy.invariants.get_mut(&name("i", 0)).unwrap();
+        (invariant.law, invariant.via_any) = (Law::Never, true);
+        (invariant.from, invariant.to) = (only(from), vec![Target::Service(name("s", to))]);
+        policy
+    })
+}
+
+pub fn subject() -> impl Strategy<Value = Subject> {
+    let tags = prop::collection::btree_set((0..TAGS).prop_map(|i| name("t", i)), 0..3);
+    (0..4u8, tags).prop_map(|(i, tags)| Subject { name: name("n", i), tags })
 }

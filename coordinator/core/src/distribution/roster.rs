@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use warren_config::item::Item;
+use warren_config::compile::Cast;
 use warren_config::name::Name;
 use warren_config::policy::Subject;
 use warren_wire::id::NodeId;
@@ -38,6 +38,8 @@ struct Class {
 pub struct Roster {
     policy: Option<Arc<InForce>>,
     classes: Vec<Class>,
+    /// A member of each class, by its place: all are alike.
+    cast: Cast,
     by_key: BTreeMap<ClassKey, usize>,
     class_of: BTreeMap<NodeId, usize>,
 }
@@ -115,27 +117,21 @@ impl Roster {
     }
 
     fn add_class(&mut self, policy: &InForce, key: ClassKey, subject: &Subject) -> usize {
-        let place = self.classes.len();
-        let mut joined: BTreeSet<usize> =
-            (0..place).filter(|other| self.class_joins(policy, *other, subject)).collect();
-        for other in &joined {
+        let place = self.cast.add(subject.clone());
+        let joined: BTreeSet<usize> = policy.program.joined_with(subject, &self.cast).into_iter().collect();
+        for other in joined.iter().filter(|other| **other != place) {
             if let Some(class) = self.classes.get_mut(*other) {
                 class.joined.insert(place);
             }
         }
-        if policy.joins(subject, subject) {
-            joined.insert(place);
-        }
-        let items = policy.tree.items().iter().enumerate();
-        let items = items.filter(|(_, (item, _))| concerns(policy, item, subject)).map(|(i, _)| i).collect();
-        let members = BTreeSet::new();
+        let (grants, services) = policy.program.concerning(subject);
         self.classes.push(Class {
-            members,
+            members: BTreeSet::new(),
             subject: subject.clone(),
             joined,
             audits: BTreeMap::new(),
             audited_by: BTreeSet::new(),
-            items: Arc::new(items),
+            items: Arc::new(policy.tree.places(&services, &grants)),
         });
         self.by_key.insert(key, place);
         for other in 0..=place {
@@ -158,12 +154,4 @@ impl Roster {
             class.audited_by.insert(from);
         }
     }
-
-    fn class_joins(&self, policy: &InForce, place: usize, subject: &Subject) -> bool {
-        self.classes.get(place).is_some_and(|class| policy.joins(&class.subject, subject))
-    }
-}
-
-fn concerns(policy: &InForce, item: &Item, subject: &Subject) -> bool {
-    policy.program.concerns(item, subject)
 }

@@ -3,12 +3,18 @@
 //! A pair's rules are made in two steps: which grants name a service that the destination may offer and have the
 //! source in `from` (found by index, never by a scan over all grants), then one sweep over the ports of what was found.
 
+mod cast;
+mod sweep;
+
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::filter::{Candidate, Rules, Span};
+pub use self::cast::Cast;
+use self::sweep::{openings_of, sweep};
+use crate::filter::Rules;
 use crate::item::Item;
 use crate::name::Name;
-use crate::policy::{Grant, GrantMode, Listen, Mode, Policy, Protocol, Selector, Service, Settings, Subject};
+use crate::policy::{Grant, GrantMode, Listen, Mode, Policy, Selector, Service, Settings, Subject};
+use crate::time::UnixTime;
 
 /// The part of a policy that compiles to rules: built from a whole policy or from the items a node was given.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -20,6 +26,8 @@ pub struct Program {
     offers: BTreeMap<Anchor, BTreeSet<Name>>,
     /// Grants by the services they name.
     grants_to: BTreeMap<Name, BTreeSet<Name>>,
+    /// Grants by one thing their sources must be.
+    grants_from: BTreeMap<Anchor, BTreeSet<Name>>,
 }
 
 /// Something a selector's nodes have in common: looking up all anchors of a subject finds every selector that may
@@ -82,6 +90,9 @@ impl Program {
         for service in &grant.to {
             self.grants_to.entry(service.clone()).or_default().insert(grant.id.clone());
         }
+        for selector in &grant.from {
+            self.grants_from.entry(anchor(selector)).or_default().insert(grant.id.clone());
+        }
         self.grants.insert(grant.id.clone(), grant.clone());
     }
 
@@ -106,7 +117,30 @@ impl Program {
                 openings.extend(openings_of(grant, service));
             }
         }
-        Rules { spans: sweep(openings), observe: self.settings.mode == Mode::Observe }
+        sweep(openings, self.settings.mode == Mode::Observe)
+    }
+
+    /// The services and enforced grants that let `from` open any of `listen` at `to` at `at`, in order.
+    pub(crate) fn given_by(
+        &self,
+        from: &Subject,
+        to: &Subject,
+        listen: Listen,
+        at: UnixTime,
+    ) -> BTreeSet<(&Name, &Name)> {
+        let mut given = BTreeSet::new();
+        for service in self.offered_by(to) {
+            let opens = |grant: &&Grant| {
+                let entries = service.listen.iter().filter(|entry| entry.overlaps(&listen));
+                grant.mode == GrantMode::Enforce
+                    && grant.until.is_none_or(|until| at < until)
+                    && grant.includes(from)
+                    && entries.into_iter().any(|entry| grant.may_open(service, entry))
+            };
+            let grants = self.grants_naming(&service.name).filter(opens);
+            given.extend(grants.map(|grant| (&service.name, &grant.id)));
+        }
+        given
     }
 
     /// Services of `to` that only an audited grant would open to `from`: what `from` is told to recognise.
@@ -124,11 +158,19 @@ impl Program {
                 openings.extend(openings_of(grant, service));
             }
         }
-        Rules { spans: sweep(openings), observe: false }
+        sweep(openings, false)
     }
 
     fn grants_naming(&self, service: &Name) -> impl Iterator<Item = &Grant> {
         self.grants_to.get(service).into_iter().flatten().filter_map(|id| self.grants.get(id))
+    }
+
+    /// Grants with `subject` in `from` and not in `except`, in order of their ids.
+    fn grants_from(&self, subject: &Subject) -> impl Iterator<Item = &Grant> {
+        let ids: BTreeSet<&Name> =
+            anchors(subject).filter_map(|anchor| self.grants_from.get(&anchor)).flatten().collect();
+        let grants = ids.into_iter().filter_map(|id| self.grants.get(id));
+        grants.filter(|grant| grant.includes(subject))
     }
 
     /// Services `subject` may offer, in order of their names.
@@ -165,113 +207,4 @@ impl Program {
 
 fn audits(grant: &Grant, from: &Subject) -> bool {
     grant.mode == GrantMode::Audit && grant.includes(from)
-}
-
-/// One grant over one `listen` entry of one service.
-#[derive(Clone, Debug)]
-struct Opening {
-    listen: Listen,
-    candidate: Candidate,
-}
-
-impl Opening {
-    /// Enforced before audited, narrower before wider, then grant id, then service name.
-    fn precedence(&self) -> (bool, u32, &Name, &Name) {
-        (self.candidate.audit, self.listen.width(), &self.candidate.grant, &self.candidate.service)
-    }
-}
-
-fn openings_of<'a>(grant: &'a Grant, service: &'a Service) -> impl Iterator<Item = Opening> + 'a {
-    let candidate = Candidate {
-        grant: grant.id.clone(),
-        service: service.name.clone(),
-        audit: grant.mode == GrantMode::Audit,
-        until: grant.until,
-    };
-    service
-        .listen
-        .iter()
-        .filter(|listen| grant.may_open(service, listen))
-        .map(move |listen| Opening { listen: *listen, candidate: candidate.clone() })
-}
-
-/// Cuts overlapping openings into disjoint spans; each keeps all its candidates, because one may end before another.
-fn sweep(mut openings: Vec<Opening>) -> Vec<Span> {
-    openings.sort_by(|a, b| a.precedence().cmp(&b.precedence()));
-    let mut by_protocol: BTreeMap<Protocol, Vec<&Opening>> = BTreeMap::new();
-    for opening in &openings {
-        by_protocol.entry(opening.listen.protocol).or_default().push(opening);
-    }
-    by_protocol.into_iter().flat_map(|(protocol, openings)| sweep_protocol(protocol, &openings)).collect()
-}
-
-fn sweep_protocol(protocol: Protocol, openings: &[&Opening]) -> Vec<Span> {
-    // In u32, so that "one after port 65535" has a number.
-    let starts = openings.iter().map(|o| u32::from(o.listen.first));
-    let ends = openings.iter().map(|o| u32::from(o.listen.last) + 1);
-    let cuts: BTreeSet<u32> = starts.chain(ends).collect();
-    let mut active = Active::new(openings);
-    let mut spans: Vec<Span> = Vec::new();
-    for (&first, &next) in cuts.iter().zip(cuts.iter().skip(1)) {
-        let candidates = active.at(first);
-        let (Ok(first), Ok(last)) = (u16::try_from(first), u16::try_from(next - 1)) else { continue };
-        match spans.last_mut() {
-            _ if candidates.is_empty() => {}
-            Some(span) if span.last.checked_add(1) == Some(first) && span.candidates == candidates => {
-                span.last = last;
-            }
-            _ => spans.push(Span { protocol, first, last, candidates }),
-        }
-    }
-    spans
-}
-
-/// The openings that cover the port a sweep has come to.
-struct Active<'a> {
-    openings: &'a [&'a Opening],
-    by_first: Vec<usize>,
-    by_last: Vec<usize>,
-    begun: usize,
-    ended: usize,
-    /// Places in `openings`, which is in order of precedence.
-    now: BTreeSet<usize>,
-}
-
-impl<'a> Active<'a> {
-    fn new(openings: &'a [&'a Opening]) -> Active<'a> {
-        let mut by_first: Vec<usize> = (0..openings.len()).collect();
-        let mut by_last = by_first.clone();
-        by_first.sort_by_key(|&i| openings.get(i).map(|o| o.listen.first));
-        by_last.sort_by_key(|&i| openings.get(i).map(|o| o.listen.last));
-        Active { openings, by_first, by_last, begun: 0, ended: 0, now: BTreeSet::new() }
-    }
-
-    /// Ports must be asked in rising order.
-    fn at(&mut self, port: u32) -> Vec<Candidate> {
-        while let Some(i) = self.next_of(&self.by_first, self.begun, |o| u32::from(o.listen.first) <= port) {
-            self.now.insert(i);
-            self.begun += 1;
-        }
-        while let Some(i) = self.next_of(&self.by_last, self.ended, |o| u32::from(o.listen.last) < port) {
-            self.now.remove(&i);
-            self.ended += 1;
-        }
-        self.candidates()
-    }
-
-    fn next_of(&self, order: &[usize], at: usize, due: impl Fn(&Opening) -> bool) -> Option<usize> {
-        let i = *order.get(at)?;
-        self.openings.get(i).filter(|opening| due(opening)).map(|_| i)
-    }
-
-    /// A grant that covers this port by two `listen` entries of one service counts once, by the narrower.
-    fn candidates(&self) -> Vec<Candidate> {
-        let mut seen = BTreeSet::new();
-        self.now
-            .iter()
-            .filter_map(|&i| self.openings.get(i))
-            .filter(|opening| seen.insert((&opening.candidate.grant, &opening.candidate.service)))
-            .map(|opening| opening.candidate.clone())
-            .collect()
-    }
 }
