@@ -1,7 +1,8 @@
 //! May this packet pass? Asked on the way out at the sender and on the way in at the receiver; each end alone suffices.
 //!
 //! A packet passes if it belongs to a flow that the rules of this edition allow, or opens one: only a SYN without ACK, a
-//! UDP packet, an echo request or a packet of another protocol may, and only from the side that a grant names.
+//! UDP packet, an echo request or a packet of another protocol may, and only from the side that a grant names. Two SYNs
+//! that cross are one flow if each side may open it.
 //! A fragment belongs to the flow of its first one, an ICMP error to the flow it quotes. All else is dropped.
 
 use crate::clock::Now;
@@ -94,7 +95,7 @@ impl Case<'_> {
             if table.reuse(slot) {
                 return self.opening(table, key);
             }
-            if table.outbound(slot) != (self.way == Way::Out) {
+            if !table.may_open_again(slot, self.packet, self.way, self.ends, self.now) {
                 return Err(DropReason::SynFromResponder);
             }
         }

@@ -5,6 +5,8 @@ use crate::clock::Mono;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     pub flows: usize,
+    /// So many of them whatever other peers hold; what is beyond must find room among all.
+    pub share: usize,
     /// Fragmented packets under way, both directions together.
     pub fragments: usize,
     /// Kinds of refused tries merged in one window.
@@ -15,7 +17,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Limits {
-        Limits { flows: 16_384, fragments: 512, refusals: 4096, records: 32_768 }
+        Limits { flows: 16_384, share: 256, fragments: 512, refusals: 4096, records: 32_768 }
     }
 }
 

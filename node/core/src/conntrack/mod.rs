@@ -1,12 +1,12 @@
 //! The flows between this node and one peer. One table per peer, so that no two peers share a lock, and one that
-//! fills its share takes nothing from the others.
+//! fills its share takes nothing from the others: beyond that share all tables draw from one bounded room.
 //!
 //! - [`FlowTable`] finds, admits, re-judges, forgets and reports flows; [`crate::judge`] asks it.
 //! - `flow` one flow and its key; `tcp` its state and numbers; `fragments` pieces of packets that were let through.
 //! - `cut` what the local host hears; `records` what the coordinator hears; `snapshot` what the next agent takes over.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use warren_config::filter::Rules;
 use warren_wire::flow::FlowRecord;
@@ -77,13 +77,33 @@ pub struct Ends<'a> {
     pub edition: Edition,
 }
 
-/// Gives every flow of this agent's life a number of its own, over all peers and workers; from 1.
+/// What the tables of one agent share: the number of the next flow (over all peers and workers, from 1), and the room
+/// for flows beyond each table's own [`Limits::share`].
 #[derive(Debug, Default)]
-pub struct FlowIds(AtomicU64);
+pub struct FlowIds {
+    last: AtomicU64,
+    beyond: AtomicUsize,
+}
+
+/// Flows beyond the shares of their tables, over all peers: about 64 MiB.
+const BEYOND: usize = 131_072;
 
 impl FlowIds {
     pub(crate) fn next(&self) -> u64 {
-        self.0.fetch_add(1, Ordering::Relaxed).wrapping_add(1)
+        self.last.fetch_add(1, Ordering::Relaxed).wrapping_add(1)
+    }
+
+    /// Workers that ask at the same moment may overshoot by one each.
+    fn has_room(&self) -> bool {
+        self.beyond.load(Ordering::Relaxed) < BEYOND
+    }
+
+    fn take(&self) {
+        self.beyond.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn give_back(&self, flows: usize) {
+        self.beyond.fetch_sub(flows, Ordering::Relaxed);
     }
 }
 

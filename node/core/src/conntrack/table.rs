@@ -17,7 +17,7 @@ use super::flow::{Admission, Flow, FlowKey, Traffic, Way};
 use super::fragments::Fragments;
 use super::limits::{Bucket, Limits};
 use super::records::Records;
-use super::tcp::TcpTrack;
+use super::tcp::{TcpState, TcpTrack};
 use super::{Cut, Drained, Ends, FlowIds, Load};
 use crate::clock::{Mono, Now};
 use crate::packet::{DropReason, Kind, Packet};
@@ -262,8 +262,23 @@ impl FlowTable {
         over
     }
 
-    pub(crate) fn outbound(&self, slot: usize) -> bool {
-        self.flow(slot).is_some_and(|flow| flow.outbound)
+    /// May this SYN without ACK go on in the flow? From its opener always; from the other side only where both have sent
+    /// their first SYN before they saw the other's (RFC 9293 section 3.5), and its side may open this flow too.
+    pub(crate) fn may_open_again(
+        &self,
+        slot: usize,
+        packet: &Packet,
+        way: Way,
+        ends: &Ends<'_>,
+        now: Now,
+    ) -> bool {
+        let Some(flow) = self.flow(slot) else { return false };
+        if flow.outbound == (way == Way::Out) {
+            return true;
+        }
+        let crosses = flow.tcp.is_some_and(|tcp| tcp.state == TcpState::SynSent);
+        let rules = if way == Way::Out { ends.outbound } else { ends.inbound };
+        crosses && rules.judge(packet.tuple.protocol, packet.tuple.dport, now.wall()).passes()
     }
 
     pub(crate) fn may_have_sent(&self, slot: usize, way: Way, seq: u32) -> bool {
@@ -331,6 +346,9 @@ impl FlowTable {
             *place = Some(flow);
         }
         self.index.insert(key, slot);
+        if self.index.len() > self.limits.share {
+            self.ids.take();
+        }
         self.tombstones.remove(&key);
         if half_open {
             push_bounded(&mut self.half_open, (slot, id), &self.slots, self.limits.flows, Flow::is_half_open);
@@ -347,7 +365,8 @@ impl FlowTable {
 
     /// The oldest flow that is over goes first, then the oldest half-open one; an established one never.
     fn make_room(&mut self) -> bool {
-        if self.index.len() < self.limits.flows {
+        let flows = self.index.len();
+        if flows < self.limits.flows && (flows < self.limits.share || self.ids.has_room()) {
             return true;
         }
         let over = first_of(&mut self.over, &self.slots, Flow::is_over);
@@ -373,6 +392,9 @@ impl FlowTable {
     fn remove(&mut self, slot: usize, end: FlowEnd) {
         let Some(mut flow) = self.slots.get_mut(slot).and_then(Option::take) else { return };
         self.records.close_window(&mut flow, end);
+        if self.index.len() > self.limits.share {
+            self.ids.give_back(1);
+        }
         self.index.remove(&flow.key);
         self.recent = None;
         self.free.push(slot);
@@ -394,8 +416,13 @@ impl FlowTable {
     }
 }
 
+impl Drop for FlowTable {
+    fn drop(&mut self) {
+        self.ids.give_back(self.index.len().saturating_sub(self.limits.share));
+    }
+}
+
 fn idle_end(flow: &Flow) -> FlowEnd {
-    use super::tcp::TcpState;
     match flow.tcp.map(|tcp| tcp.state) {
         Some(TcpState::Closed) => FlowEnd::Closed,
         Some(TcpState::Reset) => FlowEnd::Reset,

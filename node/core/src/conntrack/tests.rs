@@ -21,6 +21,8 @@ use crate::packet::forge::{self, ACK, FIN_ACK, RST, SYN, SYN_ACK};
 use crate::packet::reply::refusal;
 use crate::packet::{DropReason, Kind, Packet, Tuple, classify};
 
+mod life;
+
 const ME: &str = "100.64.0.1";
 const PEER: &str = "100.64.0.2";
 const WALL: u64 = 1_800_000_000;

@@ -1,0 +1,210 @@
+//! The life of flows and the room they take, sentence by sentence.
+
+use super::*;
+use crate::conntrack::BEYOND;
+
+fn both_may_open() -> World {
+    let rules = || allow(&[(Protocol::Tcp, 443), (Protocol::Tcp, 40_000)]);
+    World::new(rules(), rules())
+}
+
+fn ends_of(world: &mut World) -> Vec<FlowEnd> {
+    world.records().iter().map(|record| record.end()).collect()
+}
+
+#[test]
+fn a_connection_is_tracked_from_its_syn_to_both_fins() {
+    let mut world = web();
+    world.connect();
+    let back = https().reversed();
+    // The opener's FIN alone closes nothing: the other side may go on for long.
+    assert_eq!(world.out(&forge::tcp(https(), FIN_ACK, 1001, 5001, b"")), Ruling::Pass);
+    assert_eq!(world.arrive(&forge::tcp(back, ACK, 5001, 1002, b"still talking")), Ruling::Pass);
+    world.pass_ms(599_000);
+    world.timeout();
+    assert_eq!(world.table.len(), 1);
+    assert_eq!(world.arrive(&forge::tcp(back, FIN_ACK, 5014, 1002, b"")), Ruling::Pass);
+    assert_eq!(world.table.len(), 1, "the last acknowledgment is still to come");
+    assert_eq!(world.out(&forge::tcp(https(), ACK, 1002, 5015, b"")), Ruling::Pass);
+    // Stragglers pass for ten seconds, and keep nothing alive.
+    world.pass_ms(9_000);
+    assert_eq!(world.arrive(&forge::tcp(back, FIN_ACK, 5014, 1002, b"")), Ruling::Pass);
+    world.pass_ms(1_001);
+    world.timeout();
+    assert_eq!(world.table.len(), 0);
+    assert_eq!(ends_of(&mut world), [FlowEnd::Closed]);
+    assert_eq!(world.arrive(&forge::tcp(back, ACK, 5015, 1002, b"")), dropped(DropReason::NoFlow));
+}
+
+#[test]
+fn a_rst_somewhere_in_the_window_ends_nothing_from_either_side() {
+    let mut world = web();
+    world.connect();
+    for away in [1, 2, 1000, 60_000, u32::MAX, u32::MAX - 1000] {
+        let theirs = forge::tcp(https().reversed(), RST, 5001u32.wrapping_add(away), 0, b"");
+        let ours = forge::tcp(https(), RST, 1001u32.wrapping_add(away), 0, b"");
+        world.arrive(&theirs);
+        world.out(&ours);
+        world.pass_ms(20_000);
+        world.timeout();
+        assert_eq!(world.table.len(), 1, "{away} from the next number");
+    }
+    world.arrive(&forge::tcp(https().reversed(), RST, 5001, 0, b""));
+    world.pass_ms(10_001);
+    world.timeout();
+    assert_eq!(ends_of(&mut world).last(), Some(&FlowEnd::Reset));
+}
+
+#[test]
+fn a_half_open_connection_lives_thirty_seconds() {
+    let mut world = web();
+    world.out(&forge::tcp(https(), SYN, 1000, 0, b""));
+    world.pass_ms(29_000);
+    world.arrive(&forge::tcp(https().reversed(), SYN_ACK, 5000, 1001, b""));
+    world.pass_ms(29_000);
+    world.timeout();
+    assert_eq!(world.table.len(), 1, "each step gives it thirty seconds more");
+    world.pass_ms(1_001);
+    world.timeout();
+    assert_eq!(ends_of(&mut world).last(), Some(&FlowEnd::Idle));
+    assert_eq!(world.out(&forge::tcp(https(), ACK, 1001, 5001, b"")), Ruling::Refuse(DropReason::NoFlow));
+}
+
+#[test]
+fn two_syns_that_cross_are_one_connection_where_each_side_may_open_it() {
+    let mut world = both_may_open();
+    let back = https().reversed();
+    assert_eq!(world.out(&forge::tcp(https(), SYN, 1000, 0, b"")), Ruling::Pass);
+    assert_eq!(world.arrive(&forge::tcp(back, SYN, 5000, 0, b"")), Ruling::Pass);
+    assert_eq!(world.out(&forge::tcp(https(), SYN_ACK, 1000, 5001, b"")), Ruling::Pass);
+    assert_eq!(world.arrive(&forge::tcp(back, SYN_ACK, 5000, 1001, b"")), Ruling::Pass);
+    assert_eq!(world.out(&forge::tcp(https(), ACK, 1001, 5001, b"x")), Ruling::Pass);
+    assert_eq!(world.table.len(), 1);
+    world.pass_ms(60_000);
+    world.timeout();
+    assert_eq!(world.table.len(), 1, "it is established, not half open");
+    // Once it is, a SYN from the other side is as strange as ever.
+    let late = world.arrive(&forge::tcp(back, SYN, 9000, 0, b""));
+    assert_eq!(late, dropped(DropReason::SynFromResponder));
+    // Withdrawn, it is cut with exact numbers like any other.
+    world.change(Rules::default(), Rules::default());
+    let cuts = world.rejudge();
+    assert!(matches!(read(&cuts[0].packets()[0]).kind, Kind::Tcp(tcp) if tcp.seq == 5001));
+}
+
+#[test]
+fn a_syn_from_the_other_side_is_refused_where_only_one_may_open() {
+    let mut world = web();
+    assert_eq!(world.out(&forge::tcp(https(), SYN, 1000, 0, b"")), Ruling::Pass);
+    let back = forge::tcp(https().reversed(), SYN, 5000, 0, b"");
+    assert_eq!(world.arrive(&back), dropped(DropReason::SynFromResponder));
+    assert_eq!(world.arrive(&forge::tcp(https().reversed(), SYN_ACK, 5000, 1001, b"")), Ruling::Pass);
+}
+
+#[test]
+fn a_pair_of_udp_or_ping_lives_as_long_as_it_is_used() {
+    let mut world = web();
+    let ping = Tuple { dport: 0, ..tuple(Protocol::IcmpEcho, 0) };
+    let answer = |world: &mut World| world.arrive(&forge::udp(dns().reversed(), b"!"));
+    let pong = |world: &mut World| world.arrive(&forge::echo(ping.reversed(), true, b""));
+    assert_eq!(world.out(&forge::udp(dns(), b"?")), Ruling::Pass);
+    assert_eq!(world.out(&forge::echo(ping, false, b"")), Ruling::Pass);
+    world.pass_ms(29_999);
+    assert_eq!((answer(&mut world), pong(&mut world)), (Ruling::Pass, Ruling::Pass));
+    world.pass_ms(30_001);
+    assert_eq!(pong(&mut world), dropped(DropReason::NoFlow), "a ping waits thirty seconds, answered or not");
+    world.pass_ms(149_000);
+    assert_eq!(answer(&mut world), Ruling::Pass, "a UDP pair that was answered waits three minutes");
+    world.pass_ms(180_001);
+    assert_eq!(answer(&mut world), dropped(DropReason::Denied), "then it is the peer who begins");
+}
+
+#[test]
+fn a_fragment_that_comes_twice_or_overlaps_poisons_its_packet() {
+    let packet = forge::udp(dns(), &[5; 3000]);
+    let piece = |offset, len| forge::fragment(&packet, 6, offset, len);
+    for (offset, len) in [(0, 1000), (1000, 1000), (1008, 8), (992, 16), (8, 2000)] {
+        let mut world = web();
+        assert_eq!(world.out(&piece(0, 1000)), Ruling::Pass);
+        assert_eq!(world.out(&piece(1000, 1000)), Ruling::Pass);
+        assert_eq!(world.out(&piece(offset, len)), dropped(DropReason::FragmentOverlap), "{offset}+{len}");
+        assert_eq!(world.out(&piece(2000, 1000)), dropped(DropReason::FragmentOverlap), "nothing more of it");
+    }
+}
+
+#[test]
+fn fragments_pass_in_any_order_behind_their_first_and_never_before_it() {
+    let packet = forge::udp(dns(), &[5; 4000]);
+    let piece = |offset| forge::fragment(&packet, 6, offset, 1000);
+    let mut world = web();
+    for early in [1000, 4000] {
+        assert_eq!(world.out(&piece(early)), dropped(DropReason::FragmentOrphan));
+    }
+    for offset in [0, 3000, 1000, 4000, 2000] {
+        assert_eq!(world.out(&piece(offset)), Ruling::Pass, "{offset}");
+    }
+    assert_eq!(world.table.fragments.len(), 0, "a whole packet is forgotten");
+}
+
+#[test]
+fn eviction_is_recorded() {
+    let limits = Limits { flows: 2, ..Limits::default() };
+    let mut world = World::with_limits(allow(&[(Protocol::Udp, 53)]), Rules::default(), limits);
+    for sport in 1..=3 {
+        let ask = forge::udp(forge::tuple(Protocol::Udp, ME, sport, PEER, 53), b"?");
+        assert_eq!(world.out(&ask), Ruling::Pass);
+    }
+    let records = world.records();
+    let evicted = records.iter().find(|record| record.end() == FlowEnd::Evicted).expect("recorded");
+    assert_eq!((evicted.src_port, evicted.packets_out), (1, 1), "the oldest, with what it carried");
+}
+
+/// Flows of `peer` that all tables together know of, opened one after the other.
+fn fill(world: &mut World, flows: u32) -> u32 {
+    let ask = |n: u32| {
+        let way = forge::tuple(Protocol::Udp, ME, 1 + (n % 60_000) as u16, PEER, 50 + (n / 60_000) as u16);
+        forge::udp(way, b"?")
+    };
+    (0..flows).filter(|n| world.out(&ask(*n)) == Ruling::Pass).count() as u32
+}
+
+fn neighbour(shared: &Arc<FlowIds>, limits: Limits) -> World {
+    let rules: Vec<_> = (50..60).map(|port| (Protocol::Udp, port)).collect();
+    let mut world = World::with_limits(allow(&rules), Rules::default(), limits);
+    world.table = FlowTable::new(NodeId([7; 16]), shared.clone(), limits);
+    world
+}
+
+#[test]
+fn the_room_of_all_peers_together_is_bounded_and_each_keeps_its_own_share() {
+    let shared = Arc::new(FlowIds::default());
+    let greedy = Limits { flows: BEYOND + 1000, share: 256, ..Limits::default() };
+    let mut attacker = neighbour(&shared, greedy);
+    fill(&mut attacker, BEYOND as u32 + 1000);
+    assert_eq!(attacker.table.len(), BEYOND + 256, "its share, and all the room beyond");
+    // Another peer keeps its own share, and gives up only its own half-open flows.
+    let mut other = neighbour(&shared, Limits::default());
+    assert_eq!(fill(&mut other, 300), 300);
+    assert_eq!(other.table.len(), 256);
+    assert_eq!(attacker.table.len(), BEYOND + 256);
+    // Room that is given back is there for all.
+    attacker.pass_ms(31_000);
+    attacker.timeout();
+    assert_eq!(attacker.table.len(), 0);
+    assert_eq!(fill(&mut other, 2000), 2000);
+    assert_eq!(other.table.len(), 2000);
+    drop(other);
+    assert_eq!(shared.beyond.load(std::sync::atomic::Ordering::Relaxed), 0, "nothing is kept by the dead");
+}
+
+#[test]
+fn a_peer_that_fills_its_table_takes_nothing_from_another() {
+    let shared = Arc::new(FlowIds::default());
+    let (mut attacker, mut honest) =
+        (neighbour(&shared, Limits::default()), neighbour(&shared, Limits::default()));
+    assert_eq!(fill(&mut honest, 1000), 1000);
+    assert_eq!(fill(&mut attacker, 100_000), 100_000);
+    assert_eq!((attacker.table.len(), honest.table.len()), (Limits::default().flows, 1000));
+    assert_eq!(fill(&mut honest, 5000), 5000);
+    assert_eq!(honest.table.len(), 5000);
+}
