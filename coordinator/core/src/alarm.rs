@@ -28,6 +28,8 @@ pub enum AlarmKind {
     Restored,
     /// A revoked node tried to come in.
     RevokedKnocked,
+    /// Two hosts take a node's place from one another: its state directory was copied.
+    Cloned,
     /// A node sent what no honest node sends.
     Misbehaved,
 }

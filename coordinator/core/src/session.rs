@@ -63,6 +63,31 @@ pub struct Presence {
     pub sent: Option<Progress>,
     pub enforced: Option<Progress>,
     pub budget: Budget,
+    pub rivalry: Rivalry,
+}
+
+/// Who took a node's place from whom. A host that moves goes away from an address and seldom comes back at once; two
+/// hosts with one identity push each other out, turn by turn.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Rivalry {
+    last: Option<(IpAddr, IpAddr, UnixTime)>,
+    turns: u32,
+}
+
+/// Turns further apart than this many seconds are not counted together.
+const TURN: u64 = 600;
+/// So many times one place was taken back.
+const TURNS: u32 = 2;
+
+impl Rivalry {
+    /// A live session from `old` gives way to one from `new`. True if the two take turns.
+    pub fn displaced(&mut self, old: IpAddr, new: IpAddr, now: UnixTime) -> bool {
+        let back =
+            self.last.is_some_and(|(o, n, at)| (o, n) == (new, old) && old != new && now.since(at) <= TURN);
+        self.turns = if back { self.turns.saturating_add(1) } else { 0 };
+        self.last = Some((old, new, now));
+        self.turns >= TURNS
+    }
 }
 
 #[derive(Clone, Debug, Default)]

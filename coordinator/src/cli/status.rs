@@ -4,6 +4,8 @@ use super::duration::{Seconds, short};
 use super::{Context, Outcome, output};
 use crate::api::types::StatusReply;
 use crate::text::plain;
+use warren_coordinator_core::status::Behind;
+use warren_wire::id::Generation;
 
 pub async fn run(context: &Context) -> Outcome {
     let reply: StatusReply = context.client.get("/v1/status").await?;
@@ -26,6 +28,19 @@ pub async fn warn_if_observing(context: &Context) -> Outcome {
         output::line(OBSERVE);
     }
     Ok(())
+}
+
+/// What an administrator must know of a node that could not be told.
+fn behind_line(behind: &Behind, generation: Generation) -> String {
+    let has = behind.enforces.map_or_else(
+        || "it has not said what it enforces".to_owned(),
+        |g| format!("it enforces generation {g}"),
+    );
+    let presence = if behind.online { "online" } else { "away" };
+    format!(
+        "behind     {} ({presence}) is not enforcing generation {generation} since {}; {has}",
+        behind.name, behind.since
+    )
 }
 
 fn show(reply: &StatusReply) {
@@ -53,15 +68,7 @@ fn show(reply: &StatusReply) {
         ("version", reply.service.version.clone()),
     ]);
     for behind in &s.enforcement.behind {
-        let has = behind.enforces.map_or_else(
-            || "has not said what it enforces".to_owned(),
-            |g| format!("enforces generation {g}"),
-        );
-        let presence = if behind.online { "online" } else { "away" };
-        output::line(&plain(
-            &format!("behind     {} ({presence}) {has}, since {}", behind.name, behind.since),
-            300,
-        ));
+        output::line(&plain(&behind_line(behind, s.enforcement.generation), 300));
     }
     for alarm in &s.alarms {
         let age = short(s.now.since(alarm.last));

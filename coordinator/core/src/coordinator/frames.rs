@@ -151,12 +151,26 @@ impl Coordinator {
         }
         self.offers.remove(&session.key);
         if let Some(older) = self.sessions.authorise(conn, now) {
+            self.replaced(node, older, session, now);
             self.close(older, &Refusal::Replaced, now);
         }
         self.sessions.presence_mut(node).agent = Some(words(&hello.agent, MAX_AGENT));
         self.check_not_ahead(node, hello, now);
         self.welcome(conn, session, hello, now);
         self.update_endpoints(node, now, |reported| reported.seen = Some(session.from.ip()));
+    }
+
+    /// A node's newer session takes the place of its older one.
+    fn replaced(&mut self, node: NodeId, older: ConnId, session: &Session, now: UnixTime) {
+        let Some(old) = self.sessions.get(older).map(|s| s.from.ip()) else { return };
+        let new = session.from.ip();
+        if self.sessions.presence_mut(node).rivalry.displaced(old, new, now) {
+            let named = self.named(&node);
+            let message = format!(
+                "{named} comes from {old} and {new} in turns: its state directory was copied; revoke it and enrol it again"
+            );
+            self.alarm(AlarmKind::Cloned, &node.to_string(), &message, now);
+        }
     }
 
     fn welcome(&mut self, conn: ConnId, session: &Session, hello: &Hello, now: UnixTime) {
