@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::process::{Daemon, run};
-use crate::street::Street;
+use crate::street::{Host, Street};
 use crate::wait::eventually;
 
 /// A running capture of the whole underlay.
@@ -119,6 +119,10 @@ pub fn kind(frame: &[u8]) -> Kind {
     match (frame.get(12..14), frame.get(23), frame.get(20)) {
         (Some([0x08, 0x06]), ..) => Kind::Arp,
         (Some([0x08, 0x00]), Some(17), _) => ports(14 + usize::from(frame[14] & 15) * 4),
+        (Some([0x08, 0x00]), Some(1), _) => {
+            let icmp = frame.get(14 + usize::from(frame[14] & 15) * 4..).unwrap_or_default();
+            Kind::Other(format!("ICMP {:02x?}", icmp.get(..36).unwrap_or(icmp)))
+        }
         (Some([0x08, 0x00]), Some(proto), _) => Kind::Other(format!("IPv4 protocol {proto}")),
         (Some([0x86, 0xdd]), _, Some(17)) => ports(54),
         (Some([0x86, 0xdd]), _, Some(58)) => Kind::Icmp6,
@@ -136,6 +140,22 @@ impl Seen {
     pub fn udp_with_port(&self, port: u16) -> usize {
         self.frames.iter().filter(|f| matches!(kind(f), Kind::Udp(a, b) if a == port || b == port)).count()
     }
+    /// As [`Seen::strange`], without what a host's own kernel answers to a datagram with one of `ports` at an end that
+    /// came while nobody listened: ICMP "port unreachable", quoting that datagram as it was on the underlay.
+    pub fn strange_but_refusals(&self, ports: &[u16]) -> Vec<Kind> {
+        let refusal = |f: &[u8]| {
+            let quoted = f.get(42..70).unwrap_or_default();
+            let ports_of = quoted.get(20..24).unwrap_or_default().chunks(2);
+            let known = ports_of.map(|b| u16::from_be_bytes([b[0], b[1]])).any(|port| ports.contains(&port));
+            f.get(12..14) == Some(&[0x08, 0x00])
+                && f.get(23) == Some(&1)
+                && f.get(34..36) == Some(&[3, 3])
+                && quoted.get(9) == Some(&17)
+                && known
+        };
+        let frames = self.frames.iter().filter(|f| !refusal(f)).cloned().collect();
+        Seen { frames, dropped: self.dropped }.strange(ports)
+    }
     /// Frames that are neither neighbour discovery nor UDP with one of `ports` at an end.
     pub fn strange(&self, ports: &[u16]) -> Vec<Kind> {
         let known = |k: &Kind| match k {
@@ -144,5 +164,48 @@ impl Seen {
             Kind::Other(_) => false,
         };
         self.frames.iter().map(|f| kind(f)).filter(|k| !known(k)).collect()
+    }
+}
+
+/// Everything that passes one interface of one host, for a short time.
+#[derive(Debug)]
+pub struct Tap {
+    daemon: Daemon,
+    file: PathBuf,
+}
+
+impl Tap {
+    pub fn start(host: &Host, interface: &str) -> Tap {
+        let file = host.dir.join(format!("tap-{interface}.pcap"));
+        let path = file.to_string_lossy().into_owned();
+        let args = [
+            "tcpdump",
+            "-i",
+            interface,
+            "-n",
+            "-U",
+            "--immediate-mode",
+            "-s",
+            "0",
+            "-B",
+            "65536",
+            "-Z",
+            "root",
+            "-w",
+            &path,
+        ];
+        let daemon = host.daemon(&format!("tap-{interface}"), &args);
+        eventually("the tap listens", Duration::from_secs(10), || {
+            daemon.output().contains("listening on").then_some(())
+        });
+        Tap { daemon, file }
+    }
+
+    /// The packets, none missing.
+    pub fn finish(mut self) -> Vec<Vec<u8>> {
+        self.daemon.signal("INT");
+        eventually("tcpdump has written all", Duration::from_secs(10), || self.daemon.finished());
+        assert_eq!(dropped(&self.daemon.output()), 0, "a tap with holes proves nothing");
+        frames(&std::fs::read(&self.file).unwrap())
     }
 }

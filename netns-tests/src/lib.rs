@@ -4,13 +4,19 @@
 //! - [`process`]: commands and daemons inside a host.
 //! - [`capture`]: what an eavesdropper on the underlay sees.
 //! - [`warren`]: the two programs of Warren on a street.
+//! - [`attack`]: what the attack programs in `attacks/` share.
+//! - [`flows`]: one flow of every kind, and when each ended.
+//! - [`measure`]: what is counted at a target while it is attacked.
 //!
 //! Traffic stays between namespaces that a test made itself; every wait is for something observed, with a limit.
 
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test harness fails by panicking")]
 
+pub mod attack;
 pub mod capture;
+pub mod flows;
+pub mod measure;
 pub mod process;
 pub mod street;
 pub mod town;

@@ -1,0 +1,40 @@
+//! Flow-table exhaustion: an enrolled peer opens as many flows at its granted UDP port as it has source ports, again and
+//! again. It fills its own share: its own oldest half-open flows go, nobody else's.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use warren_netns_tests::attack::args::{Args, fail};
+use warren_netns_tests::attack::inner::{read_udp, udp};
+use warren_netns_tests::attack::pace::pace;
+use warren_netns_tests::attack::rogue::{Keys, Rogue};
+use warren_netns_tests::attack::verdict::verdict;
+
+const USAGE: &str = "attack-flows --target IP:PORT --key BASE64[,BASE64] --private BASE64[,BASE64] --me OVERLAY-IP --to OVERLAY-IP --open UDP-PORT \
+                     [--rate 20000] [--seconds 5] (an echo service must listen at --open)";
+
+fn main() -> ExitCode {
+    let args = Args::parse(USAGE);
+    let target: SocketAddr = args.need("target");
+    let (me, to, open): (Ipv4Addr, Ipv4Addr, u16) = (args.need("me"), args.need("to"), args.need("open"));
+    let (private, key): (Keys, Keys) = (args.need("private"), args.need("key"));
+    let mut rogue = Rogue::connect(target, private, &key).unwrap_or_else(|e| fail(USAGE, &e.to_string()));
+    let mut sent = 0u64;
+    pace(args.or("rate", 20_000), args.or("seconds", 5), |i| {
+        let packet = udp((me, 1024 + (i % 64_000) as u16), (to, open), b"flow");
+        sent += u64::from(rogue.send(&packet).unwrap_or_default());
+        // Its answers are taken from the socket, so that it is the target that is full and not this program.
+        if i.is_multiple_of(64) {
+            let _ = rogue.drain();
+            rogue.heard.clear();
+        }
+    });
+    let text = b"one more honest flow";
+    let again = (0..5).any(|_| {
+        let _ = rogue.send(&udp((me, 900), (to, open), text));
+        let echoed = |packet: &[u8]| read_udp(packet).is_some_and(|(.., body)| body == text);
+        rogue.hear(Duration::from_secs(1), echoed).unwrap_or_default()
+    });
+    verdict(sent > 0, &format!("{sent} flows opened; the same peer's next honest flow passes: {again}"))
+}

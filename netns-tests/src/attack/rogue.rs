@@ -1,0 +1,137 @@
+//! An enrolled peer that holds its keys and keeps no rule: a stock WireGuard session, and any bytes inside it.
+
+use std::io;
+use std::net::{SocketAddr, UdpSocket};
+use std::time::{Duration, Instant};
+
+use boringtun::noise::{Tunn, TunnResult};
+use x25519_dalek::{PublicKey, StaticSecret};
+
+use super::knock::Key;
+
+pub struct Rogue {
+    /// One session for each key: a target may answer on another than the one it was spoken to.
+    tunns: Vec<Tunn>,
+    pub socket: UdpSocket,
+    target: SocketAddr,
+    /// Inner packets that came.
+    pub heard: Vec<Vec<u8>>,
+}
+
+/// Keys as `wg` prints them, `A` or `A,B`: mine and the target's, in the same order.
+#[derive(Debug)]
+pub struct Keys(Vec<[u8; 32]>);
+
+impl std::str::FromStr for Keys {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Keys, String> {
+        text.split(',').map(|key| key.parse::<Key>().map(|key| key.0)).collect::<Result<_, _>>().map(Keys)
+    }
+}
+
+impl Rogue {
+    /// A session with `target` for each pair of keys.
+    pub fn connect(target: SocketAddr, privates: Keys, peers: &Keys) -> io::Result<Rogue> {
+        let socket = UdpSocket::bind("0.0.0.0:0")?;
+        socket.set_read_timeout(Some(Duration::from_millis(20)))?;
+        let pairs = privates.0.into_iter().zip(&peers.0).enumerate();
+        let tunns = pairs.map(|(at, (private, peer))| {
+            Tunn::new(StaticSecret::from(private), PublicKey::from(*peer), None, None, at as u32, None)
+        });
+        let mut rogue = Rogue { tunns: tunns.collect(), socket, target, heard: Vec::new() };
+        let start = Instant::now();
+        while start.elapsed() < Duration::from_secs(10) {
+            for at in 0..rogue.tunns.len() {
+                let mut buffer = [0; 2048];
+                let made = rogue.tunns[at].format_handshake_initiation(&mut buffer, true);
+                if let TunnResult::WriteToNetwork(message) = made {
+                    rogue.socket.send_to(message, target)?;
+                }
+            }
+            let tried = Instant::now();
+            while tried.elapsed() < Duration::from_secs(1) {
+                rogue.listen_once()?;
+                if rogue.tunns.iter().all(|tunn| tunn.stats().0.is_some()) {
+                    return Ok(rogue);
+                }
+            }
+        }
+        Err(io::Error::new(io::ErrorKind::TimedOut, "the target does not answer these keys"))
+    }
+
+    /// Takes one datagram in, if one comes soon.
+    fn listen_once(&mut self) -> io::Result<bool> {
+        let (mut datagram, mut buffer) = ([0; 65_536], [0; 65_536]);
+        let len = match self.socket.recv_from(&mut datagram) {
+            Ok((len, _)) => len,
+            Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
+                return Ok(false);
+            }
+            // An ICMP error about something that was sent before.
+            Err(e) if e.kind() == io::ErrorKind::ConnectionRefused => return Ok(false),
+            Err(e) => return Err(e),
+        };
+        for tunn in &mut self.tunns {
+            match tunn.decapsulate(None, &datagram[..len], &mut buffer) {
+                TunnResult::WriteToNetwork(message) => {
+                    self.socket.send_to(message, self.target)?;
+                }
+                TunnResult::WriteToTunnelV4(packet, _) | TunnResult::WriteToTunnelV6(packet, _) => {
+                    self.heard.push(packet.to_vec());
+                }
+                // Not for this key.
+                TunnResult::Err(_) => continue,
+                TunnResult::Done => {}
+            }
+            break;
+        }
+        Ok(true)
+    }
+
+    /// Takes in what has come, without waiting for more.
+    pub fn drain(&mut self) -> io::Result<()> {
+        self.socket.set_read_timeout(Some(Duration::from_micros(1)))?;
+        for _ in 0..256 {
+            if !self.listen_once()? {
+                break;
+            }
+        }
+        self.socket.set_read_timeout(Some(Duration::from_millis(20)))
+    }
+
+    /// Listens for `time`.
+    pub fn listen(&mut self, time: Duration) -> io::Result<()> {
+        let start = Instant::now();
+        while start.elapsed() < time {
+            self.listen_once()?;
+        }
+        Ok(())
+    }
+
+    /// Listens until an inner packet satisfies `wanted`.
+    pub fn hear(&mut self, time: Duration, wanted: impl Fn(&[u8]) -> bool) -> io::Result<bool> {
+        let start = Instant::now();
+        while start.elapsed() < time {
+            self.listen_once()?;
+            if self.heard.iter().any(|packet| wanted(packet)) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// The data message for these inner bytes, not sent. The library seals whatever it is given.
+    pub fn seal(&mut self, inner: &[u8]) -> Option<Vec<u8>> {
+        let mut buffer = vec![0; inner.len() + 256];
+        match self.tunns.first_mut()?.encapsulate(inner, &mut buffer) {
+            TunnResult::WriteToNetwork(message) => Some(message.to_vec()),
+            _ => None,
+        }
+    }
+
+    pub fn send(&mut self, inner: &[u8]) -> io::Result<bool> {
+        let Some(message) = self.seal(inner) else { return Ok(false) };
+        self.socket.send_to(&message, self.target)?;
+        Ok(true)
+    }
+}
