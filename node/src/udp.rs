@@ -17,6 +17,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use rustix::io::Errno;
 use rustix::net::sockopt;
 use socket2::{Domain, Protocol, Socket, Type};
@@ -37,6 +38,8 @@ const MAX_SEGMENTS: usize = 64;
 /// How often own traffic waits for a full send buffer, each time at most [`WAIT_MS`].
 const WAITS: u32 = 4;
 const WAIT_MS: i64 = 5;
+/// Narrow paths remembered until somebody looks.
+const MAX_NARROW: usize = 256;
 
 #[derive(Debug, thiserror::Error)]
 pub enum UdpError {
@@ -82,7 +85,21 @@ pub struct Sockets {
     v4: Option<Family>,
     v6: Option<Family>,
     counters: UdpCounters,
+    notes: Narrow,
     port: u16,
+}
+
+/// Where datagrams did not fit, since anybody asked.
+#[derive(Debug, Default)]
+struct Narrow(Mutex<Vec<SocketAddr>>);
+
+impl Narrow {
+    fn add(&self, to: SocketAddr) {
+        let mut places = self.0.lock();
+        if places.len() < MAX_NARROW && !places.contains(&to) {
+            places.push(to);
+        }
+    }
 }
 
 /// Who sends, and so from which socket, and what happens when its buffer is full.
@@ -104,7 +121,7 @@ impl Sockets {
         if v4.is_none() && v6.is_none() {
             return Err(UdpError::Io { port, source: Errno::AFNOSUPPORT.into() });
         }
-        Ok(Sockets { v4, v6, counters: UdpCounters::default(), port })
+        Ok(Sockets { v4, v6, counters: UdpCounters::default(), notes: Narrow::default(), port })
     }
 
     pub fn port(&self) -> u16 {
@@ -128,9 +145,14 @@ impl Sockets {
     pub fn send(&self, transmit: &Transmit<'_>, sender: Sender) {
         let family = if transmit.to.is_ipv4() { &self.v4 } else { &self.v6 };
         match family {
-            Some(family) => family.send(transmit, sender, &self.counters),
+            Some(family) => family.send(transmit, sender, self),
             None => count(&self.counters.lost, transmit.datagrams()),
         }
+    }
+
+    /// Places whose path was too narrow for a datagram since the last call.
+    pub fn take_narrow(&self) -> Vec<SocketAddr> {
+        std::mem::take(&mut *self.notes.0.lock())
     }
 
     pub fn counters(&self) -> [(&'static str, u64); 4] {
@@ -186,12 +208,13 @@ impl Family {
         self.control.0.local_addr().map_or(0, |address| address.port())
     }
 
-    fn send(&self, transmit: &Transmit<'_>, sender: Sender, counters: &UdpCounters) {
+    fn send(&self, transmit: &Transmit<'_>, sender: Sender, all: &Sockets) {
         let port = match sender {
             Sender::Worker(worker) => self.data.get(worker).unwrap_or(&self.control),
             Sender::Control => &self.control,
         };
-        let shot = Shot { family: self, port, sender, counters, to: transmit.to };
+        let (counters, notes) = (&all.counters, &all.notes);
+        let shot = Shot { family: self, port, sender, counters, notes, to: transmit.to };
         match transmit.segment.and_then(|size| u16::try_from(size).ok()) {
             Some(size) if !self.plain.load(Ordering::Relaxed) => shot.segmented(transmit.bytes, size),
             Some(size) => {
@@ -210,6 +233,7 @@ struct Shot<'a> {
     port: &'a Port,
     sender: Sender,
     counters: &'a UdpCounters,
+    notes: &'a Narrow,
     to: SocketAddr,
 }
 
@@ -243,6 +267,7 @@ impl Shot<'_> {
             Err(Errno::MSGSIZE) => {
                 // WireGuard has always done so: better in pieces than not at all.
                 let sent = self.try_send(&self.family.control, datagram, None);
+                self.notes.add(self.to);
                 match sent {
                     Ok(()) => count(&self.counters.fragmented, 1),
                     Err(errno) => self.count_lost(errno, 1),

@@ -46,7 +46,7 @@ fn status(driver: &Driver) -> Value {
         "v6": me.v6,
         "tags": me.tags(),
         "interface": parts.options.interface,
-        "mtu": parts.options.mtu,
+        "mtu": parts.plan.mtu,
         "port": parts.shared.sockets.port(),
         "endpoints": driver.candidates,
         "offload": { "vnet": offload.vnet, "tso": offload.tso, "uso": offload.uso },

@@ -419,7 +419,7 @@ impl Driver {
     }
 
     async fn look_at_interface(&mut self) -> Result<(), Error> {
-        let (name, mtu) = (&self.parts.options.interface, self.parts.options.mtu);
+        let (name, mtu) = (&self.parts.options.interface, self.parts.plan.mtu);
         let now = self.parts.host.netlink().device(name).await?;
         match self.device.as_ref().and_then(|ours| ours.change(now.as_ref(), mtu)) {
             None => Ok(()),

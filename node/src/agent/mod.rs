@@ -12,6 +12,7 @@ mod flowlog;
 mod membership;
 mod rotation;
 mod start;
+mod underlay;
 
 use std::path::PathBuf;
 
@@ -37,7 +38,8 @@ pub struct Options {
     pub socket: PathBuf,
     pub interface: String,
     pub port: u16,
-    pub mtu: u16,
+    /// `None`: as the underlay says.
+    pub mtu: Option<u16>,
     /// Packet workers.
     pub workers: usize,
     pub dns: bool,

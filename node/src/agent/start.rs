@@ -10,7 +10,7 @@ use warren_node_core::session::boring::BoringEngine;
 use super::driver::{Driver, Parts};
 use super::flowfile::FlowFile;
 use super::membership::{Kept, members_plan};
-use super::{AGENT, Options, rotation};
+use super::{AGENT, Options, rotation, underlay};
 use crate::clock::{Clock, boot, host_wall_ms};
 use crate::error::Error;
 use crate::host::Host;
@@ -34,14 +34,14 @@ pub async fn run(options: Options, state: StateDir, kept: Kept) -> Result<(), Er
         .map_err(Error::io(format!("make the run directory {}", directory.display())))?;
 
     let mut host = Host::open(options.workers)?;
-    let plan = members_plan(&kept, &options.interface, options.mtu)?;
+    let mtu = options.mtu.unwrap_or_else(|| underlay::tunnel_mtu(&kept.trust.coordinators));
+    let plan = members_plan(&kept, &options.interface, mtu)?;
     host.carry_out(&plan.up()).await?;
     let tun =
         host.take_tun().ok_or_else(|| Error::Failed("the host plan makes no TUN interface".to_owned()))?;
     let offload = tun.offload();
     tracing::info!(interface = tun.name(), port = sockets.port(), ?offload, "the overlay interface is there");
-    let settings =
-        Settings { mtu: options.mtu.into(), tso: offload.tso, uso: offload.uso, workers: options.workers };
+    let settings = Settings { mtu: mtu.into(), tso: offload.tso, uso: offload.uso, workers: options.workers };
     let plane = new_plane(&state, &keys, settings, &clock)?;
     let shared = Arc::new(Shared {
         tun,

@@ -121,10 +121,9 @@ pub struct RunFlags {
     /// UDP port of the WireGuard sockets; 0 for any free one.
     #[arg(long, env = "WARREN_NODE_PORT", default_value_t = warren_wire::frame::WIREGUARD_PORT)]
     port: u16,
-    /// MTU of the overlay interface.
-    #[arg(long, env = "WARREN_NODE_MTU", default_value_t = warren_node_core::host::DEFAULT_MTU,
-          value_parser = clap::value_parser!(u16).range(1280..=9000))]
-    mtu: u16,
+    /// MTU of the overlay interface; by default what the link to the coordinator carries less 80 bytes, at least 1280.
+    #[arg(long, env = "WARREN_NODE_MTU", value_parser = clap::value_parser!(u16).range(1280..=9000))]
+    mtu: Option<u16>,
     /// Packet workers, each with a thread for either direction; by default one for every four processors.
     #[arg(long, env = "WARREN_NODE_WORKERS", value_parser = clap::value_parser!(u8).range(1..=8))]
     workers: Option<u8>,
@@ -141,8 +140,7 @@ impl Common {
     /// For commands that do not run the agent.
     pub fn options(&self) -> Options {
         let port = warren_wire::frame::WIREGUARD_PORT;
-        let mtu = warren_node_core::host::DEFAULT_MTU;
-        self.run_options(&RunFlags { port, mtu, workers: None, no_dns: false, hold: false })
+        self.run_options(&RunFlags { port, mtu: None, workers: None, no_dns: false, hold: false })
     }
 
     pub fn run_options(&self, run: &RunFlags) -> Options {

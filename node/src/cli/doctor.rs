@@ -12,6 +12,7 @@ use crate::host::Host;
 use crate::link::Connector;
 use crate::socket::{Reply, Request, ask};
 use crate::state::{StateDir, StateError, identity_from_seed};
+use warren_node_core::host::DEFAULT_MTU;
 
 #[derive(Debug, Serialize)]
 struct Check {
@@ -149,7 +150,7 @@ fn guards(options: &Options, status: Option<&Value>) -> Result<Vec<Check>, Error
         // The agent holds the state and looks after the guards itself.
         (Some(_), _) => return Ok(vec![good("guards", "looked after by the agent")]),
         (None, Ok(state)) if state.is_enrolled()? => {
-            members_plan(&load(&state)?, &options.interface, options.mtu)?
+            members_plan(&load(&state)?, &options.interface, options.mtu.unwrap_or(DEFAULT_MTU))?
         }
         _ => return Ok(Vec::new()),
     };

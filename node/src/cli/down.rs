@@ -10,6 +10,7 @@ use crate::error::{Error, Exit};
 use crate::host::Host;
 use crate::socket::{Request, ask};
 use crate::state::{StateDir, StateError};
+use warren_node_core::host::DEFAULT_MTU;
 
 /// A stopping agent needs a second or two.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -24,7 +25,7 @@ pub fn command(options: &Options) -> Result<Said, Error> {
     if !state.is_enrolled()? {
         return Err(Error::NotEnrolled(options.state.clone()));
     }
-    let plan = members_plan(&load(&state)?, &options.interface, options.mtu)?;
+    let plan = members_plan(&load(&state)?, &options.interface, options.mtu.unwrap_or(DEFAULT_MTU))?;
     let runtime = runtime(1)?;
     let errors =
         runtime.block_on(async { Ok::<_, Error>(Host::open(1)?.carry_out_all(&plan.down()).await) })?;

@@ -21,7 +21,7 @@ pub fn set(socket: impl AsFd, switch: Switch, on: bool) -> io::Result<()> {
 /// What the sender's kernel does with a datagram that is larger than the path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fragmentation {
-    /// Says so (`EMSGSIZE`) and never cuts it; learnt path MTUs of others are not believed (`IP_PMTUDISC_PROBE`).
+    /// Says so (`EMSGSIZE`) and never cuts it; what routers said about the path counts (`IP_PMTUDISC_DO`).
     Never,
     /// Cuts it into IP fragments (`IP_PMTUDISC_DONT`).
     Allowed,
@@ -34,9 +34,9 @@ pub fn set_fragmentation(socket: impl AsFd, v4: bool, how: Fragmentation) -> io:
         (libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER)
     };
     let value = match (how, v4) {
-        (Fragmentation::Never, true) => libc::IP_PMTUDISC_PROBE,
+        (Fragmentation::Never, true) => libc::IP_PMTUDISC_DO,
         (Fragmentation::Allowed, true) => libc::IP_PMTUDISC_DONT,
-        (Fragmentation::Never, false) => libc::IPV6_PMTUDISC_PROBE,
+        (Fragmentation::Never, false) => libc::IPV6_PMTUDISC_DO,
         (Fragmentation::Allowed, false) => libc::IPV6_PMTUDISC_DONT,
     };
     set_int(&socket, level, name, value)?;

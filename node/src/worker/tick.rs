@@ -1,18 +1,23 @@
 //! Timers: sessions (handshakes, keepalives, expiry), flows that end, and what must be told to local applications.
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use warren_node_core::clock::Mono;
 use warren_node_core::dataplane::Outbox;
 use warren_node_core::session::Engine;
 
 use super::Shared;
 use super::pulse::Worker;
+use crate::kernel::option::path_mtu;
 use crate::udp::Sender;
 
 /// Never sleep longer: new sessions may want an earlier timer than the plane knew of when it was asked.
 const LONGEST_MS: u64 = 250;
+/// A path may widen again.
+const LOOK_AGAIN_SECONDS: u64 = 30;
 
 pub fn run<E: Engine>(shared: &Shared<E>) {
     let mut out = Outbox::small();
+    let mut look_again = Mono(0);
     while !shared.stop.is_set() {
         let now = shared.clock.now();
         let wake = shared.plane.tick(&mut out, now);
@@ -25,7 +30,22 @@ pub fn run<E: Engine>(shared: &Shared<E>) {
             shared.write_plain(&frame);
         }
         shared.pulse.beat(Worker::Tick, now.mono);
+        look_at_paths(shared, &mut look_again, now.mono);
         sleep(shared, wake.at.millis_since(now.mono).clamp(1, LONGEST_MS));
+    }
+}
+
+/// Paths that a datagram did not fit are measured at once; those known to be narrow again from time to time.
+fn look_at_paths<E: Engine>(shared: &Shared<E>, look_again: &mut Mono, now: Mono) {
+    let mut places = shared.sockets.take_narrow();
+    if *look_again <= now {
+        *look_again = now.plus_secs(LOOK_AGAIN_SECONDS);
+        places.extend(shared.plane.narrow_paths());
+    }
+    for to in places {
+        if let Ok(mtu) = path_mtu(to) {
+            shared.plane.set_underlay_mtu(to, mtu);
+        }
     }
 }
 

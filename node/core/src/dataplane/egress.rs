@@ -11,7 +11,7 @@ use crate::conntrack::{Addresses, Ends, Load};
 use crate::judge::{self, Ruling};
 use crate::packet::split::{self, Plan};
 use crate::packet::vnet::Vnet;
-use crate::packet::{DropReason, Packet, classify, reply};
+use crate::packet::{DropReason, Packet, classify, mss, reply};
 use crate::peers::{Peer, Snapshot, Use};
 use crate::session::{DATA_OVERHEAD, Engine, Segments, Session as _};
 
@@ -20,6 +20,8 @@ const MAX_REPLIES: usize = 64;
 /// Padding goes up to a multiple of this (WireGuard paper, section 5.4.6).
 const PAD: usize = 16;
 const LARGEST: usize = 65_536;
+const DONT_FRAGMENT: u8 = 0x40;
+const IPV6_LEAST: usize = 1280;
 
 /// State of one egress thread. Allocated once.
 #[derive(Debug)]
@@ -51,12 +53,38 @@ impl EgressWorker {
         self.replies.clear();
     }
 
+    fn tell_too_big(&mut self, packet: &[u8], seen: &Packet, limit: usize) {
+        if self.replies.len() < MAX_REPLIES
+            && let Some(answer) = reply::too_big(packet, seen, limit.try_into().unwrap_or(u16::MAX))
+        {
+            self.replies.push(frame_of(&answer));
+        }
+    }
+
     fn answer(&mut self, packet: &[u8], seen: &Packet) {
         if self.replies.len() < MAX_REPLIES
             && let Some(answer) = reply::refusal(packet, seen)
         {
             self.replies.push(frame_of(&answer));
         }
+    }
+}
+
+/// How the frame is cut for a path of `limit` bytes.
+fn plan_for(vnet: &Vnet, packet: &Packet, bytes: &[u8], limit: usize) -> Result<Plan, DropReason> {
+    let plan = split::plan(vnet, packet)?;
+    if plan.largest() <= limit {
+        return Ok(plan);
+    }
+    Ok(plan.narrowed(packet, bytes, limit).unwrap_or(plan))
+}
+
+/// Does it help to tell the sender that `limit` is all that fits? Not if it may be fragmented on the way (IPv4 without
+/// DF), nor if it cannot send less (IPv6 below 1280).
+fn can_shrink(bytes: &[u8], packet: &Packet, limit: usize) -> bool {
+    match packet.is_v4() {
+        true => bytes.get(6).is_some_and(|flags| flags & DONT_FRAGMENT != 0),
+        false => limit >= IPV6_LEAST,
     }
 }
 
@@ -127,11 +155,16 @@ impl<E: Engine> DataPlane<E> {
         bytes: &mut [u8],
         now: Now,
     ) -> Result<(), Stop> {
-        let plan = split::plan(vnet, packet)?;
+        let limit = self.settings.mtu.min(peer.link.mtu());
+        let plan = plan_for(vnet, packet, bytes, limit)?;
         let load = plan.load();
+        let mut told = false;
         let ruling = {
             let mut flows = peer.link.flows_at(snapshot.serial).ok_or(Stop::Outdated)?;
             let ruling = judge::outbound(&snapshot.ends(peer), &mut flows, packet, load, now);
+            if plan.largest() > limit && ruling == Ruling::Pass {
+                told = can_shrink(bytes, packet, limit) && flows.replies.take(now.mono);
+            }
             let cuts = flows.take_cuts();
             drop(flows);
             self.after_cuts(snapshot, peer, &cuts, now);
@@ -145,9 +178,13 @@ impl<E: Engine> DataPlane<E> {
                 return Err(reason.into());
             }
         }
-        if plan.largest() > self.settings.mtu {
+        if told {
+            worker.tell_too_big(bytes, packet, limit);
+        }
+        if told || plan.largest() > self.settings.mtu {
             return Err(Stop::Event(Event::TooBig));
         }
+        mss::clamp(bytes, packet, limit);
         self.seal(snapshot, peer, worker, &plan, load, bytes, now)
     }
 
@@ -168,7 +205,7 @@ impl<E: Engine> DataPlane<E> {
         if load.bytes.saturating_add(overhead) > worker.out.spare() as u64 {
             return Err(Stop::Event(Event::NoRoom));
         }
-        let mtu = self.settings.mtu;
+        let mtu = self.settings.mtu.min(peer.link.mtu());
         let mut segments = Padded { plan, frame: bytes, scratch: &mut worker.scratch, mtu };
         let mut out = worker.out.to(to);
         let sealed = lane

@@ -21,6 +21,7 @@ mod counters;
 mod egress;
 mod gate;
 mod ingress;
+mod narrow;
 pub mod outbox;
 mod publish;
 mod report;
@@ -38,6 +39,7 @@ use warren_wire::id::{NodeId, WgKey};
 pub use counters::Event;
 pub use egress::EgressWorker;
 pub use ingress::{Frame, IngressWorker};
+pub use narrow::inner_mtu;
 pub use outbox::{Outbox, Transmit};
 
 use crate::clock::{Mono, Now};

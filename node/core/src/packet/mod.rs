@@ -5,6 +5,7 @@
 //!
 //! - [`vnet`] and [`split`]: what the kernel hands over (one TSO or USO frame) into packets that fit the tunnel.
 //! - [`merge`]: packets that came out of the tunnel into super-packets for one write.
+//! - [`mss`]: what a SYN may announce.
 //! - [`reply`]: what the local host is told when a packet was refused or its flow was cut.
 
 #![cfg_attr(not(test), deny(clippy::indexing_slicing))]
@@ -21,6 +22,7 @@ pub(crate) mod forge;
 mod icmp;
 mod ip;
 pub mod merge;
+pub mod mss;
 pub mod reason;
 pub mod reply;
 pub mod split;

@@ -104,6 +104,28 @@ impl Plan {
         }
     }
 
+    /// The same frame in segments of at most `limit` bytes: a TCP segment may be cut anew anywhere, and each piece is one
+    /// that its sender could have sent. `None` if the packet is no such segment, or if its own checksum does not hold: a
+    /// damaged packet must not leave with a right one. `frame` begins at the IP header.
+    pub fn narrowed(&self, packet: &Packet, frame: &[u8], limit: usize) -> Option<Plan> {
+        let Kind::Tcp(tcp) = packet.kind else { return None };
+        let whole = packet.fragment == Fragment::None && self.l4 == if self.v4 { 20 } else { 40 };
+        if !whole || !may_repeat(tcp.flags) || self.header > MAX_HEADER || self.total == self.header {
+            return None;
+        }
+        let room = limit.checked_sub(self.header).filter(|room| *room >= usize::from(MIN_SEGMENT))?;
+        let work = match self.work {
+            Work::Split { number, field, size } => Work::Split { number, field, size: size.min(room) },
+            Work::Complete(number, field) => Work::Split { number, field, size: room },
+            Work::AsItIs => {
+                let bytes = frame.get(..self.total)?;
+                let sound = checksum::transport_holds(bytes, self.v4, TCP, bytes.get(self.l4..)?);
+                sound.then_some(Work::Split { number: TCP, field: 16, size: room })?
+            }
+        };
+        Some(Plan { work, ..*self })
+    }
+
     fn segments(&self) -> usize {
         match self.work {
             Work::Split { size, .. } => (self.total - self.header).div_ceil(size).max(1),

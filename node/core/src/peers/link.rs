@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use parking_lot::{Mutex, MutexGuard};
 use warren_wire::id::NodeId;
@@ -39,6 +39,8 @@ pub struct Link {
     pub node: NodeId,
     pub flows: Mutex<FlowTable>,
     endpoints: Mutex<Endpoints>,
+    /// The largest inner packet that fits the underlay's path to this peer; `usize::MAX` while nothing is known.
+    mtu: AtomicUsize,
     sent: Meter,
     received: Meter,
 }
@@ -49,6 +51,7 @@ impl Link {
             node,
             flows: Mutex::new(FlowTable::new(node, ids, Limits::default())),
             endpoints: Mutex::new(Endpoints::new(candidates, now.mono)),
+            mtu: AtomicUsize::new(usize::MAX),
             sent: Meter::default(),
             received: Meter::default(),
         }
@@ -76,15 +79,33 @@ impl Link {
         if endpoints.candidates() != candidates {
             endpoints.set_candidates(candidates.to_vec(), now.mono);
         }
-        endpoints.current() != before
+        self.forget_mtu_if(endpoints.current() != before)
     }
     /// An authenticated packet came from there. True if the peer has moved.
     pub fn proven(&self, from: SocketAddr, now: Now) -> bool {
-        self.endpoints.lock().handle_authenticated(from, now.mono)
+        let moved = self.endpoints.lock().handle_authenticated(from, now.mono);
+        self.forget_mtu_if(moved)
     }
     /// Handshakes stay unanswered: try the next place.
     pub fn unanswered(&self, now: Now) {
-        self.endpoints.lock().handle_unanswered(now.mono);
+        let mut endpoints = self.endpoints.lock();
+        let before = endpoints.current();
+        endpoints.handle_unanswered(now.mono);
+        self.forget_mtu_if(endpoints.current() != before);
+    }
+    /// The largest inner packet for this peer, as far as is known.
+    pub fn mtu(&self) -> usize {
+        self.mtu.load(Ordering::Relaxed)
+    }
+    pub fn set_mtu(&self, mtu: usize) {
+        self.mtu.store(mtu, Ordering::Relaxed);
+    }
+    /// Another path has another MTU.
+    fn forget_mtu_if(&self, moved: bool) -> bool {
+        if moved {
+            self.set_mtu(usize::MAX);
+        }
+        moved
     }
     pub fn endpoints(&self) -> Endpoints {
         self.endpoints.lock().clone()

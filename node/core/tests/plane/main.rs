@@ -2,6 +2,7 @@
 #![allow(clippy::panic, clippy::unwrap_used, reason = "tests")]
 
 mod changes;
+mod mtu;
 mod random;
 mod rogue;
 mod strangers;

@@ -14,7 +14,7 @@ use super::DataPlane;
 use super::counters::{Event, Note};
 use crate::clock::Now;
 use crate::judge::{self, Ruling};
-use crate::packet::{DropReason, Packet, Tuple, classify};
+use crate::packet::{DropReason, Packet, Tuple, classify, mss};
 use crate::path::{Locality, acceptable};
 use crate::peers::{Peer, Place, Snapshot, Use};
 use crate::session::message::Message;
@@ -143,8 +143,12 @@ impl<E: Engine> DataPlane<E> {
             judged = self.try_deliver(&newer, slot, worker, first, now);
         }
         // The lock on the flows is gone: merging reads every byte, and the way out must not wait for that.
+        let limit = self.settings.mtu.min(peer.link.mtu());
         let Plain { bytes, read, passed, .. } = &mut worker.plain;
         for (at, packet) in passed.drain(..).filter_map(|run| read.get(run)).flatten() {
+            if let Some(bytes) = bytes.get_mut(*at..*at + packet.total) {
+                mss::clamp(bytes, packet, limit);
+            }
             worker.merger.push(bytes, *at, packet);
         }
     }

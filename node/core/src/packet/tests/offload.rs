@@ -104,6 +104,36 @@ proptest! {
         prop_assert_eq!(back, packets);
     }
 
+    /// A frame cut anew for a narrower path: the same bytes of the stream in the same order, every segment whole and
+    /// within the limit; whether the kernel handed it over merged, unfinished or whole.
+    #[test]
+    fn a_narrower_cut_carries_the_same_stream(
+        v4 in any::<bool>(), size in 536usize..1400, len in 1usize..20_000, limit in 200usize..1500, psh in any::<bool>(), merged in any::<bool>(),
+    ) {
+        let payload: Vec<u8> = (0..len).map(|i| (i * 31 % 251) as u8).collect();
+        let flags = if psh { TcpFlags::PSH } else { 0 };
+        let packets = stream(v4, &payload, size, flags, &[1; 12]);
+        let frames = if merged { coalesce(&packets, BOTH) } else { packets.into_iter().map(|p| (Vnet::PLAIN, p)).collect() };
+        let mut next = 0xffff_f000u32;
+        let mut carried = Vec::new();
+        for (vnet, mut frame) in frames {
+            let read = classify(&frame).unwrap();
+            let plan = plan(&vnet, &read).unwrap();
+            let plan = plan.narrowed(&read, &frame, limit).unwrap();
+            prop_assert!(plan.largest() <= limit);
+            plan.run(&mut frame, |segment| {
+                assert_whole(segment);
+                assert!(segment.len() <= limit);
+                let read = classify(segment).unwrap();
+                let Kind::Tcp(tcp) = read.kind else { panic!("not TCP") };
+                assert_eq!(tcp.seq, next);
+                next = tcp.end();
+                carried.extend_from_slice(&segment[read.payload..]);
+            });
+        }
+        prop_assert_eq!(carried, payload);
+    }
+
     /// The fast path against the plain one: every flow's packets, in order, on mixed and broken traffic.
     #[test]
     fn merging_loses_changes_and_reorders_nothing(steps in prop::collection::vec((0u16..12, 0usize..60, 0u8..12), 1..120)) {
@@ -279,4 +309,24 @@ fn too_big_names_the_mtu_and_quotes_the_packet() {
         assert!(checksum::transport_holds(&answer, v4, number, &answer[read.l4..]));
         assert_eq!(too_big(&answer, &read, 1280), None);
     }
+}
+
+#[test]
+fn what_must_stay_whole_is_not_cut_anew() {
+    let tcp = ends(true, Protocol::Tcp);
+    let narrowed = |packet: &[u8], limit| {
+        let read = classify(packet).unwrap();
+        plan(&Vnet::PLAIN, &read).unwrap().narrowed(&read, packet, limit).is_some()
+    };
+    let data = forge::tcp(tcp, ACK, 1, 1, &[7; 1000]);
+    assert!(narrowed(&data, 600));
+    let mut damaged = data.clone();
+    damaged[500] ^= 1;
+    assert!(!narrowed(&damaged, 600), "a wrong checksum would become right");
+    assert!(!narrowed(&data, 44), "no room for payload");
+    assert!(!narrowed(&forge::tcp(tcp, ACK | TcpFlags::URG, 1, 1, &[7; 1000]), 600));
+    assert!(!narrowed(&forge::tcp(tcp, forge::SYN, 1, 0, &[7; 1000]), 600));
+    assert!(!narrowed(&forge::udp(ends(true, Protocol::Udp), &[7; 1000]), 600));
+    let fragment = forge::fragment(&forge::udp(ends(true, Protocol::Udp), &[7; 1000]), 9, 0, 800);
+    assert!(!narrowed(&fragment, 600));
 }
