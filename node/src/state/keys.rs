@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 use warren_wire::id::WgKey;
 
 /// Lanes (WireGuard keys) a node makes: two for each packet worker, one a direction, so that none waits for another.
-pub fn lanes() -> usize {
+fn lanes() -> usize {
     (2 * crate::worker::default_count()).min(warren_wire::trust::MAX_LANES)
 }
 
