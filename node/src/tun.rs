@@ -1,17 +1,20 @@
 //! The TUN device: made persistent, with the offloads this kernel has, read and written without blocking.
 
-use std::io::{self, IoSlice};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::io::{self, IoSlice, IoSliceMut};
 
-use rustix::io::Errno;
+use rustix::io::{Errno, ReadWriteFlags};
 use tun_rs::{DeviceBuilder, SyncDevice};
 use warren_node_core::dataplane::VNET_LEN;
 use warren_node_core::packet::merge::MAX_PIECES;
+
+use crate::kernel::datagram::Wait;
 
 /// Room for the largest frame: vnet header and 64 KiB.
 pub const MAX_FRAME: usize = VNET_LEN + 65_536;
 /// Slices handed to one `writev`: the vnet header and every piece of the largest merged frame.
 const MAX_PARTS: usize = 1 + MAX_PIECES;
+/// "Where the file stands": a device has no offsets.
+const NO_OFFSET: u64 = u64::MAX;
 
 #[derive(Debug, thiserror::Error)]
 pub enum TunError {
@@ -95,7 +98,7 @@ impl Tun {
         let more = more.map_err(failed("open another queue of"))?;
         let queues: Vec<SyncDevice> = std::iter::once(device).chain(more).collect();
         for queue in &queues {
-            queue.set_nonblocking(true).map_err(failed("configure"))?;
+            queue.set_nonblocking(false).map_err(failed("configure"))?;
         }
         Ok(Tun { queues, name: name.to_owned(), offload })
     }
@@ -115,7 +118,7 @@ impl Tun {
     }
 }
 
-/// One queue of the device. Reads and writes never block.
+/// One queue of the device. Writes never block.
 #[derive(Clone, Copy)]
 pub struct Queue<'a> {
     device: Option<&'a SyncDevice>,
@@ -123,17 +126,18 @@ pub struct Queue<'a> {
 }
 
 impl Queue<'_> {
-    /// One frame: vnet header and packet. Without `IFF_VNET_HDR` the header is zeros. `WouldBlock` when empty.
-    pub fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+    /// One frame: vnet header and packet. Without `IFF_VNET_HDR` the header is zeros. Sleeps until there is one, or says
+    /// `WouldBlock`.
+    pub fn read(&self, buffer: &mut [u8], wait: Wait) -> io::Result<usize> {
         let device = self.device.ok_or(io::ErrorKind::NotFound)?;
         if self.vnet {
-            return device.recv(buffer);
+            return read(device, buffer, wait);
         }
         let Some((head, packet)) = buffer.split_first_chunk_mut::<VNET_LEN>() else {
             return Err(io::ErrorKind::InvalidInput.into());
         };
         *head = [0; VNET_LEN];
-        Ok(device.recv(packet)? + VNET_LEN)
+        Ok(read(device, packet, wait)? + VNET_LEN)
     }
 
     /// Writes one frame given as vnet header and parts.
@@ -171,10 +175,14 @@ impl Queue<'_> {
     }
 }
 
-impl Tun {
-    /// For waiting: readable when a frame lies in the queue of `worker`.
-    pub fn fd(&self, worker: usize) -> Option<BorrowedFd<'_>> {
-        self.queues.get(worker).map(AsFd::as_fd)
+/// `RWF_NOWAIT` makes one read not sleep on a device that otherwise may (a TUN has it since Linux 5.8).
+fn read(device: &SyncDevice, buffer: &mut [u8], wait: Wait) -> io::Result<usize> {
+    match wait {
+        Wait::Socket => Ok(rustix::io::read(device, buffer)?),
+        Wait::Never => {
+            let mut parts = [IoSliceMut::new(buffer)];
+            Ok(rustix::io::preadv2(device, &mut parts, NO_OFFSET, ReadWriteFlags::NOWAIT)?)
+        }
     }
 }
 

@@ -18,7 +18,7 @@ use crate::service;
 use crate::socket;
 use crate::state::{StateDir, WgKeys};
 use crate::udp::Sockets;
-use crate::worker::{self, Aside, Counters, Pulse, Shared, Stop, StopReason};
+use crate::worker::{self, Aside, Counters, Pulse, Shared, Sleepers, Stop, StopReason};
 
 /// Runs until a signal, a command or a failure. Must be called inside the control runtime.
 pub async fn run(options: Options, state: StateDir, kept: Kept) -> Result<(), Error> {
@@ -52,6 +52,7 @@ pub async fn run(options: Options, state: StateDir, kept: Kept) -> Result<(), Er
         pulse: Pulse::default(),
         counters: Counters::default(),
         aside: Aside::new().map_err(Error::io("make the queue for handshakes"))?,
+        sleepers: Sleepers::default(),
         workers: options.workers,
     });
 

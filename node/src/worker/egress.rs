@@ -1,19 +1,26 @@
-//! TUN → network, for one queue of the TUN. Reads until it is empty, so that small packets of one burst leave in one
-//! send.
+//! TUN → network, for one queue of the TUN.
+//!
+//! A lone packet costs two system calls: a read that sleeps until it is there, and a send. When the read did not have to
+//! sleep, more may be waiting: then it reads until the TUN is empty, so that small packets of one burst leave in one send.
 
 use std::io::ErrorKind;
 
 use rustix::io::Errno;
+use warren_node_core::clock::Now;
 use warren_node_core::dataplane::EgressWorker;
 use warren_node_core::session::Engine;
 
 use super::pulse::Worker;
-use super::{Shared, StopReason, wait_readable};
+use super::{Shared, StopReason};
+use crate::clock::boot;
+use crate::kernel::datagram::Wait;
 use crate::tun::{MAX_FRAME, Queue};
 use crate::udp::Sender;
 
 /// Frames read before the open batch is sent although more are waiting: a bound on delay, not on size.
 const READS_PER_FLUSH: usize = 256;
+/// A read that took longer has slept: a thread is put aside and woken in more, a frame that waits is taken in less.
+const SLEPT_NANOS: u64 = 3000;
 
 /// One egress thread.
 struct Egress<'a, E: Engine> {
@@ -24,15 +31,19 @@ struct Egress<'a, E: Engine> {
 }
 
 pub fn run<E: Engine>(shared: &Shared<E>, number: usize) {
-    let Some(fd) = shared.tun.fd(number) else { return };
+    let Some(_bed) = shared.sleepers.lie_down(number) else { return };
     let queue = shared.tun.queue(number);
     let mut egress = Egress { shared, queue, worker: EgressWorker::new(number), number };
     let mut buffer = vec![0; MAX_FRAME];
-    while wait_readable(shared, fd) {
-        shared.pulse.beat(Worker::Egress { number }, shared.clock.now().mono);
-        for _ in 0..READS_PER_FLUSH {
-            if !egress.read_one(&mut buffer) {
-                break;
+    while !shared.stop.is_set() {
+        let before = boot();
+        let read = egress.read(&mut buffer, Wait::Socket);
+        let now = shared.clock.now();
+        shared.pulse.beat(Worker::Egress { number }, now.mono);
+        if let Some(len) = read {
+            egress.carry(buffer.get_mut(..len).unwrap_or_default(), now);
+            if now.mono.0.saturating_sub(before.0) < SLEPT_NANOS {
+                egress.drain(&mut buffer);
             }
         }
         shared.plane.flush(&mut egress.worker);
@@ -41,23 +52,32 @@ pub fn run<E: Engine>(shared: &Shared<E>, number: usize) {
 }
 
 impl<E: Engine> Egress<'_, E> {
-    /// False when the TUN is empty or broken.
-    fn read_one(&mut self, buffer: &mut [u8]) -> bool {
-        match self.queue.read(buffer) {
-            Ok(n) => {
-                let frame = buffer.get_mut(..n).unwrap_or_default();
-                self.shared.plane.egress(&mut self.worker, frame, self.shared.clock.now());
-                if self.worker.out.has_ready() || self.worker.tun_frames().next().is_some() {
-                    self.hand_out();
-                }
-                true
-            }
-            Err(e) if e.kind() == ErrorKind::WouldBlock => false,
-            Err(e) if e.kind() == ErrorKind::Interrupted => true,
+    /// What more there is, without sleeping.
+    fn drain(&mut self, buffer: &mut [u8]) {
+        for _ in 1..READS_PER_FLUSH {
+            let Some(len) = self.read(buffer, Wait::Never) else { return };
+            self.carry(buffer.get_mut(..len).unwrap_or_default(), self.shared.clock.now());
+        }
+    }
+
+    /// The length of the frame that was read; `None` when there is none, or when the sleep was interrupted.
+    fn read(&self, buffer: &mut [u8], wait: Wait) -> Option<usize> {
+        match self.queue.read(buffer, wait) {
+            Ok(len) => Some(len),
+            Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => None,
+            // A kernel whose TUN does not know how not to sleep: frames are then sent one by one.
+            Err(e) if wait == Wait::Never && e.kind() == ErrorKind::Unsupported => None,
             Err(e) => {
                 self.report(&e);
-                false
+                None
             }
+        }
+    }
+
+    fn carry(&mut self, frame: &mut [u8], now: Now) {
+        self.shared.plane.egress(&mut self.worker, frame, now);
+        if self.worker.out.has_ready() || self.worker.tun_frames().next().is_some() {
+            self.hand_out();
         }
     }
 

@@ -15,6 +15,7 @@ mod control;
 mod egress;
 mod ingress;
 mod pulse;
+mod sleepers;
 mod stop;
 mod tick;
 
@@ -23,16 +24,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::io::Errno;
 use warren_node_core::dataplane::DataPlane;
 use warren_node_core::session::Engine;
 
 use crate::clock::Clock;
+use crate::kernel::interrupt;
 use crate::tun::{Tun, Written};
 use crate::udp::Sockets;
 pub use aside::Aside;
 pub use pulse::Pulse;
+pub use sleepers::Sleepers;
 pub use stop::{Stop, StopReason};
 
 /// A worker shows at least this often that it lives.
@@ -57,6 +58,7 @@ pub struct Shared<E: Engine> {
     pub pulse: Pulse,
     pub counters: Counters,
     pub aside: Aside,
+    pub sleepers: Sleepers,
     pub workers: usize,
 }
 
@@ -92,6 +94,7 @@ type Body<E> = Box<dyn FnOnce(&Shared<E>) + Send>;
 
 /// Starts all workers. They end when [`Stop`] is set.
 pub fn start<E: Engine>(shared: &Arc<Shared<E>>, settings: Settings) -> io::Result<Vec<JoinHandle<()>>> {
+    interrupt::prepare()?;
     let mut threads = Vec::new();
     let mut spawn = |name: &str, body: Body<E>| -> io::Result<()> {
         let shared = Arc::clone(shared);
@@ -127,15 +130,4 @@ impl Drop for AbortOnPanic {
             std::process::abort();
         }
     }
-}
-
-/// Waits until `fd` is readable or the agent stops. False: stop.
-fn wait_readable<E: Engine>(shared: &Shared<E>, fd: impl std::os::fd::AsFd) -> bool {
-    let limit = Timespec { tv_sec: BEAT_SECONDS, tv_nsec: 0 };
-    let mut fds = [PollFd::new(&fd, PollFlags::IN), PollFd::new(&shared.stop, PollFlags::IN)];
-    match poll(&mut fds, Some(&limit)) {
-        Ok(_) | Err(Errno::INTR) => {}
-        Err(e) => shared.stop.set(StopReason::Failed(format!("a packet worker cannot wait: {e}"))),
-    }
-    !shared.stop.is_set()
 }

@@ -1,5 +1,7 @@
 //! Timers: sessions (handshakes, keepalives, expiry), flows that end, and what must be told to local applications.
 
+use std::time::Duration;
+
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use warren_node_core::clock::Mono;
 use warren_node_core::dataplane::Outbox;
@@ -18,6 +20,7 @@ const LOOK_AGAIN_SECONDS: u64 = 30;
 pub fn run<E: Engine>(shared: &Shared<E>) {
     let mut out = Outbox::small();
     let mut look_again = Mono(0);
+    let mut wake_again = Mono(0);
     while !shared.stop.is_set() {
         let now = shared.clock.now();
         let wake = shared.plane.tick(&mut out, now);
@@ -31,7 +34,15 @@ pub fn run<E: Engine>(shared: &Shared<E>) {
         }
         shared.pulse.beat(Worker::Tick, now.mono);
         look_at_paths(shared, &mut look_again, now.mono);
+        if wake_again <= now.mono {
+            wake_again = now.mono.plus_secs(1);
+            shared.sleepers.wake();
+        }
         sleep(shared, wake.at.millis_since(now.mono).clamp(1, LONGEST_MS));
+    }
+    // One that was about to sleep just now did not notice: again until none is left.
+    while shared.sleepers.wake() {
+        std::thread::sleep(Duration::from_millis(5));
     }
 }
 
