@@ -1,5 +1,7 @@
 //! What one node may open at another, compiled: a verdict for one protocol and port.
 
+use std::collections::BTreeMap;
+
 use crate::name::Name;
 use crate::policy::Protocol;
 use crate::time::UnixTime;
@@ -210,6 +212,17 @@ impl Rules {
         let names: std::collections::BTreeSet<&Name> =
             self.enforced().filter(|candidate| candidate.lives(now)).map(|c| &c.service).collect();
         names.into_iter().cloned().collect()
+    }
+
+    /// Each service some enforced grant opens, with the end of the last such grant (`None`: without end). Whoever keeps
+    /// this can say what [`Rules::services`] would say at any later moment.
+    pub fn service_ends(&self) -> BTreeMap<&Name, Option<UnixTime>> {
+        let mut ends: BTreeMap<&Name, Option<UnixTime>> = BTreeMap::new();
+        for candidate in self.enforced() {
+            let end = ends.entry(&candidate.service).or_insert(candidate.until);
+            *end = end.zip(candidate.until).map(|(a, b)| a.max(b));
+        }
+        ends
     }
 
     /// True in `mode = "observe"`: every status output must say so loudly.

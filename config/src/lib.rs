@@ -12,6 +12,7 @@
 //! - [`filter`]: a verdict for one protocol and port; denies by default, names its grant.
 //! - [`question`]: `can`, `why`, tests and `diff`, answered over the nodes that exist.
 //! - [`proof`]: invariants and `--ever`, answered over every node that could ever be enrolled.
+//! - [`upstream`]: an encrypted DNS server as it is written.
 //! - [`oracle`]: the slow judge; reads like the specification and shares nothing with `compile`.
 
 #![forbid(unsafe_code)]
@@ -31,3 +32,4 @@ pub mod resolve;
 pub mod schema;
 mod text;
 pub mod time;
+pub mod upstream;

@@ -42,6 +42,13 @@ pub struct Settings {
     pub zone: Option<String>,
     /// Encrypted upstreams as written (`tls://…`, `https://…`, `quic://…`).
     pub upstream: Vec<String>,
+    /// Names under a suffix that are asked elsewhere. Left out of the canonical form when there are none, so that older
+    /// nodes read policies without them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub split: BTreeMap<String, Vec<String>>,
+    /// Suffixes whose names may have private addresses although they are asked of `upstream`.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub private: BTreeSet<String>,
 }
 
 pub const DEFAULT_ZONE: &str = "warren.internal";

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use ed25519_dalek::SigningKey;
 use warren_netns_tests::attack::args::{Args, fail};
 use warren_netns_tests::attack::verdict::verdict;
+use warren_node::agent::NameOptions;
 use warren_node::link::Connector;
 use warren_wire::id::IdentityKey;
 
@@ -41,7 +42,8 @@ fn main() -> ExitCode {
 async fn dawdle(target: String, server: IdentityKey, number: u64, seconds: u64) -> (bool, bool) {
     let mut seed = [0x5e; 32];
     seed[..8].copy_from_slice(&number.to_le_bytes());
-    let connector = Connector::new(SigningKey::from_bytes(&seed), vec![server]);
+    let Ok(resolver) = NameOptions::default().resolver() else { return (false, false) };
+    let connector = Connector::new(SigningKey::from_bytes(&seed), vec![server], resolver);
     let Ok((_endpoint, connection)) = connector.connect(&target).await else { return (false, false) };
     let start = Instant::now();
     let stream = if number.is_multiple_of(2) { connection.open_bi().await.ok() } else { None };

@@ -133,6 +133,18 @@ pub fn kind(frame: &[u8]) -> Kind {
     }
 }
 
+/// Ports of a UDP or TCP frame.
+fn ports(frame: &[u8]) -> Option<(u16, u16)> {
+    let transport = |protocol: u8| matches!(protocol, 6 | 17);
+    let at = match (frame.get(12..14)?, *frame.get(23)?, *frame.get(20)?) {
+        ([0x08, 0x00], protocol, _) if transport(protocol) => 14 + usize::from(frame[14] & 15) * 4,
+        ([0x86, 0xdd], _, protocol) if transport(protocol) => 54,
+        _ => return None,
+    };
+    let word = |i: usize| frame.get(i..i + 2).map(|b| u16::from_be_bytes([b[0], b[1]]));
+    Some((word(at)?, word(at + 2)?))
+}
+
 impl Seen {
     pub fn containing(&self, needle: &[u8]) -> usize {
         self.frames.iter().filter(|f| contains(f, needle)).count()
@@ -155,6 +167,16 @@ impl Seen {
         };
         let frames = self.frames.iter().filter(|f| !refusal(f)).cloned().collect();
         Seen { frames, dropped: self.dropped }.strange(ports)
+    }
+    /// Frames of DNS in clear, over UDP and TCP: port 53, multicast DNS, LLMNR.
+    pub fn clear_dns(&self) -> usize {
+        let clear = |port: u16| matches!(port, 53 | 5353 | 5355);
+        self.frames.iter().filter_map(|f| ports(f)).filter(|(from, to)| clear(*from) || clear(*to)).count()
+    }
+    /// UDP and TCP frames with one of `ports` at an end.
+    pub fn with_ports(&self, of: &[u16]) -> usize {
+        let ends = self.frames.iter().filter_map(|f| ports(f));
+        ends.filter(|(from, to)| of.contains(from) || of.contains(to)).count()
     }
     /// Frames that are neither neighbour discovery nor UDP with one of `ports` at an end.
     pub fn strange(&self, ports: &[u16]) -> Vec<Kind> {

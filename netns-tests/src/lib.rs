@@ -3,6 +3,7 @@
 //! - [`street`]: one namespace per host and one for the underlay between them, removed again whatever happens.
 //! - [`process`]: commands and daemons inside a host.
 //! - [`capture`]: what an eavesdropper on the underlay sees.
+//! - [`nameserver`]: encrypted DNS servers.
 //! - [`warren`]: the two programs of Warren on a street.
 //! - [`attack`]: what the attack programs in `attacks/` share.
 //! - [`flows`]: one flow of every kind, and when each ended.
@@ -17,6 +18,7 @@ pub mod attack;
 pub mod capture;
 pub mod flows;
 pub mod measure;
+pub mod nameserver;
 pub mod process;
 pub mod street;
 pub mod town;

@@ -25,6 +25,11 @@ pub fn binary(name: &str) -> String {
     panic!("{name} is not built: run `cargo build --workspace --bins` first")
 }
 
+/// A program that a package of this workspace has for tests.
+pub fn example_binary(name: &str) -> String {
+    binary(&format!("examples/{name}"))
+}
+
 /// A policy that lies in `config/examples`.
 pub fn example(name: &str) -> String {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
@@ -129,6 +134,10 @@ pub struct Node {
     args: Vec<String>,
     /// Seconds added to the host's wall clock, as the agent reads it.
     clock_offset: i64,
+    /// More environment of the agent and its commands.
+    more: Vec<(&'static str, String)>,
+    /// Words in front of the agent's program.
+    wrapper: Vec<String>,
 }
 
 impl Node {
@@ -151,18 +160,42 @@ impl Node {
         let host = street.host(name);
         std::fs::write(host.dir.join("token"), token).unwrap();
         let args = vec!["up".into(), "--token-file".into(), host.path("token")];
-        let mut node = Node { host, agent: None, args, clock_offset: 0 };
+        let mut node =
+            Node { host, agent: None, args, clock_offset: 0, more: Vec::new(), wrapper: Vec::new() };
         node.start();
         node
     }
 
+    /// Enrolled and running with more environment, behind `wrapper`.
+    pub fn enrol_with(
+        street: &Street,
+        coordinator: &Coordinator,
+        name: &str,
+        tags: &[&str],
+        more: Vec<(&'static str, String)>,
+        wrapper: Vec<String>,
+    ) -> Node {
+        let mut args = vec!["--name", name];
+        tags.iter().for_each(|t| args.extend(["--tag", *t]));
+        let token = coordinator.token(&args);
+        let host = street.host(name);
+        std::fs::write(host.dir.join("token"), token).unwrap();
+        let args = vec!["up".into(), "--token-file".into(), host.path("token")];
+        let mut node = Node { host, agent: None, args, clock_offset: 0, more, wrapper };
+        node.start();
+        node.wait_enrolled();
+        node
+    }
+
     fn env(&self) -> Vec<(&'static str, String)> {
-        vec![
+        let mut env = vec![
             ("WARREN_NODE_STATE", self.host.path("node")),
             ("WARREN_NODE_SOCKET", self.host.path("node.sock")),
             ("WARREN_NODE_RUN", self.host.path("run")),
             ("FAKETIME_DONT_FAKE_MONOTONIC", "1".into()),
-        ]
+        ];
+        env.extend(self.more.iter().cloned());
+        env
     }
 
     pub fn start(&mut self) {
@@ -172,8 +205,9 @@ impl Node {
         let program = binary("warren-node");
         let shift = format!("{:+}s", self.clock_offset);
         let shifted = ["faketime", "-f", &shift];
-        let wrapper = if self.clock_offset == 0 { &[][..] } else { &shifted[..] };
-        let words = wrapper.iter().copied().chain(std::iter::once(program.as_str()));
+        let faked = if self.clock_offset == 0 { &[][..] } else { &shifted[..] };
+        let wrapper = self.wrapper.iter().map(String::as_str).chain(faked.iter().copied());
+        let words = wrapper.chain(std::iter::once(program.as_str()));
         let args: Vec<&str> = words.chain(self.args.iter().map(String::as_str)).collect();
         self.agent = Some(Daemon::start(Some(&self.host.namespace), &args, &env, &log));
     }
@@ -183,7 +217,8 @@ impl Node {
         let host = street.host(name);
         std::fs::write(host.dir.join("token"), token).unwrap();
         let args = vec!["up".into(), "--token-file".into(), host.path("token")];
-        let mut node = Node { host, agent: None, args, clock_offset: seconds };
+        let mut node =
+            Node { host, agent: None, args, clock_offset: seconds, more: Vec::new(), wrapper: Vec::new() };
         node.start();
         node
     }

@@ -9,6 +9,8 @@ use warren_wire::trust::TrustError;
 
 use crate::host::HostError;
 use crate::link::EnrolFailure;
+use crate::resolver::DnsError;
+use crate::resolver::tls::TlsError;
 use crate::state::StateError;
 use crate::tun::TunError;
 use crate::udp::UdpError;
@@ -45,6 +47,10 @@ pub enum Error {
     #[error("the stored identity does not hold: {0}; restore the state directory or enrol again")]
     Trust(#[from] TrustError),
     #[error(transparent)]
+    Dns(#[from] DnsError),
+    #[error(transparent)]
+    DnsAuthorities(#[from] TlsError),
+    #[error(transparent)]
     Interface(#[from] InvalidInterfaceName),
     #[error(
         "this host is not enrolled (state directory {}): run `warren-node up --token-file FILE` with a token of \
@@ -80,6 +86,7 @@ impl Error {
             Error::State(_)
             | Error::Token(_)
             | Error::Usage(_)
+            | Error::DnsAuthorities(_)
             | Error::Interface(_)
             | Error::NotEnrolled(_) => Exit::Usage,
             Error::Enrol(EnrolFailure::Unreachable(_) | EnrolFailure::BrokenOff { .. })

@@ -4,7 +4,8 @@
 //! - [`worker`]: threads that carry packets between the kernel and the data plane. [`tun`], [`udp`]: their devices;
 //!   [`kernel`]: the system calls they need, the only place with `unsafe`.
 //! - [`host`]: addresses, routes and guards, by netlink and nft.
-//! - [`link`]: QUIC to the coordinator. [`dns`]: names answered on this node's own addresses.
+//! - [`hostdns`]: making this host's programs ask here, and giving everything back.
+//! - [`link`]: QUIC to the coordinator. [`resolver`]: names answered on this node's own addresses, others asked encrypted.
 //! - [`state`]: what is kept on disk. [`clock`]: the two clocks.
 //! - [`socket`]: the local socket; [`cli`]: the commands; [`logs`], [`service`]: what is told to whom.
 //!
@@ -13,12 +14,13 @@
 pub mod agent;
 pub mod cli;
 pub mod clock;
-pub mod dns;
 pub mod error;
 pub mod host;
+pub mod hostdns;
 pub mod kernel;
 pub mod link;
 pub mod logs;
+pub mod resolver;
 pub mod service;
 pub mod socket;
 pub mod state;

@@ -24,7 +24,7 @@ const IO: [&str; 17] = [
     "libsqlite3-sys",
     "hyper",
     "axum",
-    "hickory-server",
+    "hickory-net",
     "hickory-resolver",
     "rtnetlink",
     "netlink-sys",

@@ -57,6 +57,15 @@ pub(crate) struct Document {
 pub(crate) struct Dns {
     pub zone: Option<At<String>>,
     pub upstream: Texts,
+    pub split: Vec<Split>,
+    pub private: Texts,
+}
+
+/// `[[dns.split]]`.
+#[derive(Clone, Debug)]
+pub(crate) struct Split {
+    pub suffix: At<String>,
+    pub upstream: Texts,
 }
 
 #[derive(Clone, Debug)]

@@ -5,7 +5,9 @@ use toml::de::DeTable;
 
 use super::fields::Fields;
 use super::syntax;
-use super::{At, Dns, Document, End, Grant, Group, Invariant, LawBody, MAX_FILE, Service, Spot, Tag, Test};
+use super::{
+    At, Dns, Document, End, Grant, Group, Invariant, LawBody, MAX_FILE, Service, Split, Spot, Tag, Test,
+};
 use crate::resolve::report::Report;
 use crate::text::shown;
 
@@ -74,8 +76,19 @@ fn read_top(file: usize, table: &DeTable<'_>, document: &mut Document, report: &
 }
 
 fn read_dns(spot: Spot, table: &DeTable<'_>, report: &mut Report<'_>) -> At<Dns> {
-    let fields = Fields::new("[dns]".to_owned(), table, &["zone", "upstream"], spot.clone(), report);
-    let dns = Dns { zone: fields.string("zone", report), upstream: fields.list("upstream", report) };
+    let known = &["zone", "upstream", "split", "private"];
+    let fields = Fields::new("[dns]".to_owned(), table, known, spot.clone(), report);
+    let mut dns = Dns {
+        zone: fields.string("zone", report),
+        upstream: fields.list("upstream", report),
+        split: Vec::new(),
+        private: fields.list("private", report),
+    };
+    for (spot, table) in fields.table_list("split", report) {
+        let fields = Fields::new("[[dns.split]]".to_owned(), table, &["suffix", "upstream"], spot, report);
+        let upstream = fields.needed_list("upstream", report);
+        dns.split.extend(fields.needed_string("suffix", report).map(|suffix| Split { suffix, upstream }));
+    }
     At { value: dns, spot }
 }
 

@@ -15,6 +15,7 @@ use crate::policy::{
 };
 use crate::text::{self, Malformed, Named, shown};
 use crate::time::UnixTime;
+use crate::upstream::Upstream;
 
 /// Where each thing was declared and which nodes were named, for warnings.
 #[derive(Debug, Default)]
@@ -78,7 +79,9 @@ impl Resolver<'_, '_> {
         Settings {
             mode: mode.unwrap_or_default(),
             zone: dns.and_then(|dns| dns.zone.as_ref()).and_then(|zone| self.zone(zone)),
-            upstream: dns.map(|dns| self.upstream(dns)).unwrap_or_default(),
+            upstream: dns.map(|dns| self.upstream(&dns.upstream)).unwrap_or_default(),
+            split: dns.map(|dns| self.split(dns)).unwrap_or_default(),
+            private: dns.map(|dns| self.private(dns)).unwrap_or_default(),
         }
     }
 
@@ -100,27 +103,56 @@ impl Resolver<'_, '_> {
     }
 
     fn zone(&mut self, zone: &At<String>) -> Option<String> {
-        let labels = zone.value.split('.').all(|label| Name::parse(label).is_ok());
-        if labels && zone.value.len() <= 200 {
-            return Some(zone.value.clone());
+        let name = self.suffix("bad-zone", "zone", zone)?;
+        if let Some(why) = shadowed(&name) {
+            let message = format!("the zone `{name}` would hide {why}");
+            let hint =
+                "write a zone of your own: `prod.internal`, or a name below a domain you hold".to_owned();
+            self.report.error("zone-hides-public-names", &zone.spot, message, Some(hint));
+            return None;
         }
-        let message = format!("`{}` is not a DNS zone", shown(&zone.value));
+        Some(name)
+    }
+
+    /// A DNS name of plain labels, as zones and suffixes are written.
+    fn suffix(&mut self, id: &'static str, what: &str, name: &At<String>) -> Option<String> {
+        let labels = name.value.split('.').all(|label| Name::parse(label).is_ok());
+        if labels && name.value.len() <= 200 {
+            return Some(name.value.clone());
+        }
+        let message = format!("`{}` is not a DNS {what}", shown(&name.value));
         let hint = "write lower-case labels with dots between, e.g. `prod.internal`".to_owned();
-        self.report.error("bad-zone", &zone.spot, message, Some(hint));
+        self.report.error(id, &name.spot, message, Some(hint));
         None
     }
 
-    fn upstream(&mut self, dns: &Dns) -> Vec<String> {
-        for entry in &dns.upstream {
-            let host = ["tls://", "https://", "quic://"].iter().find_map(|s| entry.value.strip_prefix(s));
-            let plain = entry.value.bytes().all(|b| b.is_ascii_graphic());
-            if !plain || host.is_none_or(|host| host.is_empty() || host.starts_with(['/', '#', ':'])) {
-                let message = format!("`{}` is not an encrypted DNS server", shown(&entry.value));
+    fn upstream(&mut self, entries: &Texts) -> Vec<String> {
+        for entry in entries {
+            if let Err(why) = Upstream::parse(&entry.value) {
+                let message = format!("`{}` is not an encrypted DNS server: {why}", shown(&entry.value));
                 let hint = "write `tls://ADDRESS:853#NAME`, `https://ADDRESS/dns-query#NAME` or `quic://ADDRESS:853#NAME`";
                 self.report.error("bad-upstream", &entry.spot, message, Some(hint.to_owned()));
             }
         }
-        dns.upstream.iter().map(|entry| entry.value.clone()).collect()
+        entries.iter().map(|entry| entry.value.clone()).collect()
+    }
+
+    fn split(&mut self, dns: &Dns) -> BTreeMap<String, Vec<String>> {
+        let mut all = BTreeMap::new();
+        for split in &dns.split {
+            let upstream = self.upstream(&split.upstream);
+            let Some(suffix) = self.suffix("bad-suffix", "suffix", &split.suffix) else { continue };
+            if all.insert(suffix.clone(), upstream).is_some() {
+                let message = format!("the suffix `{suffix}` is split twice");
+                let hint = "give one [[dns.split]] all of its upstreams".to_owned();
+                self.report.error("duplicate-suffix", &split.suffix.spot, message, Some(hint));
+            }
+        }
+        all
+    }
+
+    fn private(&mut self, dns: &Dns) -> BTreeSet<String> {
+        dns.private.iter().filter_map(|name| self.suffix("bad-suffix", "suffix", name)).collect()
     }
 
     /// One of a few fixed words.
@@ -494,4 +526,30 @@ fn unix_time(value: &Datetime) -> Option<UnixTime> {
     let clock = time::Time::from_hms(clock.hour, clock.minute, clock.second.unwrap_or(0)).ok()?;
     let seconds = time::PrimitiveDateTime::new(date, clock).assume_utc().unix_timestamp();
     u64::try_from(seconds).ok().map(UnixTime)
+}
+
+/// Why nobody may take this zone: it is a whole top-level domain, one that strangers register names under, or spoken for.
+fn shadowed(zone: &str) -> Option<&'static str> {
+    const SHARED: [&str; 12] = [
+        "co.uk",
+        "org.uk",
+        "ac.uk",
+        "com.au",
+        "co.jp",
+        "co.nz",
+        "com.br",
+        "co.in",
+        "co.za",
+        "github.io",
+        "pages.dev",
+        "herokuapp.com",
+    ];
+    match zone.rsplit('.').next().unwrap_or_default() {
+        _ if !zone.contains('.') => Some("a whole top-level domain"),
+        _ if SHARED.contains(&zone) => Some("the names that others register there"),
+        "local" => Some("names of the local link (RFC 6762)"),
+        "arpa" if zone == "home.arpa" || zone.ends_with(".home.arpa") => None, // RFC 8375
+        "localhost" | "onion" | "invalid" | "arpa" => Some("names with a meaning of their own (RFC 6761)"),
+        _ => None,
+    }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use warren_node::agent::NameOptions;
 use warren_node::link;
 use warren_node::state::identity_from_seed;
 use warren_node_core::control::enrolment::Secrets;
@@ -36,6 +37,7 @@ pub fn enrol(token_file: &str, count: u32, file: &str) {
 /// Enrols until nobody is left.
 async fn some(token: Arc<str>, left: Arc<AtomicU32>) -> Vec<Pair> {
     let mut done = Vec::new();
+    let resolver = NameOptions::default().resolver().unwrap();
     while left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1)).is_ok() {
         let lanes = keys::generate(LANES);
         let secret = |pair: &Pair| LaneSecret { private: pair.private.clone(), nonce: *keys::random() };
@@ -44,7 +46,9 @@ async fn some(token: Arc<str>, left: Arc<AtomicU32>) -> Vec<Pair> {
             lanes: lanes.iter().map(secret).collect(),
         };
         let token = Token::decode(&token).unwrap();
-        link::enrol(token, None, "bench", &secrets).await.unwrap_or_else(|e| panic!("{e}"));
+        link::enrol(token, None, "bench", &secrets, Arc::clone(&resolver))
+            .await
+            .unwrap_or_else(|e| panic!("{e}"));
         done.extend(lanes.into_iter().next());
     }
     done

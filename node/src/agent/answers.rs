@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 use warren_config::filter::{Rules, Verdict};
 use warren_config::policy::Protocol;
 use warren_node_core::assembly::{Assembly, PeerSpec};
 use warren_node_core::control::Publication;
-use warren_node_core::names::{Answer, Data, Type};
+use warren_node_core::names::{Answer, Data, Order, Type};
 use warren_wire::flow::FlowRecord;
 use warren_wire::id::NodeId;
 
@@ -25,6 +26,8 @@ pub fn handle(driver: &mut Driver, waiting: Waiting) {
         Request::Path { peer } => path(driver, peer),
         Request::Resolve { name } => resolve(driver, name),
         Request::Counters => Reply::Ok(counters(driver)),
+        Request::DnsStatus => Reply::Ok(dns_status(driver)),
+        Request::DnsQuery { .. } => return dns_query(driver, waiting),
         Request::Stop => {
             driver.stop("asked by a command");
             Reply::Ok(json!({ "stopping": true }))
@@ -32,6 +35,24 @@ pub fn handle(driver: &mut Driver, waiting: Waiting) {
     };
     // A caller that hung up needs no answer.
     let _ = waiting.reply.send(reply);
+}
+
+fn dns_status(driver: &Driver) -> Value {
+    let mut status = driver.parts.resolver.status();
+    if let Some(status) = status.as_object_mut() {
+        status.insert("host".to_owned(), driver.parts.host_dns.status());
+    }
+    status
+}
+
+/// An upstream may take its time: the control loop does not wait for it.
+fn dns_query(driver: &Driver, waiting: Waiting) {
+    let Waiting { request: Request::DnsQuery { name, kind }, reply } = waiting else { return };
+    let resolver = Arc::clone(&driver.parts.resolver);
+    tokio::spawn(async move {
+        let shown = resolver.show(&name, &kind).await;
+        let _ = reply.send(shown.map_or_else(Reply::Bad, Reply::Ok));
+    });
 }
 
 fn status(driver: &Driver) -> Value {
@@ -50,7 +71,8 @@ fn status(driver: &Driver) -> Value {
         "port": parts.shared.sockets.port(),
         "endpoints": driver.candidates,
         "offload": { "vnet": offload.vnet, "tso": offload.tso, "uso": offload.uso },
-        "zone": parts.names.load().as_ref().map(|n| n.zone().to_owned()),
+        "zone": parts.resolver.names().map(|n| n.zone().to_owned()),
+        "dns": dns_status(driver),
         "pid": std::process::id(),
     });
     if let (Some(status), Value::Object(more)) = (status.as_object_mut(), more) {
@@ -138,9 +160,10 @@ fn protocol_name(number: u32) -> String {
 
 fn counters(driver: &Driver) -> Value {
     let shared = &driver.parts.shared;
-    let mut all = shared.plane.counters();
-    all.extend(shared.sockets.counters());
-    all.extend(shared.counters.list());
+    let fixed =
+        shared.plane.counters().into_iter().chain(shared.sockets.counters()).chain(shared.counters.list());
+    let mut all: BTreeMap<String, u64> = fixed.map(|(name, count)| (name.to_owned(), count)).collect();
+    all.extend(driver.parts.resolver.counters());
     let drops: Vec<Value> = shared
         .plane
         .explain_last_drops()
@@ -200,7 +223,7 @@ fn addresses(publication: &Publication, name: &str, driver: &Driver) -> Vec<IpAd
     let now = driver.parts.shared.clock.now().wall();
     let mut found = Vec::new();
     for kind in [Type::A, Type::Aaaa] {
-        if let Answer::Records(records) = names.answer(&full, kind, now, 0) {
+        if let Answer::Records(records) = names.answer(&full, kind, now, Order::turn(0)) {
             found.extend(records.iter().filter_map(|r| match r {
                 Data::A(v4) => Some(IpAddr::V4(*v4)),
                 Data::Aaaa(v6) => Some(IpAddr::V6(*v6)),

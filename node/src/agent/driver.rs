@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hickory_server::Server;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use warren_node_core::assembly::PeerSpec;
@@ -19,10 +18,11 @@ use super::flowlog::FlowLog;
 use super::membership::Kept;
 use super::{Options, answers, endpoints, rotation};
 use crate::clock::{boot, host_wall_ms};
-use crate::dns;
 use crate::error::Error;
 use crate::host::{Change, Device, Host, watch_addresses};
+use crate::hostdns::{HostDns, Wanted};
 use crate::link::{Channel, Connector, Event};
+use crate::resolver::{self, Resolver};
 use crate::service;
 use crate::socket::Waiting;
 use crate::state::{StateDir, WgKeys};
@@ -51,7 +51,8 @@ pub struct Parts {
     pub host: Host,
     pub plan: Plan,
     pub shared: Arc<Shared<BoringEngine>>,
-    pub names: dns::Shared,
+    pub resolver: Arc<Resolver>,
+    pub host_dns: HostDns,
     pub flows: FlowFile,
 }
 
@@ -64,7 +65,7 @@ pub struct Driver {
     turn: u64,
     events: (mpsc::Sender<Event>, mpsc::Receiver<Event>),
     device: Option<Device>,
-    server: Option<Server<dns::Handler>>,
+    service: Option<resolver::Service>,
     ready: bool,
     ticks: u64,
     /// Stamps as they are on the disk.
@@ -74,7 +75,8 @@ pub struct Driver {
 impl Driver {
     pub fn new(parts: Parts) -> Driver {
         let keys = coordinator_keys(&parts.kept, &parts.kept.network.coordinators);
-        let connector = Connector::new(parts.kept.identity.clone(), keys);
+        let resolver = Arc::clone(&parts.resolver);
+        let connector = Connector::new(parts.kept.identity.clone(), keys, resolver);
         Driver {
             parts,
             log: FlowLog::default(),
@@ -84,7 +86,7 @@ impl Driver {
             turn: 0,
             events: mpsc::channel(64),
             device: None,
-            server: None,
+            service: None,
             ready: false,
             ticks: 0,
             received: Stamps::new(),
@@ -160,8 +162,10 @@ impl Driver {
     }
 
     /// After the workers ended: what the next agent needs.
-    pub fn end(&mut self) {
+    pub async fn end(&mut self) {
         self.channel = None;
+        self.parts.host_dns.give_back().await;
+        self.service = None;
         self.save_flows();
         self.save_stamps();
     }
@@ -246,7 +250,7 @@ impl Driver {
         for conflict in &published.conflicts {
             tracing::error!("two members claim the same: {conflict}; nobody gets it");
         }
-        self.parts.names.store(Some(Arc::clone(&publication.names)));
+        self.parts.resolver.publish(&publication.names, &publication.settings);
         let assembly = &publication.assembly;
         tracing::info!(
             revision = assembly.revision,
@@ -286,18 +290,39 @@ impl Driver {
     }
 
     fn serve_names(&mut self) {
-        self.server = None;
+        self.service = None;
         if !self.parts.options.dns {
             return;
         }
-        let clock = Arc::clone(&self.parts.shared.clock);
         let no_ipv6 = self.parts.host.no_ipv6();
-        let own: Vec<_> =
-            self.parts.plan.addresses.iter().copied().filter(|a| a.is_ipv4() || !no_ipv6).collect();
-        match dns::serve(Arc::clone(&self.parts.names), clock, &own, dns::PORT) {
-            Ok(server) => self.server = Some(server),
+        let own = self.parts.plan.addresses.iter().copied().chain(self.parts.options.names.listen);
+        let own: Vec<_> = own.filter(|a| a.is_ipv4() || !no_ipv6).collect();
+        match resolver::serve(&self.parts.resolver, &own, resolver::PORT) {
+            Ok(service) => self.service = Some(service),
             Err(e) => tracing::error!("{e}"),
         }
+    }
+
+    /// Programs are sent here only while somebody answers here.
+    async fn tell_host(&mut self) {
+        let resolver = &self.parts.resolver;
+        let Some(names) = resolver.names().filter(|_| self.service.is_some()) else { return };
+        let no_ipv6 = self.parts.host.no_ipv6();
+        let servers = self.parts.plan.addresses.iter().copied().filter(|a| a.is_ipv4() || !no_ipv6);
+        let wanted = Wanted {
+            servers: servers.collect(),
+            zone: names.zone().to_owned(),
+            everything: resolver.answers_everything(),
+        };
+        self.parts.host_dns.tell(&wanted).await;
+    }
+
+    /// Those who were asked for a handshake and do not answer stand last among several addresses of a name.
+    fn tell_who_is_silent(&self) {
+        let shared = &self.parts.shared;
+        let status = shared.plane.status(shared.clock.now()).into_iter();
+        let silent = status.filter(|peer| peer.handshake_pending && peer.last_handshake.is_none());
+        self.parts.resolver.set_silent(silent.map(|peer| peer.node).collect());
     }
 }
 
@@ -316,6 +341,8 @@ impl Driver {
         }
         if self.ticks.is_multiple_of(2 * FLOWS) {
             self.save_flows();
+            self.tell_who_is_silent();
+            self.tell_host().await;
             self.look_at_clock()?;
         }
         if received {
@@ -329,7 +356,7 @@ impl Driver {
             self.look_at_guards().await?;
             self.parts.control.handle_host_clock(host_wall_ms(), boot());
         }
-        if self.server.is_none() && look {
+        if self.service.is_none() && look {
             self.serve_names();
         }
         Ok(())

@@ -1,5 +1,7 @@
 //! Becoming a member, and reading back what a member keeps.
 
+use std::sync::Arc;
+
 use ed25519_dalek::SigningKey;
 use prost::Message;
 use warren_config::name::Name;
@@ -13,6 +15,7 @@ use warren_wire::trust::{Member, Network, Record};
 use super::AGENT;
 use crate::error::Error;
 use crate::link;
+use crate::resolver::Resolver;
 use crate::state::{StateDir, StoredTrust, WgKeys, identity_from_seed, new_seed};
 
 /// What a member keeps, checked against its roots.
@@ -58,9 +61,14 @@ pub fn lane_secrets(keys: &WgKeys) -> Result<Vec<LaneSecret>, Error> {
 
 /// Redeems a token. Keys go to disk first, the record last: a crash in between leaves a host that can try again with
 /// the same identity, and is no member until it has its record.
-pub async fn enrol(state: &StateDir, token: Token, name: Option<&Name>) -> Result<Kept, Error> {
+pub async fn enrol(
+    state: &StateDir,
+    token: Token,
+    name: Option<&Name>,
+    resolver: Arc<Resolver>,
+) -> Result<Kept, Error> {
     let secrets = secrets(state)?;
-    let membership = link::enrol(token, name, AGENT, &secrets).await?;
+    let membership = link::enrol(token, name, AGENT, &secrets, resolver).await?;
     state.store_trust(&StoredTrust {
         network: membership.trust.network,
         authorities: membership.trust.authorities.clone(),

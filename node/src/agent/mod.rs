@@ -14,9 +14,17 @@ mod rotation;
 mod start;
 mod underlay;
 
+use std::net::IpAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 
+use warren_config::upstream::Upstream;
+use warren_node_core::names::forward::Local;
+
+use crate::clock::Clock;
 use crate::error::Error;
+use crate::hostdns;
+use crate::resolver::{self, Resolver};
 use crate::state::StateDir;
 
 pub use flowfile::FlowFile;
@@ -43,8 +51,36 @@ pub struct Options {
     /// Packet workers.
     pub workers: usize,
     pub dns: bool,
+    pub names: NameOptions,
     /// Keep the last good view when freshness has run out.
     pub hold: bool,
+}
+
+/// What the operator of this host says about DNS.
+#[derive(Clone, Debug, Default)]
+pub struct NameOptions {
+    /// Asked for names outside the zone where the policy names nobody.
+    pub upstream: Vec<Upstream>,
+    /// PEM file with certificate authorities that are trusted besides the public ones.
+    pub authorities: Option<PathBuf>,
+    /// One more address to answer at.
+    pub listen: Option<IpAddr>,
+    /// How the host's programs come to ask here, and whether others may ask elsewhere.
+    pub host: hostdns::Mode,
+    pub guard: hostdns::Guard,
+}
+
+impl NameOptions {
+    /// Everything that can be wrong with it is found here.
+    pub fn own(&self) -> Result<resolver::Own, Error> {
+        let tls = resolver::tls::config(self.authorities.as_deref())?;
+        Ok(resolver::Own { local: Local { upstream: self.upstream.clone() }, tls })
+    }
+
+    /// For what is looked up without an agent: the coordinator's own name.
+    pub fn resolver(&self) -> Result<Arc<Resolver>, Error> {
+        Ok(Resolver::new(Arc::new(Clock::new(0)), self.own()?))
+    }
 }
 
 /// Secrets must not be read out of this process, nor end in a core file.

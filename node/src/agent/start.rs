@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use arc_swap::ArcSwapOption;
 use warren_node_core::control::{Config, Control};
 use warren_node_core::dataplane::{DataPlane, Settings};
 use warren_node_core::session::boring::BoringEngine;
@@ -14,6 +13,8 @@ use super::{AGENT, Options, rotation, underlay};
 use crate::clock::{Clock, boot, host_wall_ms};
 use crate::error::Error;
 use crate::host::Host;
+use crate::hostdns::HostDns;
+use crate::resolver::Resolver;
 use crate::service;
 use crate::socket;
 use crate::state::{StateDir, WgKeys};
@@ -25,6 +26,7 @@ pub async fn run(options: Options, state: StateDir, kept: Kept) -> Result<(), Er
     let clock = Arc::new(Clock::new(state.stamp()?));
     let mut control = new_control(&options, &kept)?;
     control.handle_started(state.view()?.as_deref(), host_wall_ms(), boot());
+    let resolver = Resolver::new(Arc::clone(&clock), options.names.own()?);
     let keys = current_keys(&state, &mut control, &kept, &clock)?;
     // Everything that can be wrong with the outside is found before the machine is changed.
     let sockets = Sockets::open(options.port, options.workers)?;
@@ -36,6 +38,7 @@ pub async fn run(options: Options, state: StateDir, kept: Kept) -> Result<(), Er
     let mut host = Host::open(options.workers)?;
     let mtu = options.mtu.unwrap_or_else(|| underlay::tunnel_mtu(&kept.trust.coordinators));
     let plan = members_plan(&kept, &options.interface, mtu)?;
+    let host_dns = HostDns::new(options.names.host, options.names.guard, plan.interface.clone());
     host.carry_out(&plan.up()).await?;
     let tun =
         host.take_tun().ok_or_else(|| Error::Failed("the host plan makes no TUN interface".to_owned()))?;
@@ -65,7 +68,8 @@ pub async fn run(options: Options, state: StateDir, kept: Kept) -> Result<(), Er
         host,
         plan,
         shared: Arc::clone(&shared),
-        names: Arc::new(ArcSwapOption::empty()),
+        resolver,
+        host_dns,
         flows,
     };
     let mut driver = Driver::new(parts);
@@ -79,7 +83,7 @@ pub async fn run(options: Options, state: StateDir, kept: Kept) -> Result<(), Er
     for thread in threads {
         let _ = thread.join();
     }
-    driver.end();
+    driver.end().await;
     result?;
     match shared.stop.reason() {
         Some(StopReason::Failed(text)) => Err(Error::Failed(text.clone())),

@@ -1,10 +1,13 @@
 //! The words of the command line.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use warren_config::upstream::Upstream;
 
-use crate::agent::{self, INTERFACE, Options, RUN};
+use crate::agent::{self, INTERFACE, NameOptions, Options, RUN};
+use crate::hostdns;
 use crate::logs;
 use crate::state::DEFAULT_PATH;
 
@@ -39,6 +42,14 @@ pub struct Common {
     /// Print JSON.
     #[arg(long, global = true)]
     pub json: bool,
+    /// Encrypted DNS server for names outside the zone, if the policy names none, and for the coordinator's own name:
+    /// tls://ADDRESS#NAME, https://ADDRESS/dns-query#NAME or quic://ADDRESS#NAME. May be given several times.
+    #[arg(long, global = true, env = "WARREN_NODE_DNS_UPSTREAM", value_delimiter = ',', value_name = "URL",
+          value_parser = Upstream::parse)]
+    dns_upstream: Vec<Upstream>,
+    /// PEM file with certificate authorities to trust for DNS servers, besides the public ones.
+    #[arg(long, global = true, env = "WARREN_NODE_DNS_CA", value_name = "FILE")]
+    dns_ca: Option<PathBuf>,
     /// How to write logs (standard error).
     #[arg(long, global = true, value_enum, env = "WARREN_NODE_LOG_FORMAT", default_value_t)]
     pub log_format: logs::Format,
@@ -88,12 +99,37 @@ pub enum Command {
         #[arg(long, short, default_value_t = 4)]
         count: u16,
     },
+    /// Names: how an answer comes about, and how the DNS servers do.
+    Dns {
+        #[command(subcommand)]
+        what: DnsCommand,
+    },
     /// Counters and the last dropped packets, each with its reason.
     Counters,
     /// Look for what is wrong with this host, and say how to put it right.
     Doctor,
     /// Stop the agent and remove its interface, routes and guards. The identity is kept.
     Down,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum DnsCommand {
+    /// Resolve NAME as a program on this host would, and show which way the answer took.
+    Query {
+        name: String,
+        /// Record type: A, AAAA, SRV, HTTPS, PTR, MX, TXT ...
+        #[arg(default_value = "A")]
+        kind: String,
+    },
+    /// The DNS servers names are asked of, and how they do.
+    Status,
+    /// Put back what an agent changed on this host so that programs ask it: /etc/resolv.conf, systemd-resolved's link,
+    /// the leak guard. The agent does this itself when it stops.
+    Restore {
+        /// Wait for the end of standard input first.
+        #[arg(long, hide = true)]
+        when_closed: bool,
+    },
 }
 
 #[derive(Args)]
@@ -127,20 +163,56 @@ pub struct RunFlags {
     /// Packet workers, each with a thread for either direction; by default one for every four processors.
     #[arg(long, env = "WARREN_NODE_WORKERS", value_parser = clap::value_parser!(u8).range(1..=8))]
     workers: Option<u8>,
-    /// Do not answer overlay names on port 53 of this node's overlay addresses.
+    /// Do not answer names on port 53 of this node's overlay addresses.
     #[arg(long)]
     no_dns: bool,
+    /// Answer names at this loopback address too, e.g. 127.0.0.54.
+    #[arg(long, env = "WARREN_NODE_DNS_LISTEN", value_name = "ADDRESS", value_parser = loopback)]
+    dns_listen: Option<IpAddr>,
+    /// How programs on this host come to ask this node.
+    #[arg(long, env = "WARREN_NODE_DNS_HOST", value_enum, default_value_t)]
+    dns_host: hostdns::Mode,
+    /// Refuse every other program of this host that asks DNS servers in clear.
+    #[arg(long, env = "WARREN_NODE_DNS_GUARD", value_enum, default_value_t)]
+    dns_guard: hostdns::Guard,
     /// When the coordinator has been away for longer than the freshness life: keep the last good view instead of
     /// cutting all peers.
     #[arg(long)]
     hold: bool,
 }
 
+/// Others on the network must not be able to ask.
+fn loopback(text: &str) -> Result<IpAddr, String> {
+    match text.parse::<IpAddr>() {
+        Ok(ip) if ip.is_loopback() => Ok(ip),
+        Ok(_) => Err("it is not a loopback address: write one of 127.0.0.0/8, or ::1".to_owned()),
+        Err(_) => Err("it is not an IP address".to_owned()),
+    }
+}
+
 impl Common {
     /// For commands that do not run the agent.
     pub fn options(&self) -> Options {
         let port = warren_wire::frame::WIREGUARD_PORT;
-        self.run_options(&RunFlags { port, mtu: None, workers: None, no_dns: false, hold: false })
+        self.run_options(&RunFlags {
+            port,
+            mtu: None,
+            workers: None,
+            no_dns: false,
+            dns_listen: None,
+            dns_host: hostdns::Mode::Off,
+            dns_guard: hostdns::Guard::Off,
+            hold: false,
+        })
+    }
+
+    /// For what is looked up without an agent.
+    pub fn names(&self) -> NameOptions {
+        NameOptions {
+            upstream: self.dns_upstream.clone(),
+            authorities: self.dns_ca.clone(),
+            ..NameOptions::default()
+        }
     }
 
     pub fn run_options(&self, run: &RunFlags) -> Options {
@@ -154,6 +226,12 @@ impl Common {
             mtu: run.mtu,
             workers: run.workers.map_or_else(crate::worker::default_count, usize::from),
             dns: !run.no_dns,
+            names: NameOptions {
+                listen: run.dns_listen,
+                host: run.dns_host,
+                guard: run.dns_guard,
+                ..self.names()
+            },
             hold: run.hold,
         }
     }

@@ -8,6 +8,7 @@ use super::{Said, runtime};
 use crate::agent::{FlowFile, Options, load, members_plan};
 use crate::error::{Error, Exit};
 use crate::host::Host;
+use crate::hostdns;
 use crate::socket::{Request, ask};
 use crate::state::{StateDir, StateError};
 use warren_node_core::host::DEFAULT_MTU;
@@ -27,12 +28,15 @@ pub fn command(options: &Options) -> Result<Said, Error> {
     }
     let plan = members_plan(&load(&state)?, &options.interface, options.mtu.unwrap_or(DEFAULT_MTU))?;
     let runtime = runtime(1)?;
+    let interface = plan.interface.clone();
+    let given_back = runtime.block_on(hostdns::restore(&interface));
     let errors =
         runtime.block_on(async { Ok::<_, Error>(Host::open(1)?.carry_out_all(&plan.down()).await) })?;
     if let Ok(flows) = FlowFile::new(&options.run.join(&options.interface)) {
         flows.remove();
     }
-    let failed: Vec<String> = errors.iter().map(ToString::to_string).collect();
+    let given_back = given_back.iter().map(ToString::to_string);
+    let failed: Vec<String> = given_back.chain(errors.iter().map(ToString::to_string)).collect();
     let json = json!({ "was_running": was_running, "failed": failed });
     if failed.is_empty() {
         let text =

@@ -1,7 +1,6 @@
 //! `enroll`, and the first half of `up`.
 
 use std::io::{IsTerminal, Read};
-use std::path::Path;
 
 use serde_json::json;
 use warren_config::name::Name;
@@ -9,18 +8,18 @@ use warren_wire::token::Token;
 use zeroize::Zeroizing;
 
 use super::{Said, args, runtime};
-use crate::agent::{self, Kept};
+use crate::agent::{self, Kept, Options};
 use crate::error::Error;
 use crate::state::StateDir;
 
 /// A token has a few hundred characters.
 const MAX_TOKEN: u64 = 64 * 1024;
 
-pub fn command(path: &Path, enrol: &args::Enrol) -> Result<Said, Error> {
+pub fn command(options: &Options, enrol: &args::Enrol) -> Result<Said, Error> {
     let name = wanted_name(enrol)?;
     // Bad input is found before anything is touched.
     let token = read_token(enrol)?.ok_or_else(no_token)?;
-    let state = StateDir::open(path)?;
+    let state = StateDir::open(&options.state)?;
     if state.is_enrolled()? {
         let kept = agent::load(&state)?;
         let text = format!(
@@ -30,7 +29,7 @@ pub fn command(path: &Path, enrol: &args::Enrol) -> Result<Said, Error> {
         );
         return Ok(Said::ok(described(&kept), text));
     }
-    let kept = redeem(&state, token, name.as_ref())?;
+    let kept = redeem(options, &state, token, name.as_ref())?;
     let text = format!(
         "enrolled as {} in network {}; start the agent with `warren-node run`",
         kept.me.name(),
@@ -40,9 +39,9 @@ pub fn command(path: &Path, enrol: &args::Enrol) -> Result<Said, Error> {
 }
 
 /// The member of this state directory: the stored one, whatever token is given; else enrolled now.
-pub fn member(path: &Path, enrol: &args::Enrol) -> Result<(StateDir, Kept), Error> {
+pub fn member(options: &Options, enrol: &args::Enrol) -> Result<(StateDir, Kept), Error> {
     let name = wanted_name(enrol)?;
-    let state = StateDir::open(path)?;
+    let state = StateDir::open(&options.state)?;
     if state.is_enrolled()? {
         let kept = agent::load(&state)?;
         if enrol.token.is_some() || enrol.token_file.is_some() {
@@ -55,15 +54,16 @@ pub fn member(path: &Path, enrol: &args::Enrol) -> Result<(StateDir, Kept), Erro
     }
     let given = enrol.token.is_some() || enrol.token_file.is_some();
     let token = if given { read_token(enrol)? } else { None };
-    let token = token.ok_or_else(|| Error::NotEnrolled(path.to_owned()))?;
-    let kept = redeem(&state, token, name.as_ref())?;
+    let token = token.ok_or_else(|| Error::NotEnrolled(options.state.clone()))?;
+    let kept = redeem(options, &state, token, name.as_ref())?;
     tracing::info!("enrolled as {} in network {}", kept.me.name(), kept.network.name);
     Ok((state, kept))
 }
 
-fn redeem(state: &StateDir, token: Token, name: Option<&Name>) -> Result<Kept, Error> {
+fn redeem(options: &Options, state: &StateDir, token: Token, name: Option<&Name>) -> Result<Kept, Error> {
+    let resolver = options.names.resolver()?;
     let runtime = runtime(1)?;
-    let kept = runtime.block_on(agent::enrol(state, token, name));
+    let kept = runtime.block_on(agent::enrol(state, token, name, resolver));
     runtime.shutdown_timeout(std::time::Duration::from_secs(1));
     kept
 }

@@ -6,6 +6,7 @@ mod down;
 mod enroll;
 mod ping;
 mod query;
+mod restore;
 mod text;
 
 use std::process::ExitCode;
@@ -19,7 +20,7 @@ use crate::agent;
 use crate::error::{Error, Exit};
 use crate::link::EnrolFailure;
 use crate::logs;
-use args::{Arguments, Command};
+use args::{Arguments, Command, DnsCommand};
 
 /// What a command has to say, and whether that is good news.
 #[derive(Debug)]
@@ -68,19 +69,26 @@ fn carry_out(arguments: &Arguments) -> Result<Said, Error> {
     let options = common.options();
     match &arguments.command {
         Command::Up { enrol, run } => {
-            let (state, kept) = enroll::member(&options.state, enrol)?;
+            let (state, kept) = enroll::member(&options, enrol)?;
             run_agent(common.run_options(run), state, kept)
         }
         Command::Run { run } => {
             let (state, kept) = agent::open_member(&options.state)?;
             run_agent(common.run_options(run), state, kept)
         }
-        Command::Enroll { enrol } => enroll::command(&options.state, enrol),
+        Command::Enroll { enrol } => enroll::command(&options, enrol),
         Command::Status => query::status(&options.socket),
         Command::Peers => query::peers(&options.socket),
         Command::Flows { limit } => query::flows(&options.socket, *limit),
         Command::Why { words } => query::why(&options.socket, words),
         Command::Path { peer } => query::path(&options.socket, peer),
+        Command::Dns { what: DnsCommand::Query { name, kind } } => {
+            query::dns_query(&options.socket, name, kind)
+        }
+        Command::Dns { what: DnsCommand::Restore { when_closed } } => {
+            restore::command(&options, *when_closed)
+        }
+        Command::Dns { what: DnsCommand::Status } => query::dns_status(&options.socket),
         Command::Counters => query::counters(&options.socket),
         Command::Ping { to, count } => ping::command(&options.socket, to, *count),
         Command::Doctor => doctor::command(&options),

@@ -38,6 +38,22 @@ pub fn counters(socket: &Path) -> Result<Said, Error> {
     said(ask(socket, &Request::Counters)?, text::counters)
 }
 
+pub fn dns_query(socket: &Path, name: &str, kind: &str) -> Result<Said, Error> {
+    let request = Request::DnsQuery { name: name.to_owned(), kind: kind.to_owned() };
+    match ask(socket, &request)? {
+        Reply::Ok(json) => {
+            let good = json["code"] == "NOERROR";
+            let exit = if good { Exit::Ok } else { Exit::Finding };
+            Ok(Said { text: text::dns_query(&json), json, exit })
+        }
+        other => said(other, text::dns_query),
+    }
+}
+
+pub fn dns_status(socket: &Path) -> Result<Said, Error> {
+    said(ask(socket, &Request::DnsStatus)?, text::dns_status)
+}
+
 pub fn why(socket: &Path, words: &[String]) -> Result<Said, Error> {
     let (from, to, port) = match words {
         [to, port] => (None, to, port),

@@ -126,6 +126,33 @@ pub fn path(p: &Value) -> String {
     )
 }
 
+pub fn dns_query(q: &Value) -> String {
+    let mut text = lines(q, &[("name", "name"), ("type", "type"), ("class", "class"), ("answer", "code")]);
+    for (label, name) in [("suffix", "suffix"), ("upstream", "upstream"), ("why", "why")] {
+        if !q.get(name).is_none_or(Value::is_null) {
+            text.push_str(&lines(q, &[(label, name)]));
+        }
+    }
+    for record in q.get("records").and_then(Value::as_array).into_iter().flatten() {
+        text.push_str(&format!("{}\n", plain(record)));
+    }
+    text
+}
+
+pub fn dns_status(s: &Value) -> String {
+    let upstreams = s.get("upstreams").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let cache = format!("{} answers kept, {} questions waiting", field(s, "cached"), field(s, "waiting"));
+    if upstreams.is_empty() {
+        return format!(
+            "no DNS server is set: names outside the zone are refused (give `upstream` in [dns], or --dns-upstream)\n{cache}"
+        );
+    }
+    let names = ["upstream", "suffix", "answers", "failures", "answers_in_ms", "last_error"];
+    let head = ["DNS SERVER", "FOR", "ANSWERS", "FAILURES", "MS", "LAST ERROR"];
+    let rows = upstreams.iter().map(|u| names.iter().map(|n| field(u, n)).collect());
+    format!("{}\n{cache}", table(&head, rows))
+}
+
 pub fn counters(c: &Value) -> String {
     let all = c.get("counters").and_then(Value::as_object).into_iter().flatten();
     let mut text: String =

@@ -52,6 +52,23 @@ pub async fn has_table(name: &str) -> Result<bool, HostError> {
     }
 }
 
+/// Packets of a named counter of a table of family `inet`; `None` if there is no such table.
+pub async fn packets(table: &str, counter: &str) -> Result<Option<u64>, HostError> {
+    let failed = |source| HostError::Io { what: "run nft", source };
+    let output =
+        command(&["-j", "list", "counter", "inet", table, counter])?.output().await.map_err(failed)?;
+    if !output.status.success() {
+        let text = String::from_utf8_lossy(&output.stderr);
+        return match text.contains("No such file or directory") {
+            true => Ok(None),
+            false => Err(HostError::Nft(text.trim().chars().take(2000).collect())),
+        };
+    }
+    let listed: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+    let objects = listed["nftables"].as_array().map(Vec::as_slice).unwrap_or_default();
+    Ok(objects.iter().find_map(|object| object["counter"]["packets"].as_u64()))
+}
+
 /// A clean environment: nothing of the agent's reaches the child.
 fn command(args: &[&str]) -> Result<Command, HostError> {
     let mut command = Command::new(program().ok_or(HostError::NoNft)?);

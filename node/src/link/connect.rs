@@ -11,10 +11,11 @@ use warren_wire::frame::MAX_FRAME;
 use warren_wire::id::IdentityKey;
 
 use super::tls::{self, Stranger};
+use crate::resolver::Resolver;
 
 /// A coordinator that does not answer is given up after this long.
 const CONNECT: Duration = Duration::from_secs(6);
-const RESOLVE: Duration = Duration::from_secs(5);
+const RESOLVE: Duration = Duration::from_secs(10);
 /// Silence after which a channel is lost; the keep-alive keeps NAT mappings open meanwhile.
 const IDLE: Duration = Duration::from_secs(12);
 const KEEP_ALIVE: Duration = Duration::from_secs(4);
@@ -50,11 +51,13 @@ pub struct Connector {
     servers: Mutex<Vec<IdentityKey>>,
     /// Last address each name resolved to.
     known: Mutex<BTreeMap<String, Vec<SocketAddr>>>,
+    resolver: Arc<Resolver>,
 }
 
 impl Connector {
-    pub fn new(identity: SigningKey, servers: Vec<IdentityKey>) -> Connector {
-        Connector { identity, servers: Mutex::new(servers), known: Mutex::default() }
+    /// `resolver` finds coordinators that are given by name: encrypted, or not at all.
+    pub fn new(identity: SigningKey, servers: Vec<IdentityKey>, resolver: Arc<Resolver>) -> Connector {
+        Connector { identity, servers: Mutex::new(servers), known: Mutex::default(), resolver }
     }
 
     /// The charter names more keys, or fewer.
@@ -81,18 +84,15 @@ impl Connector {
         if let Ok(literal) = address.parse::<SocketAddr>() {
             return Ok(vec![literal]);
         }
-        if address.rsplit_once(':').is_none_or(|(host, port)| host.is_empty() || port.parse::<u16>().is_err())
-        {
+        let parts = address.rsplit_once(':').and_then(|(host, port)| Some((host, port.parse::<u16>().ok()?)));
+        let Some((host, port)) = parts.filter(|(host, _)| !host.is_empty()) else {
             return Err(ConnectError::Address { address: address.to_owned() });
-        }
-        let why = match tokio::time::timeout(RESOLVE, tokio::net::lookup_host(address)).await {
+        };
+        let why = match tokio::time::timeout(RESOLVE, self.resolver.look_up(host)).await {
             Ok(Ok(found)) => {
-                let found: Vec<SocketAddr> = found.collect();
-                if !found.is_empty() {
-                    self.remember(address, &found);
-                    return Ok(found);
-                }
-                "it has no address".to_owned()
+                let found: Vec<SocketAddr> = found.into_iter().map(|ip| SocketAddr::new(ip, port)).collect();
+                self.remember(address, &found);
+                return Ok(found);
             }
             Ok(Err(e)) => e.to_string(),
             Err(_) => format!("no answer within {} seconds", RESOLVE.as_secs()),
@@ -163,7 +163,8 @@ mod tests {
     use super::*;
 
     fn connector() -> Connector {
-        Connector::new(SigningKey::from_bytes(&[1; 32]), vec![IdentityKey([2; 32])])
+        let resolver = crate::agent::NameOptions::default().resolver().expect("TLS");
+        Connector::new(SigningKey::from_bytes(&[1; 32]), vec![IdentityKey([2; 32])], resolver)
     }
 
     #[tokio::test]

@@ -1,5 +1,6 @@
 //! Driving [`Enrolment`] over a real connection: addresses in turn until one answers.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use quinn::{Connection, RecvStream, SendStream, VarInt};
@@ -9,6 +10,7 @@ use warren_wire::frame::{Decoder, MAX_FRAME, ToCoordinator, ToNode, encode};
 use warren_wire::token::Token;
 
 use super::connect::{ConnectError, Connector};
+use crate::resolver::Resolver;
 
 /// The whole conversation.
 const LIMIT: Duration = Duration::from_secs(20);
@@ -46,8 +48,9 @@ pub async fn enrol(
     name: Option<&Name>,
     agent: &str,
     secrets: &Secrets,
+    resolver: Arc<Resolver>,
 ) -> Result<Membership, EnrolFailure> {
-    let connector = Connector::new(secrets.identity.clone(), vec![token.coordinator_key]);
+    let connector = Connector::new(secrets.identity.clone(), vec![token.coordinator_key], resolver);
     let addresses = token.coordinators.clone();
     let mut tried = Vec::new();
     for address in addresses {

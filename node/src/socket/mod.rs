@@ -39,6 +39,13 @@ pub enum Request {
         name: String,
     },
     Counters,
+    /// Resolve a name and say how; a record type by its name.
+    DnsQuery {
+        name: String,
+        kind: String,
+    },
+    /// Upstreams and cache of the resolver.
+    DnsStatus,
     /// Stop the agent.
     Stop,
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 use warren_config::name::Name;
+use warren_config::policy::Settings;
 use warren_config::time::UnixTime;
 use warren_wire::frame::ToCoordinator;
 use warren_wire::id::{Epoch, Generation, NodeId, Revision};
@@ -41,8 +42,8 @@ pub enum Output {
 pub struct Publication {
     pub assembly: Arc<Assembly>,
     pub names: Arc<Names>,
-    /// Encrypted upstreams for other names, from the signed settings.
-    pub upstream: Vec<String>,
+    /// The signed settings: zone, encrypted upstreams.
+    pub settings: Settings,
     /// The policy says `mode = "observe"`: everything that is not granted passes and is recorded.
     pub observe: bool,
     /// Set when there are no peers because believing stopped.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use warren_config::compile::Program;
 use warren_config::filter::Rules;
 use warren_config::name::Name;
+use warren_config::policy::Settings;
 use warren_config::time::UnixTime;
 use warren_wire::trust::{Member, Network};
 
@@ -42,11 +43,10 @@ pub fn compile(
         peers,
         audited: Arc::new(audited),
     });
-    let offers = program.offered_by(&me.subject).into_iter().map(|service| service.name.clone()).collect();
     Publication {
-        names: Arc::new(Names::new(assembly.clone(), program.settings(), offers)),
+        names: Arc::new(Names::new(assembly.clone(), &program)),
         assembly,
-        upstream: program.settings().upstream.clone(),
+        settings: program.settings().clone(),
         observe: program.settings().mode == warren_config::policy::Mode::Observe,
         cut,
     }
@@ -64,9 +64,9 @@ pub fn nothing(network: &Arc<Network>, me: &Arc<Member>, cut: CutReason) -> Publ
         audited: Arc::default(),
     });
     Publication {
-        names: Arc::new(Names::new(assembly.clone(), &Default::default(), Vec::new())),
+        names: Arc::new(Names::alone(assembly.clone())),
         assembly,
-        upstream: Vec::new(),
+        settings: Settings::default(),
         observe: false,
         cut: Some(cut),
     }

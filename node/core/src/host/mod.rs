@@ -5,6 +5,8 @@
 //! only through the tunnel.
 
 mod guard;
+pub mod leak;
+pub mod resolv;
 #[cfg(test)]
 mod tests;
 

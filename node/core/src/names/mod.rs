@@ -1,27 +1,40 @@
-//! DNS decisions: what this node may see has a name, everything else does not exist.
+//! DNS decisions: what this node may see has a name, everything else does not exist; other names are asked elsewhere,
+//! encrypted, or not at all.
 //!
 //! The zone comes from the signed settings. `<service>.<zone>` is every node that offers the service and at which this
-//! node may open it now; `<node>.<zone>` is this node and the peers it may open something at; PTR likewise. A name
-//! that may not be reached answers exactly like one that does not exist.
+//! node may open it now; `<node>.<zone>` is this node and the peers it may open something at; `_<service>._tcp.<zone>`
+//! (RFC 2782) and SVCB say the ports; PTR likewise. A name that may not be reached answers exactly like one that does
+//! not exist.
+//!
+//! - `zone`: which names there are, made once for each publication. [`query`], [`reply`]: DNS messages as bytes.
+//! - [`forward`]: everything outside the zone.
 
+pub mod forward;
+pub mod query;
+pub mod reply;
 mod reverse;
 #[cfg(test)]
 mod tests;
+mod zone;
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
+use warren_config::compile::Program;
 use warren_config::name::Name;
-use warren_config::policy::{DEFAULT_ZONE, Settings};
+use warren_config::policy::{DEFAULT_ZONE, Protocol, Settings};
 use warren_config::time::UnixTime;
-use warren_wire::trust::Member;
+use warren_wire::id::NodeId;
+use warren_wire::trust::Network;
 
 use crate::assembly::Assembly;
+use zone::{Offer, Visible};
 
 /// Longest life of an answer in a cache: a revoked permission must not live on there.
 pub const TTL_SECONDS: u32 = 5;
 
-/// Class IN only: the server refuses every other class before it asks.
+/// Class IN only: every other class is refused before this is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Type {
     A,
@@ -29,22 +42,56 @@ pub enum Type {
     Ptr,
     Soa,
     Ns,
+    Srv,
+    Svcb,
+    Https,
     /// ANY, AXFR, IXFR: refused.
     Whole,
     Other,
 }
 
+impl Type {
+    /// By its number (IANA, "Resource Record (RR) TYPEs").
+    pub fn of(number: u16) -> Type {
+        match number {
+            1 => Type::A,
+            2 => Type::Ns,
+            6 => Type::Soa,
+            12 => Type::Ptr,
+            28 => Type::Aaaa,
+            33 => Type::Srv,
+            64 => Type::Svcb,
+            65 => Type::Https,
+            251..=255 => Type::Whole,
+            _ => Type::Other,
+        }
+    }
+}
+
+/// Names are fully qualified, without the final dot.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Data {
     A(Ipv4Addr),
     Aaaa(Ipv6Addr),
-    /// Fully qualified, without the final dot.
     Ptr(String),
     Ns(String),
     Soa {
         mname: String,
         rname: String,
         serial: u32,
+    },
+    /// Priority and weight are equal for all: the order of the records is the choice.
+    Srv {
+        port: u16,
+        target: String,
+    },
+    /// RFC 9460: SVCB, or HTTPS for services on port 443. `port` is `None` for the default one.
+    Svcb {
+        https: bool,
+        port: Option<u16>,
+        target: String,
+        v4: Option<Ipv4Addr>,
+        v6: Ipv6Addr,
     },
 }
 
@@ -55,24 +102,56 @@ pub enum Answer {
     /// The name exists, this type does not.
     NoData,
     NxDomain,
-    /// Not in the zone: forward it or refuse it.
+    /// Not in the zone: see [`forward`].
     NotOurs,
     Refused,
+}
+
+/// What the order of several answers depends on.
+#[derive(Clone, Copy, Debug)]
+pub struct Order<'a> {
+    /// A counter of the caller: the first place goes round.
+    pub turn: u64,
+    /// Nodes that do not answer handshakes: given last.
+    pub silent: &'a BTreeSet<NodeId>,
+}
+
+static NOBODY: BTreeSet<NodeId> = BTreeSet::new();
+
+impl Order<'static> {
+    pub fn turn(turn: u64) -> Order<'static> {
+        Order { turn, silent: &NOBODY }
+    }
 }
 
 /// The names one assembly makes visible.
 #[derive(Clone, Debug)]
 pub struct Names {
-    assembly: Arc<Assembly>,
+    network: Arc<Network>,
+    me: Name,
+    revision: u64,
     zone: String,
-    offers: Vec<Name>,
+    visible: Visible,
 }
 
 impl Names {
-    /// `offers`: services this node itself offers.
-    pub fn new(assembly: Arc<Assembly>, settings: &Settings, offers: Vec<Name>) -> Names {
-        let zone = settings.zone.clone().unwrap_or_else(|| DEFAULT_ZONE.to_owned());
-        Names { assembly, zone, offers }
+    pub fn new(assembly: Arc<Assembly>, program: &Program) -> Names {
+        Names::with_settings(assembly, program, program.settings())
+    }
+
+    /// This node alone, in the zone of `settings`.
+    pub fn alone(assembly: Arc<Assembly>) -> Names {
+        Names::with_settings(assembly, &Program::default(), &Settings::default())
+    }
+
+    fn with_settings(assembly: Arc<Assembly>, program: &Program, settings: &Settings) -> Names {
+        Names {
+            network: assembly.network.clone(),
+            me: assembly.me.name().clone(),
+            revision: assembly.revision,
+            zone: settings.zone.clone().unwrap_or_else(|| DEFAULT_ZONE.to_owned()),
+            visible: Visible::new(assembly, program),
+        }
     }
 
     /// Lower case, without the final dot.
@@ -80,17 +159,27 @@ impl Names {
         &self.zone
     }
 
-    /// `name` in presentation form, with or without the final dot, any case. `turn` rotates the order of addresses:
-    /// a counter of the caller.
-    pub fn answer(&self, name: &str, kind: Type, now: UnixTime, turn: u64) -> Answer {
+    pub fn network(&self) -> &Network {
+        &self.network
+    }
+
+    /// `name` in presentation form, with or without the final dot, any case.
+    pub fn answer(&self, name: &str, kind: Type, now: UnixTime, order: Order<'_>) -> Answer {
         let name = name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase();
-        match self.place(&name) {
+        self.answer_lower(&name, kind, now, order)
+    }
+
+    /// The same for a name that is already lower case and without the final dot.
+    pub fn answer_lower(&self, name: &str, kind: Type, now: UnixTime, order: Order<'_>) -> Answer {
+        match self.place(name) {
             Place::Elsewhere if kind == Type::Whole => Answer::Refused,
             Place::Elsewhere => Answer::NotOurs,
             _ if kind == Type::Whole => Answer::Refused,
             Place::Apex => self.apex(kind),
-            Place::Label(label) => self.forward(label, kind, now, turn),
-            Place::Deeper => Answer::NxDomain,
+            Place::Label(label) => self.forward(label, kind, now, order),
+            Place::Port(service, protocol) => self.ports(service, protocol, kind, now, order),
+            Place::AbovePorts(protocol) if self.visible.any_port(protocol, now) => Answer::NoData,
+            Place::AbovePorts(_) | Place::Nothing => Answer::NxDomain,
             Place::Address(ip) => self.pointer(ip, kind, now),
             Place::Above => Answer::NoData,
         }
@@ -98,10 +187,10 @@ impl Names {
 
     /// For negative answers: the zone's SOA (RFC 2308 section 3).
     pub fn soa(&self) -> Data {
-        let mname = self.fqdn(self.assembly.me.name());
+        let mname = self.fqdn(&self.me);
         let rname = format!("hostmaster.{}", self.zone);
         // Only its change matters: wrapping is serial arithmetic (RFC 1982).
-        let serial = (self.assembly.revision & u64::from(u32::MAX)) as u32;
+        let serial = (self.revision & u64::from(u32::MAX)) as u32;
         Data::Soa { mname, rname, serial }
     }
 
@@ -110,61 +199,83 @@ impl Names {
             return Place::Apex;
         }
         if let Some(rest) = name.strip_suffix(&self.zone).and_then(|rest| rest.strip_suffix('.')) {
-            // Anything but one plain label (escapes, underscores, look-alikes, deeper names) cannot exist.
-            return if Name::parse(rest).is_ok() { Place::Label(rest) } else { Place::Deeper };
+            return place_in_zone(rest);
         }
-        match reverse::read(name, &self.assembly.network) {
+        match reverse::read(name, &self.network) {
             reverse::Reverse::Elsewhere => Place::Elsewhere,
             reverse::Reverse::Address(ip) => Place::Address(ip),
             reverse::Reverse::Above => Place::Above,
-            reverse::Reverse::Nothing => Place::Deeper,
+            reverse::Reverse::Nothing => Place::Nothing,
         }
     }
 
     fn apex(&self, kind: Type) -> Answer {
         match kind {
             Type::Soa => Answer::Records(vec![self.soa()]),
-            Type::Ns => Answer::Records(vec![Data::Ns(self.fqdn(self.assembly.me.name()))]),
+            Type::Ns => Answer::Records(vec![Data::Ns(self.fqdn(&self.me))]),
             _ => Answer::NoData,
         }
     }
 
-    fn forward(&self, label: &str, kind: Type, now: UnixTime, turn: u64) -> Answer {
-        let members = self.members(label, now);
-        if members.is_empty() {
+    fn forward(&self, label: &str, kind: Type, now: UnixTime, order: Order<'_>) -> Answer {
+        let offers = self.visible.offers(label, now);
+        if offers.is_empty() {
             return Answer::NxDomain;
         }
-        let mut records: Vec<Data> = match kind {
-            Type::A => members.iter().filter_map(|m| m.v4).map(Data::A).collect(),
-            Type::Aaaa => members.iter().map(|m| Data::Aaaa(m.v6)).collect(),
+        let offers = arrange(offers, order);
+        records(match kind {
+            Type::A => offers.iter().filter_map(|o| o.member.v4).map(Data::A).collect(),
+            Type::Aaaa => offers.iter().map(|o| Data::Aaaa(o.member.v6)).collect(),
+            Type::Svcb => self.bindings(label, &offers, false, now),
+            Type::Https => self.bindings(label, &offers, true, now),
             _ => Vec::new(),
-        };
-        if records.is_empty() {
-            return Answer::NoData;
-        }
-        let by = turn % records.len() as u64;
-        records.rotate_left(by as usize);
-        Answer::Records(records)
+        })
     }
 
-    /// Who answers to `label`: the offerers of a service, or one node. Names of both are unique in a network.
-    fn members(&self, label: &str, now: UnixTime) -> Vec<&Member> {
-        let me = &*self.assembly.me;
-        let offers = self.offers.iter().any(|service| service.as_str() == label);
-        let mine = (offers || me.name().as_str() == label).then_some(me);
-        let peers = self.assembly.peers.values().filter(|peer| {
-            let node = peer.member.name().as_str() == label && peer.outbound.joins_at(now);
-            node || peer.outbound.services(now).iter().any(|service| service.as_str() == label)
-        });
-        mine.into_iter().chain(peers.map(|peer| &*peer.member)).collect()
+    /// Ports a client can be told: single ones. HTTPS (RFC 9460 section 9) only where the service has port 443 itself,
+    /// because the record alone makes browsers turn `http` into `https`.
+    fn bindings(&self, service: &str, offers: &[&Offer], https: bool, now: UnixTime) -> Vec<Data> {
+        let ports = self.visible.ports(service);
+        let wanted = |port: u16, protocol| protocol == Protocol::Tcp && (!https || port == 443);
+        let ports: Vec<u16> = ports.iter().filter(|(p, n)| wanted(*n, *p)).map(|(_, n)| *n).collect();
+        let one = |offer: &Offer, port: u16| Data::Svcb {
+            https,
+            port: Some(port).filter(|_| !https),
+            target: self.fqdn(offer.member.name()),
+            v4: offer.member.v4,
+            v6: offer.member.v6,
+        };
+        let may = |offer: &Offer, port| self.visible.may_open(offer, Protocol::Tcp, port, now);
+        let all = offers.iter().flat_map(|offer| ports.iter().map(move |port| (*offer, *port)));
+        all.filter(|(offer, port)| may(offer, *port)).map(|(offer, port)| one(offer, port)).collect()
+    }
+
+    fn ports(
+        &self,
+        service: &str,
+        protocol: Protocol,
+        kind: Type,
+        now: UnixTime,
+        order: Order<'_>,
+    ) -> Answer {
+        let ports: Vec<u16> =
+            self.visible.ports(service).iter().filter(|(p, _)| *p == protocol).map(|(_, n)| *n).collect();
+        let offers = arrange(self.visible.offers(service, now), order);
+        let all = offers.iter().flat_map(|offer| ports.iter().map(move |port| (*offer, *port)));
+        let open = all.filter(|(offer, port)| self.visible.may_open(offer, protocol, *port, now));
+        let found: Vec<Data> =
+            open.map(|(offer, port)| Data::Srv { port, target: self.fqdn(offer.member.name()) }).collect();
+        match found.is_empty() {
+            true => Answer::NxDomain,
+            false if kind == Type::Srv => Answer::Records(found),
+            false => Answer::NoData,
+        }
     }
 
     fn pointer(&self, ip: IpAddr, kind: Type, now: UnixTime) -> Answer {
-        let peers = self.assembly.peers.values().filter(|peer| peer.outbound.joins_at(now));
-        let mut visible = std::iter::once(&self.assembly.me).chain(peers.map(|peer| &peer.member));
-        match visible.find(|member| member.addresses().any(|a| a == ip)) {
+        match self.visible.holder(ip, now) {
             None => Answer::NxDomain,
-            Some(member) if kind == Type::Ptr => Answer::Records(vec![Data::Ptr(self.fqdn(member.name()))]),
+            Some(name) if kind == Type::Ptr => Answer::Records(vec![Data::Ptr(self.fqdn(name))]),
             Some(_) => Answer::NoData,
         }
     }
@@ -174,15 +285,56 @@ impl Names {
     }
 }
 
+fn records(found: Vec<Data>) -> Answer {
+    if found.is_empty() { Answer::NoData } else { Answer::Records(found) }
+}
+
+/// In turn; those that do not answer at the end.
+fn arrange<'a>(mut offers: Vec<&'a Offer>, order: Order<'_>) -> Vec<&'a Offer> {
+    if !offers.is_empty() {
+        let by = order.turn % offers.len() as u64;
+        offers.rotate_left(by as usize);
+    }
+    if !order.silent.is_empty() {
+        offers.sort_by_key(|offer| order.silent.contains(&offer.member.id));
+    }
+    offers
+}
+
+/// `rest` is what stands before the zone. Anything but one plain label, or `_service._protocol`, cannot exist: escapes,
+/// look-alikes, deeper names.
+fn place_in_zone(rest: &str) -> Place<'_> {
+    let protocol = |text| match text {
+        "_tcp" => Some(Protocol::Tcp),
+        "_udp" => Some(Protocol::Udp),
+        _ => None,
+    };
+    if Name::parse(rest).is_ok() {
+        return Place::Label(rest);
+    }
+    if let Some(protocol) = protocol(rest) {
+        return Place::AbovePorts(protocol);
+    }
+    let parts = rest.split_once('.').and_then(|(s, p)| Some((s.strip_prefix('_')?, protocol(p)?)));
+    match parts {
+        Some((service, protocol)) if Name::parse(service).is_ok() => Place::Port(service, protocol),
+        _ => Place::Nothing,
+    }
+}
+
 /// Where a question stands.
 enum Place<'a> {
     Elsewhere,
     Apex,
     /// One valid label under the zone.
     Label(&'a str),
+    /// `_service._tcp` or `_service._udp` under the zone.
+    Port(&'a str, Protocol),
+    /// `_tcp` or `_udp` itself: it exists, empty, if something is under it (RFC 8020).
+    AbovePorts(Protocol),
     /// In our zones, but no name can stand there.
-    Deeper,
+    Nothing,
     Address(IpAddr),
-    /// A reverse name above addresses of ours: it exists, empty (RFC 8020).
+    /// A reverse name above addresses of ours: it exists, empty.
     Above,
 }

@@ -1,0 +1,262 @@
+//! Making this host's programs ask this node, and giving everything back.
+//!
+//! With systemd-resolved: per link, the zone as a routing domain. Else, only if it is wished, `/etc/resolv.conf`
+//! ([`file`]). Whatever was changed is given back on a stop, by `warren-node dns restore`, and by a small process that
+//! waits for the agent's end however it comes ([`watchdog`]). Where this node answers for all names, the leak guard
+//! keeps everybody else from asking in clear.
+
+mod file;
+mod resolved;
+mod watchdog;
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use clap::ValueEnum;
+use serde_json::{Value, json};
+use warren_node_core::host::{InterfaceName, leak};
+
+pub use file::File;
+pub use watchdog::wait_for_end;
+
+use crate::host::{HostError, has_table, load_rules, packets};
+
+/// The guard is looked at every so many tellings.
+const LOOK_EVERY: u64 = 4;
+/// systemd-resolved forgets with a restart: it is told again every so many tellings (one a second).
+const TELL_AGAIN: u64 = 20;
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Mode {
+    /// The zone by systemd-resolved where that runs; else nothing is touched.
+    #[default]
+    Auto,
+    /// Nothing is touched.
+    Off,
+    /// By systemd-resolved: all names if upstreams are set, else the zone.
+    Resolved,
+    /// By rewriting /etc/resolv.conf: all names if upstreams are set, else the zone first.
+    #[value(name = "resolv.conf")]
+    ResolvConf,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Guard {
+    /// On where this node answers for all names of the host.
+    #[default]
+    Auto,
+    On,
+    Off,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum HostDnsError {
+    #[error("cannot {what} {path}: {source}")]
+    File { what: &'static str, path: PathBuf, source: std::io::Error },
+    #[error(
+        "{0} is a mount point of its own (a container's?) and cannot be replaced: set the name server there to this node's \
+         address, and run with --dns-host off"
+    )]
+    Mounted(PathBuf),
+    #[error(
+        "{0} was written by warren-node, but what was there before is lost: write your name servers into it again"
+    )]
+    NoBackup(PathBuf),
+    #[error(
+        "`resolvectl` is not installed or systemd-resolved does not run: use --dns-host resolv.conf or off"
+    )]
+    NoResolved,
+    #[error("resolvectl {what}: {why}")]
+    Resolved { what: String, why: String },
+    #[error(transparent)]
+    Guard(#[from] HostError),
+}
+
+/// What the host is to be told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    pub servers: Vec<IpAddr>,
+    pub zone: String,
+    /// Do we answer for all names?
+    pub everything: bool,
+}
+
+/// What was changed on this host, and by what.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Means {
+    Nothing,
+    Resolved,
+    File,
+}
+
+pub struct HostDns {
+    mode: Mode,
+    guard: Guard,
+    interface: InterfaceName,
+    file: File,
+    told: Option<Wanted>,
+    watchdog: Option<std::process::Child>,
+    error: Option<String>,
+    /// Packets the guard refused; `None` before it stands.
+    refused: Option<u64>,
+    looks: u64,
+    tells: u64,
+}
+
+impl HostDns {
+    pub fn new(mode: Mode, guard: Guard, interface: InterfaceName) -> HostDns {
+        HostDns {
+            mode,
+            guard,
+            interface,
+            file: File::system(),
+            told: None,
+            watchdog: None,
+            error: None,
+            refused: None,
+            looks: 0,
+            tells: 0,
+        }
+    }
+
+    fn means(&self) -> Means {
+        match self.mode {
+            Mode::Off => Means::Nothing,
+            Mode::Auto if !resolved::runs() => Means::Nothing,
+            Mode::Auto | Mode::Resolved => Means::Resolved,
+            Mode::ResolvConf => Means::File,
+        }
+    }
+
+    /// Does this node answer for all names of the host?
+    fn owns_all(&self, wanted: &Wanted) -> bool {
+        wanted.everything && matches!(self.mode, Mode::Resolved | Mode::ResolvConf)
+    }
+
+    fn wants_guard(&self, wanted: &Wanted) -> bool {
+        match self.guard {
+            Guard::Auto => self.owns_all(wanted),
+            Guard::On => wanted.everything,
+            Guard::Off => false,
+        }
+    }
+
+    /// Tells the host, and tells it again where somebody changed it meanwhile. Called again and again.
+    pub async fn tell(&mut self, wanted: &Wanted) {
+        match self.try_tell(wanted).await {
+            Ok(()) => self.error = None,
+            Err(e) => {
+                let text = e.to_string();
+                if self.error.as_ref() != Some(&text) {
+                    tracing::error!("{text}");
+                }
+                self.error = Some(text);
+            }
+        }
+    }
+
+    async fn try_tell(&mut self, wanted: &Wanted) -> Result<(), HostDnsError> {
+        self.tells += 1;
+        let means = self.means();
+        let guard = self.wants_guard(wanted);
+        if (means != Means::Nothing || guard) && self.watchdog.is_none() {
+            // Before anything is changed, so that nothing stays changed.
+            self.watchdog = Some(watchdog::start(self.interface.as_str())?);
+        }
+        // Closed before opened: the guard stands before programs are sent here.
+        if guard {
+            self.put_guard().await?;
+        } else if self.told.as_ref().is_some_and(|told| self.wants_guard(told)) {
+            load_rules(&leak::removal(&self.interface)).await?;
+            self.refused = None;
+        }
+        match means {
+            Means::Nothing => {}
+            Means::File => self.file.tell(&wanted.servers, wanted.everything)?,
+            Means::Resolved
+                if self.told.as_ref() == Some(wanted) && !self.tells.is_multiple_of(TELL_AGAIN) => {}
+            Means::Resolved => {
+                let all = self.owns_all(wanted);
+                resolved::tell(self.interface.as_str(), &wanted.servers, &wanted.zone, all).await?;
+            }
+        }
+        self.told = Some(wanted.clone());
+        Ok(())
+    }
+
+    /// Put back when another program flushed it; what it refused is read on the way.
+    async fn put_guard(&mut self) -> Result<(), HostDnsError> {
+        self.looks += 1;
+        if self.refused.is_some() && !self.looks.is_multiple_of(LOOK_EVERY) {
+            return Ok(());
+        }
+        match packets(&leak::table(&self.interface), leak::COUNTER).await? {
+            Some(refused) => {
+                if refused > self.refused.unwrap_or(0) {
+                    tracing::warn!(
+                        refused,
+                        "programs on this host asked DNS servers in clear and were refused"
+                    );
+                }
+                self.refused = Some(refused);
+            }
+            None => {
+                load_rules(&leak::ruleset(&self.interface)).await?;
+                self.refused = Some(0);
+            }
+        }
+        Ok(())
+    }
+
+    /// For `status` and `doctor`.
+    pub fn status(&self) -> Value {
+        let means = match self.means() {
+            Means::Nothing => "untouched",
+            Means::Resolved => "resolved",
+            Means::File => "resolv.conf",
+        };
+        let told = self.told.as_ref();
+        json!({
+            "host": means,
+            "servers": told.map(|t| &t.servers),
+            "everything": told.is_some_and(|t| self.owns_all(t)),
+            "guarded": told.is_some_and(|t| self.wants_guard(t)),
+            "refused": self.refused,
+            "error": self.error,
+        })
+    }
+
+    /// Takes back what was told.
+    pub async fn give_back(&mut self) {
+        if self.told.is_some() {
+            for e in restore(&self.interface).await {
+                tracing::error!("{e}");
+            }
+        }
+        (self.told, self.refused) = (None, None);
+        if let Some(mut watchdog) = self.watchdog.take() {
+            drop(watchdog.stdin.take());
+            let _ = watchdog.wait();
+        }
+    }
+}
+
+/// Puts back whatever an agent changed, whether it runs or not; nothing to put back is no error.
+pub async fn restore(interface: &InterfaceName) -> Vec<HostDnsError> {
+    let mut errors = Vec::new();
+    if let Err(e) = File::system().restore() {
+        errors.push(e);
+    }
+    if resolved::runs()
+        && let Err(e) = resolved::forget(interface.as_str()).await
+    {
+        errors.push(e);
+    }
+    match has_table(&leak::table(interface)).await {
+        Ok(false) => {}
+        Ok(true) => errors.extend(load_rules(&leak::removal(interface)).await.err().map(HostDnsError::from)),
+        Err(HostError::NoNft) => {}
+        Err(e) => errors.push(e.into()),
+    }
+    errors
+}

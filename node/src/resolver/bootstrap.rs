@@ -1,0 +1,103 @@
+//! The coordinator's own name, before anything else works: `/etc/hosts`, then an encrypted upstream, or nothing.
+//!
+//! The host's resolver is never asked: it may be the one that depends on this agent, and it asks in clear.
+
+use std::net::IpAddr;
+use std::path::Path;
+use std::sync::Arc;
+
+use hickory_proto::op::Message;
+use hickory_proto::rr::{Name, RData};
+use warren_node_core::names::forward::ask::Asked;
+use warren_node_core::names::forward::{Failure, Route};
+
+use super::Resolver;
+use super::race::Context;
+
+const HOSTS: &str = "/etc/hosts";
+
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LookupError {
+    #[error(
+        "no encrypted DNS upstream is set, and nothing is asked in clear: use the coordinator's address instead of its \
+         name, list the name in {HOSTS}, or give --dns-upstream"
+    )]
+    NoUpstream,
+    #[error("`{0}` is not a name")]
+    BadName(String),
+    #[error("{0}")]
+    Failed(String),
+    #[error("it has no address")]
+    NoAddress,
+}
+
+impl Resolver {
+    /// Addresses of `name`; private ones too, because coordinators are often at such.
+    pub async fn look_up(self: &Arc<Self>, name: &str) -> Result<Vec<IpAddr>, LookupError> {
+        let found = in_hosts(Path::new(HOSTS), name);
+        if !found.is_empty() {
+            return Ok(found);
+        }
+        let bad = || LookupError::BadName(name.chars().take(100).collect());
+        let lower = name.trim_end_matches('.').to_ascii_lowercase();
+        let wire = Name::from_ascii(format!("{lower}.")).map_err(|_| bad())?;
+        let outward = self.outward.load_full();
+        let Route::Group(group) = outward.forwarding.route(&lower) else {
+            return Err(LookupError::NoUpstream);
+        };
+        let (mut found, mut failure) = (Vec::new(), None);
+        for kind in [1, 28] {
+            let asked = Asked { name: lower.clone(), kind, dnssec_ok: false, checking_disabled: false };
+            let context = Context { names: self.names(), private: true };
+            match outward.ask(group, &asked, &wire, context).await {
+                Ok(won) => found.extend(addresses(won.stored.bytes())),
+                Err(e) => failure = Some(e),
+            }
+        }
+        match failure {
+            _ if !found.is_empty() => Ok(found),
+            Some(Failure::NoUpstream) => Err(LookupError::NoUpstream),
+            Some(failure) => Err(LookupError::Failed(failure.explain().1.text)),
+            None => Err(LookupError::NoAddress),
+        }
+    }
+}
+
+fn addresses(bytes: &[u8]) -> Vec<IpAddr> {
+    let Ok(message) = Message::from_vec(bytes) else { return Vec::new() };
+    let one = |data: &RData| match data {
+        RData::A(a) => Some(IpAddr::V4(a.0)),
+        RData::AAAA(a) => Some(IpAddr::V6(a.0)),
+        _ => None,
+    };
+    message.answers.iter().filter_map(|record| one(&record.data)).collect()
+}
+
+/// A file that cannot be read lists nothing.
+fn in_hosts(file: &Path, name: &str) -> Vec<IpAddr> {
+    let text = std::fs::read_to_string(file).unwrap_or_default();
+    let listed = |line: &str| {
+        let mut words = line.split('#').next().unwrap_or_default().split_whitespace();
+        let ip = words.next()?.parse().ok()?;
+        words.any(|word| word.eq_ignore_ascii_case(name)).then_some(ip)
+    };
+    text.lines().filter_map(listed).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hosts_file_is_read_as_the_host_reads_it() {
+        let dir = tempfile::tempdir().expect("directory");
+        let file = dir.path().join("hosts");
+        let text = "127.0.0.1 localhost # coord\n192.0.2.1\tcoord.example.com  coord\n2001:db8::1 Coord\nrubbish coord\n";
+        std::fs::write(&file, text).expect("write");
+        let ips = |name: &str| in_hosts(&file, name).iter().map(ToString::to_string).collect::<Vec<_>>();
+        assert_eq!(ips("coord"), ["192.0.2.1", "2001:db8::1"]);
+        assert_eq!(ips("COORD.example.com"), ["192.0.2.1"]);
+        assert!(ips("other").is_empty());
+        assert!(in_hosts(&dir.path().join("none"), "coord").is_empty());
+    }
+}

@@ -1,0 +1,69 @@
+//! Questions under way: each is asked once, however many wait for it.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use hickory_proto::rr::Name;
+use tokio::sync::watch;
+use warren_node_core::names::forward::Failure;
+use warren_node_core::names::forward::ask::Asked;
+
+use super::Resolver;
+use super::race::{Context, Won};
+use crate::clock::boot;
+
+pub type Outcome = Result<Won, Failure>;
+type Ending = watch::Receiver<Option<Outcome>>;
+
+#[derive(Default)]
+pub struct Flights {
+    under_way: Mutex<HashMap<Asked, Ending>>,
+}
+
+impl Flights {
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Asked, Ending>> {
+        self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Resolver {
+    /// Asks, or waits with those who asked before. What comes is kept in the cache. Must be called inside a runtime.
+    pub(super) fn fly(self: &Arc<Self>, group: usize, asked: &Asked, name: Name) -> Ending {
+        let mut under_way = self.flights.lock();
+        if let Some(ending) = under_way.get(asked) {
+            return ending.clone();
+        }
+        let (tell, ending) = watch::channel(None);
+        under_way.insert(asked.clone(), ending.clone());
+        drop(under_way);
+        let (resolver, asked) = (Arc::clone(self), asked.clone());
+        tokio::spawn(async move {
+            let outward = resolver.outward.load_full();
+            let context = Context { names: resolver.names(), private: false };
+            let outcome = outward.ask(group, &asked, &name, context).await;
+            resolver.land(&outward, &asked, &outcome);
+            resolver.flights.lock().remove(&asked);
+            let _ = tell.send(Some(outcome));
+        });
+        ending
+    }
+
+    /// What was asked of upstreams that are no longer set is not kept.
+    fn land(&self, outward: &Arc<super::race::Outward>, asked: &Asked, outcome: &Outcome) {
+        if !Arc::ptr_eq(outward, &self.outward.load_full()) {
+            return;
+        }
+        match outcome {
+            Ok(won) => self.cache().insert(asked.clone(), Arc::clone(&won.stored), boot()),
+            Err(_) => self.cache().handle_failure(asked, boot()),
+        }
+    }
+}
+
+/// The end of a flight. One that ended without saying how was broken off by a shutdown.
+pub async fn end(mut ending: Ending) -> Outcome {
+    match ending.wait_for(Option::is_some).await {
+        Ok(outcome) => outcome.clone().unwrap_or(Err(Failure::Busy)),
+        Err(_) => Err(Failure::Busy),
+    }
+}

@@ -1,0 +1,218 @@
+//! The name server of this host: overlay names from the view, everything else encrypted or not at all.
+//!
+//! Decisions are [`warren_node_core::names`]'s; here are sockets. It runs on a runtime of its own, so that a flood of
+//! questions stalls neither the control channel nor packets.
+//!
+//! - [`udp`], [`tcp`]: how questions come. [`answer`]: what is said to one. [`tally`]: what was said so far.
+//! - [`flight`]: questions under way, each once. [`race`], [`line`]: upstreams. [`tls`]: whom to believe.
+//! - [`bootstrap`]: the coordinator's own name. [`shown`]: the way an answer took, for people.
+
+pub mod answer;
+pub mod bootstrap;
+mod flight;
+mod line;
+mod race;
+mod shown;
+mod tally;
+mod tcp;
+pub mod tls;
+mod udp;
+
+use std::collections::{BTreeSet, HashMap};
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use arc_swap::{ArcSwap, ArcSwapOption};
+use rustls::ClientConfig;
+use socket2::{Domain, Protocol, Socket, Type as SocketType};
+use tokio::sync::Semaphore;
+use warren_config::policy::Settings;
+use warren_node_core::names::Names;
+use warren_node_core::names::forward::cache::{Cache, Limits};
+use warren_node_core::names::forward::{Forwarding, Local};
+use warren_wire::id::NodeId;
+
+use crate::clock::Clock;
+use flight::Flights;
+use race::Outward;
+use tally::Tally;
+
+pub const PORT: u16 = 53;
+/// Questions that wait for upstreams at the same time, and how many of them one asker may have.
+const WAITING: usize = 1024;
+const WAITING_EACH: usize = 64;
+
+#[derive(Debug, thiserror::Error)]
+pub enum DnsError {
+    #[error(
+        "port 53 of {address} is in use by another program: names are not answered there; stop it, or run with --no-dns"
+    )]
+    InUse { address: IpAddr },
+    #[error(
+        "not allowed to bind port 53 of {address}: give the agent CAP_NET_BIND_SERVICE (the systemd unit does)"
+    )]
+    NotAllowed { address: IpAddr },
+    #[error("cannot answer names on {address}: {source}")]
+    Io { address: IpAddr, source: io::Error },
+    #[error("cannot start the runtime for names: {0}")]
+    Runtime(io::Error),
+}
+
+/// What the node's operator says about names.
+#[derive(Clone)]
+pub struct Own {
+    pub local: Local,
+    pub tls: Arc<ClientConfig>,
+}
+
+/// Everything that answers have in common; sockets and upstream connections come and go around it.
+pub struct Resolver {
+    clock: Arc<Clock>,
+    settings: Own,
+    names: ArcSwapOption<Names>,
+    outward: ArcSwap<Outward>,
+    silent: ArcSwap<BTreeSet<NodeId>>,
+    own: ArcSwap<BTreeSet<IpAddr>>,
+    cache: Mutex<Cache>,
+    flights: Flights,
+    waiting: Arc<Semaphore>,
+    askers: Mutex<HashMap<SocketAddr, usize>>,
+    turn: AtomicU64,
+    tally: Tally,
+}
+
+impl Resolver {
+    pub fn new(clock: Arc<Clock>, settings: Own) -> Arc<Resolver> {
+        let (forwarding, _) = Forwarding::new(&Settings::default(), &settings.local);
+        let outward = ArcSwap::from_pointee(Outward::new(forwarding, &settings.tls));
+        Arc::new(Resolver {
+            clock,
+            settings,
+            names: ArcSwapOption::empty(),
+            outward,
+            silent: ArcSwap::default(),
+            own: ArcSwap::default(),
+            cache: Mutex::new(Cache::new(Limits::default())),
+            flights: Flights::default(),
+            waiting: Arc::new(Semaphore::new(WAITING)),
+            askers: Mutex::default(),
+            turn: AtomicU64::new(0),
+            tally: Tally::default(),
+        })
+    }
+
+    /// From now on these names, and these upstreams: with the very publication the packet filter has.
+    pub fn publish(&self, names: &Arc<Names>, settings: &Settings) {
+        let (forwarding, faults) = Forwarding::new(settings, &self.settings.local);
+        for (text, why) in faults {
+            tracing::error!("the policy's DNS upstream `{text}` cannot be used: {why}");
+        }
+        let before = self.names.swap(Some(Arc::clone(names)));
+        let zone_changed = before.is_none_or(|before| before.zone() != names.zone());
+        if self.outward.load().forwarding != forwarding {
+            self.outward.store(Arc::new(Outward::new(forwarding, &self.settings.tls)));
+            self.cache().clear();
+        } else if zone_changed {
+            self.cache().clear();
+        }
+    }
+
+    pub fn names(&self) -> Option<Arc<Names>> {
+        self.names.load_full()
+    }
+
+    /// Is anybody asked for names of no suffix in particular?
+    pub fn answers_everything(&self) -> bool {
+        !self.outward.load().forwarding.group(0).is_empty()
+    }
+
+    /// Nodes that do not answer handshakes are given last.
+    pub fn set_silent(&self, silent: BTreeSet<NodeId>) {
+        if **self.silent.load() != silent {
+            self.silent.store(Arc::new(silent));
+        }
+    }
+
+    fn cache(&self) -> MutexGuard<'_, Cache> {
+        self.cache.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn next_turn(&self) -> u64 {
+        self.turn.fetch_add(1, Ordering::Relaxed)
+    }
+}
+
+/// Sockets that answer, until it is dropped.
+pub struct Service {
+    runtime: Option<tokio::runtime::Runtime>,
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        // Dropping a runtime blocks, which is not allowed where this is dropped.
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+/// The runtime on which questions are answered and upstreams asked.
+pub fn runtime() -> Result<tokio::runtime::Runtime, DnsError> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .thread_name("warren-names")
+        .enable_all()
+        .build()
+        .map_err(DnsError::Runtime)
+}
+
+/// Starts answering on every address: all of them, or none and the first failure.
+pub fn serve(resolver: &Arc<Resolver>, own: &[IpAddr], port: u16) -> Result<Service, DnsError> {
+    let mut sockets = Vec::new();
+    for address in own {
+        let failed = |e| error(*address, e);
+        let at = SocketAddr::new(*address, port);
+        let udp = bind(at, SocketType::DGRAM, Protocol::UDP).map_err(failed)?;
+        let tcp = bind(at, SocketType::STREAM, Protocol::TCP).map_err(failed)?;
+        tcp.listen(64).map_err(failed)?;
+        sockets.push((*address, udp, tcp));
+    }
+    resolver.own.store(Arc::new(own.iter().copied().collect()));
+    let runtime = runtime()?;
+    let guard = runtime.enter();
+    for (address, udp, tcp) in sockets {
+        let failed = |e| error(address, e);
+        let udp = tokio::net::UdpSocket::from_std(udp.into()).map_err(failed)?;
+        let tcp = tokio::net::TcpListener::from_std(tcp.into()).map_err(failed)?;
+        runtime.spawn(udp::serve(Arc::clone(resolver), Arc::new(udp)));
+        runtime.spawn(tcp::serve(Arc::clone(resolver), tcp));
+    }
+    drop(guard);
+    Ok(Service { runtime: Some(runtime) })
+}
+
+/// With `IP_FREEBIND`: the address may appear a moment later.
+fn bind(at: SocketAddr, kind: SocketType, protocol: Protocol) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(at), kind.nonblocking().cloexec(), Some(protocol))?;
+    match at {
+        SocketAddr::V4(_) => rustix::net::sockopt::set_ip_freebind(&socket, true)?,
+        SocketAddr::V6(_) => rustix::net::sockopt::set_ipv6_freebind(&socket, true)?,
+    }
+    match kind {
+        SocketType::STREAM => socket.set_reuse_address(true)?,
+        // Room for a burst; the kernel gives what it allows.
+        _ => drop(socket.set_recv_buffer_size(1 << 20)),
+    }
+    socket.bind(&at.into())?;
+    Ok(socket)
+}
+
+fn error(address: IpAddr, source: io::Error) -> DnsError {
+    match source.kind() {
+        io::ErrorKind::AddrInUse => DnsError::InUse { address },
+        io::ErrorKind::PermissionDenied => DnsError::NotAllowed { address },
+        _ => DnsError::Io { address, source },
+    }
+}

@@ -1,0 +1,437 @@
+//! The resolver against real encrypted servers on loopback addresses: all three transports, good manners and bad ones.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod upstream;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query, ResponseCode};
+use hickory_proto::rr::{Name, RecordType};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpStream, UdpSocket};
+use upstream::{Authority, Manner, Upstream, serve};
+use warren_config::compile::Program;
+use warren_config::policy::{Policy, Settings, Subject};
+use warren_config::time::UnixTime;
+use warren_config::upstream::Scheme;
+use warren_node::clock::Clock;
+use warren_node::resolver::{self, Own, Resolver, Service, tls};
+use warren_node_core::assembly::Assembly;
+use warren_node_core::names::Names;
+use warren_node_core::names::forward::Local;
+use warren_wire::id::{IdentityKey, NetworkId, NodeId};
+use warren_wire::trust::{Member, Network};
+
+const NAME: &str = "dns.test";
+const SCHEMES: [Scheme; 3] = [Scheme::Tls, Scheme::Https, Scheme::Quic];
+const PATIENCE: Duration = Duration::from_secs(8);
+
+/// One node, `me`, in the zone `prod.internal`.
+fn names() -> Arc<Names> {
+    let network = Network {
+        id: NetworkId([9; 16]),
+        name: "test".into(),
+        v4_range: "100.64.0.0/10".parse().unwrap(),
+        v6_prefix: "fd00:1:2::/48".parse().unwrap(),
+        coordinators: Vec::new(),
+        serial: 1,
+    };
+    let me = Member {
+        id: NodeId([1; 16]),
+        identity: IdentityKey([1; 32]),
+        subject: Subject { name: "me".parse().unwrap(), tags: BTreeSet::new() },
+        v4: Some(Ipv4Addr::new(100, 64, 0, 1)),
+        v6: "fd00:1:2::1".parse().unwrap(),
+        lanes: Vec::new(),
+        key_serial: 1,
+        amendment_serial: 0,
+        enrolled: UnixTime(0),
+    };
+    let assembly = Assembly {
+        network: Arc::new(network),
+        me: Arc::new(me),
+        epoch: 1,
+        revision: 1,
+        generation: 1,
+        peers: BTreeMap::new(),
+        audited: Default::default(),
+    };
+    let mut policy = Policy::default();
+    policy.settings.zone = Some("prod.internal".into());
+    Arc::new(Names::new(Arc::new(assembly), &Program::of_policy(&policy)))
+}
+
+struct World {
+    authority: Authority,
+    ca: tempfile::NamedTempFile,
+}
+
+/// A resolver that answers, and a client's socket.
+struct Answering {
+    resolver: Arc<Resolver>,
+    _service: Service,
+    client: UdpSocket,
+    at: SocketAddr,
+}
+
+impl World {
+    fn new() -> World {
+        let authority = Authority::new();
+        let ca = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(ca.path(), &authority.pem).unwrap();
+        World { authority, ca }
+    }
+
+    async fn upstream(&self, scheme: Scheme, manner: Manner) -> Upstream {
+        serve(scheme, (Ipv4Addr::LOCALHOST, 0).into(), &self.authority, NAME, manner).await
+    }
+
+    async fn answering(&self, settings: &Settings) -> Answering {
+        let own = Own { local: Local::default(), tls: tls::config(Some(self.ca.path())).unwrap() };
+        let resolver = Resolver::new(Arc::new(Clock::new(0)), own);
+        resolver.publish(&names(), settings);
+        let ip = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        let free = std::net::UdpSocket::bind((ip, 0)).unwrap().local_addr().unwrap().port();
+        let service = resolver::serve(&resolver, &[ip], free).unwrap();
+        let client = UdpSocket::bind((ip, 0)).await.unwrap();
+        client.connect((ip, free)).await.unwrap();
+        Answering { resolver, _service: service, client, at: (ip, free).into() }
+    }
+}
+
+fn url(scheme: Scheme, upstream: &Upstream) -> String {
+    format!("{}://{}#{NAME}", scheme.as_str(), upstream.address)
+}
+
+fn settings(upstream: impl IntoIterator<Item = String>) -> Settings {
+    Settings { upstream: upstream.into_iter().collect(), ..Settings::default() }
+}
+
+fn question(name: &str, kind: RecordType, id: u16) -> Vec<u8> {
+    let mut message = Message::new(id, MessageType::Query, OpCode::Query);
+    message.metadata.recursion_desired = true;
+    message.add_query(Query::query(Name::from_ascii(name).unwrap(), kind));
+    let mut edns = Edns::new();
+    edns.set_max_payload(1232).set_version(0);
+    message.set_edns(edns);
+    message.to_vec().unwrap()
+}
+
+/// What came back, in words.
+#[derive(Debug)]
+struct Got {
+    code: ResponseCode,
+    records: Vec<String>,
+    truncated: bool,
+    /// The extended error: code and text.
+    why: Option<(u16, String)>,
+}
+
+fn got(bytes: &[u8]) -> Got {
+    let message = Message::from_vec(bytes).unwrap();
+    let option = message.edns.as_ref().and_then(|edns| {
+        let options = edns.options();
+        let bytes: Vec<u8> =
+            options.get(hickory_proto::rr::rdata::opt::EdnsCode::Unknown(15))?.try_into().ok()?;
+        Some((u16::from_be_bytes([bytes[0], bytes[1]]), String::from_utf8_lossy(&bytes[2..]).into_owned()))
+    });
+    Got {
+        code: message.metadata.response_code,
+        records: message.answers.iter().map(|r| r.data.to_string()).collect(),
+        truncated: message.metadata.truncation,
+        why: option,
+    }
+}
+
+impl Answering {
+    async fn ask(&self, name: &str, kind: RecordType) -> Got {
+        self.client.send(&question(name, kind, 7)).await.unwrap();
+        let mut buffer = [0; 4096];
+        let n =
+            tokio::time::timeout(PATIENCE, self.client.recv(&mut buffer)).await.expect("an answer").unwrap();
+        got(&buffer[..n])
+    }
+
+    async fn ask_by_tcp(&self, name: &str, kind: RecordType) -> Got {
+        let mut stream = TcpStream::connect(self.at).await.unwrap();
+        let question = question(name, kind, 7);
+        stream.write_all(&[&(question.len() as u16).to_be_bytes()[..], &question].concat()).await.unwrap();
+        let length = tokio::time::timeout(PATIENCE, stream.read_u16()).await.unwrap().unwrap();
+        let mut answer = vec![0; length.into()];
+        stream.read_exact(&mut answer).await.unwrap();
+        got(&answer)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn names_are_asked_encrypted_over_all_three_transports_and_kept() {
+    let world = World::new();
+    for scheme in SCHEMES {
+        let upstream = world.upstream(scheme, Manner::Honest).await;
+        let here = world.answering(&settings([url(scheme, &upstream)])).await;
+        let first = here.ask("www.example.", RecordType::A).await;
+        assert_eq!(
+            (first.code, first.records),
+            (ResponseCode::NoError, vec!["203.0.113.7".to_owned()]),
+            "{scheme:?}"
+        );
+        assert_eq!(upstream.last_length.load(Ordering::SeqCst), 128, "padded (RFC 8467)");
+        let again = here.ask("WWW.example.", RecordType::A).await;
+        assert_eq!(again.records, ["203.0.113.7"]);
+        assert_eq!(upstream.questions.load(Ordering::SeqCst), 1, "from the cache");
+        let alias = here.ask("alias.example.", RecordType::A).await;
+        assert_eq!(alias.records, ["target.example.", "203.0.113.7"]);
+        assert_eq!(here.ask("no-such.example.", RecordType::A).await.code, ResponseCode::NXDomain);
+        assert_eq!(here.ask("www.example.", RecordType::MX).await.code, ResponseCode::NoError);
+        assert_eq!(here.ask_by_tcp("tcp.example.", RecordType::TXT).await.records, ["hello"]);
+        assert_eq!(upstream.connections.load(Ordering::SeqCst), 1, "one connection for all");
+        // Names of ours never go there.
+        let before = upstream.questions.load(Ordering::SeqCst);
+        assert_eq!(here.ask("me.prod.internal.", RecordType::A).await.records, ["100.64.0.1"]);
+        assert_eq!(here.ask("other.prod.internal.", RecordType::A).await.code, ResponseCode::NXDomain);
+        assert_eq!(here.ask("printer.local.", RecordType::A).await.code, ResponseCode::NXDomain);
+        assert_eq!(here.ask("localhost.", RecordType::A).await.records, ["127.0.0.1"]);
+        assert_eq!(upstream.questions.load(Ordering::SeqCst), before);
+    }
+}
+
+/// DN-08: nothing but the right certificate will do, and there is no way back to clear text.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_certificate_fails_closed_and_says_so() {
+    let (world, strangers) = (World::new(), World::new());
+    for scheme in SCHEMES {
+        let named_otherwise =
+            serve(scheme, (Ipv4Addr::LOCALHOST, 0).into(), &world.authority, "other.test", Manner::Honest)
+                .await;
+        let unknown = strangers.upstream(scheme, Manner::Honest).await;
+        for upstream in [&named_otherwise, &unknown] {
+            let here = world.answering(&settings([url(scheme, upstream)])).await;
+            let failed = here.ask("www.example.", RecordType::A).await;
+            assert_eq!((failed.code, failed.records.len()), (ResponseCode::ServFail, 0), "{scheme:?}");
+            let (code, text) = failed.why.unwrap();
+            assert_eq!(code, 22);
+            assert!(text.contains("certificate") && text.contains(scheme.as_str()), "{text}");
+            assert_eq!(upstream.questions.load(Ordering::SeqCst), 0);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_nobody_to_ask_names_are_refused_and_with_nobody_there_they_fail() {
+    let world = World::new();
+    let nobody = world.answering(&Settings::default()).await;
+    let refused = nobody.ask("www.example.", RecordType::A).await;
+    assert_eq!((refused.code, refused.why.unwrap().0), (ResponseCode::Refused, 20));
+    assert_eq!(nobody.ask("me.prod.internal.", RecordType::A).await.records, ["100.64.0.1"]);
+
+    let gone = world.upstream(Scheme::Tls, Manner::Honest).await;
+    let dead = url(Scheme::Tls, &gone);
+    drop(gone);
+    let here = world.answering(&settings([dead.clone()])).await;
+    let failed = here.ask("www.example.", RecordType::A).await;
+    assert_eq!(failed.code, ResponseCode::ServFail);
+    let (code, text) = failed.why.unwrap();
+    assert!(code == 22 && text.contains(&dead[..20]), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bad_manners_of_one_upstream_are_covered_by_another() {
+    let world = World::new();
+    for manner in [
+        Manner::Silent,
+        Manner::Truncating,
+        Manner::Malformed,
+        Manner::OtherQuestion,
+        Manner::Failing,
+        Manner::Slow(Duration::from_millis(1500)),
+    ] {
+        for scheme in SCHEMES {
+            let bad = world.upstream(scheme, manner).await;
+            let good = world.upstream(Scheme::Tls, Manner::Honest).await;
+            let here = world.answering(&settings([url(scheme, &bad), url(Scheme::Tls, &good)])).await;
+            let start = Instant::now();
+            let answer = here.ask("www.example.", RecordType::A).await;
+            assert_eq!(answer.records, ["203.0.113.7"], "{manner:?} {scheme:?}");
+            assert!(
+                start.elapsed() < Duration::from_millis(1400),
+                "{manner:?} {scheme:?}: {:?}",
+                start.elapsed()
+            );
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bad_manners_alone_fail_closed_in_bounded_time() {
+    let world = World::new();
+    for manner in
+        [Manner::Silent, Manner::Truncating, Manner::Malformed, Manner::OtherQuestion, Manner::Failing]
+    {
+        let bad = world.upstream(Scheme::Tls, manner).await;
+        let here = world.answering(&settings([url(Scheme::Tls, &bad)])).await;
+        let start = Instant::now();
+        let failed = here.ask("www.example.", RecordType::A).await;
+        assert_eq!((failed.code, failed.records.len()), (ResponseCode::ServFail, 0), "{manner:?}");
+        assert!(start.elapsed() < Duration::from_secs(5), "{manner:?}: {:?}", start.elapsed());
+    }
+}
+
+/// DN-09, DN-12, DN-20.
+#[tokio::test(flavor = "multi_thread")]
+async fn lies_are_not_passed_on() {
+    let world = World::new();
+    let private = world.upstream(Scheme::Https, Manner::Private).await;
+    let mut with_split = settings([url(Scheme::Https, &private)]);
+    with_split.split.insert("corp.example".into(), vec![url(Scheme::Https, &private)]);
+    with_split.private.insert("lab.example".into());
+    let here = world.answering(&with_split).await;
+    let refused = here.ask("www.example.", RecordType::A).await;
+    let (code, text) = refused.why.unwrap();
+    assert_eq!((refused.code, code), (ResponseCode::Refused, 15));
+    assert!(text.contains("192.168.1.1"), "{text}");
+    for allowed in ["db.corp.example.", "x.lab.example."] {
+        assert_eq!(here.ask(allowed, RecordType::A).await.records, ["192.168.1.1"], "{allowed}");
+    }
+
+    let poison = world.upstream(Scheme::Quic, Manner::Poisoning).await;
+    let here = world.answering(&settings([url(Scheme::Quic, &poison)])).await;
+    assert_eq!(here.ask("www.example.", RecordType::A).await.records, ["203.0.113.7"]);
+    assert_eq!(
+        here.ask("bank.example.", RecordType::A).await.records[0],
+        "203.0.113.7",
+        "asked, not remembered"
+    );
+
+    for scheme in SCHEMES {
+        let huge = world.upstream(scheme, Manner::Huge).await;
+        let here = world.answering(&settings([url(scheme, &huge)])).await;
+        let cut = here.ask("big.example.", RecordType::TXT).await;
+        assert!(cut.truncated && cut.records.is_empty(), "{scheme:?}: {cut:?}");
+        assert_eq!(here.ask_by_tcp("big.example.", RecordType::TXT).await.records.len(), 290, "{scheme:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_suffix_of_its_own_never_falls_back_to_the_others() {
+    let world = World::new();
+    let public = world.upstream(Scheme::Tls, Manner::Honest).await;
+    let gone = world.upstream(Scheme::Tls, Manner::Honest).await;
+    let mut split = settings([url(Scheme::Tls, &public)]);
+    split.split.insert("corp.example".into(), vec![url(Scheme::Tls, &gone)]);
+    drop(gone);
+    let here = world.answering(&split).await;
+    assert_eq!(here.ask("db.corp.example.", RecordType::A).await.code, ResponseCode::ServFail);
+    assert_eq!(public.questions.load(Ordering::SeqCst), 0);
+    assert_eq!(here.ask("www.example.", RecordType::A).await.records, ["203.0.113.7"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fifty_who_ask_the_same_are_one_question() {
+    let world = World::new();
+    let slow = world.upstream(Scheme::Tls, Manner::Slow(Duration::from_millis(300))).await;
+    let here = world.answering(&settings([url(Scheme::Tls, &slow)])).await;
+    for id in 0..50 {
+        here.client.send(&question("www.example.", RecordType::A, id)).await.unwrap();
+    }
+    let mut ids = BTreeSet::new();
+    let mut buffer = [0; 4096];
+    while ids.len() < 50 {
+        let n = tokio::time::timeout(PATIENCE, here.client.recv(&mut buffer)).await.unwrap().unwrap();
+        let message = Message::from_vec(&buffer[..n]).unwrap();
+        assert_eq!(message.answers.len(), 1);
+        ids.insert(message.metadata.id);
+    }
+    assert_eq!(slow.questions.load(Ordering::SeqCst), 1);
+}
+
+/// A server that was restarted, and one that closes idle connections, cost no question.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_ended_is_made_anew() {
+    let world = World::new();
+    for scheme in [Scheme::Tls, Scheme::Https] {
+        let first = world.upstream(scheme, Manner::Honest).await;
+        let address = first.address;
+        let here = world.answering(&settings([url(scheme, &first)])).await;
+        assert_eq!(here.ask("a.example.", RecordType::A).await.records, ["203.0.113.7"]);
+        first.task.abort();
+        let deadline = Instant::now() + PATIENCE;
+        let again = loop {
+            match tokio::net::TcpListener::bind(address).await {
+                Ok(free) => {
+                    drop(free);
+                    break serve(scheme, address, &world.authority, NAME, Manner::Honest).await;
+                }
+                Err(e) => assert!(Instant::now() < deadline, "{e}"),
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        };
+        let answer = here.ask("b.example.", RecordType::A).await;
+        assert_eq!(answer.records, ["203.0.113.7"], "{scheme:?} {:?}", answer.why);
+        assert_eq!(again.questions.load(Ordering::SeqCst), 1);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_known_is_given_when_nobody_answers_any_more() {
+    let world = World::new();
+    let upstream = world.upstream(Scheme::Tls, Manner::Honest).await;
+    let here = world.answering(&settings([url(Scheme::Tls, &upstream)])).await;
+    assert_eq!(here.ask("www.example.", RecordType::A).await.records, ["203.0.113.7"]);
+    drop(upstream);
+    // Within its life it is simply known; a name that was never asked fails.
+    assert_eq!(here.ask("www.example.", RecordType::A).await.records, ["203.0.113.7"]);
+    assert_eq!(here.ask("new.example.", RecordType::A).await.code, ResponseCode::ServFail);
+    let shown = here.resolver.show("www.example", "A").await.unwrap();
+    assert!(shown["why"].as_str().unwrap().contains("from the cache"), "{shown}");
+    let shown = here.resolver.show("new.example", "A").await.unwrap();
+    assert!(shown["why"].as_str().unwrap().contains("no encrypted upstream answered"), "{shown}");
+    let status = here.resolver.status();
+    assert!(status["upstreams"][0]["failing"].as_u64().unwrap() > 0, "{status}");
+}
+
+/// DN-01, DN-02, DN-14, DN-16: floods and rubbish harm nobody else.
+#[tokio::test(flavor = "multi_thread")]
+async fn others_are_answered_while_one_floods() {
+    let world = World::new();
+    let silent = world.upstream(Scheme::Tls, Manner::Silent).await;
+    let here = world.answering(&settings([url(Scheme::Tls, &silent)])).await;
+    let flood = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    flood.connect(here.at).await.unwrap();
+    let flooding = tokio::spawn(async move {
+        for i in 0..50_000u32 {
+            let bytes = match i % 5 {
+                0 => vec![0xc0; (i % 600) as usize],
+                1 => question("me.prod.internal.", RecordType::AXFR, 1),
+                _ => question(&format!("r{i}.example."), RecordType::A, 1),
+            };
+            // A full buffer is the flooder's loss.
+            let _ = flood.try_send(&bytes);
+            if i % 50 == 0 {
+                tokio::task::yield_now().await;
+            }
+        }
+    });
+    let (mut served, mut slowest) = (0, Duration::ZERO);
+    while !flooding.is_finished() {
+        let start = Instant::now();
+        here.client.send(&question("me.prod.internal.", RecordType::A, served)).await.unwrap();
+        let mut buffer = [0; 4096];
+        match tokio::time::timeout(Duration::from_secs(1), here.client.recv(&mut buffer)).await {
+            Ok(n) => assert_eq!(got(&buffer[..n.unwrap()]).records, ["100.64.0.1"]),
+            // The flood filled the socket's buffer in the kernel: asked again, as a resolver would.
+            Err(_) => continue,
+        }
+        served += 1;
+        slowest = slowest.max(start.elapsed());
+    }
+    flooding.await.unwrap();
+    assert!(served > 20, "{served} answers, the slowest after {slowest:?}");
+    let counters = here.resolver.counters();
+    assert!(counters["dns-no-room"] > 0, "{counters:?}");
+    assert!(counters["dns-overlay-refused"] > 0, "AXFR is refused: {counters:?}");
+}
