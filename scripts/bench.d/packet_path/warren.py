@@ -70,6 +70,8 @@ class Warren(Contestant):
         self.programs = programs
         self.coordinator = self.crowd = None
         self.policy = policy()
+        #: Further words for both nodes.
+        self.flags = []
         #: What the coordinator has, and the number it gave to it.
         self.applied, self.generation = None, 0
 
@@ -104,7 +106,7 @@ class Warren(Contestant):
             token.touch(0o600)
             token.write_text(json.loads(made)["token"])
         self.daemons.insert("ab".index(end), Daemon(
-            [self.program("warren-node"), "up", "--token-file", token], self.namespace(end),
+            [self.program("warren-node"), "up", "--token-file", token, *self.flags], self.namespace(end),
             self.street.path(f"{end}.log"), env=self.node_env(end),
         ))
 
