@@ -19,7 +19,7 @@ use warren_config::filter::Verdict;
 use warren_config::oracle;
 use warren_config::policy::*;
 use warren_config::proof::{self, Outcome};
-use warren_config::question::{Tuple, diff, explain};
+use warren_config::question::{Kinds, Tuple, diff, explain};
 use warren_config::time::UnixTime;
 
 fn cases(usual: u32) -> u32 {
@@ -229,16 +229,11 @@ fn diff_agrees(old: &Policy, new: &Policy, p: &Packet) -> Result<(), TestCaseErr
     let packet = Listen { protocol: p.protocol, first: port, last: port };
     let nodes = [p.from.clone(), p.to.clone()];
     let found = diff(old, new, &nodes, p.at);
-    let wears = |text: &str, node: &Subject| match text.split(" & ").collect::<Vec<_>>().as_slice() {
-        [one] if one.starts_with("node:") => one.strip_prefix("node:") == Some(node.name.as_str()),
-        tags => {
-            let tags: BTreeSet<&str> = tags.iter().filter_map(|tag| tag.strip_prefix("tag:")).collect();
-            tags == node.tags.iter().map(warren_config::name::Name::as_str).collect()
-        }
-    };
+    // A node that a policy names has rows of its own: a row about what it wears speaks of the others.
+    let kinds = Kinds::between(old, new);
+    let (from, to) = (kinds.label(&p.from), kinds.label(&p.to));
     let named = |rows: &[Tuple]| {
-        rows.iter()
-            .any(|row| wears(&row.from, &p.from) && wears(&row.to, &p.to) && row.listen.covers(&packet))
+        rows.iter().any(|row| row.from == from && row.to == to && row.listen.covers(&packet))
     };
     let (before, after) = (allows(old, p), allows(new, p));
     prop_assert_eq!(named(&found.gained), !before && after, "{:?}", found);
