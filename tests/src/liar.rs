@@ -94,7 +94,7 @@ impl Liar {
     /// A whole view with a good head, and a freshness for the same state.
     pub fn tell(&self, view: &View, state: &State, now: u64) -> Vec<ToNode> {
         let head = self.net.view_head(self.me.id, state, &view.digest());
-        let entries = view.entries.values().cloned().collect();
+        let entries = view.entries.values().map(|entry| Entry::clone(entry)).collect();
         let mut frames: Vec<ToNode> = cut(None, entries, Vec::new(), head, DELTA_BYTES)
             .into_iter()
             .map(|delta| say(CoordinatorSays::Delta(delta)))

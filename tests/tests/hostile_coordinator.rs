@@ -222,14 +222,20 @@ fn it_mixes_no_revisions() {
     refused("a view under the head of another", |stage| {
         let view = stage.liar.view(2, &[&stage.orders]);
         let head = stage.liar.net.view_head(stage.liar.me.id, &stage.liar.state(11, 2), &view.digest());
-        let fewer = stage.liar.view(2, &[]).entries.into_values().collect();
+        let fewer = stage.liar.view(2, &[]).entries.values().map(|entry| (**entry).clone()).collect();
         let deltas = cut(None, fewer, Vec::new(), head, DELTA_BYTES);
         stage.victim.hear(&[say(CoordinatorSays::Delta(deltas[0].clone()))]);
     });
     refused("a view that was made for somebody else", |stage| {
         let view = stage.liar.view(2, &[&stage.orders]);
         let head = stage.liar.net.view_head(stage.db.id, &stage.liar.state(11, 2), &view.digest());
-        let deltas = cut(None, view.entries.into_values().collect(), Vec::new(), head, DELTA_BYTES);
+        let deltas = cut(
+            None,
+            view.entries.values().map(|entry| (**entry).clone()).collect(),
+            Vec::new(),
+            head,
+            DELTA_BYTES,
+        );
         stage.victim.hear(&[say(CoordinatorSays::Delta(deltas[0].clone()))]);
     });
 }

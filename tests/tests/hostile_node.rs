@@ -29,8 +29,8 @@ fn corrupt(world: &World, web: usize, victim: usize) {
     let other = world.nodes[victim].disk.membership.as_ref().unwrap().member.clone();
     forged.me = Arc::new(Member { v4: other.v4, v6: other.v6, ..(*forged.me).clone() });
     for peer in forged.peers.values_mut() {
-        peer.outbound = open.rules(&forged.me.subject, &peer.member.subject);
-        peer.inbound = open.rules(&peer.member.subject, &forged.me.subject);
+        peer.outbound = open.rules(&forged.me.subject, &peer.member.subject).into();
+        peer.inbound = open.rules(&peer.member.subject, &forged.me.subject).into();
     }
     agent.plane.publish(&forged, agent.now(world.mono(web)));
 }

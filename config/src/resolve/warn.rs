@@ -8,7 +8,7 @@ use super::report::Report;
 use crate::document::Spot;
 use crate::name::Name;
 use crate::nearest::nearest;
-use crate::policy::{Expect, Grant, GrantMode, Law, Policy, Selector, Service, TestEnd};
+use crate::policy::{Expect, Grant, GrantMode, Law, Listen, Policy, Selector, Service, TestEnd};
 
 pub(crate) fn warn(policy: &Policy, places: &Places, context: &Context, report: &mut Report<'_>) {
     let mut warner = Warner { policy, places, report };
@@ -79,17 +79,11 @@ impl Warner<'_, '_, '_> {
         let everywhere = by_selector.get(&Selector::AllNodes).cloned().unwrap_or_default();
         let mut told: BTreeSet<(&Name, &Name)> = BTreeSet::new();
         for services in by_selector.values() {
-            for (i, service) in services.iter().enumerate() {
-                for other in services.iter().skip(i + 1).chain(&everywhere) {
-                    let pair = (service.min_name(other), service.max_name(other));
-                    if pair.0 != pair.1 && share_a_port(service, other) && told.insert(pair) {
-                        let (first, second) = pair;
-                        let message =
-                            format!("services `{first}` and `{second}` listen on one port of one node");
-                        let hint =
-                            "records name the one with the narrower `listen`, then the smaller grant id";
-                        self.tell("shared-port", self.places.services.get(second), message, Some(hint));
-                    }
+            for (first, second) in sharing(services.iter().chain(&everywhere).copied()) {
+                if told.insert((first, second)) {
+                    let message = format!("services `{first}` and `{second}` listen on one port of one node");
+                    let hint = "records name the one with the narrower `listen`, then the smaller grant id";
+                    self.tell("shared-port", self.places.services.get(second), message, Some(hint));
                 }
             }
         }
@@ -177,17 +171,21 @@ impl Warner<'_, '_, '_> {
     }
 }
 
-impl Service {
-    fn min_name<'a>(&'a self, other: &'a Service) -> &'a Name {
-        (&self.name).min(&other.name)
+/// Pairs of services with a port in common, each once and the smaller name first. What is sorted by first port meets only
+/// its neighbours: the work is that of sorting, and of the pairs there are.
+fn sharing<'a>(services: impl IntoIterator<Item = &'a Service>) -> BTreeSet<(&'a Name, &'a Name)> {
+    let mut ports: Vec<(&Listen, &Name)> = services
+        .into_iter()
+        .flat_map(|service| service.listen.iter().map(|listen| (listen, &service.name)))
+        .collect();
+    ports.sort_by_key(|(listen, _)| (listen.protocol, listen.first));
+    let mut pairs = BTreeSet::new();
+    for (i, (listen, name)) in ports.iter().enumerate() {
+        let next = ports.iter().skip(i + 1).take_while(|(other, _)| listen.overlaps(other));
+        let others = next.map(|(_, other)| *other).filter(|other| other != name);
+        pairs.extend(others.map(|other| (*name.min(&other), *name.max(&other))));
     }
-    fn max_name<'a>(&'a self, other: &'a Service) -> &'a Name {
-        (&self.name).max(&other.name)
-    }
-}
-
-fn share_a_port(a: &Service, b: &Service) -> bool {
-    a.listen.iter().any(|x| b.listen.iter().any(|y| x.overlaps(y)))
+    pairs
 }
 
 /// Every node of `small` is one of `large`.
@@ -213,4 +211,39 @@ fn grant_covers(large: &Grant, small: &Grant) -> bool {
         && small.to.is_subset(&large.to)
         && small.from.iter().all(|s| within(s, &large.from))
         && large.except.iter().all(|e| within(e, &small.except))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::policy::Protocol;
+
+    fn services(listens: &[Vec<(bool, u16, u16)>]) -> Vec<Service> {
+        let listen = |(tcp, first, more): &(bool, u16, u16)| {
+            let protocol = if *tcp { Protocol::Tcp } else { Protocol::Udp };
+            Listen { protocol, first: *first, last: first + more }
+        };
+        let service = |(i, listens): (usize, &Vec<_>)| Service {
+            name: Name::parse(&format!("s{i}")).unwrap(),
+            on: [Selector::AllNodes].into(),
+            listen: listens.iter().map(listen).collect(),
+        };
+        listens.iter().enumerate().map(service).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn services_that_share_a_port_are_found_as_by_asking_every_pair(
+            listens in prop::collection::vec(
+                prop::collection::vec((any::<bool>(), 1u16..40, 0u16..6), 1..4), 0..12)
+        ) {
+            let services = services(&listens);
+            let meet = |a: &Service, b: &Service| a.listen.iter().any(|x| b.listen.iter().any(|y| x.overlaps(y)));
+            let pairs = services.iter().flat_map(|a| services.iter().map(move |b| (a, b)));
+            let judged = pairs.filter(|(a, b)| a.name < b.name && meet(a, b)).map(|(a, b)| (&a.name, &b.name));
+            prop_assert_eq!(sharing(services.iter().chain(&services)), judged.collect());
+        }
+    }
 }

@@ -11,6 +11,7 @@ mod cut;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
 
 use prost::Message as _;
 use sha2::{Digest as _, Sha256};
@@ -169,10 +170,10 @@ pub enum ViewError {
     TooLarge { what: &'static str, limit: usize },
 }
 
-/// The entries of one node's view by key.
+/// The entries of one node's view by key. They are shared with the views that come before and after.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct View {
-    pub entries: BTreeMap<Key, Entry>,
+    pub entries: BTreeMap<Key, Arc<Entry>>,
 }
 
 impl Key {
@@ -344,7 +345,7 @@ impl Entry {
 
 impl View {
     pub fn insert(&mut self, entry: Entry) -> Result<(), ViewError> {
-        self.entries.insert(entry.key()?, entry);
+        self.entries.insert(entry.key()?, Arc::new(entry));
         Ok(())
     }
 
@@ -365,8 +366,8 @@ impl View {
 
     /// Entries to put and keys to remove that lead from `self` to `newer`.
     pub fn changes_to(&self, newer: &View) -> (Vec<Entry>, Vec<Key>) {
-        let changed = |(key, entry): &(&Key, &Entry)| self.entries.get(*key) != Some(*entry);
-        let put = newer.entries.iter().filter(changed).map(|(_, entry)| entry.clone()).collect();
+        let changed = |(key, entry): &(&Key, &Arc<Entry>)| self.entries.get(*key) != Some(*entry);
+        let put = newer.entries.iter().filter(changed).map(|(_, entry)| Entry::clone(entry)).collect();
         let gone = |key: &&Key| !newer.entries.contains_key(*key);
         (put, self.entries.keys().filter(gone).cloned().collect())
     }
@@ -407,7 +408,7 @@ impl View {
 /// Puts and removes of one delta, by key; nothing stands twice.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Change {
-    put: BTreeMap<Key, Entry>,
+    put: BTreeMap<Key, Arc<Entry>>,
     remove: BTreeSet<Key>,
 }
 
@@ -416,7 +417,7 @@ impl Change {
         const TWICE: ViewError = ViewError::Malformed("a delta names one key twice");
         for entry in put {
             let key = entry.key()?;
-            if self.remove.contains(&key) || self.put.insert(key, entry).is_some() {
+            if self.remove.contains(&key) || self.put.insert(key, Arc::new(entry)).is_some() {
                 return Err(TWICE);
             }
         }

@@ -29,9 +29,9 @@ pub type Audited = BTreeMap<IpAddr, Arc<Rules>>;
 pub struct PeerSpec {
     pub member: Arc<Member>,
     /// What this node may open at the peer.
-    pub outbound: Rules,
+    pub outbound: Arc<Rules>,
     /// What the peer may open here.
-    pub inbound: Rules,
+    pub inbound: Arc<Rules>,
     /// Where it may be reached, best first; already filtered by [`crate::path::acceptable`].
     pub candidates: Vec<SocketAddr>,
 }

@@ -70,6 +70,8 @@ pub struct Driver {
     ticks: u64,
     /// Stamps as they are on the disk.
     received: Stamps,
+    /// The flow file is older than the flows.
+    unsaved: bool,
 }
 
 impl Driver {
@@ -90,6 +92,7 @@ impl Driver {
             ready: false,
             ticks: 0,
             received: Stamps::new(),
+            unsaved: true,
         }
     }
 
@@ -376,8 +379,14 @@ impl Driver {
 
     fn save_flows(&mut self) {
         let shared = &self.parts.shared;
+        self.unsaved |= shared.plane.take_stirred();
+        if !self.unsaved {
+            return;
+        }
         let flows = shared.plane.snapshot_flows(shared.clock.now());
+        self.unsaved = false;
         if let Err(e) = self.parts.flows.write(&flows) {
+            self.unsaved = true;
             tracing::warn!("flows cannot be kept for the next agent ({e}): a restart will break connections");
         }
     }

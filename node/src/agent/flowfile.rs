@@ -16,10 +16,8 @@ const MAX_BYTES: u64 = 512 * 1024 * 1024;
 
 pub type Flows = BTreeMap<NodeId, Vec<u8>>;
 
-/// The file, and what was last written to it.
 pub struct FlowFile {
     path: PathBuf,
-    last: Option<Vec<u8>>,
 }
 
 impl FlowFile {
@@ -27,7 +25,7 @@ impl FlowFile {
     pub fn new(directory: &Path) -> std::io::Result<FlowFile> {
         match std::fs::DirBuilder::new().mode(0o700).create(directory) {
             Err(e) if e.kind() != std::io::ErrorKind::AlreadyExists => Err(e),
-            _ => Ok(FlowFile { path: directory.join("flows"), last: None }),
+            _ => Ok(FlowFile { path: directory.join("flows") }),
         }
     }
 
@@ -46,19 +44,14 @@ impl FlowFile {
         }
     }
 
-    /// Writes them if they differ from the last time: new file, then rename.
-    pub fn write(&mut self, flows: &Flows) -> std::io::Result<()> {
+    /// New file, then rename.
+    pub fn write(&self, flows: &Flows) -> std::io::Result<()> {
         let bytes = encode(flows);
-        if self.last.as_ref() == Some(&bytes) {
-            return Ok(());
-        }
         let fresh = self.path.with_extension("new");
         let _ = std::fs::remove_file(&fresh);
         let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&fresh)?;
         file.write_all(&bytes)?;
-        std::fs::rename(&fresh, &self.path)?;
-        self.last = Some(bytes);
-        Ok(())
+        std::fs::rename(&fresh, &self.path)
     }
 
     pub fn remove(&self) {

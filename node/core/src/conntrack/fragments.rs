@@ -48,6 +48,10 @@ impl Fragments {
         Fragments { table: HashMap::new(), queue: std::collections::VecDeque::new(), limit }
     }
 
+    pub fn is_empty(&self) -> bool {
+        self.table.is_empty()
+    }
+
     #[cfg(test)]
     pub fn len(&self) -> usize {
         self.table.len()

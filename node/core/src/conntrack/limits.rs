@@ -35,6 +35,12 @@ impl Bucket {
         Bucket { per_second, level: per_second * 1000, last: Mono(0) }
     }
 
+    /// A new bucket would allow no more.
+    pub fn is_full(&self, now: Mono) -> bool {
+        let gained = now.millis_since(self.last).saturating_mul(self.per_second);
+        self.level.saturating_add(gained) >= self.per_second * 1000
+    }
+
     pub fn take(&mut self, now: Mono) -> bool {
         let gained = now.millis_since(self.last).saturating_mul(self.per_second);
         if gained > 0 {

@@ -140,6 +140,11 @@ impl Records {
         self.refusals.insert(key, record);
     }
 
+    /// Nothing to drain.
+    pub fn is_empty(&self) -> bool {
+        self.done.is_empty() && self.refusals.is_empty() && self.lost == 0
+    }
+
     pub fn drain(&mut self) -> Drained {
         let mut records = std::mem::take(&mut self.done);
         records.extend(std::mem::take(&mut self.refusals).into_values());

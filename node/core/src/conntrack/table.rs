@@ -33,8 +33,6 @@ const ERRORS_PER_SECOND: u64 = 50;
 #[derive(Debug)]
 pub struct FlowTable {
     pub(super) peer: NodeId,
-    /// Serial of the newest snapshot whose rules were asked about these flows.
-    pub(crate) judged_by: u64,
     ids: Arc<FlowIds>,
     pub(super) limits: Limits,
     index: HashMap<FlowKey, usize>,
@@ -59,7 +57,6 @@ impl FlowTable {
     pub fn new(peer: NodeId, ids: Arc<FlowIds>, limits: Limits) -> FlowTable {
         FlowTable {
             peer,
-            judged_by: 0,
             ids,
             limits,
             index: HashMap::new(),
@@ -139,6 +136,13 @@ impl FlowTable {
     /// When [`FlowTable::handle_timeout`] wants to be called next.
     pub fn poll_timeout(&self) -> Option<Mono> {
         self.timers.peek().map(|Reverse((at, ..))| *at)
+    }
+
+    /// Nothing lives here, and nothing is left to tell, to remember or to hold somebody to.
+    pub(crate) fn is_still(&self, now: Mono) -> bool {
+        let untold = !self.cuts.is_empty() || !self.records.is_empty();
+        let remembered = !self.tombstones.is_empty() || !self.fragments.is_empty();
+        self.is_empty() && !untold && !remembered && self.replies.is_full(now) && self.errors.is_full(now)
     }
 
     /// Flows that the judge itself cut since the last call, when a packet met rules of a newer edition.

@@ -196,7 +196,7 @@ impl Judge<'_> {
     }
 
     /// An item that was proven under the same root needs no second proof.
-    fn known_item(&self, key: &Key, entry: &Entry, index: u64, policy: &SignedPolicy) -> Option<Item> {
+    fn known_item(&self, key: &Key, entry: &Arc<Entry>, index: u64, policy: &SignedPolicy) -> Option<Item> {
         let held = self.held.filter(|held| held.policy.as_ref() == Some(policy))?;
         held.view.entries.get(key).filter(|known| *known == entry)?;
         held.items.get(&index).cloned()
@@ -247,7 +247,13 @@ impl Judge<'_> {
         members
     }
 
-    fn known_member(&self, network: &Network, key: &Key, entry: &Entry, node: NodeId) -> Option<Arc<Member>> {
+    fn known_member(
+        &self,
+        network: &Network,
+        key: &Key,
+        entry: &Arc<Entry>,
+        node: NodeId,
+    ) -> Option<Arc<Member>> {
         let held = self.held.filter(|held| *held.network == *network)?;
         held.view.entries.get(key).filter(|known| *known == entry)?;
         held.members.get(&node).cloned()
@@ -324,7 +330,7 @@ fn verify_item(policy: &SignedPolicy, proven: &ProvenItem) -> Result<Item, Refus
 }
 
 fn endpoints(view: &View) -> BTreeMap<NodeId, Vec<String>> {
-    let told = |(key, entry): (&Key, &Entry)| match (key, &entry.body) {
+    let told = |(key, entry): (&Key, &Arc<Entry>)| match (key, &entry.body) {
         (Key::Endpoints(node), Some(Body::Endpoints(told))) => Some((*node, told.candidates.clone())),
         _ => None,
     };

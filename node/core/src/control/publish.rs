@@ -1,6 +1,6 @@
 //! From belief to what is enforced: each pair's rules compiled from signed items and signed records.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
@@ -79,10 +79,10 @@ fn peers(
     own: &[SocketAddr],
     now: UnixTime,
 ) -> BTreeMap<warren_wire::id::NodeId, PeerSpec> {
-    let mut peers = BTreeMap::new();
+    let (mut peers, mut shared) = (BTreeMap::new(), SharedRules::default());
     for (node, member) in &belief.members {
-        let outbound = program.rules(&me.subject, &member.subject);
-        let inbound = program.rules(&member.subject, &me.subject);
+        let outbound = shared.of(program.rules(&me.subject, &member.subject));
+        let inbound = shared.of(program.rules(&member.subject, &me.subject));
         if outbound.joins_at(now) || inbound.joins_at(now) {
             let told = belief.endpoints.get(node).map(Vec::as_slice).unwrap_or_default();
             let candidates = candidates(told, &belief.network, own);
@@ -90,6 +90,26 @@ fn peers(
         }
     }
     peers
+}
+
+/// Rules that many peers have are kept once. Only the last few different ones are compared.
+#[derive(Default)]
+struct SharedRules(VecDeque<Arc<Rules>>);
+
+const COMPARED: usize = 32;
+
+impl SharedRules {
+    fn of(&mut self, rules: Rules) -> Arc<Rules> {
+        if let Some(known) = self.0.iter().find(|known| ***known == rules) {
+            return known.clone();
+        }
+        if self.0.len() == COMPARED {
+            self.0.pop_front();
+        }
+        let rules = Arc::new(rules);
+        self.0.push_back(rules.clone());
+        rules
+    }
 }
 
 /// What this node is told to recognise, and members whose every enforced grant has ended. Nobody's rules here pass

@@ -8,7 +8,7 @@ use super::belief::Judge;
 use super::life::Fresh;
 use super::output::{CutReason, Output, Severity};
 use super::session::Session;
-use super::stored::Stored;
+use super::stored::{Keep, Stored};
 use super::{Control, STORE_EVERY_MS, clock, publish};
 use crate::clock::Mono;
 
@@ -156,14 +156,14 @@ impl Control {
     /// Writes what must survive a restart.
     pub(super) fn store(&mut self, now: Mono) {
         self.store_at = now.plus_millis(STORE_EVERY_MS);
-        let stored = Stored {
-            view: self.belief.as_ref().map(|b| b.view.clone()).unwrap_or_default(),
-            head: self.belief.as_ref().map(|b| b.head.clone()),
-            freshness: self.life.current.as_ref().map(|f| f.signed.clone()),
+        let keep = Keep {
+            view: self.belief.as_ref().map(|b| &b.view),
+            head: self.belief.as_ref().map(|b| &b.head),
+            freshness: self.life.current.as_ref().map(|f| &f.signed),
             wall_ms: self.keeper.certain_ms(now),
-            memory: self.memory.clone(),
+            memory: &self.memory,
         };
-        let bytes = stored.encode(&self.network.id, &self.me.id);
+        let bytes = keep.encode(&self.network.id, &self.me.id);
         self.outputs.push_back(Output::Store(bytes));
     }
 }

@@ -93,9 +93,22 @@ struct Revoked {
     revocation: Option<Signed>,
 }
 
-impl Stored {
+/// What is to be kept, where it lies: a view of ten thousand peers is not copied to be written.
+#[derive(Clone, Copy, Debug)]
+pub struct Keep<'a> {
+    pub view: Option<&'a View>,
+    pub head: Option<&'a Signed>,
+    pub freshness: Option<&'a Signed>,
+    pub wall_ms: u64,
+    pub memory: &'a Memory,
+}
+
+/// Field 3 of [`Body`], length-delimited.
+const ENTRY: u8 = 3 << 3 | 2;
+
+impl Keep<'_> {
     pub fn encode(&self, network: &NetworkId, node: &NodeId) -> Vec<u8> {
-        let memory = &self.memory;
+        let memory = self.memory;
         let seen = |(node, s): (&NodeId, &Serials)| Seen {
             node: node.0.to_vec(),
             keys: s.keys,
@@ -108,9 +121,9 @@ impl Stored {
         let body = Body {
             network: network.0.to_vec(),
             node: node.0.to_vec(),
-            entries: self.view.entries.values().cloned().collect(),
-            head: self.head.clone(),
-            freshness: self.freshness.clone(),
+            entries: Vec::new(),
+            head: self.head.cloned(),
+            freshness: self.freshness.cloned(),
             wall_ms: self.wall_ms,
             view_epoch: memory.view.0,
             view_revision: memory.view.1,
@@ -121,9 +134,26 @@ impl Stored {
             revoked: memory.revoked.iter().map(revoked).collect(),
         };
         let mut bytes = [MAGIC, &VERSION.to_be_bytes(), &body.encode_to_vec()].concat();
+        let entries = || self.view.iter().flat_map(|view| view.entries.values());
+        let room: usize = entries().map(|entry| entry.encoded_len() + 8).sum();
+        bytes.reserve_exact(room + CHECKSUM);
+        for entry in entries() {
+            bytes.push(ENTRY);
+            bytes.extend_from_slice(&entry.encode_length_delimited_to_vec());
+        }
         let sum = Sha256::digest(&bytes);
         bytes.extend_from_slice(&sum);
         bytes
+    }
+}
+
+impl Stored {
+    /// As it is to be kept.
+    #[cfg(test)]
+    fn encode(&self, network: &NetworkId, node: &NodeId) -> Vec<u8> {
+        let (head, freshness) = (self.head.as_ref(), self.freshness.as_ref());
+        let view = Some(&self.view);
+        Keep { view, head, freshness, wall_ms: self.wall_ms, memory: &self.memory }.encode(network, node)
     }
 
     pub fn decode(bytes: &[u8], network: &NetworkId, node: &NodeId) -> Result<Stored, StoredError> {

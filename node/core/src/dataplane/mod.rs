@@ -45,7 +45,7 @@ pub use outbox::{Outbox, Transmit};
 use crate::clock::{Mono, Now};
 use crate::conntrack::{Cut, FlowTable, Limits};
 use crate::packet::vnet::Vnet;
-use crate::peers::{Link, Peer, Registry, Snapshot, Use};
+use crate::peers::{Agenda, Awake, Link, Peer, Registry, Snapshot, Use};
 use crate::session::{Engine, Session as _, Stamp};
 
 /// A vnet header stands in front of every frame, both ways.
@@ -124,6 +124,8 @@ pub struct DataPlane<E: Engine> {
     settings: Settings,
     snapshot: ArcSwap<Snapshot<E>>,
     control: Mutex<Control<E>>,
+    agenda: Arc<Agenda>,
+    awake: Arc<Awake>,
     gate: Mutex<gate::Gate>,
     counters: counters::Counters,
     /// Tries to reach what no peer owns: recorded, answered, never let through.
@@ -137,11 +139,14 @@ impl<E: Engine> DataPlane<E> {
     pub fn new(engine: E, settings: Settings, seed: [u8; 32], now: Now) -> DataPlane<E> {
         let engine = Arc::new(engine);
         let registry = Registry::new(seed, settings.workers);
+        let (agenda, awake) = (registry.agenda(), registry.awake());
         let nobody = FlowTable::new(NodeId([0; 16]), registry.ids(), Limits::default());
         DataPlane {
             settings,
             snapshot: ArcSwap::from_pointee(Snapshot::empty(&engine)),
             control: Mutex::new(Control { registry, engine, graveyard: Vec::new() }),
+            agenda,
+            awake,
             gate: Mutex::new(gate::Gate::new(seed)),
             counters: counters::Counters::new(),
             nobody: Mutex::new(nobody),

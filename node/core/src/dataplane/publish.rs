@@ -4,7 +4,7 @@
 //! new rules; so nothing can slip through between the swap and the end of this function. A worker that loaded the
 //! snapshot before finds by [`Link::flows_at`] that its flows were judged by a newer one, and loads it again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use warren_config::filter::Rules;
@@ -44,14 +44,10 @@ impl<E: Engine> DataPlane<E> {
         let Made { snapshot, gone, conflicts, moved } = made;
         let snapshot = Arc::new(snapshot);
         self.snapshot.store(snapshot.clone());
+        self.awake.stir();
         let mut cuts: Vec<Cut> = Vec::new();
         for peer in &snapshot.peers {
-            let ends = snapshot.ends(peer);
-            let mut flows = peer.link.flows.lock();
-            flows.judged_by = snapshot.serial;
-            let mut cut = flows.rejudge(&ends, now);
-            cut.extend(flows.take_cuts());
-            drop(flows);
+            let cut = peer.link.rejudge(snapshot.serial, &snapshot.ends(peer), now);
             if !cut.is_empty() {
                 forget_queued(&snapshot, peer, now);
             }
@@ -59,6 +55,7 @@ impl<E: Engine> DataPlane<E> {
         }
         for link in &gone {
             cuts.extend(cut_all(&snapshot, link, now));
+            link.forget();
         }
         self.nudge(&snapshot, &moved, now);
         let published = Published {
@@ -73,15 +70,25 @@ impl<E: Engine> DataPlane<E> {
 
     /// Peers at a new place: their sessions are due at once, so that the next tick tries it.
     fn nudge(&self, snapshot: &Snapshot<E>, moved: &[NodeId], now: Now) {
-        for peer in snapshot.peers.iter().filter(|p| moved.contains(&p.node)) {
+        for peer in moved.iter().filter_map(|node| snapshot.peer(node)) {
             peer.lanes.iter().for_each(|lane| lane.due(now));
         }
     }
 
-    /// Live flows per peer as bytes for the next agent.
+    /// Live flows as bytes for the next agent, for each peer with some, or with a session.
     pub fn snapshot_flows(&self, now: Now) -> BTreeMap<NodeId, Vec<u8>> {
+        let (lanes, mut nodes) = (self.agenda.turns(), self.awake.nodes());
         let snapshot = self.snapshot.load();
-        snapshot.peers.iter().map(|p| (p.node, p.link.flows.lock().snapshot(now))).collect()
+        let speaking = lanes.iter().filter_map(|turn| snapshot.lane(snapshot.place_of_index(turn.index)?));
+        nodes.extend(speaking.map(|(peer, _)| peer.node));
+        let nodes: BTreeSet<NodeId> = nodes.into_iter().collect();
+        let peers = nodes.iter().filter_map(|node| snapshot.peer(node));
+        peers.map(|peer| (peer.node, peer.link.snapshot(now))).collect()
+    }
+
+    /// May [`DataPlane::snapshot_flows`] give something else than it would have at the last call of this? Ask first.
+    pub fn take_stirred(&self) -> bool {
+        self.awake.take_stirred()
     }
 
     /// Takes over flows of an earlier agent, judging each again. Call after [`DataPlane::publish`], before the first
@@ -91,15 +98,14 @@ impl<E: Engine> DataPlane<E> {
         let snapshot = self.snapshot.load_full();
         let (mut cuts, mut faults) = (Vec::new(), Vec::new());
         for (node, bytes) in flows {
-            let Some(peer) = snapshot.peers.iter().find(|p| p.node == *node) else {
+            let Some(peer) = snapshot.peer(node) else {
                 faults.push(format!("flows with {node} are not taken over: it is not a peer any more"));
                 continue;
             };
             let ends = snapshot.ends(peer);
             match FlowTable::restore(bytes, *node, ids.clone(), Limits::default(), &ends, now) {
-                Ok((mut table, cut)) => {
-                    table.judged_by = snapshot.serial;
-                    *peer.link.flows.lock() = table;
+                Ok((table, cut)) => {
+                    peer.link.restore(table, snapshot.serial);
                     cuts.extend(cut);
                 }
                 Err(error) => faults.push(error.to_string()),
@@ -128,7 +134,7 @@ impl<E: Engine> DataPlane<E> {
     /// knows where it is.
     pub fn initiate(&self, peer: NodeId, out: &mut super::Outbox, now: Now) -> bool {
         let snapshot = self.snapshot.load();
-        let Some(peer) = snapshot.peers.iter().find(|p| p.node == peer) else { return false };
+        let Some(peer) = snapshot.peer(&peer) else { return false };
         let Some(to) = peer.link.endpoint() else { return false };
         // On every lane: a peer that still seals for an agent before this one does so on the lane it sends on.
         let begin = |lane: &Arc<Lane<E>>, out: &mut super::Outbox| {
@@ -145,9 +151,5 @@ fn cut_all<E: Engine>(snapshot: &Snapshot<E>, link: &Link, now: Now) -> Vec<Cut>
     // Another edition than any before, so that every flow is judged, whatever the numbers are.
     let edition = Edition { revision: snapshot.edition.revision.wrapping_add(1), ..snapshot.edition };
     let ends = Ends { mine: &snapshot.mine, peer: &peer, outbound: &none, inbound: &none, edition };
-    let mut flows = link.flows.lock();
-    flows.judged_by = snapshot.serial;
-    let mut cuts = flows.rejudge(&ends, now);
-    cuts.extend(flows.take_cuts());
-    cuts
+    link.rejudge(snapshot.serial, &ends, now)
 }

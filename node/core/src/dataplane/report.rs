@@ -17,8 +17,9 @@ impl<E: Engine> DataPlane<E> {
         let mut control = self.control.lock();
         let dead = std::mem::take(&mut control.graveyard);
         let (mut records, mut lost) = (Vec::new(), 0u64);
-        for link in control.registry.links().chain(&dead) {
-            let drained = link.flows.lock().drain_records();
+        let awake = self.awake.nodes();
+        for link in awake.iter().filter_map(|node| control.registry.link(node)).chain(&dead) {
+            let drained = link.drain();
             records.extend(drained.records);
             lost = lost.saturating_add(drained.lost);
         }
@@ -69,7 +70,7 @@ fn status_of<E: Engine>(snapshot: &Snapshot<E>, peer: &Peer<E>, now: Now) -> Pee
         rx_bytes: peer.link.received().bytes,
         tx_bytes: peer.link.sent().bytes,
         lanes: peer.lanes.len(),
-        flows: peer.link.flows.lock().len(),
+        flows: peer.link.live_flows(),
     }
 }
 

@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use warren_wire::id::NodeId;
+
 use super::{DataPlane, Outbox, Wake};
 use crate::clock::{Mono, Now};
 use crate::peers::{Lane, Peer, Snapshot, Use};
@@ -12,6 +14,8 @@ use crate::session::{Engine, MAX_CONTROL, Session as _, Sink};
 const SWEEP_MS: u64 = 500;
 /// A handshake that begins on a worker is noticed at the latest after this time.
 const LONGEST_SLEEP_MS: u64 = 250;
+/// Timers of many sessions are run together. Nothing of the protocol is finer than this.
+const SHORTEST_SLEEP_MS: u64 = 20;
 /// Every second unanswered initiation, the next place is tried.
 const TRIES_PER_ENDPOINT: u32 = 2;
 
@@ -19,21 +23,46 @@ impl<E: Engine> DataPlane<E> {
     /// Timers of sessions, flows and tables. One caller at a time. Afterwards send `out.transmits()` and write
     /// [`DataPlane::take_frames`] to the TUN.
     pub fn tick(&self, out: &mut Outbox, now: Now) -> Wake {
+        // In this order: a lane that has a turn is in the snapshot, or gone.
+        let due = self.agenda.take_due(now.mono);
         let snapshot = self.snapshot.load();
-        let mut wake = Wake { at: now.mono.plus_millis(LONGEST_SLEEP_MS), why: "new handshakes" };
-        for peer in &snapshot.peers {
-            for (at, lane) in peer.lanes.iter().enumerate() {
-                if lane.deadline().is_some_and(|due| due <= now.mono) {
-                    self.run_timers(&snapshot, peer, lane, peer.sends_on(at), out, now);
-                }
-                if let Some(at) = lane.deadline().filter(|due| *due < wake.at) {
-                    wake = Wake { at, why: "session timers" };
-                }
+        for turn in due {
+            let Some(place) = snapshot.place_of_index(turn.index) else { continue };
+            let Some((peer, lane)) = snapshot.lane(place).filter(|(_, lane)| lane.waits_for(turn)) else {
+                continue;
+            };
+            if lane.deadline().is_some_and(|due| due <= now.mono) {
+                self.run_timers(&snapshot, peer, lane, peer.sends_on(place.lane), out, now);
             }
+            lane.ask_again();
         }
         out.flush();
-        let sweep = self.sweep(&snapshot, now);
-        if sweep < wake.at { Wake { at: sweep, why: "flows" } } else { wake }
+        drop(snapshot);
+        let sweep = self.sweep(now);
+        self.next_wake(sweep, now)
+    }
+
+    fn next_wake(&self, sweep: Mono, now: Now) -> Wake {
+        let soonest = now.mono.plus_millis(SHORTEST_SLEEP_MS);
+        let session = self.agenda.next().map_or(Mono(u64::MAX), |at| at.max(soonest));
+        let new = now.mono.plus_millis(LONGEST_SLEEP_MS);
+        let wakes = [(session, "session timers"), (sweep, "flows"), (new, "new handshakes")];
+        let (at, why) = wakes.into_iter().min_by_key(|(at, _)| *at).unwrap_or((new, "new handshakes"));
+        Wake { at, why }
+    }
+
+    /// How many lanes and how many links are looked at while time passes. The others cost nothing.
+    pub fn awake(&self) -> (usize, usize) {
+        (self.agenda.turns().len(), self.awake.nodes().len())
+    }
+
+    /// The slow judge of [`DataPlane::tick`]: peers with something to do that it will never look at. There are none.
+    pub fn overlooked(&self, now: Now) -> Vec<NodeId> {
+        let (snapshot, turns) = (self.snapshot.load(), self.agenda.turns());
+        let lost = |peer: &&Peer<E>| {
+            peer.link.is_overlooked(now) || peer.lanes.iter().any(|lane| lane.is_overlooked(&turns))
+        };
+        snapshot.peers.iter().filter(lost).map(|peer| peer.node).collect()
     }
 
     fn run_timers(
@@ -63,20 +92,18 @@ impl<E: Engine> DataPlane<E> {
         }
     }
 
-    fn sweep(&self, snapshot: &Snapshot<E>, now: Now) -> Mono {
+    fn sweep(&self, now: Now) -> Mono {
         let mut next = self.next_sweep.lock();
         if *next > now.mono {
             return *next;
         }
         *next = now.mono.plus_millis(SWEEP_MS);
-        for peer in &snapshot.peers {
-            // A newer snapshot has judged them meanwhile: the next sweep is by that one.
-            let Some(mut flows) = peer.link.flows_at(snapshot.serial) else { continue };
-            if flows.poll_timeout().is_some_and(|at| at <= now.mono) {
-                let cuts = flows.handle_timeout(&snapshot.ends(peer), now);
-                drop(flows);
-                self.after_cuts(snapshot, peer, &cuts, now);
-            }
+        let awake = self.awake.nodes();
+        let snapshot = self.snapshot.load();
+        for peer in awake.iter().filter_map(|node| snapshot.peer(node)) {
+            // If a newer snapshot has judged them meanwhile, the next sweep is by that one.
+            let cuts = peer.link.handle_timeout(snapshot.serial, &snapshot.ends(peer), now);
+            self.after_cuts(&snapshot, peer, &cuts, now);
         }
         *next
     }
@@ -101,7 +128,7 @@ impl Sink for Nowhere {
 
 impl<E: Engine> DataPlane<E> {
     /// Where a peer is believed to be.
-    pub fn endpoint(&self, peer: warren_wire::id::NodeId) -> Option<SocketAddr> {
-        self.snapshot.load().peers.iter().find(|p| p.node == peer)?.link.endpoint()
+    pub fn endpoint(&self, peer: NodeId) -> Option<SocketAddr> {
+        self.snapshot.load().peer(&peer)?.link.endpoint()
     }
 }

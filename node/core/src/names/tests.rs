@@ -73,8 +73,8 @@ pub(super) fn names_of(me: usize) -> Names {
     let all = [member(1, "web-1", "web"), member(2, "orders-1", "orders"), member(3, "orders-2", "orders")];
     let spec = |peer: &Arc<Member>| PeerSpec {
         member: peer.clone(),
-        outbound: program.rules(&all[me].subject, &peer.subject),
-        inbound: program.rules(&peer.subject, &all[me].subject),
+        outbound: program.rules(&all[me].subject, &peer.subject).into(),
+        inbound: program.rules(&peer.subject, &all[me].subject).into(),
         candidates: Vec::new(),
     };
     let peers: BTreeMap<NodeId, PeerSpec> = all

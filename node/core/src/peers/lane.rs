@@ -1,10 +1,13 @@
 //! One lane: a pair of keys and, once it is used, a session behind a lock of its own.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 use warren_wire::id::WgKey;
 
+use super::agenda::{Agenda, Turn};
 use crate::clock::{Mono, Now};
 use crate::session::{Engine, Session, Stamp};
 
@@ -13,7 +16,8 @@ const NEVER: u64 = u64::MAX;
 
 /// What is under the lock.
 pub struct Cell<S> {
-    session: Option<S>,
+    /// Behind a pointer: most lanes of a large network have none.
+    session: Option<Box<S>>,
     /// Greatest handshake timestamp received. It outlives the session: an old initiation stays old.
     greatest: Stamp,
     /// The peer is gone; a worker with an older snapshot must not bring the session back.
@@ -29,7 +33,11 @@ pub struct Lane<E: Engine> {
     pub index: u32,
     jitter: u64,
     cell: Mutex<Cell<E::Session>>,
+    /// Changed under the lock only, like `turn`.
     deadline: AtomicU64,
+    /// When the agenda will look at this lane.
+    turn: AtomicU64,
+    agenda: Arc<Agenda>,
     /// Initiations without an answer, as the last timer run saw them.
     unanswered: AtomicU32,
 }
@@ -44,7 +52,14 @@ pub enum Use {
 }
 
 impl<E: Engine> Lane<E> {
-    pub(super) fn new(mine: WgKey, theirs: WgKey, index: u32, jitter: u64, greatest: Stamp) -> Lane<E> {
+    pub(super) fn new(
+        mine: WgKey,
+        theirs: WgKey,
+        index: u32,
+        jitter: u64,
+        greatest: Stamp,
+        agenda: Arc<Agenda>,
+    ) -> Lane<E> {
         Lane {
             mine,
             theirs,
@@ -52,6 +67,8 @@ impl<E: Engine> Lane<E> {
             jitter,
             cell: Mutex::new(Cell { session: None, greatest, closed: false, greatest_sent: 0 }),
             deadline: AtomicU64::new(NEVER),
+            turn: AtomicU64::new(NEVER),
+            agenda,
             unanswered: AtomicU32::new(0),
         }
     }
@@ -96,11 +113,11 @@ impl<E: Engine> Lane<E> {
                 return None;
             }
             let key = engine.keys().iter().position(|k| *k == self.mine)?;
-            cell.session = engine.session(key, &self.theirs, self.index, self.jitter, now);
+            cell.session = engine.session(key, &self.theirs, self.index, self.jitter, now).map(Box::new);
         }
         let session = cell.session.as_mut()?;
         let result = f(session, &mut cell.greatest);
-        self.deadline.store(session.deadline().0, Ordering::Relaxed);
+        self.set_deadline(session.deadline().0);
         Some(result)
     }
 
@@ -114,9 +131,39 @@ impl<E: Engine> Lane<E> {
 
     /// Timers are due now, if there is a session.
     pub fn due(&self, now: Now) {
-        let at = |old| (old != NEVER).then_some(now.mono.0);
-        // Losing a race means that a worker has just set a deadline of its own.
-        let _ = self.deadline.fetch_update(Ordering::Relaxed, Ordering::Relaxed, at);
+        let cell = self.cell.lock();
+        if cell.session.is_some() {
+            self.set_deadline(now.mono.0);
+        }
+    }
+
+    /// Under the lock.
+    fn set_deadline(&self, at: u64) {
+        self.deadline.store(at, Ordering::Relaxed);
+        if at < self.turn.load(Ordering::Relaxed) {
+            self.turn.store(at, Ordering::Relaxed);
+            self.agenda.ask(Turn { at: Mono(at), index: self.index });
+        }
+    }
+
+    /// Is this the turn the lane waits for? Another one was overtaken by an earlier.
+    pub fn waits_for(&self, turn: Turn) -> bool {
+        self.turn.load(Ordering::Relaxed) == turn.at.0
+    }
+
+    /// Is there a session whose timers would not be run by one who has these turns? For tests.
+    pub fn is_overlooked(&self, turns: &BTreeSet<Turn>) -> bool {
+        let cell = self.cell.lock();
+        let (deadline, at) = (self.deadline.load(Ordering::Relaxed), self.turn.load(Ordering::Relaxed));
+        let looked_at = at <= deadline && turns.contains(&Turn { at: Mono(at), index: self.index });
+        cell.session.is_some() && !looked_at
+    }
+
+    /// After its turn: asks for the next one, if there is a session.
+    pub fn ask_again(&self) {
+        let _cell = self.cell.lock();
+        self.turn.store(NEVER, Ordering::Relaxed);
+        self.set_deadline(self.deadline.load(Ordering::Relaxed));
     }
 
     /// The number of unanswered initiations if it grew since the last call.
@@ -151,7 +198,7 @@ impl<E: Engine> Lane<E> {
     /// Greatest timestamps received and (an upper bound, in nanoseconds since 1970) sent.
     pub fn stamps(&self) -> (Stamp, u64) {
         let cell = self.cell.lock();
-        let sent = cell.session.as_ref().map_or(0, Session::greatest_sent);
+        let sent = cell.session.as_ref().map_or(0, |session| session.greatest_sent());
         (cell.greatest, sent.max(cell.greatest_sent))
     }
 

@@ -4,11 +4,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::{MappedMutexGuard, Mutex, MutexGuard};
 use warren_wire::id::NodeId;
 
+use super::Awake;
 use crate::clock::Now;
-use crate::conntrack::{FlowIds, FlowTable, Limits};
+use crate::conntrack::{Cut, Drained, Ends, FlowIds, FlowTable, Limits};
 use crate::path::Endpoints;
 
 /// Inner packets and bytes since this peer is known.
@@ -34,10 +35,26 @@ impl Meter {
     }
 }
 
+/// The flows with one peer, and who knows about them. The table is made when a packet asks for it, and given back when
+/// nothing is left in it.
+#[derive(Debug)]
+struct Flows {
+    /// Serial of the newest snapshot whose rules were asked about these flows.
+    judged_by: u64,
+    /// Those who look after flows know that something happened here since they looked.
+    noted: bool,
+    ids: Arc<FlowIds>,
+    table: Option<Box<FlowTable>>,
+}
+
+/// The flows under their lock.
+pub type FlowsGuard<'a> = MappedMutexGuard<'a, FlowTable>;
+
 #[derive(Debug)]
 pub struct Link {
     pub node: NodeId,
-    pub flows: Mutex<FlowTable>,
+    flows: Mutex<Flows>,
+    awake: Arc<Awake>,
     endpoints: Mutex<Endpoints>,
     /// The largest inner packet that fits the underlay's path to this peer; `usize::MAX` while nothing is known.
     mtu: AtomicUsize,
@@ -46,10 +63,17 @@ pub struct Link {
 }
 
 impl Link {
-    pub fn new(node: NodeId, ids: Arc<FlowIds>, candidates: Vec<SocketAddr>, now: Now) -> Link {
+    pub fn new(
+        node: NodeId,
+        ids: Arc<FlowIds>,
+        awake: Arc<Awake>,
+        candidates: Vec<SocketAddr>,
+        now: Now,
+    ) -> Link {
         Link {
             node,
-            flows: Mutex::new(FlowTable::new(node, ids, Limits::default())),
+            flows: Mutex::new(Flows { judged_by: 0, noted: false, ids, table: None }),
+            awake,
             endpoints: Mutex::new(Endpoints::new(candidates, now.mono)),
             mtu: AtomicUsize::new(usize::MAX),
             sent: Meter::default(),
@@ -59,13 +83,96 @@ impl Link {
 
     /// The flows, for one who judges by the snapshot `serial`. `None` if they were judged by a newer one already: then
     /// this one is of the past, and what it allows may have been withdrawn.
-    pub fn flows_at(&self, serial: u64) -> Option<MutexGuard<'_, FlowTable>> {
+    pub fn flows_at(&self, serial: u64) -> Option<FlowsGuard<'_>> {
         let mut flows = self.flows.lock();
         if flows.judged_by > serial {
             return None;
         }
         flows.judged_by = serial;
-        Some(flows)
+        self.note(&mut flows);
+        Some(MutexGuard::map(flows, |flows| flows.table(self.node)))
+    }
+
+    /// Every flow is judged again, by the snapshot `serial`; whoever comes with an older one from now on is told.
+    pub fn rejudge(&self, serial: u64, ends: &Ends<'_>, now: Now) -> Vec<Cut> {
+        let mut flows = self.flows.lock();
+        flows.judged_by = serial;
+        let Some(table) = &mut flows.table else { return Vec::new() };
+        let mut cuts = table.rejudge(ends, now);
+        cuts.extend(table.take_cuts());
+        cuts
+    }
+
+    /// Flows of an earlier agent, judged by the snapshot `serial`.
+    pub fn restore(&self, table: FlowTable, serial: u64) {
+        let mut flows = self.flows.lock();
+        flows.judged_by = serial;
+        flows.table = Some(Box::new(table));
+        flows.noted = false;
+        self.note(&mut flows);
+    }
+
+    fn note(&self, flows: &mut Flows) {
+        if !flows.noted {
+            flows.noted = true;
+            self.awake.note(self.node);
+        }
+    }
+
+    /// What time does to the flows, for one who judges as [`Link::flows_at`] says. They go to sleep when nothing is left.
+    pub fn handle_timeout(&self, serial: u64, ends: &Ends<'_>, now: Now) -> Vec<Cut> {
+        let mut flows = self.flows.lock();
+        if flows.judged_by > serial {
+            return Vec::new();
+        }
+        let mut cuts = Vec::new();
+        if let Some(table) = &mut flows.table {
+            let due = table.poll_timeout().is_some_and(|at| at <= now.mono);
+            if due {
+                self.awake.stir();
+            }
+            if due || table.is_empty() {
+                cuts = table.handle_timeout(ends, now);
+            }
+        }
+        if flows.is_still(now) {
+            flows.table = None;
+            flows.noted = false;
+            self.awake.forget(&self.node);
+        }
+        cuts
+    }
+
+    /// Records since the last call.
+    pub fn drain(&self) -> Drained {
+        let mut flows = self.flows.lock();
+        flows.noted = false;
+        flows.table.as_mut().map(|table| table.drain_records()).unwrap_or_default()
+    }
+
+    /// The live flows for the next agent.
+    pub fn snapshot(&self, now: Now) -> Vec<u8> {
+        let mut flows = self.flows.lock();
+        flows.noted = false;
+        match &flows.table {
+            Some(table) => table.snapshot(now),
+            None => empty(self.node, &flows.ids).snapshot(now),
+        }
+    }
+
+    /// The peer is gone.
+    pub fn forget(&self) {
+        self.awake.forget(&self.node);
+    }
+
+    /// Is there something to do for one who does not know of it? For tests.
+    pub fn is_overlooked(&self, now: Now) -> bool {
+        let flows = self.flows.lock();
+        !flows.is_still(now) && !self.awake.knows(&self.node)
+    }
+
+    pub fn live_flows(&self) -> usize {
+        self.flows.lock().table.as_ref().map_or(0, |table| table.len())
     }
 
     /// Where to send now.
@@ -123,4 +230,19 @@ impl Link {
     pub fn received(&self) -> Traffic {
         self.received.read()
     }
+}
+
+impl Flows {
+    fn table(&mut self, node: NodeId) -> &mut FlowTable {
+        self.table.get_or_insert_with(|| Box::new(empty(node, &self.ids)))
+    }
+
+    /// No table, or one that a new one could stand for.
+    fn is_still(&self, now: Now) -> bool {
+        self.table.as_ref().is_none_or(|table| table.is_still(now.mono))
+    }
+}
+
+fn empty(node: NodeId, ids: &Arc<FlowIds>) -> FlowTable {
+    FlowTable::new(node, ids.clone(), Limits::default())
 }

@@ -10,6 +10,8 @@
 //! sharing one. Data is accepted on any lane. Every lane has a static key of its
 //! own: under one shared key, an initiation recorded for one session could be replayed to the other.
 
+mod agenda;
+mod awake;
 mod lane;
 mod link;
 mod registry;
@@ -23,6 +25,8 @@ use warren_config::filter::Rules;
 use warren_wire::id::{NodeId, WgKey};
 use warren_wire::trust::Network;
 
+pub use agenda::{Agenda, Turn};
+pub use awake::Awake;
 pub use lane::{Lane, Use};
 pub use link::{Link, Traffic};
 pub use registry::{Conflict, Made, Registry};
@@ -36,8 +40,8 @@ pub struct Peer<E: Engine> {
     pub node: NodeId,
     pub name: String,
     pub addresses: Addresses,
-    pub outbound: Rules,
-    pub inbound: Rules,
+    pub outbound: Arc<Rules>,
+    pub inbound: Arc<Rules>,
     pub link: Arc<Link>,
     pub lanes: Vec<Arc<Lane<E>>>,
     /// The parity of the lanes this node sends data on.
@@ -86,6 +90,11 @@ impl<E: Engine> Snapshot<E> {
     pub fn owner(&self, address: IpAddr) -> Option<(usize, &Peer<E>)> {
         let slot = *self.by_address.get(&address)?;
         self.peers.get(slot).map(|peer| (slot, peer))
+    }
+    /// Peers stand in the order of their ids.
+    pub fn peer(&self, node: &NodeId) -> Option<&Peer<E>> {
+        let slot = self.peers.binary_search_by_key(node, |peer| peer.node).ok()?;
+        self.peers.get(slot)
     }
     pub fn place_of_index(&self, index: u32) -> Option<Place> {
         self.by_index.get(&index).copied()

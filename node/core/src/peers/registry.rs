@@ -9,7 +9,7 @@ use sha2::{Digest as _, Sha256};
 use warren_wire::id::{NodeId, WgKey};
 use warren_wire::trust::{Member, Network};
 
-use super::{Lane, Link, Peer, Place, Snapshot};
+use super::{Agenda, Awake, Lane, Link, Peer, Place, Snapshot};
 use crate::assembly::{Assembly, PeerSpec};
 use crate::clock::Now;
 use crate::conntrack::{Addresses, Edition, FlowIds};
@@ -49,6 +49,8 @@ pub struct Registry<E: Engine> {
     workers: u32,
     drawn: u64,
     ids: Arc<FlowIds>,
+    agenda: Arc<Agenda>,
+    awake: Arc<Awake>,
     links: BTreeMap<NodeId, Arc<Link>>,
     lanes: BTreeMap<(WgKey, WgKey), Arc<Lane<E>>>,
     indices: BTreeSet<u32>,
@@ -66,6 +68,8 @@ impl<E: Engine> Registry<E> {
             workers: u32::try_from(workers).unwrap_or(1).clamp(1, MAX_WORKERS),
             drawn: 0,
             ids: Arc::new(FlowIds::default()),
+            agenda: Arc::default(),
+            awake: Arc::default(),
             links: BTreeMap::new(),
             lanes: BTreeMap::new(),
             indices: BTreeSet::new(),
@@ -78,8 +82,14 @@ impl<E: Engine> Registry<E> {
     pub fn ids(&self) -> Arc<FlowIds> {
         self.ids.clone()
     }
-    pub fn links(&self) -> impl Iterator<Item = &Arc<Link>> {
-        self.links.values()
+    pub fn agenda(&self) -> Arc<Agenda> {
+        self.agenda.clone()
+    }
+    pub fn awake(&self) -> Arc<Awake> {
+        self.awake.clone()
+    }
+    pub fn link(&self, node: &NodeId) -> Option<&Arc<Link>> {
+        self.links.get(node)
     }
 
     /// The world as `assembly` says.
@@ -141,7 +151,8 @@ impl<E: Engine> Registry<E> {
                 link.clone()
             }
             None => {
-                let link = Arc::new(Link::new(node, self.ids.clone(), spec.candidates.clone(), now));
+                let (ids, awake) = (self.ids.clone(), self.awake.clone());
+                let link = Arc::new(Link::new(node, ids, awake, spec.candidates.clone(), now));
                 self.links.insert(node, link.clone());
                 link
             }
@@ -173,7 +184,7 @@ impl<E: Engine> Registry<E> {
         let index = self.draw_index(at);
         let jitter = self.draw();
         let greatest = self.stamps.remove(&(mine, theirs)).unwrap_or_default();
-        let lane = Arc::new(Lane::new(mine, theirs, index, jitter, greatest));
+        let lane = Arc::new(Lane::new(mine, theirs, index, jitter, greatest, self.agenda.clone()));
         self.lanes.insert((mine, theirs), lane.clone());
         lane
     }
@@ -266,9 +277,10 @@ fn index<E: Engine>(
     sources: BTreeSet<IpAddr>,
     conflicts: &BTreeSet<Conflict>,
 ) -> Snapshot<E> {
-    let mut by_address = HashMap::new();
-    let mut by_index = HashMap::new();
-    let mut by_key = HashMap::new();
+    let lanes = peers.iter().map(|peer| peer.lanes.len()).sum();
+    let mut by_address = HashMap::with_capacity(2 * peers.len());
+    let mut by_index = HashMap::with_capacity(lanes);
+    let mut by_key = HashMap::with_capacity(lanes);
     for (slot, peer) in peers.iter().enumerate() {
         let v4 = peer.addresses.v4.map(IpAddr::V4);
         for address in v4.into_iter().chain([IpAddr::V6(peer.addresses.v6)]) {

@@ -1,6 +1,7 @@
 //! Laws of the packet path, each run over real WireGuard sessions and over the stand-in.
 #![allow(clippy::panic, clippy::unwrap_used, reason = "tests")]
 
+mod awake;
 mod changes;
 mod mtu;
 mod random;

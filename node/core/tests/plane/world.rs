@@ -116,8 +116,8 @@ pub fn assembly(
     let peer = |other: &usize| {
         let member = member(*other, lanes);
         let spec = PeerSpec {
-            outbound: program.rules(&mine.subject, &member.subject),
-            inbound: program.rules(&member.subject, &mine.subject),
+            outbound: program.rules(&mine.subject, &member.subject).into(),
+            inbound: program.rules(&member.subject, &mine.subject).into(),
             candidates: vec![underlay(*other)],
             member,
         };
