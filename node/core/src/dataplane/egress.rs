@@ -79,13 +79,15 @@ fn plan_for(vnet: &Vnet, packet: &Packet, bytes: &[u8], limit: usize) -> Result<
     Ok(plan.narrowed(packet, bytes, limit).unwrap_or(plan))
 }
 
-/// Does it help to tell the sender that `limit` is all that fits? Not if it may be fragmented on the way (IPv4 without
-/// DF), nor if it cannot send less (IPv6 below 1280).
-fn can_shrink(bytes: &[u8], packet: &Packet, limit: usize) -> bool {
-    match packet.is_v4() {
-        true => bytes.get(6).is_some_and(|flags| flags & DONT_FRAGMENT != 0),
-        false => limit >= IPV6_LEAST,
+/// What the sender of packets of `largest` bytes is told to fit, if that helps: not if they may be fragmented on the way
+/// (IPv4 without DF), nor if it cannot send less (IPv6 at its least).
+fn tellable(bytes: &[u8], packet: &Packet, largest: usize, limit: usize) -> Option<usize> {
+    if packet.is_v4() {
+        let whole = bytes.get(6).is_some_and(|flags| flags & DONT_FRAGMENT != 0);
+        return whole.then_some(limit);
     }
+    let limit = limit.max(IPV6_LEAST);
+    (largest > limit).then_some(limit)
 }
 
 /// Why a frame goes no further.
@@ -158,12 +160,13 @@ impl<E: Engine> DataPlane<E> {
         let limit = self.settings.mtu.min(peer.link.mtu());
         let plan = plan_for(vnet, packet, bytes, limit)?;
         let load = plan.load();
-        let mut told = false;
+        let mut told = None;
         let ruling = {
             let mut flows = peer.link.flows_at(snapshot.serial).ok_or(Stop::Outdated)?;
             let ruling = judge::outbound(&snapshot.ends(peer), &mut flows, packet, load, now);
             if plan.largest() > limit && ruling == Ruling::Pass {
-                told = can_shrink(bytes, packet, limit) && flows.replies.take(now.mono);
+                told =
+                    tellable(bytes, packet, plan.largest(), limit).filter(|_| flows.replies.take(now.mono));
             }
             let cuts = flows.take_cuts();
             drop(flows);
@@ -178,10 +181,10 @@ impl<E: Engine> DataPlane<E> {
                 return Err(reason.into());
             }
         }
-        if told {
+        if let Some(limit) = told {
             worker.tell_too_big(bytes, packet, limit);
         }
-        if told || plan.largest() > self.settings.mtu {
+        if told.is_some() || plan.largest() > self.settings.mtu {
             return Err(Stop::Event(Event::TooBig));
         }
         mss::clamp(bytes, packet, limit);

@@ -6,7 +6,7 @@
 //!
 //! 1. a SYN announces no larger segments than fit, both ways ([`crate::packet::mss`]);
 //! 2. TCP segments that are too large are cut anew ([`crate::packet::split::Plan::narrowed`]);
-//! 3. of other packets the sender is told (RFC 1191, RFC 8201), if it may be told and can act on it;
+//! 3. of other packets the sender is told (RFC 1191, RFC 8201), if it may be told and can act on it (IPv6: no less than 1280);
 //! 4. what is left (IPv4 that may be fragmented, IPv6 at its minimum of 1280) leaves in fragments of the underlay.
 
 use std::net::SocketAddr;

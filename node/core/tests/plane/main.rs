@@ -5,6 +5,7 @@ mod awake;
 mod changes;
 mod mtu;
 mod random;
+mod replay;
 mod rogue;
 mod strangers;
 mod threads;

@@ -12,6 +12,7 @@ use crate::world::{Keyed, MTU, World, tcp4, udp, underlay, v4, v6};
 both!(
     tcp_is_cut_anew_for_a_narrow_path,
     a_sender_that_can_send_less_is_told,
+    an_ipv6_sender_is_told_no_less_than_1280,
     what_cannot_be_smaller_leaves_whole,
     a_syn_announces_what_the_path_carries_both_ways,
     another_path_is_wide_until_it_is_known_to_be_narrow,
@@ -62,6 +63,19 @@ fn a_sender_that_can_send_less_is_told<E: Keyed>() {
     assert_eq!(told[0][26..28], (limit as u16).to_be_bytes());
     assert!(w.wire.is_empty());
     assert_eq!(w.count(0, "larger-than-mtu"), 1);
+}
+
+/// IPv6 need not send less than 1280 (RFC 8200 section 5), but it can send as little as that.
+fn an_ipv6_sender_is_told_no_less_than_1280<E: Keyed>() {
+    let (mut w, limit) = narrow::<E>();
+    assert!(limit < 1280);
+    let packet = udp(IpAddr::V6(v6(0)), IpAddr::V6(v6(1)), 4000, 53, &[7; 1300]);
+    w.send(0, Vnet::PLAIN, &packet);
+    let told = w.received(0);
+    assert_eq!(told.len(), 1);
+    assert_eq!(told[0][40..42], [2, 0]);
+    assert_eq!(told[0][44..48], 1280u32.to_be_bytes());
+    assert!(w.wire.is_empty());
 }
 
 fn ipv4_checksum(header: &[u8]) -> [u8; 2] {
