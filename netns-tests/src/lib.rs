@@ -4,6 +4,7 @@
 //! - [`process`]: commands and daemons inside a host.
 //! - [`capture`]: what an eavesdropper on the underlay sees.
 //! - [`nameserver`]: encrypted DNS servers.
+//! - [`pair`]: two nodes that may call each other.
 //! - [`warren`]: the two programs of Warren on a street.
 //! - [`attack`]: what the attack programs in `attacks/` share.
 //! - [`flows`]: one flow of every kind, and when each ended.
@@ -19,6 +20,7 @@ pub mod capture;
 pub mod flows;
 pub mod measure;
 pub mod nameserver;
+pub mod pair;
 pub mod process;
 pub mod street;
 pub mod town;

@@ -36,6 +36,8 @@ pub struct Host {
     pub namespace: String,
     pub v4: String,
     pub v6: String,
+    /// The far end of its link `up0`, in the namespace of the underlay.
+    pub port: String,
     pub dir: PathBuf,
 }
 
@@ -75,7 +77,7 @@ impl Street {
         }
         let dir = self.dir.path().join(name);
         std::fs::create_dir(&dir).unwrap();
-        self.hosts.insert(name.to_owned(), Host { name: name.to_owned(), namespace, v4, v6, dir });
+        self.hosts.insert(name.to_owned(), Host { name: name.to_owned(), namespace, v4, v6, port, dir });
     }
 
     #[track_caller]
@@ -88,6 +90,41 @@ impl Street {
     /// The namespace of the underlay itself.
     pub fn net(&self) -> String {
         format!("{}-net", self.tag)
+    }
+    /// Every link of the underlay carries packets of `mtu` bytes.
+    pub fn set_mtu(&self, mtu: u16) {
+        let mtu = mtu.to_string();
+        for host in self.hosts.values() {
+            ip(&["-n", &self.net(), "link", "set", &host.port, "mtu", &mtu]);
+            ip(&["-n", &host.namespace, "link", "set", "up0", "mtu", &mtu]);
+        }
+        ip(&["-n", &self.net(), "link", "set", "br0", "mtu", &mtu]);
+    }
+    /// Puts `inner` behind `router` on a link of its own that carries packets of `mtu` bytes; `inner` gets other addresses.
+    pub fn move_behind(&mut self, inner: &str, router: &str, mtu: u16, underlay: Underlay) {
+        let (moved, router) = (self.host(inner), self.host(router));
+        ip(&["-n", &self.net(), "link", "set", &moved.port, "netns", &router.namespace]);
+        for (host, link) in [(&router, moved.port.as_str()), (&moved, "up0")] {
+            ip(&["-n", &host.namespace, "addr", "flush", "dev", link, "scope", "global"]);
+            ip(&["-n", &host.namespace, "link", "set", link, "up", "mtu", &mtu.to_string()]);
+        }
+        router.run(&["sysctl", "-qw", "net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1"]).ok();
+        let others: Vec<_> =
+            self.hosts.values().filter(|h| h.name != moved.name && h.name != router.name).collect();
+        let v4 = ("10.92.0.1/24", "10.92.0.2/24", "10.92.0.0/24", "0.0.0.0/0", &router.v4);
+        let v6 = ("fd92::1/64", "fd92::2/64", "fd92::/64", "::/0", &router.v6);
+        let spoken =
+            [(v4, Underlay::V6), (v6, Underlay::V4)].into_iter().filter(|(_, other)| *other != underlay);
+        for ((near, far, net, all, via), _) in spoken {
+            ip(&["-n", &router.namespace, "addr", "add", near, "dev", &moved.port, "nodad"]);
+            ip(&["-n", &moved.namespace, "addr", "add", far, "dev", "up0", "nodad"]);
+            let gateway = near.split('/').next().unwrap();
+            ip(&["-n", &moved.namespace, "route", "add", all, "via", gateway]);
+            others.iter().for_each(|host| ip(&["-n", &host.namespace, "route", "add", net, "via", via]));
+        }
+        if let Some(host) = self.hosts.get_mut(inner) {
+            (host.v4, host.v6) = ("10.92.0.2".to_owned(), "fd92::2".to_owned());
+        }
     }
     /// Cuts a host off, and joins it again.
     pub fn unplug(&self, name: &str) {

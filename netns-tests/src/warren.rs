@@ -12,6 +12,8 @@ use crate::wait::{eventually, until};
 pub const LIMIT: Duration = Duration::from_secs(30);
 pub const COORDINATOR_PORT: u16 = 7946;
 pub const WIREGUARD_PORT: u16 = 51820;
+/// `up --token-file FILE`.
+const PLAIN_WORDS: usize = 3;
 
 /// A binary of this workspace, built by `scripts/test` before the tests run.
 pub fn binary(name: &str) -> String {
@@ -211,6 +213,23 @@ impl Node {
         let args: Vec<&str> = words.chain(self.args.iter().map(String::as_str)).collect();
         self.agent = Some(Daemon::start(Some(&self.host.namespace), &args, &env, &log));
     }
+    /// Further words for `warren-node up`, from its next start on.
+    pub fn set_flags(&mut self, flags: &[&str]) {
+        self.args.truncate(PLAIN_WORDS);
+        self.args.extend(flags.iter().map(|flag| (*flag).to_owned()));
+    }
+    /// Puts a library in front of the agent's system calls, from its next start on.
+    pub fn preload(&mut self, library: &str) {
+        self.more.push(("LD_PRELOAD", library.to_owned()));
+    }
+    #[track_caller]
+    pub fn pid(&self) -> u32 {
+        self.agent.as_ref().expect("it runs").pid()
+    }
+    pub fn restart(&mut self) {
+        self.stop();
+        self.start();
+    }
     /// Runs the agent with a host clock that is off by `seconds` (a time namespace cannot do that for wall time,
     /// so `faketime` does).
     pub fn with_token_and_clock(street: &Street, name: &str, token: &str, seconds: i64) -> Node {
@@ -248,6 +267,12 @@ impl Node {
     pub fn status(&self) -> Option<Value> {
         let done = self.cli(&["--json", "status"]);
         serde_json::from_str(&done.stdout).ok().filter(|_| done.status.success())
+    }
+    /// A counter of `warren-node counters`.
+    #[track_caller]
+    pub fn counter(&self, name: &str) -> u64 {
+        let all = self.cli(&["--json", "counters"]).json();
+        all["counters"][name].as_u64().unwrap_or_else(|| panic!("no counter {name} in {all}"))
     }
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.host.dir.join("node.log")).unwrap_or_default()
