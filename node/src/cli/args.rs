@@ -160,7 +160,8 @@ pub struct RunFlags {
     /// MTU of the overlay interface; by default what the link to the coordinator carries less 80 bytes, at least 1280.
     #[arg(long, env = "WARREN_NODE_MTU", value_parser = clap::value_parser!(u16).range(1280..=9000))]
     mtu: Option<u16>,
-    /// Packet workers, each with a thread for either direction; by default one for every four processors.
+    /// Packet workers, each with a thread for either direction; by default one for every four processors. Between two
+    /// nodes as many work side by side as both made keys for when they enrolled (two for each worker of the default).
     #[arg(long, env = "WARREN_NODE_WORKERS", value_parser = clap::value_parser!(u8).range(1..=8))]
     workers: Option<u8>,
     /// Do not answer names on port 53 of this node's overlay addresses.
