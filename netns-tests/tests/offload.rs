@@ -2,6 +2,7 @@
 //!
 //! Newer kernels segment in software what a device cannot, so that nothing refuses any more. A kernel that does is played
 //! by a library in front of the system calls of one agent: what it says then is what older kernels say.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use warren_netns_tests::pair::Pair;
 use warren_netns_tests::process::run;
