@@ -47,6 +47,7 @@ fn main() -> ExitCode {
             hear(&ears, &mut replies);
         }
     });
+    // Late answers count too; that none comes can only be waited for.
     std::thread::sleep(Duration::from_millis(500));
     hear(&ears, &mut replies);
     let Replies { cookies, others, bytes } = replies;
