@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// A valid name of a tag, group, service, node, grant, test or invariant.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema), schema(value_type = String))]
 #[serde(try_from = "String", into = "String")]
 pub struct Name(String);
 

@@ -105,6 +105,7 @@ impl std::fmt::Display for Selector {
 
 /// What travels inside IP, as the policy speaks of it. ICMP echo is always both ICMP and ICMPv6.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Protocol {
     Tcp,
@@ -134,6 +135,7 @@ impl std::fmt::Display for Protocol {
 
 /// One `listen` entry. Protocols without ports carry `0..=0`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Listen {
     pub protocol: Protocol,

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// Seconds since 1970-01-01T00:00:00Z.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(transparent)]
 pub struct UnixTime(pub u64);
 
@@ -16,6 +17,13 @@ impl UnixTime {
     pub fn since(self, earlier: UnixTime) -> u64 {
         self.0.saturating_sub(earlier.0)
     }
+}
+
+/// RFC 3339, in UTC only (`…Z`).
+pub fn parse(text: &str) -> Option<UnixTime> {
+    use time::format_description::well_known::Rfc3339;
+    let at = time::OffsetDateTime::parse(text, &Rfc3339).ok().filter(|_| text.ends_with(['Z', 'z']))?;
+    u64::try_from(at.unix_timestamp()).ok().map(UnixTime)
 }
 
 impl std::fmt::Display for UnixTime {

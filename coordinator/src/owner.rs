@@ -21,6 +21,8 @@ use warren_wire::id::Revision;
 use crate::channel::Event;
 use crate::channel::outbox::Outbox;
 use crate::clock;
+use crate::events::Hub;
+use crate::keyring::KeyRing;
 use crate::store::log::LogStore;
 use crate::text::plain;
 
@@ -36,11 +38,26 @@ pub struct Owner {
     coordinator: Coordinator,
     store: LogStore,
     clients: BTreeMap<ConnId, Outbox>,
-    /// To the thread that writes flow history; full: history is skipped and counted, nobody waits.
-    flows: blocking::SyncSender<Vec<FlowRow>>,
+    beside: Beside,
     flows_skipped: u64,
     /// Set once the store may have failed half way: nothing is acknowledged any more.
     fatal: Option<StoreError>,
+}
+
+/// Who hears of what happens at the owner.
+#[derive(Clone)]
+pub struct Beside {
+    /// To the thread that writes flow history; full: history is skipped and counted, nobody waits.
+    pub flows: blocking::SyncSender<Vec<FlowRow>>,
+    pub hub: Hub,
+    pub keys: KeyRing,
+}
+
+impl Beside {
+    /// Of an owner whose events nobody hears.
+    pub fn of_nobody(flows: blocking::SyncSender<Vec<FlowRow>>) -> Beside {
+        Beside { flows, hub: Hub::new(0), keys: KeyRing::default() }
+    }
 }
 
 /// A way to ask the owner.
@@ -104,13 +121,14 @@ impl Handle {
 pub fn start(
     coordinator: Coordinator,
     store: LogStore,
-    flows: blocking::SyncSender<Vec<FlowRow>>,
+    beside: Beside,
     events: mpsc::Receiver<Event>,
     stop: oneshot::Receiver<()>,
 ) -> (Handle, oneshot::Receiver<Result<(), OwnerError>>) {
     let (jobs, inbox) = mpsc::channel(JOBS);
     let (done, ended) = oneshot::channel();
-    let owner = Owner { coordinator, store, clients: BTreeMap::new(), flows, flows_skipped: 0, fatal: None };
+    beside.keys.replace(coordinator.state().keys());
+    let owner = Owner { coordinator, store, clients: BTreeMap::new(), beside, flows_skipped: 0, fatal: None };
     let thread = std::thread::Builder::new().name("owner".into());
     let spawned = thread.spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
@@ -207,6 +225,7 @@ impl Owner {
         let proposal = self.coordinator.handle_command(command, principal, now)?;
         let outcome = self.coordinator.commit(&mut self.store, proposal, now);
         self.note(outcome.as_ref().err().cloned());
+        self.beside.keys.replace(self.coordinator.state().keys());
         Ok(outcome?)
     }
 
@@ -237,7 +256,10 @@ impl Owner {
                         outbox.close("refused");
                     }
                 }
-                Output::StoreFlows(rows) => self.keep_flows(rows),
+                Output::StoreFlows(rows) => {
+                    self.beside.hub.tell_flows(&rows);
+                    self.keep_flows(rows);
+                }
                 Output::Log(notice) => {
                     let (node, message) = (notice.node.map(|n| n.to_string()), plain(&notice.message, 400));
                     match notice.level {
@@ -248,6 +270,7 @@ impl Owner {
                 Output::Alarm(alarm) => {
                     let (subject, message) = (plain(&alarm.subject, 100), plain(&alarm.message, 400));
                     tracing::warn!(alarm = ?alarm.kind, subject, "{message}");
+                    self.beside.hub.tell_json("alarm", &alarm);
                 }
             }
         }
@@ -264,7 +287,7 @@ impl Owner {
 
     fn keep_flows(&mut self, rows: Vec<FlowRow>) {
         let count = rows.len() as u64;
-        if self.flows.try_send(rows).is_err() {
+        if self.beside.flows.try_send(rows).is_err() {
             if self.flows_skipped == 0 {
                 tracing::warn!(
                     "flow history is not written fast enough: some of it is skipped (the live list has it)"

@@ -11,21 +11,27 @@ use std::time::Duration;
 use ed25519_dalek::SigningKey;
 use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{mpsc, oneshot};
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, oneshot, watch};
 use warren_coordinator_core::Coordinator;
 use warren_coordinator_core::state::State;
 use warren_coordinator_core::store::Store;
 
 use crate::account::Accounts;
 use crate::api::caller::{Caller, Doorkeeper};
+use crate::api::web::certificate::{Certificate, CertificateError};
+use crate::api::web::door::WebDoor;
+use crate::api::web::listen;
 use crate::api::{self, App};
 use crate::channel::{ChannelError, Limits, Listener};
+use crate::events::Hub;
 use crate::files::FileError;
+use crate::keyring::KeyRing;
 use crate::network::Founding;
-use crate::owner::{self, OwnerError};
+use crate::owner::{self, Beside, OwnerError};
 use crate::state_dir::{Settings, StateDir, StateError};
 use crate::store::OpenStoreError;
-use crate::store::flows::{self, Retention};
+use crate::store::history::{self, History};
 use crate::store::log::LogStore;
 use crate::{clock, tls};
 
@@ -37,7 +43,9 @@ pub struct Options {
     pub socket: PathBuf,
     /// Instead of the address in the settings.
     pub listen: Option<SocketAddr>,
-    /// Written (JSON: `listen`, `socket`, `pid`) when everything listens, removed at the end.
+    /// Instead of the API's address in the settings; `Some(None)`: only the local socket.
+    pub api: Option<Option<SocketAddr>>,
+    /// Written (JSON: `listen`, `api`, `socket`, `pid`) when everything listens, removed at the end.
     pub ready_file: Option<PathBuf>,
 }
 
@@ -59,6 +67,12 @@ pub enum ServeError {
         "the socket {socket} cannot be made: {why}; choose a place this user may write with `--socket PATH`"
     )]
     Socket { socket: PathBuf, why: String },
+    #[error(
+        "the API cannot listen on {listen}: {why}; choose another address with `api.listen` in settings.json or `--api ADDR:PORT`, or `--api off`"
+    )]
+    Web { listen: SocketAddr, why: String },
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
     #[error("the service cannot start: {what}: {error}")]
     Start { what: &'static str, error: std::io::Error },
     #[error(transparent)]
@@ -173,31 +187,59 @@ async fn serve(options: &Options, loaded: Loaded) -> Result<(), ServeError> {
         Arc::new(Listener::bind(options.listen.unwrap_or(settings.listen), &seed, Limits::default())?);
     let listen = listener.local_addr().map_err(start("control channel"))?;
     let socket = bind_socket(&options.socket, &settings.group)?;
+    let web = Web::bind(options, &settings, &state).await?;
     let (flow_rows, flow_inbox) = std::sync::mpsc::sync_channel(256);
-    let flow_path = state.flows();
+    let history = History {
+        flows: state.flows(),
+        edges: state.edges(),
+        keep_flows: settings.history.flows,
+        keep_edges: settings.history.edges,
+        failed: Arc::default(),
+    };
+    let failed = history.failed.clone();
     let writer = std::thread::Builder::new()
         .name("flow-history".into())
-        .spawn(move || flows::write_all(flow_path, Retention::default(), flow_inbox))
+        .spawn(move || history::write_all(&history, &flow_inbox))
         .map_err(start("flow history"))?;
+    let keys = KeyRing::default();
+    let boot = clock::secret::<8>().map_err(|e| start("random numbers")(std::io::Error::other(e)))?;
+    let hub = Hub::new(u64::from_be_bytes(*boot));
+    let beside = Beside { flows: flow_rows, hub: hub.clone(), keys: keys.clone() };
 
     let (events, event_inbox) = mpsc::channel(owner::EVENTS);
     let (stop_owner, stop) = oneshot::channel();
-    let (handle, mut ended) = owner::start(coordinator, store, flow_rows, event_inbox, stop);
+    let (handle, mut ended) = owner::start(coordinator, store, beside, event_inbox, stop);
     let network = founding
         .info(tls::public_of(&seed), settings.advertise.clone(), listen.to_string())
         .ok_or(ServeError::NoFounding)?;
     let name = network.name.clone();
     let me = rustix::process::geteuid().as_raw();
     let door = Doorkeeper::new(me, Some(settings.group.clone()), Accounts::of_host);
-    let router = api::router(App { owner: handle, network, state, door });
+    let page = web.as_ref().map(Web::address);
+    let secure = web.as_ref().is_some_and(|web| web.certificate.is_some());
+    let hosts = web.as_ref().map(|web| web.hosts.clone()).unwrap_or_default();
+    let app = App {
+        owner: handle,
+        network,
+        state,
+        door,
+        web: WebDoor::new(keys, hosts, secure),
+        hub,
+        page: page.clone(),
+        failed,
+    };
+    let watcher = tokio::spawn(api::stream::watch(app.clone()));
+    let (stop_web, web_stopped) = watch::channel(false);
+    let web = web.map(|web| tokio::spawn(web.serve(app.clone(), web_stopped)));
+    let router = api::router(app);
     let (stop_api, api_stopped) = oneshot::channel::<()>();
     let api = axum::serve(socket, router.into_make_service_with_connect_info::<Caller>())
         .with_graceful_shutdown(async move { drop(api_stopped.await) });
     let api = tokio::spawn(async move { api.await });
     let channel = tokio::spawn(listener.clone().run(events));
 
-    ready(options, listen).map_err(start("ready file"))?;
-    tracing::info!(%listen, socket = %options.socket.display(), network = %crate::text::plain(&name, 64), "coordinator ready");
+    ready(options, listen, page.as_deref()).map_err(start("ready file"))?;
+    tracing::info!(%listen, page = page.as_deref().unwrap_or("off"), socket = %options.socket.display(), network = %crate::text::plain(&name, 64), "coordinator ready");
     let result = tokio::select! {
         _ = term.recv() => Ok(()),
         _ = int.recv() => Ok(()),
@@ -209,6 +251,11 @@ async fn serve(options: &Options, loaded: Loaded) -> Result<(), ServeError> {
 
     let _ = sd_notify::notify(&[NotifyState::Stopping]);
     tracing::info!("stopping");
+    let _ = stop_web.send(true);
+    watcher.abort();
+    if let Some(web) = web {
+        let _ = tokio::time::timeout(Duration::from_secs(3), web).await;
+    }
     let _ = stop_api.send(());
     let _ = tokio::time::timeout(Duration::from_secs(3), api).await;
     let _ = std::fs::remove_file(&options.socket);
@@ -226,10 +273,54 @@ async fn serve(options: &Options, loaded: Loaded) -> Result<(), ServeError> {
     result
 }
 
-fn ready(options: &Options, listen: SocketAddr) -> std::io::Result<()> {
+/// The API on the network, before it serves.
+struct Web {
+    socket: TcpListener,
+    listen: SocketAddr,
+    hosts: Vec<String>,
+    certificate: Option<Certificate>,
+}
+
+impl Web {
+    /// `None` if it is switched off.
+    async fn bind(options: &Options, settings: &Settings, state: &StateDir) -> Result<Option<Web>, ServeError> {
+        let Some(asked) = options.api.unwrap_or(settings.api.listen) else { return Ok(None) };
+        let failed = |why: std::io::Error| ServeError::Web { listen: asked, why: why.to_string() };
+        let socket = TcpListener::bind(asked).await.map_err(failed)?;
+        let listen = socket.local_addr().map_err(failed)?;
+        let hosts = settings.api.all_hosts(listen, &settings.advertise);
+        let certificate = settings.api.certificate(listen, state.path(), &hosts)?;
+        if let Some(certificate) = &certificate {
+            tracing::info!(sha256 = certificate.fingerprint, "certificate of the API");
+        }
+        Ok(Some(Web { socket, listen, hosts, certificate }))
+    }
+
+    /// Where a browser finds it.
+    fn address(&self) -> String {
+        let scheme = if self.certificate.is_some() { "https" } else { "http" };
+        let port = self.listen.port();
+        match self.listen.ip() {
+            ip if ip.is_unspecified() => {
+                // The first name that is not this host's own loopback.
+                let host = self.hosts.get(3).map_or("localhost", String::as_str);
+                let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
+                format!("{scheme}://{host}:{port}")
+            }
+            _ => format!("{scheme}://{}", self.listen),
+        }
+    }
+
+    async fn serve(self, app: App, stop: watch::Receiver<bool>) {
+        let tls = self.certificate.map(|certificate| certificate.acceptor);
+        listen::serve(self.socket, tls, api::web::router(app), stop).await;
+    }
+}
+
+fn ready(options: &Options, listen: SocketAddr, page: Option<&str>) -> std::io::Result<()> {
     let _ = sd_notify::notify(&[NotifyState::Ready]);
     let Some(path) = &options.ready_file else { return Ok(()) };
-    let text = serde_json::json!({ "listen": listen, "socket": options.socket, "pid": std::process::id() });
+    let text = serde_json::json!({ "listen": listen, "api": page, "socket": options.socket, "pid": std::process::id() });
     let part = path.with_extension("part");
     std::fs::write(&part, format!("{text}\n"))?;
     std::fs::rename(&part, path)

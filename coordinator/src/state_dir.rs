@@ -6,6 +6,8 @@
 //!   0600 online.key      Ed25519 seed of the coordinator's online key
 //!   0600 warren.db       the log (SQLite; also -wal and -shm while it runs)
 //!   0600 flows.db        flow history; may be deleted while the service is stopped
+//!   0600 edges.db        sums of flows; may be deleted while the service is stopped
+//!   0600 web.key web.crt certificate of the HTTP API where it needs one and none was given
 //!   0600 lock            held by the running service
 //! ```
 //!
@@ -23,8 +25,11 @@ use warren_coordinator_core::change::LogError;
 use warren_coordinator_core::store::StoreError;
 use zeroize::Zeroizing;
 
+use crate::api::web::WebSettings;
 use crate::files::{self, FileError};
 use crate::store::OpenStoreError;
+use crate::store::edges::EdgeRetention;
+use crate::store::flows::Retention;
 
 pub const DEFAULT_DIR: &str = "/var/lib/warren";
 /// Version of the directory as a whole. A greater one is refused.
@@ -79,6 +84,21 @@ pub struct Settings {
     pub advertise: Vec<String>,
     /// Members of this group may administer.
     pub group: String,
+    /// The API and the page on a TCP port. Missing: only the local socket.
+    #[serde(default)]
+    pub api: WebSettings,
+    /// How long flows are kept.
+    #[serde(default)]
+    pub history: HistorySettings,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct HistorySettings {
+    /// Single records.
+    pub flows: Retention,
+    /// Sums in steps of a second, a minute and an hour.
+    pub edges: EdgeRetention,
 }
 
 pub const DEFAULT_GROUP: &str = "warren";
@@ -101,6 +121,9 @@ impl StateDir {
     }
     pub fn log(&self) -> PathBuf {
         self.dir.join("warren.db")
+    }
+    pub fn edges(&self) -> PathBuf {
+        self.dir.join("edges.db")
     }
     pub fn flows(&self) -> PathBuf {
         self.dir.join("flows.db")
@@ -249,6 +272,8 @@ mod tests {
             format: FORMAT,
             listen: "127.0.0.1:7946".parse().unwrap(),
             advertise: vec!["coord:7946".into()],
+            api: WebSettings::default(),
+            history: HistorySettings::default(),
             group: DEFAULT_GROUP.into(),
         }
     }

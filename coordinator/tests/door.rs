@@ -4,6 +4,7 @@
 mod common;
 
 use std::path::Path;
+use std::sync::Arc;
 
 use axum::Extension;
 use axum::extract::ConnectInfo;
@@ -13,7 +14,10 @@ use hyper::body::Bytes;
 use hyper_util::rt::TokioIo;
 use warren_coordinator::account::Accounts;
 use warren_coordinator::api::caller::{Caller, Doorkeeper};
+use warren_coordinator::api::web::door::WebDoor;
 use warren_coordinator::api::{self, App, ROUTES};
+use warren_coordinator::events::Hub;
+use warren_coordinator::keyring::KeyRing;
 use warren_coordinator::network::NetworkInfo;
 use warren_coordinator::owner;
 use warren_coordinator::state_dir::StateDir;
@@ -36,7 +40,16 @@ async fn serve_as(caller: Caller, socket: &Path) {
         Accounts::of_text("ada:x:1000:1000:\nbob:x:1001:1001:\n", "warren:x:500:ada\n")
     });
     let state = StateDir::at(Path::new("/nonexistent"));
-    let app = App { owner: owner::Handle::of_nobody(), network, state, door };
+    let app = App {
+        owner: owner::Handle::of_nobody(),
+        network,
+        state,
+        door,
+        web: WebDoor::new(KeyRing::default(), [], false),
+        hub: Hub::new(0),
+        page: None,
+        failed: Arc::default(),
+    };
     let router = api::router(app).layer(Extension(ConnectInfo(caller)));
     let listener = tokio::net::UnixListener::bind(socket).unwrap();
     tokio::spawn(async move { axum::serve(listener, router).await });

@@ -188,7 +188,7 @@ impl InProcess {
         let (flows, _flows) = std::sync::mpsc::sync_channel(1);
         let (_events, inbox) = tokio::sync::mpsc::channel(1);
         let (_stop, stop) = tokio::sync::oneshot::channel();
-        let (handle, _) = owner::start(coordinator, store, flows, inbox, stop);
+        let (handle, _) = owner::start(coordinator, store, owner::Beside::of_nobody(flows), inbox, stop);
         InProcess { handle, authority: Authority::read(&world.authority()).unwrap(), _stop, _flows, _events }
     }
     async fn limit_pages(&self, pages: u32) {

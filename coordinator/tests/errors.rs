@@ -200,7 +200,7 @@ fn wrong_words_get_a_hint() {
 #[test]
 fn an_unadvertised_coordinator_needs_an_address_for_its_tokens() {
     let world = World::empty();
-    world.ok(&["init", "--listen", "0.0.0.0:0"]);
+    world.ok(&["init", "--api", "off", "--listen", "0.0.0.0:0"]);
     let _service = world.serve();
     says(&world.fails(2, &["token", "create"]), &["--coordinator HOST:PORT"]);
     world.ok(&["token", "create", "--coordinator", "coord.example.com:7946"]);

@@ -34,6 +34,7 @@ fn record(world: &World, flow: u64, bytes: u64) -> FlowRecord {
         last_ms: now,
         end: FlowEnd::Open as i32,
         count: 1,
+        first: true,
     }
 }
 

@@ -119,6 +119,7 @@ fn record(world: &World, flow: u64) -> FlowRecord {
         last_ms: now,
         end: FlowEnd::Open as i32,
         count: 1,
+        first: true,
         ..FlowRecord::default()
     }
 }

@@ -29,6 +29,7 @@ use crate::time::UnixTime;
 
 /// What is known about one invariant.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Proof {
     pub id: Name,
     pub outcome: Outcome,
@@ -38,6 +39,7 @@ pub struct Proof {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Outcome {
     Proved,
@@ -54,6 +56,7 @@ impl Proof {
 
 /// Nodes that could be enrolled, and what the policy then does.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Witness {
     /// Who opens the first connection.
     pub from: Wearer,
@@ -67,6 +70,7 @@ pub struct Witness {
 
 /// One opening of a chain.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Step {
     pub node: Wearer,
     pub grant: Name,

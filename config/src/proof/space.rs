@@ -155,6 +155,7 @@ pub(crate) fn ownable(policy: &Policy, tag: &Tag) -> bool {
 
 /// A node that could be enrolled: what it wears, and its name if that matters.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Wearer {
     pub name: Option<Name>,
     pub tags: BTreeSet<Name>,

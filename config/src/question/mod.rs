@@ -29,6 +29,7 @@ pub struct Question {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Answer {
     pub yes: bool,
     pub passes: Vec<Passing>,
@@ -36,6 +37,7 @@ pub struct Answer {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Passing {
     pub from: Name,
     pub to: Name,
@@ -46,6 +48,7 @@ pub struct Passing {
 
 /// What does not pass, and the grant that came nearest to allowing it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Miss {
     pub from: Name,
     pub to: Name,
@@ -125,6 +128,7 @@ pub fn explain(
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct TestOutcome {
     pub id: Name,
     pub passed: bool,
@@ -140,6 +144,7 @@ pub fn run_tests(policy: &Policy, nodes: &[Subject], at: UnixTime) -> Vec<TestOu
 
 /// One (source, destination, listen) that a change gives or takes. Ends are selectors as the policies name them.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Tuple {
     pub from: String,
     pub to: String,
@@ -150,12 +155,14 @@ pub struct Tuple {
 
 /// A service, and the grant that opens it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct By {
     pub service: Name,
     pub grant: Name,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Diff {
     pub gained: Vec<Tuple>,
     pub lost: Vec<Tuple>,

@@ -26,8 +26,18 @@ pub struct Source {
     pub text: String,
 }
 
+/// How a byte range reads in JSON.
+#[cfg(feature = "schema")]
+#[derive(utoipa::ToSchema)]
+#[expect(dead_code, reason = "described, not used")]
+struct Span {
+    start: usize,
+    end: usize,
+}
+
 /// Something to tell the author. Errors refuse the policy, warnings do not.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Finding {
     pub severity: Severity,
     /// Stable kebab-case id, e.g. `unknown-tag`.
@@ -35,6 +45,7 @@ pub struct Finding {
     pub message: String,
     pub file: String,
     /// Byte range in the file; empty when the whole file is meant.
+    #[cfg_attr(feature = "schema", schema(value_type = Span))]
     pub span: std::ops::Range<usize>,
     /// 1-based.
     pub line: usize,
@@ -44,6 +55,7 @@ pub struct Finding {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Severity {
     Error,

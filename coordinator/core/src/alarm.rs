@@ -9,6 +9,7 @@ use warren_config::time::UnixTime;
 pub const MAX_ALARMS: usize = 1000;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum AlarmKind {
     /// A spent token was shown again by another key.
@@ -35,6 +36,7 @@ pub enum AlarmKind {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Alarm {
     pub kind: AlarmKind,
     /// What it is about: a token, a node, a generation.

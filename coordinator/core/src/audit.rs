@@ -8,9 +8,11 @@ use crate::change::{Change, Entry, LogError, LogHead, Principal};
 
 /// One line of `audit list`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct AuditRow {
     pub revision: Revision,
     pub at: UnixTime,
+    #[cfg_attr(feature = "schema", schema(value_type = String))]
     pub principal: Principal,
     /// One sentence per change, without key material.
     pub what: Vec<String>,
@@ -62,6 +64,11 @@ fn sentence(change: &Change) -> String {
         }
         Change::EpochRaised { epoch, why } => format!("epoch raised to {epoch}: {why}"),
         Change::AlarmRaised { message, .. } => format!("alarm: {message}"),
+        Change::ApiKeyMade { id, name, scope, ends, .. } => {
+            let until = ends.map_or_else(|| "revoked".to_owned(), |at| at.to_string());
+            format!("API key {name} ({id}) made: scope {}, until {until}", scope.word())
+        }
+        Change::ApiKeyRevoked { id, name } => format!("API key {name} ({id}) revoked"),
     }
 }
 

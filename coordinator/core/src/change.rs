@@ -14,6 +14,7 @@ use warren_wire::id::{Digest, Epoch, Generation, IdentityKey, NodeId, Revision};
 use warren_wire::signed::Signed;
 use warren_wire::trust::Record;
 
+use crate::access::{KeyHash, KeyId, Scope};
 use crate::alarm::AlarmKind;
 use crate::output::ConnId;
 
@@ -82,6 +83,17 @@ pub enum Change {
         subject: String,
         message: String,
     },
+    ApiKeyMade {
+        id: KeyId,
+        name: String,
+        scope: Scope,
+        hash: KeyHash,
+        ends: Option<UnixTime>,
+    },
+    ApiKeyRevoked {
+        id: KeyId,
+        name: String,
+    },
 }
 
 impl Change {
@@ -98,12 +110,15 @@ impl Change {
             Change::PolicyApplied { .. } => "policy-applied",
             Change::EpochRaised { .. } => "epoch-raised",
             Change::AlarmRaised { .. } => "alarm-raised",
+            Change::ApiKeyMade { .. } => "api-key-made",
+            Change::ApiKeyRevoked { .. } => "api-key-revoked",
         }
     }
 }
 
 /// One policy file as it was applied.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct SourceText {
     pub file: String,

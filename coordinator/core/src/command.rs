@@ -5,6 +5,7 @@ use warren_config::time::UnixTime;
 use warren_wire::id::{Generation, IdentityKey, NodeId};
 use warren_wire::signed::Signed;
 
+use crate::access::{KeyHash, KeyId, Scope};
 use crate::change::SourceText;
 
 /// Default life of freshness: 7 days; at least a minute.
@@ -14,11 +15,13 @@ pub const MIN_FRESHNESS: u64 = 60;
 pub const MAX_FRESHNESS: u64 = warren_wire::trust::MAX_FRESHNESS_SECONDS;
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(tag = "command", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Command {
     /// The first command of every network; refused later.
     FoundNetwork {
         #[serde(with = "crate::encoded")]
+        #[cfg_attr(feature = "schema", schema(value_type = String))]
         charter: Signed,
         authorities: Vec<IdentityKey>,
         /// Seconds.
@@ -27,6 +30,7 @@ pub enum Command {
     /// A [`warren_wire::statement::Delegation`] signed by the authority.
     StoreToken {
         #[serde(with = "crate::encoded")]
+        #[cfg_attr(feature = "schema", schema(value_type = String))]
         delegation: Signed,
     },
     RevokeToken {
@@ -36,17 +40,20 @@ pub enum Command {
     AmendNode {
         node: NodeId,
         #[serde(with = "crate::encoded")]
+        #[cfg_attr(feature = "schema", schema(value_type = String))]
         amendment: Signed,
     },
     /// A [`warren_wire::statement::Revocation`] signed by the authority.
     RevokeNode {
         #[serde(with = "crate::encoded")]
+        #[cfg_attr(feature = "schema", schema(value_type = String))]
         revocation: Signed,
     },
     ApplyPolicy {
         sources: Vec<SourceText>,
         /// A [`warren_wire::statement::PolicyHead`] signed by the authority.
         #[serde(with = "crate::encoded")]
+        #[cfg_attr(feature = "schema", schema(value_type = String))]
         head: Signed,
         /// The generation its author saw; refused if another was applied meanwhile.
         expect: Option<Generation>,
@@ -57,10 +64,22 @@ pub enum Command {
     RaiseEpoch {
         why: String,
     },
+    /// The key itself was made by whoever asks; only its hash comes here.
+    MakeApiKey {
+        id: KeyId,
+        name: String,
+        scope: Scope,
+        hash: KeyHash,
+        ends: Option<UnixTime>,
+    },
+    RevokeApiKey {
+        id: KeyId,
+    },
 }
 
 /// What `token list` shows.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct TokenRow {
     pub token: IdentityKey,
     pub state: TokenStatus,
@@ -75,6 +94,7 @@ pub struct TokenRow {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum TokenStatus {
     Usable,

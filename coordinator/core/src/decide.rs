@@ -12,6 +12,7 @@ use warren_wire::signed::Signed;
 use warren_wire::statement::{Charter, Delegation};
 use warren_wire::trust::{Member, Record, Trust, TrustError};
 
+use crate::access::{self, ApiKey, KeyId, MAX_KEYS};
 use crate::alarm::AlarmKind;
 use crate::change::{Change, SourceText};
 use crate::command::{Command, MAX_FRESHNESS, MIN_FRESHNESS};
@@ -40,6 +41,45 @@ pub(crate) fn decide(state: &State, command: Command, now: UnixTime) -> Result<V
             apply_policy(state, sources, head, allow_observe, now)
         }
         Command::RaiseEpoch { why } => raise_epoch(state, why),
+        Command::MakeApiKey { id, name, scope, hash, ends } => {
+            check_api_key(state, &id, &name, ends, now)?;
+            Ok(vec![Change::ApiKeyMade { id, name, scope, hash, ends }])
+        }
+        Command::RevokeApiKey { id } => revoke_api_key(state, id),
+    }
+}
+
+// --- API keys
+
+fn check_api_key(
+    state: &State,
+    id: &KeyId,
+    name: &str,
+    ends: Option<UnixTime>,
+    now: UnixTime,
+) -> Result<(), Refusal> {
+    state.founded()?;
+    if !access::is_key_name(name) {
+        return Err(Refusal::BadKeyName { name: name.chars().take(80).collect() });
+    }
+    if let Some(at) = ends.filter(|at| *at <= now) {
+        return Err(Refusal::KeyEndsBefore { at });
+    }
+    let same = |key: &&ApiKey| key.id == *id || (key.name == name && key.usable(now).is_ok());
+    if let Some(known) = state.keys.iter().find(same) {
+        return Err(Refusal::KeyExists { name: known.name.clone(), id: known.id.clone() });
+    }
+    match state.keys.len() >= MAX_KEYS {
+        true => Err(Refusal::TooMany { what: "API keys ever made", limit: MAX_KEYS }),
+        false => Ok(()),
+    }
+}
+
+fn revoke_api_key(state: &State, id: KeyId) -> Result<Vec<Change>, Refusal> {
+    let key = state.keys.get(&id).ok_or_else(|| Refusal::KeyUnknown { id: id.clone() })?;
+    match key.revoked {
+        Some(at) => Err(Refusal::KeyRevoked { name: key.name.clone(), at }),
+        None => Ok(vec![Change::ApiKeyRevoked { id, name: key.name.clone() }]),
     }
 }
 

@@ -21,15 +21,18 @@ pub const MAX_FLOWS: usize = 200_000;
 
 /// One end of a flow.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct FlowPoint {
     pub node: Option<NodeId>,
     pub name: Option<String>,
+    #[cfg_attr(feature = "schema", schema(value_type = String))]
     pub address: IpAddr,
     pub port: u16,
 }
 
 /// One window of one flow, as one of its two nodes saw it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct FlowRow {
     /// Grows by one with every record the coordinator takes: the cursor of `flow watch`.
     pub cursor: u64,
@@ -39,6 +42,9 @@ pub struct FlowRow {
     pub boot: u64,
     pub flow: u64,
     pub outbound: bool,
+    /// The first window of its flow.
+    #[serde(default)]
+    pub first: bool,
     /// Who opened it.
     pub from: FlowPoint,
     pub to: FlowPoint,
@@ -59,6 +65,7 @@ pub struct FlowRow {
 
 /// What `flow list` asks for. Empty: everything, newest first.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::IntoParams))]
 #[serde(default, deny_unknown_fields)]
 pub struct FlowFilter {
     /// Node name or id, or an address.
@@ -75,6 +82,7 @@ pub struct FlowFilter {
 
 /// The answer of `flow watch`: records after a cursor, and whether older ones were overwritten meanwhile.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct FlowPage {
     pub rows: Vec<FlowRow>,
     /// Ask for what comes after this next time.
@@ -275,6 +283,7 @@ fn row(
         boot,
         flow: record.flow,
         outbound: record.outbound,
+        first: record.first,
         from,
         to,
         protocol,

@@ -13,13 +13,14 @@
 //! The rooms:
 //!
 //! - [`change`]: what can happen, as data; [`store`]: where it is kept; [`audit`]: the same log read as history.
-//! - [`state`]: the log folded: [`directory`], [`tokens`], [`addresses`], [`policies`], [`alarm`]s.
+//! - [`state`]: the log folded: [`directory`], [`tokens`], [`access`] (API keys), [`addresses`], [`policies`], [`alarm`]s.
 //! - [`command`]: what administrators ask; [`refusal`]: every no; `decide`: the pure decisions.
-//! - [`enrolment`], [`session`], [`endpoints`], [`distribution`], [`flows`]: what is remembered only while running.
+//! - [`enrolment`], [`session`], [`endpoints`], [`distribution`], [`flows`], [`edges`]: what is remembered only while running.
 //! - [`status`], [`query`], [`plan`]: what administrators read.
 
 #![forbid(unsafe_code)]
 
+pub mod access;
 pub mod addresses;
 pub mod alarm;
 pub mod audit;
@@ -29,10 +30,12 @@ mod coordinator;
 mod decide;
 pub mod directory;
 pub mod distribution;
+pub mod edges;
 mod encoded;
 pub mod endpoints;
 pub mod enrolment;
 pub mod flows;
+pub mod map;
 pub mod output;
 pub mod plan;
 pub mod policies;

@@ -19,6 +19,7 @@ pub const MAX_CUTS: usize = 10_000;
 
 /// One pair of nodes and one port that was used and would be refused.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Cut {
     pub from: String,
     pub to: String,
@@ -37,6 +38,7 @@ pub struct Cut {
 
 /// What was looked at.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Seen {
     /// What was asked for.
     pub since: UnixTime,
@@ -50,6 +52,7 @@ pub struct Seen {
 
 /// The answer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Cuts {
     pub cuts: Vec<Cut>,
     /// Pairs and ports beyond [`MAX_CUTS`].

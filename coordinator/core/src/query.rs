@@ -10,6 +10,7 @@ use crate::refusal::RefusalBody;
 
 /// `why FROM TO PORT`: the verdict, and the grant or the nearest miss behind it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Why {
     pub allowed: bool,
     pub generation: Generation,
@@ -24,6 +25,7 @@ pub struct Why {
 
 /// `can --ever`, over every node that could be enrolled and with the tags that are worn.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Ever {
     pub yes: bool,
     /// A no is a proof.
@@ -34,6 +36,7 @@ pub struct Ever {
 
 /// `policy check` and `policy diff` against what is in force.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct PolicyReview {
     /// Generation it was compared with; the next is the one to sign.
     pub current: Generation,
@@ -52,6 +55,7 @@ pub struct PolicyReview {
 
 /// The current or an older policy as text.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct PolicyText {
     pub generation: Generation,
     pub root: String,

@@ -11,6 +11,8 @@ use warren_wire::frame::{RefusalCode, Refused};
 use warren_wire::id::{Epoch, Generation, IdentityKey, NodeId, WgKey};
 use warren_wire::trust::TrustError;
 
+use crate::access::KeyId;
+
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum Refusal {
     // --- the network
@@ -89,6 +91,17 @@ pub enum Refusal {
     Undecided(#[from] Undecided),
     #[error("generation {0} is not known")]
     GenerationUnknown(Generation),
+    // --- API keys
+    #[error("`{name}` is no name for an API key: 1 to 64 letters, digits, and `._@-`")]
+    BadKeyName { name: String },
+    #[error("an API key cannot end at {at}: that is past")]
+    KeyEndsBefore { at: UnixTime },
+    #[error("API key `{name}` ({id}) is in use")]
+    KeyExists { name: String, id: KeyId },
+    #[error("API key {id} is not known")]
+    KeyUnknown { id: KeyId },
+    #[error("API key `{name}` was revoked at {at} already")]
+    KeyRevoked { name: String, at: UnixTime },
     // --- the channel
     #[error("{0}")]
     Protocol(&'static str),
@@ -114,6 +127,7 @@ fn first_broken(broken: &[Proof]) -> String {
 
 /// A refusal as the API and `--json` show it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct RefusalBody {
     pub code: &'static str,
     pub message: String,
@@ -218,6 +232,13 @@ impl Refusal {
             Refusal::GenerationUnknown(_) => {
                 ("generation-unknown", "see `warren policy history`", W::Protocol)
             }
+            Refusal::BadKeyName { .. } => ("bad-key-name", "choose another name", W::Protocol),
+            Refusal::KeyEndsBefore { .. } => ("key-ends-before", "choose a later end", W::Protocol),
+            Refusal::KeyExists { .. } => {
+                ("key-exists", "choose another name, or revoke that key first", W::Protocol)
+            }
+            Refusal::KeyUnknown { .. } => ("key-unknown", "see `warren key list`", W::Protocol),
+            Refusal::KeyRevoked { .. } => ("key-revoked", "nothing to do", W::Protocol),
             Refusal::Protocol(_) => {
                 ("protocol", "use programs of the same version on both ends", W::Protocol)
             }

@@ -12,6 +12,7 @@ use warren_wire::signed::Signed;
 use warren_wire::statement::Delegation;
 use warren_wire::trust::{Member, Network, Record, Trust, TrustError};
 
+use crate::access::{ApiKey, ApiKeys};
 use crate::addresses::Addresses;
 use crate::alarm::{AlarmKind, Alarms};
 use crate::change::{Change, Entry, LogError, LogHead, Origin, Principal, Proposal};
@@ -54,6 +55,7 @@ pub struct State {
     pub(crate) addresses: Addresses,
     pub(crate) policies: Policies,
     pub(crate) alarms: Alarms,
+    pub(crate) keys: ApiKeys,
 }
 
 impl State {
@@ -127,6 +129,9 @@ impl State {
     }
     pub fn alarms(&self) -> &Alarms {
         &self.alarms
+    }
+    pub fn keys(&self) -> &ApiKeys {
+        &self.keys
     }
     pub fn revocation_head(&self) -> Digest {
         self.founded.as_ref().map_or(Digest([0; 32]), |f| f.revocations.head())
@@ -208,6 +213,15 @@ impl State {
             }
             Change::AlarmRaised { kind, subject, message } => {
                 self.alarms.raise(*kind, subject, message, at);
+                Ok(())
+            }
+            Change::ApiKeyMade { id, name, scope, hash, ends } => {
+                let (id, name, scope, hash, ends) = (id.clone(), name.clone(), *scope, *hash, *ends);
+                self.keys.insert(ApiKey { id, name, scope, hash, created: at, ends, revoked: None });
+                Ok(())
+            }
+            Change::ApiKeyRevoked { id, .. } => {
+                self.keys.revoke(id, at);
                 Ok(())
             }
         };

@@ -9,6 +9,7 @@ use warren_wire::id::{Epoch, Generation, IdentityKey, NetworkId, NodeId, Revisio
 use crate::alarm::Alarm;
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Status {
     pub network: NetworkId,
     pub name: String,
@@ -27,6 +28,7 @@ pub struct Status {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct FreshnessStatus {
     pub life: u64,
     pub signed_at: UnixTime,
@@ -36,6 +38,7 @@ pub struct FreshnessStatus {
 
 /// Who enforces the current generation, and who is behind since when.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Enforcement {
     pub generation: Generation,
     pub enforced: usize,
@@ -47,6 +50,7 @@ pub struct Enforcement {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Behind {
     pub node: NodeId,
     pub name: String,
@@ -58,6 +62,7 @@ pub struct Behind {
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct FlowStatus {
     /// Records taken since start, and how many nodes say they lost before they could be sent.
     pub recorded: u64,
@@ -68,12 +73,15 @@ pub struct FlowStatus {
 
 /// What `node list` and `node show` show.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct NodeRow {
     pub id: NodeId,
     pub name: String,
     pub tags: Vec<String>,
     pub identity: IdentityKey,
+    #[cfg_attr(feature = "schema", schema(value_type = Option<String>))]
     pub v4: Option<std::net::Ipv4Addr>,
+    #[cfg_attr(feature = "schema", schema(value_type = String))]
     pub v6: std::net::Ipv6Addr,
     pub wireguard: Vec<WgKey>,
     pub enrolled: UnixTime,
@@ -85,7 +93,9 @@ pub struct NodeRow {
     /// When it last came or went; `None` if not seen since the coordinator started.
     pub since: Option<UnixTime>,
     /// Underlay address the coordinator sees it at.
+    #[cfg_attr(feature = "schema", schema(value_type = Option<String>))]
     pub seen_at: Option<std::net::SocketAddr>,
+    #[cfg_attr(feature = "schema", schema(value_type = Vec<String>))]
     pub endpoints: Vec<std::net::SocketAddr>,
     pub agent: Option<String>,
     pub sent: Option<Progress>,
@@ -96,6 +106,7 @@ pub struct NodeRow {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Progress {
     pub revision: Revision,
     pub generation: Generation,
@@ -104,6 +115,7 @@ pub struct Progress {
 
 /// One line of `policy history`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct PolicyRow {
     pub generation: Generation,
     pub epoch: Epoch,

@@ -1,8 +1,9 @@
 //! Who is at the other end of the local socket. The kernel says it (`SO_PEERCRED`, unix(7)): the uid and gid of the
 //! process that connected, which no later `exec` or reused process id changes.
 //!
-//! [`Principal`] is the proof that a caller was checked. It is made here and nowhere else, and every handler takes
-//! one: a route that forgot to ask does not compile.
+//! [`Principal`] is a caller that was checked, by its socket or by its key; [`Reader`], [`Operator`] and [`Admin`] are the proof
+//! that it may do what a route does. They are made here and nowhere else, and every handler takes one: a route that
+//! forgot to ask does not compile.
 
 use std::fmt;
 use std::sync::Arc;
@@ -14,6 +15,8 @@ use axum::serve::IncomingStream;
 use tokio::net::UnixListener;
 
 use super::problem::Problem;
+use warren_coordinator_core::access::{ApiKey, KeyId, Scope};
+
 use crate::account::Accounts;
 
 /// Credentials of a connection, as the kernel gave them; `None` if it gave none.
@@ -26,21 +29,52 @@ impl Connected<IncomingStream<'_, UnixListener>> for Caller {
     }
 }
 
-/// A caller that may administer: `local:NAME`.
+/// A caller that was checked, and what it may do. In the audit: `local:NAME` or `key:NAME`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Principal(String);
+pub struct Principal {
+    name: String,
+    scope: Scope,
+    /// The API key it showed: what it does ends with the key.
+    key: Option<KeyId>,
+}
 
 impl Principal {
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.name
+    }
+    pub fn scope(&self) -> Scope {
+        self.scope
+    }
+    pub fn key(&self) -> Option<&KeyId> {
+        self.key.as_ref()
+    }
+
+    /// Who showed this key.
+    pub(super) fn of_key(key: &ApiKey) -> Principal {
+        Principal { name: format!("key:{}", key.name), scope: key.scope, key: Some(key.id.clone()) }
+    }
+
+    /// The same person with less: what a link of `warren ui` gives away.
+    pub(super) fn narrowed(&self, scope: Scope) -> Principal {
+        Principal { scope: scope.min(self.scope), ..self.clone() }
     }
 }
 
 impl fmt::Display for Principal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.name)
     }
 }
+
+/// A caller that may look.
+#[derive(Clone, Debug)]
+pub struct Reader(pub Principal);
+/// A caller that may change what the authority has signed.
+#[derive(Clone, Debug)]
+pub struct Operator(pub Principal);
+/// A caller that may give access to others, and take everything away.
+#[derive(Clone, Debug)]
+pub struct Admin(pub Principal);
 
 /// Decides who may use the socket: root, the user the service runs as, members of one group.
 #[derive(Clone)]
@@ -66,7 +100,8 @@ impl Doorkeeper {
         let accounts = (self.accounts)();
         let member = |group: &String| accounts.is_member(uid, gid, group);
         if uid == 0 || uid == self.service_uid || self.group.as_ref().is_some_and(member) {
-            return Ok(Principal(principal_name(&accounts, uid)));
+            let name = principal_name(&accounts, uid);
+            return Ok(Principal { name, scope: Scope::Admin, key: None });
         }
         Err(Problem::forbidden(&principal_name(&accounts, uid), self.group.as_deref()))
     }
@@ -86,11 +121,32 @@ fn principal_name(accounts: &Accounts, uid: u32) -> String {
 }
 
 /// The door checks once per request and leaves the proof in the request; a handler without it is refused.
-impl<S: Sync> FromRequestParts<S> for Principal {
-    type Rejection = Problem;
-    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Principal, Problem> {
-        parts.extensions.get::<Principal>().cloned().ok_or_else(|| Problem::forbidden("unknown", None))
+fn principal_of(parts: &Parts, needed: Scope) -> Result<Principal, Problem> {
+    let known = parts.extensions.get::<Principal>().ok_or_else(|| Problem::forbidden("unknown", None))?;
+    match known.scope >= needed {
+        true => Ok(known.clone()),
+        false => Err(Problem::scope(known, needed)),
     }
+}
+
+macro_rules! proof_of {
+    ($($name:ident $scope:ident,)*) => {$(
+        impl $name {
+            pub const SCOPE: Scope = Scope::$scope;
+        }
+        impl<S: Sync> FromRequestParts<S> for $name {
+            type Rejection = Problem;
+            async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<$name, Problem> {
+                principal_of(parts, $name::SCOPE).map($name)
+            }
+        }
+    )*};
+}
+
+proof_of! {
+    Reader Read,
+    Operator Operate,
+    Admin Admin,
 }
 
 #[cfg(test)]
@@ -106,7 +162,7 @@ mod tests {
         })
     }
     fn may(group: Option<&str>, uid: u32) -> Option<String> {
-        door(group).check(Caller(Some((uid, uid)))).ok().map(|p| p.0)
+        door(group).check(Caller(Some((uid, uid)))).ok().map(|p| p.name)
     }
 
     #[test]

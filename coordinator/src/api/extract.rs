@@ -1,5 +1,6 @@
 //! Query strings and bodies, read once at the door; what cannot be read is a problem document, never a guess.
 
+use axum::Json;
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{FromRequest, FromRequestParts, Query, Request};
@@ -11,6 +12,8 @@ use crate::text::plain;
 
 /// Largest request body.
 pub const MAX_BODY: usize = 8 * 1024 * 1024;
+
+pub type Reply<T> = Result<Json<T>, Problem>;
 
 /// The query string as `T`.
 pub struct Asked<T>(pub T);
@@ -51,4 +54,15 @@ fn unreadable(rejection: BytesRejection) -> Problem {
             format!("the body could not be read: {}", plain(&rejection.body_text(), 200)),
         ),
     }
+}
+
+pub fn internal(error: impl std::fmt::Display) -> Problem {
+    Problem::new(Kind::Internal, error.to_string())
+}
+
+/// Work on files, off the threads that answer.
+pub async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Problem> + Send + 'static,
+) -> Result<T, Problem> {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(internal(error)))
 }

@@ -20,8 +20,8 @@ use warren_coordinator_core::status::{NodeRow, PolicyRow};
 use warren_coordinator_core::store::Store;
 
 use super::App;
-use super::caller::Principal;
-use super::extract::{Asked, Given};
+use super::caller::{Admin, Operator, Reader};
+use super::extract::{Asked, Given, Reply, blocking, internal};
 use super::problem::{Kind, Problem};
 use super::types::{
     AuditAsked, AuditPage, AuditVerified, Committed, EverAsked, NodeRecord, NodesAsked, PlanAsked, PlanReply,
@@ -34,9 +34,7 @@ use crate::store::backup::{self, Kept};
 use crate::store::flows::FlowStore;
 use crate::store::log::LogStore;
 
-type Reply<T> = Result<Json<T>, Problem>;
-
-pub async fn status(_: Principal, State(app): State<App>) -> Reply<StatusReply> {
+pub async fn status(_: Reader, State(app): State<App>) -> Reply<StatusReply> {
     let reply = app.owner.ask(|owner| StatusReply {
         status: owner.coordinator().status(clock::now()),
         service: ServiceStatus {
@@ -47,13 +45,13 @@ pub async fn status(_: Principal, State(app): State<App>) -> Reply<StatusReply> 
     Ok(Json(reply.await?))
 }
 
-pub async fn network(_: Principal, State(app): State<App>) -> Reply<NetworkInfo> {
+pub async fn network(_: Reader, State(app): State<App>) -> Reply<NetworkInfo> {
     Ok(Json(app.network))
 }
 
 /// Founding and raising the epoch are not asked here: they belong to `init` and `restore`, on a stopped service.
 pub async fn command(
-    who: Principal,
+    Operator(who): Operator,
     State(app): State<App>,
     Given(command): Given<Command>,
 ) -> Reply<Committed> {
@@ -62,6 +60,10 @@ pub async fn command(
             Kind::Refused,
             "this is done by `warren init` and `warren restore`, not by the service",
         ));
+    }
+    // These have routes of their own, for administrators.
+    if matches!(command, Command::MakeApiKey { .. } | Command::RevokeApiKey { .. }) {
+        return Err(Problem::new(Kind::Refused, "API keys are made and revoked at `/v1/keys`"));
     }
     let actor: Actor = who.as_str().parse().map_err(|_| Problem::forbidden("unknown", None))?;
     let asked_for = named(&command);
@@ -87,28 +89,30 @@ fn named(command: &Command) -> &'static str {
         Command::RevokeNode { .. } => "revoke-node",
         Command::ApplyPolicy { .. } => "apply-policy",
         Command::RaiseEpoch { .. } => "raise-epoch",
+        Command::MakeApiKey { .. } => "make-api-key",
+        Command::RevokeApiKey { .. } => "revoke-api-key",
     }
 }
 
-pub async fn tokens(_: Principal, State(app): State<App>) -> Reply<Vec<TokenRow>> {
+pub async fn tokens(_: Reader, State(app): State<App>) -> Reply<Vec<TokenRow>> {
     Ok(Json(app.owner.ask(|owner| owner.coordinator().tokens(clock::now())).await?))
 }
 
 pub async fn nodes(
-    _: Principal,
+    _: Reader,
     State(app): State<App>,
     Asked(asked): Asked<NodesAsked>,
 ) -> Reply<Vec<NodeRow>> {
     Ok(Json(app.owner.ask(move |owner| owner.coordinator().nodes(asked.revoked)).await?))
 }
 
-pub async fn node(_: Principal, State(app): State<App>, Path(who): Path<String>) -> Reply<NodeRow> {
+pub async fn node(_: Reader, State(app): State<App>, Path(who): Path<String>) -> Reply<NodeRow> {
     let found =
         app.owner.ask(move |owner| owner.coordinator().node(&who).map_err(|r| near(owner, &r))).await?;
     Ok(Json(found?))
 }
 
-pub async fn node_record(_: Principal, State(app): State<App>, Path(who): Path<String>) -> Reply<NodeRecord> {
+pub async fn node_record(_: Reader, State(app): State<App>, Path(who): Path<String>) -> Reply<NodeRecord> {
     let found = app.owner.ask(move |owner| {
         let coordinator = owner.coordinator();
         let record = coordinator.record(&who).map_err(|r| near(owner, &r))?;
@@ -134,7 +138,7 @@ fn near(owner: &Owner, refusal: &Refusal) -> Problem {
 }
 
 pub async fn policy(
-    _: Principal,
+    _: Reader,
     State(app): State<App>,
     Asked(asked): Asked<PolicyAsked>,
 ) -> Reply<PolicyText> {
@@ -148,12 +152,12 @@ pub async fn policy(
     })
 }
 
-pub async fn policy_history(_: Principal, State(app): State<App>) -> Reply<Vec<PolicyRow>> {
+pub async fn policy_history(_: Reader, State(app): State<App>) -> Reply<Vec<PolicyRow>> {
     Ok(Json(app.owner.ask(|owner| owner.coordinator().policy_history()).await?))
 }
 
 pub async fn policy_review(
-    _: Principal,
+    _: Reader,
     State(app): State<App>,
     Given(asked): Given<ReviewAsked>,
 ) -> Reply<Value> {
@@ -164,7 +168,7 @@ pub async fn policy_review(
 
 /// The flows are read beside the owner: a long history holds nobody up.
 pub async fn policy_plan(
-    _: Principal,
+    _: Reader,
     State(app): State<App>,
     Given(asked): Given<PlanAsked>,
 ) -> Reply<Value> {
@@ -191,7 +195,7 @@ pub async fn policy_plan(
     Ok(Json(reply.await?))
 }
 
-pub async fn ever(_: Principal, State(app): State<App>, Asked(q): Asked<EverAsked>) -> Reply<Ever> {
+pub async fn ever(_: Reader, State(app): State<App>, Asked(q): Asked<EverAsked>) -> Reply<Ever> {
     let answer = app.owner.ask(move |owner| {
         let coordinator = owner.coordinator();
         coordinator.ever(&q.from, &q.to, q.port.as_deref(), q.through, clock::now())
@@ -199,14 +203,14 @@ pub async fn ever(_: Principal, State(app): State<App>, Asked(q): Asked<EverAske
     Ok(Json(answer.await??))
 }
 
-pub async fn can(_: Principal, State(app): State<App>, Asked(q): Asked<Question>) -> Reply<Answer> {
+pub async fn can(_: Reader, State(app): State<App>, Asked(q): Asked<Question>) -> Reply<Answer> {
     let answer = app.owner.ask(move |owner| {
         owner.coordinator().can(&q.from, &q.to, q.port.as_deref(), clock::now()).map_err(|r| near(owner, &r))
     });
     Ok(Json(answer.await??))
 }
 
-pub async fn why(_: Principal, State(app): State<App>, Asked(q): Asked<Question>) -> Reply<Value> {
+pub async fn why(_: Reader, State(app): State<App>, Asked(q): Asked<Question>) -> Reply<Value> {
     let answer = app.owner.ask(move |owner| {
         owner.coordinator().why(&q.from, &q.to, q.port.as_deref(), clock::now()).map_err(|r| near(owner, &r))
     });
@@ -214,7 +218,7 @@ pub async fn why(_: Principal, State(app): State<App>, Asked(q): Asked<Question>
 }
 
 pub async fn flows(
-    _: Principal,
+    _: Reader,
     State(app): State<App>,
     Asked(filter): Asked<FlowFilter>,
 ) -> Reply<Vec<FlowRow>> {
@@ -222,7 +226,7 @@ pub async fn flows(
 }
 
 pub async fn flow_history(
-    _: Principal,
+    _: Reader,
     State(app): State<App>,
     Asked(filter): Asked<FlowFilter>,
 ) -> Reply<Vec<FlowRow>> {
@@ -237,7 +241,7 @@ pub async fn flow_history(
 }
 
 pub async fn flows_since(
-    _: Principal,
+    _: Reader,
     State(app): State<App>,
     Asked(asked): Asked<SinceAsked>,
 ) -> Reply<FlowPage> {
@@ -258,7 +262,7 @@ pub async fn flows_since(
 }
 
 pub async fn audit(
-    _: Principal,
+    _: Reader,
     State(app): State<App>,
     Asked(asked): Asked<AuditAsked>,
 ) -> Reply<AuditPage> {
@@ -275,7 +279,7 @@ pub async fn audit(
 }
 
 /// Reads the file anew: what is checked is what lies on the disk, against what this process knows.
-pub async fn audit_verify(_: Principal, State(app): State<App>) -> Reply<AuditVerified> {
+pub async fn audit_verify(_: Reader, State(app): State<App>) -> Reply<AuditVerified> {
     let known = app.owner.ask(|owner| owner.coordinator().state().head()).await?;
     let path = app.state.log();
     let verified = blocking(move || {
@@ -307,18 +311,8 @@ fn damaged(error: impl std::fmt::Display) -> Problem {
     )
 }
 
-fn internal(error: impl std::fmt::Display) -> Problem {
-    Problem::new(Kind::Internal, error.to_string())
-}
-
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, Problem> + Send + 'static,
-) -> Result<T, Problem> {
-    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(internal(error)))
-}
-
 /// The backup is made beside the log, sent, and removed.
-pub async fn backup(who: Principal, State(app): State<App>) -> Result<Response, Problem> {
+pub async fn backup(Admin(who): Admin, State(app): State<App>) -> Result<Response, Problem> {
     let (file, length) = blocking(move || {
         let state = app.state;
         let settings = crate::files::read_private(&state.settings_file()).map_err(internal)?.to_vec();

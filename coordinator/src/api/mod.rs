@@ -1,15 +1,21 @@
-//! The HTTP API: one table of routes, served on a Unix socket whose caller is checked. The command and, later, the
-//! page have no other source.
+//! The HTTP API: one table of routes behind two doors. On a Unix socket the kernel says who calls; on a TCP port ([`web`]) a
+//! key or a session of the page does. The command and the page have no other source.
 //!
-//! Two locks on each door: a layer refuses every request of a caller the [`Doorkeeper`] does not know, unknown paths
-//! included; and a handler that does not take a [`Principal`] first cannot be put into the table (`Guarded`).
+//! Two locks on each door: a layer refuses every request of a caller it does not know, unknown paths included; and a
+//! handler that does not take a [`Reader`], [`Operator`] or [`Admin`] first cannot be put into the table (`Guarded`).
 
 pub mod caller;
 mod extract;
 mod handlers;
+pub mod keys;
+pub mod map;
 pub mod problem;
+pub mod stream;
 pub mod types;
+pub mod web;
 
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use axum::Router;
@@ -21,12 +27,15 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
 use tower_http::timeout::TimeoutLayer;
 
+use crate::events::Hub;
 use crate::network::NetworkInfo;
 use crate::owner::Handle;
 use crate::state_dir::StateDir;
-use caller::{Caller, Doorkeeper, Principal};
+use caller::{Admin, Caller, Doorkeeper, Operator, Principal, Reader};
 use extract::MAX_BODY;
 use problem::{Kind, Problem};
+use warren_coordinator_core::access::Scope;
+use web::door::WebDoor;
 
 /// A request that takes longer is given up.
 const TIME: Duration = Duration::from_secs(60);
@@ -38,6 +47,12 @@ pub struct App {
     pub network: NetworkInfo,
     pub state: StateDir,
     pub door: Doorkeeper,
+    pub web: WebDoor,
+    pub hub: Hub,
+    /// Where the page is found, `http://HOST:PORT`; none: it is not served.
+    pub page: Option<String>,
+    /// Flow records that could not be written to history.
+    pub failed: Arc<AtomicU64>,
 }
 
 /// One row of the table.
@@ -46,13 +61,42 @@ pub struct Route {
     pub path: &'static str,
     /// The path with its parameters filled in, for tests and documentation.
     pub example: &'static str,
+    /// What a caller must be allowed.
+    pub scope: fn() -> Scope,
     handler: fn() -> MethodRouter<App>,
 }
 
-/// Extractor lists that begin with a [`Principal`]: the only ones a route may have.
-trait Guarded {}
-impl<M, A> Guarded for (M, Principal, A) {}
-impl<M, A, B> Guarded for (M, Principal, A, B) {}
+/// The proofs that a caller may do something.
+trait Proof {
+    const SCOPE: Scope;
+}
+impl Proof for Reader {
+    const SCOPE: Scope = Reader::SCOPE;
+}
+impl Proof for Operator {
+    const SCOPE: Scope = Operator::SCOPE;
+}
+impl Proof for Admin {
+    const SCOPE: Scope = Admin::SCOPE;
+}
+
+/// Extractor lists that begin with a [`Proof`]: the only ones a route may have.
+trait Guarded {
+    const SCOPE: Scope;
+}
+impl<M, P: Proof, A> Guarded for (M, P, A) {
+    const SCOPE: Scope = P::SCOPE;
+}
+impl<M, P: Proof, A, B> Guarded for (M, P, A, B) {
+    const SCOPE: Scope = P::SCOPE;
+}
+impl<M, P: Proof, A, B, C> Guarded for (M, P, A, B, C) {
+    const SCOPE: Scope = P::SCOPE;
+}
+
+fn scope_of<H: Handler<T, App>, T: Guarded + 'static>(_: H) -> Scope {
+    T::SCOPE
+}
 
 fn read<H: Handler<T, App>, T: Guarded + 'static>(handler: H) -> MethodRouter<App> {
     get(handler)
@@ -62,51 +106,65 @@ fn write<H: Handler<T, App>, T: Guarded + 'static>(handler: H) -> MethodRouter<A
 }
 
 macro_rules! routes {
-    ($($method:literal $path:literal ($example:literal) => $kind:ident $handler:ident,)*) => {
+    ($($method:literal $path:literal ($example:literal) => $kind:ident $handler:path,)*) => {
         /// Every route there is.
         pub const ROUTES: &[Route] = &[$(Route {
             method: $method,
             path: $path,
             example: $example,
-            handler: || $kind(handlers::$handler),
+            scope: || scope_of($handler),
+            handler: || $kind($handler),
         }),*];
     };
 }
 
 routes! {
-    "GET" "/v1/status" ("/v1/status") => read status,
-    "GET" "/v1/network" ("/v1/network") => read network,
-    "POST" "/v1/commands" ("/v1/commands") => write command,
-    "GET" "/v1/tokens" ("/v1/tokens") => read tokens,
-    "GET" "/v1/nodes" ("/v1/nodes?revoked=true") => read nodes,
-    "GET" "/v1/nodes/{who}" ("/v1/nodes/web-1") => read node,
-    "GET" "/v1/nodes/{who}/record" ("/v1/nodes/web-1/record") => read node_record,
-    "GET" "/v1/policy" ("/v1/policy?generation=1") => read policy,
-    "GET" "/v1/policy/history" ("/v1/policy/history") => read policy_history,
-    "POST" "/v1/policy/review" ("/v1/policy/review") => write policy_review,
-    "POST" "/v1/policy/plan" ("/v1/policy/plan") => write policy_plan,
-    "GET" "/v1/ever" ("/v1/ever?from=tag:web&to=service:orders&through=true") => read ever,
-    "GET" "/v1/can" ("/v1/can?from=tag:web&to=service:orders") => read can,
-    "GET" "/v1/why" ("/v1/why?from=web-1&to=orders-1&port=tcp/8443") => read why,
-    "GET" "/v1/flows" ("/v1/flows?from=web-1&limit=10") => read flows,
-    "GET" "/v1/flows/history" ("/v1/flows/history?limit=10") => read flow_history,
-    "GET" "/v1/flows/since" ("/v1/flows/since?cursor=0") => read flows_since,
-    "GET" "/v1/audit" ("/v1/audit?limit=10") => read audit,
-    "GET" "/v1/audit/verify" ("/v1/audit/verify") => read audit_verify,
-    "GET" "/v1/backup" ("/v1/backup") => read backup,
+    "GET" "/v1/status" ("/v1/status") => read handlers::status,
+    "GET" "/v1/network" ("/v1/network") => read handlers::network,
+    "POST" "/v1/commands" ("/v1/commands") => write handlers::command,
+    "GET" "/v1/tokens" ("/v1/tokens") => read handlers::tokens,
+    "GET" "/v1/nodes" ("/v1/nodes?revoked=true") => read handlers::nodes,
+    "GET" "/v1/nodes/{who}" ("/v1/nodes/web-1") => read handlers::node,
+    "GET" "/v1/nodes/{who}/record" ("/v1/nodes/web-1/record") => read handlers::node_record,
+    "GET" "/v1/policy" ("/v1/policy?generation=1") => read handlers::policy,
+    "GET" "/v1/policy/history" ("/v1/policy/history") => read handlers::policy_history,
+    "POST" "/v1/policy/review" ("/v1/policy/review") => write handlers::policy_review,
+    "POST" "/v1/policy/plan" ("/v1/policy/plan") => write handlers::policy_plan,
+    "GET" "/v1/ever" ("/v1/ever?from=tag:web&to=service:orders&through=true") => read handlers::ever,
+    "GET" "/v1/can" ("/v1/can?from=tag:web&to=service:orders") => read handlers::can,
+    "GET" "/v1/why" ("/v1/why?from=web-1&to=orders-1&port=tcp/8443") => read handlers::why,
+    "GET" "/v1/flows" ("/v1/flows?from=web-1&limit=10") => read handlers::flows,
+    "GET" "/v1/flows/history" ("/v1/flows/history?limit=10") => read handlers::flow_history,
+    "GET" "/v1/flows/since" ("/v1/flows/since?cursor=0") => read handlers::flows_since,
+    "GET" "/v1/audit" ("/v1/audit?limit=10") => read handlers::audit,
+    "GET" "/v1/audit/verify" ("/v1/audit/verify") => read handlers::audit_verify,
+    "GET" "/v1/map" ("/v1/map?window=60") => read map::map,
+    "GET" "/v1/edges" ("/v1/edges?resolution=60&limit=10") => read map::edges,
+    "GET" "/v1/policy/usage" ("/v1/policy/usage?within=3600") => read map::usage,
+    "GET" "/v1/alarms" ("/v1/alarms") => read map::alarms,
+    "GET" "/v1/events" ("/v1/events") => read stream::events,
+    "GET" "/v1/keys" ("/v1/keys") => read keys::list,
+    "POST" "/v1/keys" ("/v1/keys") => write keys::make,
+    "POST" "/v1/keys/{id}/revoke" ("/v1/keys/aaaaaaaaaaaa/revoke") => write keys::revoke,
+    "POST" "/v1/links" ("/v1/links?scope=read") => write keys::link,
+    "GET" "/v1/backup" ("/v1/backup") => read handlers::backup,
 }
 
-/// The whole API behind its door.
+/// The whole API behind the door of the local socket.
 pub fn router(app: App) -> Router {
+    let door = middleware::from_fn_with_state(app.door.clone(), door);
+    routes(&app).fallback(unknown).layer(door)
+}
+
+/// Every route, with no door in front of it yet.
+fn routes(app: &App) -> Router {
     let routes =
         ROUTES.iter().fold(Router::new(), |router, route| router.route(route.path, (route.handler)()));
     routes
-        .fallback(unknown)
         .method_not_allowed_fallback(wrong_method)
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, TIME))
-        .layer(middleware::from_fn_with_state(app.door.clone(), door))
-        .with_state(app)
+        .with_state(app.clone())
 }
 
 async fn door(State(door): State<Doorkeeper>, mut request: Request, next: Next) -> Response {

@@ -5,9 +5,11 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use warren_coordinator_core::access::Scope;
 use warren_coordinator_core::refusal::Refusal;
 use warren_coordinator_core::store::StoreError;
 
+use super::caller::Principal;
 use crate::owner::{CommandError, Stopped};
 
 /// One pointer wide, because nearly every function here may return it.
@@ -22,7 +24,8 @@ impl std::ops::Deref for Problem {
     }
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = Problem)]
 pub struct Document {
     /// A relative reference, `/problems/WORD`.
     #[serde(rename = "type")]
@@ -47,6 +50,12 @@ pub struct Document {
 /// The closed list of what can be wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
+    /// No key, or one that opens nothing (any more).
+    Unauthenticated,
+    /// Asked by a page or for a host that is not this API's.
+    Misdirected,
+    /// Too much from one source.
+    TooMany,
     Forbidden,
     NotFound,
     BadRequest,
@@ -64,6 +73,9 @@ pub enum Kind {
 impl Kind {
     fn parts(self) -> (&'static str, StatusCode, &'static str) {
         match self {
+            Kind::Unauthenticated => ("unauthenticated", StatusCode::UNAUTHORIZED, "Who are you?"),
+            Kind::Misdirected => ("misdirected", StatusCode::MISDIRECTED_REQUEST, "Not for this host"),
+            Kind::TooMany => ("too-many-requests", StatusCode::TOO_MANY_REQUESTS, "Too many requests"),
             Kind::Forbidden => ("forbidden", StatusCode::FORBIDDEN, "Not permitted"),
             Kind::NotFound => ("not-found", StatusCode::NOT_FOUND, "Not found"),
             Kind::BadRequest => ("bad-request", StatusCode::BAD_REQUEST, "Bad request"),
@@ -97,6 +109,7 @@ impl Problem {
     /// A no of the coordinator; its code becomes the problem's word.
     pub fn refusal(refusal: &Refusal) -> Problem {
         let kind = match refusal {
+            Refusal::KeyUnknown { .. } => Kind::NotFound,
             Refusal::NodeUnknown(_) | Refusal::TokenUnknown { .. } | Refusal::GenerationUnknown(_) => {
                 Kind::NotFound
             }
@@ -155,6 +168,20 @@ impl Problem {
             format!(
                 "{who} may not administer this coordinator: run the command as root or as the service's user{join}"
             ),
+        )
+    }
+
+    /// Known, but not for this.
+    pub fn scope(who: &Principal, needed: Scope) -> Problem {
+        let (has, needs) = (who.scope().word(), needed.word());
+        Problem::new(Kind::Forbidden, format!("{who} has scope `{has}`, this needs `{needs}`"))
+            .with_hint(format!("use a key of scope `{needs}`: `warren key create --scope {needs}`"))
+    }
+
+    /// Nobody known. How to become somebody.
+    pub fn unauthenticated(detail: impl Into<String>) -> Problem {
+        Problem::new(Kind::Unauthenticated, detail).with_hint(
+            "send `Authorization: Bearer KEY` with a key made by `warren key create`, or sign in on the page (`warren ui` prints a link)",
         )
     }
 

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use ipnet::Ipv4Net;
 use warren_config::name::Name;
+use warren_coordinator_core::access::Scope;
 use warren_wire::flow::FlowVerdict;
 use warren_wire::id::{Generation, IdentityKey, Revision};
 
@@ -50,6 +51,17 @@ pub enum Command {
     /// Flows: who talks to whom, and what decided it.
     #[command(subcommand)]
     Flow(FlowCommand),
+    /// Who talked to whom: a tree of what was reached, and by whom.
+    Map(MapArgs),
+    /// A link that opens the page signed in.
+    Ui {
+        /// What the page may do.
+        #[arg(long, value_enum, default_value = "operate")]
+        scope: KeyScope,
+    },
+    /// Keys of the HTTP API.
+    #[command(subcommand)]
+    Key(KeyCommand),
     /// The log of every change.
     #[command(subcommand)]
     Audit(AuditCommand),
@@ -97,6 +109,9 @@ pub struct InitArgs {
     /// IPv4 range of the network's addresses.
     #[arg(long, value_name = "RANGE", default_value = "100.64.0.0/10")]
     pub v4_range: Ipv4Net,
+    /// TCP address of the API and the page, or `off`. In clear on loopback, with TLS elsewhere.
+    #[arg(long, value_name = "ADDR:PORT", default_value = crate::api::web::DEFAULT_LISTEN)]
+    pub api: WebAddress,
     /// How long nodes go on without a word from the coordinator (from 1m).
     #[arg(long, value_name = "DURATION", default_value = "7d")]
     pub freshness: Seconds,
@@ -116,6 +131,9 @@ pub struct ServeArgs {
     /// Instead of the address chosen at `init`.
     #[arg(long, value_name = "ADDR:PORT")]
     pub listen: Option<SocketAddr>,
+    /// TCP address of the API and the page, or `off`, instead of the one in the settings.
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub api: Option<WebAddress>,
     /// How log lines look.
     #[arg(long, value_enum, default_value = "human")]
     pub log_format: LogFormat,
@@ -124,6 +142,74 @@ pub struct ServeArgs {
     /// Write where it listens (JSON) to this file when it is ready.
     #[arg(long, value_name = "FILE")]
     pub ready_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub struct MapArgs {
+    /// About the past: a time like 2026-11-28T18:00:00Z.
+    #[arg(long, value_name = "TIME")]
+    pub at: Option<String>,
+    /// How long a stretch up to then (default 5m). Up to 10m it is exact to the second, up to 10h to the minute.
+    #[arg(long, value_name = "DURATION")]
+    pub within: Option<Seconds>,
+    /// A table instead of a tree.
+    #[arg(long)]
+    pub table: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum KeyCommand {
+    /// Make a key. It is printed once.
+    Create {
+        /// Who or what will use it.
+        name: String,
+        /// What it may do: look; send what the authority signed; or everything.
+        #[arg(long, value_enum, default_value = "read")]
+        scope: KeyScope,
+        /// How long it is good for; without, until it is revoked.
+        #[arg(long, value_name = "DURATION")]
+        ttl: Option<Seconds>,
+    },
+    /// All keys, and when they were used.
+    List,
+    /// End a key now.
+    Revoke {
+        /// Its id, or its name.
+        key: String,
+    },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum KeyScope {
+    Read,
+    Operate,
+    Admin,
+}
+
+impl From<KeyScope> for Scope {
+    fn from(scope: KeyScope) -> Scope {
+        match scope {
+            KeyScope::Read => Scope::Read,
+            KeyScope::Operate => Scope::Operate,
+            KeyScope::Admin => Scope::Admin,
+        }
+    }
+}
+
+/// An address, or `off`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WebAddress(pub Option<SocketAddr>);
+
+impl std::str::FromStr for WebAddress {
+    type Err = String;
+    fn from_str(text: &str) -> Result<WebAddress, String> {
+        match text {
+            "off" => Ok(WebAddress(None)),
+            text => text.parse().map(|address| WebAddress(Some(address))).map_err(|_| {
+                format!("`{text}` is neither `off` nor an address and port like 127.0.0.1:7947 or [::]:7947")
+            }),
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -19,7 +19,8 @@ use super::{Failure, Outcome, local_user, output};
 use crate::account::{Accounts, User};
 use crate::authority::Authority;
 use crate::clock;
-use crate::state_dir::{FORMAT, Settings, StateDir};
+use crate::api::web::WebSettings;
+use crate::state_dir::{HistorySettings, FORMAT, Settings, StateDir};
 use crate::store::log::LogStore;
 
 pub fn run(args: &InitArgs, json: bool) -> Outcome {
@@ -93,6 +94,8 @@ fn finish(args: &InitArgs, state: &StateDir, owner: Option<User>) -> Outcome {
             false => args.advertise.clone(),
         },
         group: args.group.clone(),
+        api: WebSettings { listen: args.api.0, ..WebSettings::default() },
+        history: HistorySettings::default(),
     };
     state.write_settings(&settings).map_err(|e| Failure::of_finding(&e))?;
     owner.map_or(Ok(()), |user| give(state.path(), user))

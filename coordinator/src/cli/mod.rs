@@ -9,6 +9,8 @@ pub mod duration;
 mod failure;
 mod flow;
 mod init;
+mod key;
+mod map;
 mod node;
 mod output;
 mod plan;
@@ -102,6 +104,9 @@ async fn ask(context: &Context, command: Command) -> Outcome {
         Command::Can(args) => ask::can(context, &args).await,
         Command::Why(args) => ask::why(context, &args).await,
         Command::Flow(command) => flow::run(context, command).await,
+        Command::Map(args) => map::run(context, &args).await,
+        Command::Ui { scope } => key::ui(context, scope).await,
+        Command::Key(command) => key::run(context, command).await,
         Command::Audit(command) => audit::run(context, command).await,
         Command::Status => status::run(context).await,
         Command::Backup { file } => backup::backup(context, &file).await,

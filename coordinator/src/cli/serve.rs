@@ -15,6 +15,7 @@ pub fn run(args: &ServeArgs, socket: &Path) -> Outcome {
         state: args.state.state.clone(),
         socket: socket.to_owned(),
         listen: args.listen,
+        api: args.api.map(|api| api.0),
         ready_file: args.ready_file.clone(),
     };
     serve::run(&options).map_err(|error| match &error {

@@ -1,9 +1,6 @@
-//! Flow history in SQLite: the newest rows of the last days, in a file of its own, written in batches by a thread of
-//! its own. Losing the last second of it at a crash is accepted; the log is never risked for it.
+//! Flow history in SQLite: the newest rows of the last days, in a file of its own.
 
-use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::time::{Duration, Instant};
+use std::path::Path;
 
 use rusqlite::{Connection, params};
 use warren_config::time::UnixTime;
@@ -11,7 +8,6 @@ use warren_coordinator_core::flows::{FlowFilter, FlowRow};
 
 use super::OpenStoreError;
 use super::open::{self, Kind};
-use crate::clock;
 
 const KIND: Kind = Kind {
     application_id: 0x5752_4632, // "WRF2"
@@ -33,7 +29,8 @@ const KIND: Kind = Kind {
 };
 
 /// How much history is kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Retention {
     /// Seconds.
     pub age: u64,
@@ -180,52 +177,6 @@ fn add(newest: Option<&mut FlowRow>, older: &FlowRow) {
     sum.bytes_back = sum.bytes_back.saturating_add(older.bytes_back);
 }
 
-/// The writer's loop: collects for up to a second, writes once, prunes once a minute. Ends with its channel.
-pub fn write_all(path: PathBuf, keep: Retention, inbox: Receiver<Vec<FlowRow>>) {
-    let mut store = None;
-    let mut pruned = Instant::now();
-    loop {
-        let first = match inbox.recv_timeout(Duration::from_secs(60)) {
-            Ok(rows) => rows,
-            Err(RecvTimeoutError::Timeout) => Vec::new(),
-            Err(RecvTimeoutError::Disconnected) => return,
-        };
-        let mut rows = first;
-        let end = Instant::now() + Duration::from_millis(300);
-        while rows.len() < 20_000 {
-            match inbox.recv_timeout(end.saturating_duration_since(Instant::now())) {
-                Ok(more) => rows.extend(more),
-                Err(_) => break,
-            }
-        }
-        if let Err(error) = write_batch(&mut store, &path, &rows, keep, &mut pruned) {
-            tracing::warn!(%error, lost = rows.len(), "flow history could not be written; live flows are not affected");
-            store = None;
-        }
-    }
-}
-
-fn write_batch(
-    store: &mut Option<FlowStore>,
-    path: &Path,
-    rows: &[FlowRow],
-    keep: Retention,
-    pruned: &mut Instant,
-) -> Result<(), OpenStoreError> {
-    let store = match store {
-        Some(store) => store,
-        None => store.insert(FlowStore::open(path)?),
-    };
-    if !rows.is_empty() {
-        store.append(rows).map_err(|e| open::sort(path, &e))?;
-    }
-    if pruned.elapsed() >= Duration::from_secs(60) {
-        while store.prune(keep, clock::now()).map_err(|e| open::sort(path, &e))? {}
-        *pruned = Instant::now();
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use warren_coordinator_core::flows::FlowPoint;
@@ -248,6 +199,7 @@ mod tests {
             boot: u64::MAX,
             flow,
             outbound: true,
+            first: true,
             from: point("web-1", 40000),
             to: point("orders-1", 8443),
             protocol: 6,

@@ -35,6 +35,8 @@ impl World {
         let world = World::empty();
         let init = world.run(&[
             "init",
+            "--api",
+            "off",
             "--name",
             "prod",
             "--listen",

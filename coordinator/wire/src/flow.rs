@@ -62,9 +62,13 @@ pub struct FlowRecord {
     /// Equal refused tries merged into this record (1 for a flow).
     #[prost(uint64, tag = "20")]
     pub count: u64,
+    /// The first window of its flow: who counts these counts flows.
+    #[prost(bool, tag = "21")]
+    pub first: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, prost::Enumeration, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "kebab-case")]
 #[repr(i32)]
 pub enum FlowVerdict {
@@ -76,6 +80,7 @@ pub enum FlowVerdict {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, prost::Enumeration, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "kebab-case")]
 #[repr(i32)]
 pub enum FlowEnd {

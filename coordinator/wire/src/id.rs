@@ -38,6 +38,7 @@ macro_rules! bytes_id {
     ($(#[$doc:meta])* $name:ident, $len:literal, $text:ident, $what:literal) => {
         $(#[$doc])*
         #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[cfg_attr(feature = "schema", derive(utoipa::ToSchema), schema(value_type = String))]
         #[serde(try_from = "String", into = "String")]
         pub struct $name(pub [u8; $len]);
 

@@ -82,6 +82,14 @@ impl Coordinator {
                 self.outputs.extend(raised.cloned().map(Output::Alarm));
                 BTreeSet::new()
             }
+            Change::ApiKeyMade { id, name, .. } => {
+                self.notice(Level::Info, None, format!("API key {name} ({id}) made by {}", entry.body.principal));
+                BTreeSet::new()
+            }
+            Change::ApiKeyRevoked { id, name } => {
+                self.notice(Level::Info, None, format!("API key {name} ({id}) revoked"));
+                BTreeSet::new()
+            }
             Change::NetworkFounded { .. } | Change::TokenStored { .. } | Change::TokenRevoked { .. } => {
                 BTreeSet::new()
             }

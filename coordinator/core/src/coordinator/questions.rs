@@ -105,6 +105,20 @@ impl Coordinator {
         }
     }
 
+    /// Who does not enforce the current generation, and since when.
+    pub fn behind_nodes(&self) -> std::collections::BTreeMap<NodeId, UnixTime> {
+        self.enforcement().behind.into_iter().map(|behind| (behind.node, behind.since)).collect()
+    }
+
+    pub fn is_online(&self, node: &NodeId) -> bool {
+        self.sessions.is_online(node)
+    }
+
+    /// Generation a node says it enforces.
+    pub fn enforces(&self, node: &NodeId) -> Option<Generation> {
+        self.sessions.presence(node)?.enforced.map(|progress| progress.generation)
+    }
+
     /// All nodes by name; revoked ones only if asked for.
     pub fn nodes(&self, revoked_too: bool) -> Vec<NodeRow> {
         let nodes = self.state.directory.all().filter(|node| revoked_too || node.is_live());

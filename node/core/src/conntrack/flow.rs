@@ -161,6 +161,8 @@ pub(crate) struct Flow {
     pub window: Traffic,
     /// Since this agent knows the flow.
     pub total: Traffic,
+    /// A record of it was made.
+    pub recorded: bool,
     /// In the list of flows with traffic since the last drain.
     pub dirty: bool,
     /// The moment its one valid timer fires.

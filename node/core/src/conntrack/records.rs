@@ -79,6 +79,7 @@ impl Records {
             last_ms: 0,
             end: FlowEnd::Open as i32,
             count: 1,
+            first: false,
         }
     }
 
@@ -88,7 +89,8 @@ impl Records {
         if self.done.len() >= self.max_done {
             return self.lose();
         }
-        let record = self.of_flow(flow, traffic, end);
+        let first = !std::mem::replace(&mut flow.recorded, true);
+        let record = FlowRecord { first, ..self.of_flow(flow, traffic, end) };
         self.done.push(record);
     }
 

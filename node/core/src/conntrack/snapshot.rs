@@ -228,6 +228,7 @@ impl<'a> Reader<'a> {
             last: Mono(now.mono.0.saturating_sub(idle_ms.saturating_mul(1_000_000))),
             window: Traffic::default(),
             total: Traffic::default(),
+            recorded: true,
             dirty: false,
             timer: Mono(u64::MAX),
         })

@@ -329,6 +329,7 @@ impl FlowTable {
             last: now.mono,
             window: Traffic::default(),
             total: Traffic::default(),
+            recorded: false,
             dirty: false,
             timer: Mono(u64::MAX),
         });

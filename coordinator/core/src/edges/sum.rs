@@ -1,0 +1,75 @@
+//! What is counted on an edge.
+
+use serde::{Deserialize, Serialize};
+use warren_wire::flow::FlowEnd;
+
+use crate::flows::FlowRow;
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct Sum {
+    /// Flows that began.
+    pub flows: u64,
+    /// Refused attempts.
+    pub tries: u64,
+    /// From the opener to the other end; bytes of whole IP packets.
+    pub packets_out: u64,
+    pub bytes_out: u64,
+    pub packets_back: u64,
+    pub bytes_back: u64,
+}
+
+impl Sum {
+    pub fn of(row: &FlowRow) -> Sum {
+        let refused = row.end == FlowEnd::Refused;
+        Sum {
+            flows: u64::from(row.first && !refused),
+            tries: if refused { row.count } else { 0 },
+            packets_out: row.packets_out,
+            bytes_out: row.bytes_out,
+            packets_back: row.packets_back,
+            bytes_back: row.bytes_back,
+        }
+    }
+
+    pub fn add(&mut self, other: &Sum) {
+        let sum = |a: &mut u64, b: u64| *a = a.saturating_add(b);
+        sum(&mut self.flows, other.flows);
+        sum(&mut self.tries, other.tries);
+        sum(&mut self.packets_out, other.packets_out);
+        sum(&mut self.bytes_out, other.bytes_out);
+        sum(&mut self.packets_back, other.packets_back);
+        sum(&mut self.bytes_back, other.bytes_back);
+    }
+
+    pub fn bytes(&self) -> u64 {
+        self.bytes_out.saturating_add(self.bytes_back)
+    }
+}
+
+/// What each end of an edge says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sides {
+    pub opener: Option<Sum>,
+    pub other: Option<Sum>,
+}
+
+impl Sides {
+    pub fn add(&mut self, opener: bool, sum: &Sum) {
+        let side = if opener { &mut self.opener } else { &mut self.other };
+        side.get_or_insert_default().add(sum);
+    }
+
+    /// The opener's word, the other end's where he said nothing.
+    pub fn shown(&self) -> Sum {
+        self.opener.or(self.other).unwrap_or_default()
+    }
+
+    /// The received bytes of one end are never more than what the other end sent; less is loss on the way, or a record
+    /// that is still to come. `Some`: more arrived than was sent, which no honest pair of reports says.
+    pub fn contradiction(&self) -> Option<(Sum, Sum)> {
+        let (opener, other) = (self.opener?, self.other?);
+        let more = other.bytes_out > opener.bytes_out || opener.bytes_back > other.bytes_back;
+        more.then_some((opener, other))
+    }
+}

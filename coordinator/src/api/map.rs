@@ -1,0 +1,348 @@
+//! Routes about who talked to whom: the map, its edges over time, and what each grant was used for.
+
+use std::collections::BTreeSet;
+
+use axum::Json;
+use axum::extract::State;
+use serde::{Deserialize, Serialize};
+use warren_config::time::UnixTime;
+use warren_coordinator_core::alarm::Alarm;
+use warren_coordinator_core::map::{self, LostRecords, MapEdge, MapNode, NetworkMap};
+use warren_coordinator_core::state::State as Truth;
+use warren_coordinator_core::store::Store as _;
+use warren_wire::flow::FlowVerdict;
+use warren_wire::id::{Generation, NodeId};
+
+use super::App;
+use super::caller::Reader;
+use super::extract::{Asked, Reply, blocking, internal};
+use super::problem::{Kind, Problem};
+use crate::clock;
+use crate::owner::Owner;
+use crate::store::edges::{EdgeFilter, EdgeStore, EdgeTotal, floor};
+use crate::store::log::LogStore;
+
+const DEFAULT_WINDOW: u64 = 300;
+/// The longest stretch of time that can be asked about: a year.
+const MAX_WINDOW: u64 = 366 * 24 * 3600;
+/// Edges on one map.
+const MAX_EDGES: usize = 100_000;
+const DEFAULT_ROWS: usize = 1000;
+const MAX_ROWS: usize = 10_000;
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::IntoParams)]
+#[serde(default, deny_unknown_fields)]
+pub struct MapAsked {
+    /// End of the stretch, seconds since 1970. Without: now.
+    pub at: Option<u64>,
+    /// Its length, seconds. Without: 300.
+    pub window: Option<u64>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::IntoParams)]
+#[serde(default, deny_unknown_fields)]
+pub struct EdgesAsked {
+    /// Node name, id or address.
+    pub from: Option<String>,
+    pub to: Option<String>,
+    pub service: Option<String>,
+    pub verdict: Option<FlowVerdict>,
+    pub grant: Option<String>,
+    /// Seconds since 1970. Without: an hour before `until`.
+    pub since: Option<u64>,
+    /// Without: now.
+    pub until: Option<u64>,
+    /// 1, 60 or 3600 seconds. Without: what fits the stretch.
+    pub resolution: Option<u64>,
+    /// `next` of the page before.
+    pub after: Option<String>,
+    /// At most so many rows; 0: 1,000.
+    pub limit: usize,
+}
+
+/// An edge in one step of time.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct EdgeStep {
+    /// Beginning of the step.
+    pub at: UnixTime,
+    pub edge: MapEdge,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct EdgeSeries {
+    pub resolution: u64,
+    pub from: UnixTime,
+    pub until: UnixTime,
+    pub rows: Vec<EdgeStep>,
+    /// Ask for `after` this; none: that was all.
+    pub next: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::IntoParams)]
+#[serde(default, deny_unknown_fields)]
+pub struct UsageAsked {
+    /// How far back, seconds. Without: 30 days.
+    pub within: Option<u64>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct PolicyUsage {
+    pub generation: Generation,
+    pub within: u64,
+    /// Grants of the policy in force, by name.
+    pub grants: Vec<GrantUsage>,
+    /// What came before is not known; none: nothing is known.
+    pub observed_since: Option<UnixTime>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct GrantUsage {
+    pub name: String,
+    pub flows: u64,
+    pub bytes: u64,
+    /// None: not since `observed_since`.
+    pub last_seen: Option<UnixTime>,
+}
+
+struct Stretch {
+    from: UnixTime,
+    until: UnixTime,
+    resolution: u64,
+}
+
+fn stretch(until: u64, window: u64, resolution: Option<u64>, now: UnixTime) -> Result<Stretch, Problem> {
+    let bad = |detail: String| Err(Problem::new(Kind::BadRequest, detail));
+    if until > now.0 + 1 {
+        return bad(format!("{until} is in the future: a time is in seconds since 1970 and at most {}", now.0));
+    }
+    if !(1..=MAX_WINDOW).contains(&window) {
+        return bad(format!("a stretch of {window} s is not between 1 and {MAX_WINDOW} s"));
+    }
+    let resolution = resolution.unwrap_or_else(|| map::resolution(window));
+    if !map::RESOLUTIONS.contains(&resolution) {
+        return bad(format!("`resolution` is {resolution}: it is 1, 60 or 3600"));
+    }
+    let from = floor(UnixTime(until.saturating_sub(window)), resolution);
+    // A step that has begun belongs to the stretch.
+    let until = UnixTime(until.saturating_add(resolution - 1) / resolution * resolution);
+    Ok(Stretch { from, until, resolution })
+}
+
+pub async fn map(_: Reader, State(app): State<App>, Asked(asked): Asked<MapAsked>) -> Reply<NetworkMap> {
+    let now = clock::now();
+    let until = asked.at.unwrap_or(now.0 + 1);
+    let stretch = stretch(until, asked.window.unwrap_or(DEFAULT_WINDOW), None, now)?;
+    let totals = totals(&app, &stretch, EdgeFilter::default()).await?;
+    let named = EdgeStore::named(&totals);
+    let lost = lost(&app).await?;
+    let drawn = match asked.at {
+        None => app.owner.ask(move |owner| draw_now(owner, &named, &totals)).await?,
+        Some(at) => {
+            let path = app.state.log();
+            blocking(move || draw_past(&path, UnixTime(at), &named, &totals)).await?
+        }
+    };
+    Ok(Json(NetworkMap {
+        at: stretch.until,
+        from: stretch.from,
+        resolution: stretch.resolution,
+        live: asked.at.is_none(),
+        complete_until: stretch.until.min(UnixTime(now.0.saturating_sub(map::SETTLED))),
+        lost,
+        ..drawn
+    }))
+}
+
+async fn totals(app: &App, stretch: &Stretch, filter: EdgeFilter) -> Result<Vec<EdgeTotal>, Problem> {
+    let (path, step, from, until) = (app.state.edges(), stretch.resolution, stretch.from, stretch.until);
+    blocking(move || {
+        if !path.exists() {
+            return Ok(Vec::new());
+        }
+        let store = EdgeStore::reader(&path).map_err(internal)?;
+        store.totals(step, from, until, &filter, MAX_EDGES).map_err(internal)
+    })
+    .await
+}
+
+async fn lost(app: &App) -> Result<LostRecords, Problem> {
+    let failed = app.failed.load(std::sync::atomic::Ordering::Relaxed);
+    let lost = app.owner.ask(move |owner| {
+        let flows = owner.coordinator().status(clock::now()).flows;
+        let skipped = owner.flows_skipped().saturating_add(failed);
+        LostRecords { declared: flows.declared_lost, rejected: flows.rejected, skipped }
+    });
+    Ok(lost.await?)
+}
+
+/// The truth of `state`; times are filled in by the caller.
+fn draw(state: &Truth, nodes: Vec<MapNode>, totals: &[EdgeTotal]) -> NetworkMap {
+    NetworkMap {
+        at: UnixTime(0),
+        from: UnixTime(0),
+        resolution: 1,
+        live: false,
+        revision: state.head().revision,
+        generation: state.generation(),
+        observe: state.policies().in_force().is_some_and(|policy| policy.observes()),
+        complete_until: UnixTime(0),
+        lost: LostRecords::default(),
+        nodes,
+        services: map::services(state),
+        edges: totals.iter().map(|t| MapEdge::new(state, &t.key, &t.sides, t.life)).collect(),
+    }
+}
+
+fn draw_now(owner: &Owner, named: &BTreeSet<NodeId>, totals: &[EdgeTotal]) -> NetworkMap {
+    let coordinator = owner.coordinator();
+    let (state, behind) = (coordinator.state(), coordinator.behind_nodes());
+    let mut nodes = map::nodes(state, named);
+    for node in nodes.iter_mut().filter(|node| node.revoked.is_none()) {
+        node.online = Some(coordinator.is_online(&node.id));
+        node.enforces = coordinator.enforces(&node.id);
+        node.behind_since = behind.get(&node.id).copied();
+    }
+    draw(state, nodes, totals)
+}
+
+/// As the log stood then: who was a member, under which names and tags, and which policy was in force.
+fn draw_past(
+    log: &std::path::Path,
+    at: UnixTime,
+    named: &BTreeSet<NodeId>,
+    totals: &[EdgeTotal],
+) -> Result<NetworkMap, Problem> {
+    let state = truth_at(log, at)?;
+    Ok(draw(&state, map::nodes(&state, named), totals))
+}
+
+/// The state of the network as its log told it at that moment.
+pub fn truth_at(log: &std::path::Path, at: UnixTime) -> Result<Truth, Problem> {
+    let mut store = LogStore::reader(log).map_err(internal)?;
+    let mut state = Truth::default();
+    loop {
+        let entries = store.read(state.head().revision, 1000).map_err(|e| Problem::store(&e))?;
+        for entry in &entries {
+            if entry.body.at > at {
+                return Ok(state);
+            }
+            state.apply(entry).map_err(internal)?;
+        }
+        if entries.is_empty() {
+            return Ok(state);
+        }
+    }
+}
+
+pub async fn edges(_: Reader, State(app): State<App>, Asked(asked): Asked<EdgesAsked>) -> Reply<EdgeSeries> {
+    let now = clock::now();
+    let until = asked.until.unwrap_or(now.0 + 1);
+    let since = asked.since.unwrap_or_else(|| until.saturating_sub(3600));
+    let stretch = stretch(until, until.saturating_sub(since), asked.resolution, now)?;
+    let after = asked.after.as_deref().map(cursor).transpose()?;
+    let limit = if asked.limit == 0 { DEFAULT_ROWS } else { asked.limit.min(MAX_ROWS) };
+    let filter = filter(&app, &asked).await?;
+    let path = app.state.edges();
+    let (step, from, end) = (stretch.resolution, stretch.from, stretch.until);
+    let steps = blocking(move || {
+        if !path.exists() {
+            return Ok(Vec::new());
+        }
+        let store = EdgeStore::reader(&path).map_err(internal)?;
+        store.series(step, from, end, &filter, after, limit).map_err(internal)
+    });
+    let steps = steps.await?;
+    let next = steps.last().filter(|_| steps.len() == limit).map(|(edge, at, _)| format!("{}.{edge}", at.0));
+    let rows = app.owner.ask(move |owner| {
+        let state = owner.coordinator().state();
+        let row = |(_, at, t): &(u64, UnixTime, EdgeTotal)| EdgeStep {
+            at: *at,
+            edge: MapEdge::new(state, &t.key, &t.sides, t.life),
+        };
+        steps.iter().map(row).collect()
+    });
+    Ok(Json(EdgeSeries { resolution: step, from, until: end, rows: rows.await?, next }))
+}
+
+fn cursor(text: &str) -> Result<(u64, u64), Problem> {
+    let parts = text.split_once('.').and_then(|(at, edge)| Some((at.parse().ok()?, edge.parse().ok()?)));
+    parts.ok_or_else(|| Problem::new(Kind::BadRequest, "`after` is not the `next` of a page before"))
+}
+
+/// Names become the ids that edges are kept under.
+async fn filter(app: &App, asked: &EdgesAsked) -> Result<EdgeFilter, Problem> {
+    let (from, to) = (asked.from.clone(), asked.to.clone());
+    let ends = app.owner.ask(move |owner| {
+        let end = |who: Option<String>| {
+            who.map(|who| owner.coordinator().node_id(&who).map_or(who.clone(), |id| id.to_string()))
+        };
+        (end(from), end(to))
+    });
+    let (from, to) = ends.await?;
+    let verdict = asked.verdict.and_then(|v| serde_json::to_value(v).ok()?.as_str().map(str::to_owned));
+    Ok(EdgeFilter { from, to, service: asked.service.clone(), verdict, grant: asked.grant.clone() })
+}
+
+pub async fn usage(_: Reader, State(app): State<App>, Asked(asked): Asked<UsageAsked>) -> Reply<PolicyUsage> {
+    let within = asked.within.unwrap_or(30 * 24 * 3600).min(MAX_WINDOW);
+    let since = UnixTime(clock::now().0.saturating_sub(within));
+    let path = app.state.edges();
+    let (used, oldest) = blocking(move || {
+        if !path.exists() {
+            return Ok(Default::default());
+        }
+        let store = EdgeStore::reader(&path).map_err(internal)?;
+        Ok((store.grant_use(since).map_err(internal)?, store.oldest(3600).map_err(internal)?))
+    })
+    .await?;
+    let reply = app.owner.ask(move |owner| {
+        let state = owner.coordinator().state();
+        let policy = state.policies().in_force();
+        let grants = policy.into_iter().flat_map(|p| p.policy.grants.keys()).map(|name| {
+            let used = used.get(name.as_str()).copied();
+            let sum = used.unwrap_or_default();
+            GrantUsage {
+                name: name.to_string(),
+                flows: sum.flows,
+                bytes: sum.bytes,
+                last_seen: used.map(|used| UnixTime(used.last_ms / 1000)),
+            }
+        });
+        let observed_since = oldest.map(|oldest: UnixTime| oldest.max(since));
+        PolicyUsage { generation: state.generation(), within, grants: grants.collect(), observed_since }
+    });
+    Ok(Json(reply.await?))
+}
+
+pub async fn alarms(_: Reader, State(app): State<App>) -> Reply<Vec<Alarm>> {
+    Ok(Json(app.owner.ask(|owner| owner.coordinator().status(clock::now()).alarms).await?))
+}
+
+/// Sums of one second only, for those who listen.
+#[derive(Clone, Debug, Serialize)]
+pub struct EdgeNews {
+    pub at: UnixTime,
+    pub edges: Vec<MapEdge>,
+}
+
+/// What was counted since the last time, as news.
+pub fn news(state: &Truth, seconds: &[warren_coordinator_core::edges::EdgeSecond], at: UnixTime) -> EdgeNews {
+    use warren_coordinator_core::edges::{EdgeKey, Sides};
+    use warren_coordinator_core::map::EdgeLife;
+    let mut found: std::collections::BTreeMap<&EdgeKey, (Sides, EdgeLife)> = Default::default();
+    for second in seconds {
+        let life = EdgeLife {
+            generation: second.generation,
+            first_ms: second.first_ms,
+            last_ms: second.last_ms,
+        };
+        let (sides, known) = found.entry(&second.key).or_insert((Sides::default(), life));
+        sides.add(second.opener, &second.sum);
+        known.generation = known.generation.max(life.generation);
+        known.first_ms = known.first_ms.min(life.first_ms);
+        known.last_ms = known.last_ms.max(life.last_ms);
+    }
+    let edges = found.into_iter().map(|(key, (sides, life))| MapEdge::new(state, key, &sides, life)).collect();
+    EdgeNews { at, edges }
+}
+

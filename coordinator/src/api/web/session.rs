@@ -1,0 +1,107 @@
+//! Signing in on the page, and out.
+
+use std::net::IpAddr;
+
+use axum::Json;
+use axum::extract::{ConnectInfo, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::{Deserialize, Serialize};
+use warren_config::time::UnixTime;
+use warren_coordinator_core::access::Scope;
+
+use super::door::{COOKIE, CSRF, WebDoor, cookie, single};
+use super::listen::Remote;
+use super::sessions::Session;
+use crate::api::App;
+use crate::api::extract::Given;
+use crate::api::problem::{Kind, Problem};
+use crate::clock;
+
+/// With a key, or with the code of a link of `warren ui`.
+#[derive(Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum SignIn {
+    Key(String),
+    Link(String),
+}
+
+/// Who is signed in.
+#[derive(Clone, Debug, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct SessionReply {
+    /// `local:NAME` or `key:NAME`.
+    pub name: String,
+    pub scope: Scope,
+    pub ends: UnixTime,
+    /// To be sent as `warren-csrf` with everything that is not a question.
+    pub csrf: String,
+}
+
+impl SessionReply {
+    fn of(session: &Session) -> SessionReply {
+        SessionReply {
+            name: session.who.to_string(),
+            scope: session.who.scope(),
+            ends: session.ends,
+            csrf: session.csrf.clone(),
+        }
+    }
+}
+
+pub async fn show(State(app): State<App>, headers: HeaderMap) -> Result<Json<SessionReply>, Problem> {
+    app.web.session(&headers, clock::now()).map(|session| Json(SessionReply::of(&session)))
+}
+
+pub async fn open(
+    State(app): State<App>,
+    ConnectInfo(Remote(from)): ConnectInfo<Remote>,
+    Given(sign_in): Given<SignIn>,
+) -> Result<Response, Problem> {
+    let now = clock::now();
+    let (who, until) = match sign_in {
+        SignIn::Key(key) => app.web.check_key(&key, from.ip(), now)?,
+        SignIn::Link(code) => (redeem(&app.web, &code, from.ip(), now)?, None),
+    };
+    tracing::info!(principal = %who, from = %from.ip(), "signed in on the page");
+    let (secret, session) =
+        app.web.sessions.open(who, until, now).map_err(|e| Problem::new(Kind::Internal, e.to_string()))?;
+    let mut response = Json(SessionReply::of(&session)).into_response();
+    set_cookie(&mut response, &app.web, &secret, session.ends.since(now));
+    Ok(response)
+}
+
+fn redeem(
+    door: &WebDoor,
+    code: &str,
+    from: IpAddr,
+    now: UnixTime,
+) -> Result<crate::api::caller::Principal, Problem> {
+    door.may_try(from, now)?;
+    door.sessions.redeem(code, now).ok_or_else(|| {
+        door.count_wrong(from, now);
+        Problem::unauthenticated("this link was opened already, or is too old")
+            .with_hint("make a new one with `warren ui`")
+    })
+}
+
+pub async fn close(State(app): State<App>, headers: HeaderMap) -> Result<Response, Problem> {
+    let session = app.web.session(&headers, clock::now())?;
+    if single(&headers, CSRF) != Some(session.csrf.as_str()) {
+        return Err(Problem::new(Kind::Forbidden, format!("the header `{CSRF}` is missing or not this session's")));
+    }
+    if let Some(cookie) = cookie(&headers) {
+        app.web.sessions.close(cookie);
+    }
+    let mut response = StatusCode::NO_CONTENT.into_response();
+    set_cookie(&mut response, &app.web, "", 0);
+    Ok(response)
+}
+
+fn set_cookie(response: &mut Response, door: &WebDoor, secret: &str, seconds: u64) {
+    let secure = if door.secure { "; Secure" } else { "" };
+    let text = format!("{COOKIE}={secret}; Path=/; HttpOnly; SameSite=Strict; Max-Age={seconds}{secure}");
+    if let Ok(mut value) = HeaderValue::from_str(&text) {
+        value.set_sensitive(true);
+        response.headers_mut().insert(header::SET_COOKIE, value);
+    }
+}

@@ -1,0 +1,133 @@
+//! `warren map`: who talked to whom, as a tree of services or as a table.
+
+use std::collections::BTreeMap;
+
+use warren_coordinator_core::map::{MapEdge, MapEnd, NetworkMap};
+use warren_wire::flow::FlowVerdict;
+
+use super::args::MapArgs;
+use super::{Context, Failure, Outcome, output};
+use crate::client::url;
+use crate::text::plain;
+
+pub async fn run(context: &Context, args: &MapArgs) -> Outcome {
+    let at = args.at.as_deref().map(moment).transpose()?;
+    let query = [
+        ("at", at.map(|at| at.to_string())),
+        ("window", args.within.map(|within| within.0.to_string())),
+    ];
+    let map: NetworkMap = context.client.get(&url(&["v1", "map"], &query)).await?;
+    if context.json {
+        output::json(&map);
+        return Ok(());
+    }
+    output::line(&head(&map));
+    match args.table {
+        true => output::table(&HEAD, map.edges.iter().map(cells).collect(), NOTHING),
+        false if map.edges.is_empty() => output::line(NOTHING),
+        false => tree(&map).iter().for_each(|line| output::line(line)),
+    }
+    Ok(())
+}
+
+const NOTHING: &str = "no flows in this time";
+const HEAD: [&str; 8] = ["FROM", "TO", "SERVICE", "PORT", "VERDICT", "FLOWS/TRIES", "BYTES OUT/BACK", "LAST"];
+
+/// RFC 3339 in UTC, or seconds since 1970.
+pub fn moment(text: &str) -> Result<u64, Failure> {
+    if let Ok(seconds) = text.parse() {
+        return Ok(seconds);
+    }
+    let bad = || {
+        Failure::usage(format!(
+            "`{}` is no time: write 2026-11-28T18:00:00Z or seconds since 1970",
+            plain(text, 64)
+        ))
+    };
+    warren_config::time::parse(text).map(|at| at.0).ok_or_else(bad)
+}
+
+fn head(map: &NetworkMap) -> String {
+    let lost = map.lost.declared + map.lost.rejected + map.lost.skipped;
+    let lost = if lost == 0 { String::new() } else { format!("; {lost} records are missing from it") };
+    format!(
+        "{} to {}, generation {}, {} nodes, {} edges{lost}",
+        map.from,
+        map.at,
+        map.generation,
+        map.nodes.len(),
+        map.edges.len()
+    )
+}
+
+/// What is reached, and under it who reached it.
+fn tree(map: &NetworkMap) -> Vec<String> {
+    let mut services: BTreeMap<String, Vec<&MapEdge>> = BTreeMap::new();
+    for edge in &map.edges {
+        let name = edge.service.clone().unwrap_or_else(|| format!("{} {}", end(&edge.to), port(edge)));
+        services.entry(name).or_default().push(edge);
+    }
+    let mut lines = Vec::new();
+    for (service, mut edges) in services {
+        edges.sort_by_key(|edge| std::cmp::Reverse((edge.sum.bytes(), edge.sum.tries)));
+        lines.push(plain(&service, 100));
+        let last = edges.len().saturating_sub(1);
+        for (i, edge) in edges.into_iter().enumerate() {
+            let branch = if i == last { "└─" } else { "├─" };
+            lines.push(format!("{branch} {}", plain(&sentence(edge), 300)));
+        }
+    }
+    lines
+}
+
+fn sentence(edge: &MapEdge) -> String {
+    let by = edge.grant.as_deref().map(|grant| format!(" by {grant}")).unwrap_or_default();
+    let traffic = match edge.verdict {
+        FlowVerdict::Deny => format!("{} tries", edge.sum.tries),
+        _ => format!(
+            "{} flows, {} out, {} back",
+            edge.sum.flows,
+            output::bytes(edge.sum.bytes_out),
+            output::bytes(edge.sum.bytes_back)
+        ),
+    };
+    let mismatch = edge.mismatch.map(|_| "  !! the two ends contradict each other").unwrap_or_default();
+    format!("{} -> {} {}  {}{by}  {traffic}{mismatch}", end(&edge.from), end(&edge.to), port(edge), verdict(edge))
+}
+
+fn cells(edge: &MapEdge) -> Vec<String> {
+    vec![
+        end(&edge.from),
+        end(&edge.to),
+        output::or_dash(edge.service.clone()),
+        port(edge),
+        verdict(edge).to_owned(),
+        format!("{}/{}", edge.sum.flows, edge.sum.tries),
+        format!("{}/{}", output::bytes(edge.sum.bytes_out), output::bytes(edge.sum.bytes_back)),
+        warren_config::time::UnixTime(edge.last_seen / 1000).to_string(),
+    ]
+}
+
+fn end(end: &MapEnd) -> String {
+    let address = || end.address.map(|address| address.to_string());
+    end.name.clone().or_else(address).or_else(|| end.node.map(|id| id.to_string())).unwrap_or_default()
+}
+
+fn port(edge: &MapEdge) -> String {
+    match edge.protocol {
+        6 => format!("tcp/{}", edge.port),
+        17 => format!("udp/{}", edge.port),
+        1 | 58 => "icmp".to_owned(),
+        other => format!("proto/{other}"),
+    }
+}
+
+fn verdict(edge: &MapEdge) -> &'static str {
+    match edge.verdict {
+        FlowVerdict::Unknown => "unknown",
+        FlowVerdict::Allow => "allowed",
+        FlowVerdict::Deny => "REFUSED",
+        FlowVerdict::WouldAllow => "would be allowed",
+        FlowVerdict::WouldDeny => "WOULD BE REFUSED",
+    }
+}

@@ -1,0 +1,472 @@
+//! Edges in SQLite: the same sums in steps of a second, a minute and an hour, each kept for as long as the settings say.
+//!
+//! A sum is added to all three at once, so a record that comes late changes the hour it belongs to as well, and nothing
+//! has to be rolled up afterwards. What an edge is stands once in `edge`; a step is a row of integers.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::Path;
+
+use rusqlite::{Connection, Row, params};
+use serde::{Deserialize, Serialize};
+use warren_config::time::UnixTime;
+use warren_coordinator_core::edges::{EdgeKey, EdgeSecond, Sides, Sum};
+use warren_coordinator_core::map::{EdgeLife, RESOLUTIONS};
+
+use super::OpenStoreError;
+use super::open::{self, Kind};
+
+const KIND: Kind = Kind {
+    application_id: 0x5752_4531, // "WRE1"
+    version: 1,
+    schema: "CREATE TABLE edge (
+                 id INTEGER PRIMARY KEY,
+                 key TEXT NOT NULL UNIQUE,
+                 source TEXT,
+                 destination TEXT,
+                 service TEXT,
+                 verdict TEXT NOT NULL,
+                 permit TEXT,
+                 generation INTEGER NOT NULL,
+                 first_ms INTEGER NOT NULL,
+                 last_ms INTEGER NOT NULL
+             ) STRICT;
+             CREATE TABLE step_1 (at INTEGER, edge INTEGER, opener INTEGER, flows INTEGER, tries INTEGER, po INTEGER,
+                 bo INTEGER, pb INTEGER, bb INTEGER, PRIMARY KEY (at, edge, opener)) STRICT, WITHOUT ROWID;
+             CREATE TABLE step_60 (at INTEGER, edge INTEGER, opener INTEGER, flows INTEGER, tries INTEGER, po INTEGER,
+                 bo INTEGER, pb INTEGER, bb INTEGER, PRIMARY KEY (at, edge, opener)) STRICT, WITHOUT ROWID;
+             CREATE TABLE step_3600 (at INTEGER, edge INTEGER, opener INTEGER, flows INTEGER, tries INTEGER, po INTEGER,
+                 bo INTEGER, pb INTEGER, bb INTEGER, PRIMARY KEY (at, edge, opener)) STRICT, WITHOUT ROWID;",
+    synchronous: "NORMAL",
+};
+
+/// How long each step is kept, seconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct EdgeRetention {
+    pub seconds: u64,
+    pub minutes: u64,
+    pub hours: u64,
+}
+
+impl Default for EdgeRetention {
+    fn default() -> EdgeRetention {
+        EdgeRetention { seconds: 3600, minutes: 3 * 24 * 3600, hours: 30 * 24 * 3600 }
+    }
+}
+
+/// Rows deleted in one transaction.
+const PRUNE_BATCH: usize = 20_000;
+
+pub struct EdgeStore {
+    connection: Connection,
+    /// Of the writer: which number an edge has.
+    numbers: HashMap<String, i64>,
+}
+
+/// Edges that match; empty: all.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EdgeFilter {
+    /// Node ids or addresses as the key writes them.
+    pub from: Option<String>,
+    pub to: Option<String>,
+    pub service: Option<String>,
+    pub verdict: Option<String>,
+    pub grant: Option<String>,
+}
+
+/// One edge over a stretch of time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EdgeTotal {
+    pub key: EdgeKey,
+    pub sides: Sides,
+    pub life: EdgeLife,
+}
+
+/// What a grant was used for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct GrantUse {
+    pub flows: u64,
+    pub bytes: u64,
+    pub last_ms: u64,
+}
+
+impl EdgeStore {
+    /// Opens the file, or makes it: it may be deleted by an operator while the service is stopped.
+    pub fn open(path: &Path) -> Result<EdgeStore, OpenStoreError> {
+        let connection = match path.exists() {
+            true => open::open(path, &KIND)?,
+            false => open::create(path, &KIND)?,
+        };
+        Ok(EdgeStore { connection, numbers: HashMap::new() })
+    }
+
+    /// A connection that only reads, beside the writer's.
+    pub fn reader(path: &Path) -> Result<EdgeStore, OpenStoreError> {
+        open::reader(path).map(|connection| EdgeStore { connection, numbers: HashMap::new() })
+    }
+
+    /// Adds sums to every step they belong to, all or none.
+    pub fn add(&mut self, seconds: &[EdgeSecond]) -> rusqlite::Result<()> {
+        let transaction = self.connection.transaction()?;
+        for second in seconds {
+            let number = number_of(&transaction, &mut self.numbers, second)?;
+            for step in RESOLUTIONS {
+                add_step(&transaction, step, number, second)?;
+            }
+        }
+        let outcome = transaction.commit();
+        if outcome.is_err() {
+            self.numbers.clear();
+        }
+        outcome
+    }
+
+    /// All edges with traffic or tries in `[from, until)`, in steps of `resolution`.
+    pub fn totals(
+        &self,
+        resolution: u64,
+        from: UnixTime,
+        until: UnixTime,
+        filter: &EdgeFilter,
+        limit: usize,
+    ) -> rusqlite::Result<Vec<EdgeTotal>> {
+        let table = table(resolution);
+        let mut statement = self.connection.prepare_cached(&format!(
+            "SELECT e.key, e.generation, e.first_ms, e.last_ms, s.opener, sum(s.flows), sum(s.tries), sum(s.po), sum(s.bo),
+                    sum(s.pb), sum(s.bb)
+             FROM {table} s JOIN edge e ON e.id = s.edge
+             WHERE s.at >= ?1 AND s.at < ?2 AND {MATCH} GROUP BY s.edge, s.opener ORDER BY s.edge"
+        ))?;
+        let mut rows = statement.query(params![
+            number(from.0),
+            number(until.0),
+            filter.from,
+            filter.to,
+            filter.service,
+            filter.verdict,
+            filter.grant
+        ])?;
+        let mut totals: Vec<EdgeTotal> = Vec::new();
+        while let Some(row) = rows.next()? {
+            let Some((key, life)) = edge_of(row)? else { continue };
+            let (opener, sum) = (row.get::<_, i64>(4)? != 0, sum_of(row, 5)?);
+            if totals.last().is_none_or(|last| last.key != key) {
+                if totals.len() >= limit {
+                    break;
+                }
+                totals.push(EdgeTotal { key, sides: Sides::default(), life });
+            }
+            if let Some(last) = totals.last_mut() {
+                last.sides.add(opener, &sum);
+            }
+        }
+        Ok(totals)
+    }
+
+    /// The steps themselves, oldest first, beginning after `after`: (step, edge) of the last row of the page before.
+    pub fn series(
+        &self,
+        resolution: u64,
+        from: UnixTime,
+        until: UnixTime,
+        filter: &EdgeFilter,
+        after: Option<(u64, u64)>,
+        limit: usize,
+    ) -> rusqlite::Result<Vec<(u64, UnixTime, EdgeTotal)>> {
+        let table = table(resolution);
+        let mut statement = self.connection.prepare_cached(&format!(
+            "SELECT e.key, e.generation, e.first_ms, e.last_ms, s.opener, s.flows, s.tries, s.po, s.bo, s.pb, s.bb, s.at, s.edge
+             FROM {table} s JOIN edge e ON e.id = s.edge
+             WHERE s.at >= ?1 AND s.at < ?2 AND {MATCH} AND (s.at, s.edge) > (?8, ?9) ORDER BY s.at, s.edge, s.opener"
+        ))?;
+        let after = after.map_or((-1, -1), |(at, edge)| (number(at), number(edge)));
+        let mut rows = statement.query(params![
+            number(from.0),
+            number(until.0),
+            filter.from,
+            filter.to,
+            filter.service,
+            filter.verdict,
+            filter.grant,
+            after.0,
+            after.1
+        ])?;
+        let mut steps: Vec<(u64, UnixTime, EdgeTotal)> = Vec::new();
+        while let Some(row) = rows.next()? {
+            let (at, edge) = (unsigned(row, 11)?, unsigned(row, 12)?);
+            let Some((key, life)) = edge_of(row)? else { continue };
+            let same = |last: &(u64, UnixTime, EdgeTotal)| last.0 == edge && last.1.0 == at;
+            if !steps.last().is_some_and(same) {
+                if steps.len() >= limit {
+                    break;
+                }
+                steps.push((edge, UnixTime(at), EdgeTotal { key, sides: Sides::default(), life }));
+            }
+            if let Some(last) = steps.last_mut() {
+                last.2.sides.add(row.get::<_, i64>(4)? != 0, &sum_of(row, 5)?);
+            }
+        }
+        Ok(steps)
+    }
+
+    /// Use of each grant since `from`, by hours: the opener's word, the other end's where there is none.
+    pub fn grant_use(&self, from: UnixTime) -> rusqlite::Result<BTreeMap<String, GrantUse>> {
+        let all = self.totals(3600, floor(from, 3600), UnixTime(u64::MAX), &EdgeFilter::default(), usize::MAX)?;
+        let mut used: BTreeMap<String, GrantUse> = BTreeMap::new();
+        for total in all {
+            let Some(grant) = total.key.grant else { continue };
+            let (sum, entry) = (total.sides.shown(), used.entry(grant).or_default());
+            entry.flows = entry.flows.saturating_add(sum.flows);
+            entry.bytes = entry.bytes.saturating_add(sum.bytes());
+            entry.last_ms = entry.last_ms.max(total.life.last_ms);
+        }
+        Ok(used)
+    }
+
+    /// The oldest step that is still here.
+    pub fn oldest(&self, resolution: u64) -> rusqlite::Result<Option<UnixTime>> {
+        let query = format!("SELECT min(at) FROM {}", table(resolution));
+        let oldest: Option<i64> = self.connection.query_row(&query, [], |row| row.get(0))?;
+        Ok(oldest.map(|at| UnixTime(at.unsigned_abs())))
+    }
+
+    /// Deletes one batch of what is too old; true if there may be more.
+    pub fn prune(&mut self, keep: EdgeRetention, now: UnixTime) -> rusqlite::Result<bool> {
+        let mut gone = 0;
+        for (step, age) in RESOLUTIONS.into_iter().zip([keep.seconds, keep.minutes, keep.hours]) {
+            let table = table(step);
+            let oldest = floor(UnixTime(now.0.saturating_sub(age)), step);
+            gone = gone.max(self.connection.execute(
+                &format!("DELETE FROM {table} WHERE (at, edge, opener) IN (SELECT at, edge, opener FROM {table} WHERE at < ?1 LIMIT ?2)"),
+                params![number(oldest.0), PRUNE_BATCH as i64],
+            )?);
+        }
+        if gone < PRUNE_BATCH {
+            let oldest = now.0.saturating_sub(keep.hours.max(keep.minutes).max(keep.seconds) + 2 * 3600);
+            self.connection.execute(
+                "DELETE FROM edge WHERE last_ms < ?1 AND NOT EXISTS (SELECT 1 FROM step_3600 s WHERE s.edge = edge.id)",
+                params![number(oldest.saturating_mul(1000))],
+            )?;
+            self.numbers.clear();
+        }
+        Ok(gone >= PRUNE_BATCH)
+    }
+
+    /// Nodes named by some edge.
+    pub fn named(totals: &[EdgeTotal]) -> BTreeSet<warren_wire::id::NodeId> {
+        totals.iter().flat_map(|t| [t.key.from.node(), t.key.to.node()]).flatten().copied().collect()
+    }
+}
+
+const MATCH: &str = "(?3 IS NULL OR e.source = ?3) AND (?4 IS NULL OR e.destination = ?4) AND (?5 IS NULL OR e.service = ?5)
+     AND (?6 IS NULL OR e.verdict = ?6) AND (?7 IS NULL OR e.permit = ?7)";
+
+/// The greatest multiple of `step` that is not after `at`.
+pub fn floor(at: UnixTime, step: u64) -> UnixTime {
+    UnixTime(at.0 - at.0 % step.max(1))
+}
+
+/// Only names of tables that exist.
+fn table(resolution: u64) -> &'static str {
+    match resolution {
+        1 => "step_1",
+        60 => "step_60",
+        _ => "step_3600",
+    }
+}
+
+fn number(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+fn unsigned(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
+    row.get::<_, i64>(column).map(i64::unsigned_abs)
+}
+
+fn sum_of(row: &Row<'_>, from: usize) -> rusqlite::Result<Sum> {
+    Ok(Sum {
+        flows: unsigned(row, from)?,
+        tries: unsigned(row, from + 1)?,
+        packets_out: unsigned(row, from + 2)?,
+        bytes_out: unsigned(row, from + 3)?,
+        packets_back: unsigned(row, from + 4)?,
+        bytes_back: unsigned(row, from + 5)?,
+    })
+}
+
+/// An edge an older program wrote differently is left out; it decides nothing.
+fn edge_of(row: &Row<'_>) -> rusqlite::Result<Option<(EdgeKey, EdgeLife)>> {
+    let life = EdgeLife { generation: unsigned(row, 1)?, first_ms: unsigned(row, 2)?, last_ms: unsigned(row, 3)? };
+    Ok(serde_json::from_str(&row.get::<_, String>(0)?).ok().map(|key| (key, life)))
+}
+
+fn word<T: Serialize>(value: &T) -> String {
+    match serde_json::to_value(value) {
+        Ok(serde_json::Value::String(text)) => text,
+        Ok(serde_json::Value::Object(one)) => {
+            one.into_iter().next().and_then(|(_, v)| v.as_str().map(str::to_owned)).unwrap_or_default()
+        }
+        _ => String::new(),
+    }
+}
+
+fn number_of(
+    connection: &Connection,
+    known: &mut HashMap<String, i64>,
+    second: &EdgeSecond,
+) -> rusqlite::Result<i64> {
+    let key = serde_json::to_string(&second.key).unwrap_or_default();
+    let (generation, first, last) =
+        (number(second.generation), number(second.first_ms), number(second.last_ms));
+    if let Some(id) = known.get(&key) {
+        connection
+            .prepare_cached(
+                "UPDATE edge SET generation = max(generation, ?2), last_ms = max(last_ms, ?3) WHERE id = ?1",
+            )?
+            .execute(params![id, generation, last])?;
+        return Ok(*id);
+    }
+    let id = connection
+        .prepare_cached(
+            "INSERT INTO edge (key, source, destination, service, verdict, permit, generation, first_ms, last_ms)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
+             ON CONFLICT (key) DO UPDATE SET generation = max(generation, excluded.generation),
+                 first_ms = min(first_ms, excluded.first_ms), last_ms = max(last_ms, excluded.last_ms)
+             RETURNING id",
+        )?
+        .query_row(
+            params![
+                key,
+                word(&second.key.from),
+                word(&second.key.to),
+                second.key.service,
+                word(&second.key.verdict),
+                second.key.grant,
+                generation,
+                first,
+                last
+            ],
+            |row| row.get(0),
+        )?;
+    known.insert(key, id);
+    Ok(id)
+}
+
+fn add_step(connection: &Connection, step: u64, edge: i64, second: &EdgeSecond) -> rusqlite::Result<()> {
+    let table = table(step);
+    let sum = &second.sum;
+    connection
+        .prepare_cached(&format!(
+            "INSERT INTO {table} VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
+             ON CONFLICT (at, edge, opener) DO UPDATE SET flows = flows + excluded.flows, tries = tries + excluded.tries,
+                 po = po + excluded.po, bo = bo + excluded.bo, pb = pb + excluded.pb, bb = bb + excluded.bb"
+        ))?
+        .execute(params![
+            number(floor(second.at, step).0),
+            edge,
+            second.opener,
+            number(sum.flows),
+            number(sum.tries),
+            number(sum.packets_out),
+            number(sum.bytes_out),
+            number(sum.packets_back),
+            number(sum.bytes_back)
+        ])?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use warren_coordinator_core::edges::EdgeEnd;
+    use warren_wire::flow::FlowVerdict;
+    use warren_wire::id::NodeId;
+
+    use super::*;
+
+    fn second(at: u64, opener: bool, bytes: u64, grant: &str) -> EdgeSecond {
+        EdgeSecond {
+            key: EdgeKey {
+                from: EdgeEnd::Node(NodeId([1; 16])),
+                to: EdgeEnd::Node(NodeId([2; 16])),
+                service: Some("orders".into()),
+                protocol: 6,
+                port: 8080,
+                verdict: FlowVerdict::Allow,
+                grant: Some(grant.into()),
+            },
+            at: UnixTime(at),
+            opener,
+            sum: Sum { flows: 1, bytes_out: bytes, packets_out: 1, ..Sum::default() },
+            generation: 1,
+            first_ms: at * 1000,
+            last_ms: at * 1000 + 1,
+        }
+    }
+
+    fn store() -> (tempfile::TempDir, EdgeStore) {
+        let dir = tempfile::tempdir().expect("directory");
+        let store = EdgeStore::open(&dir.path().join("edges.db")).expect("store");
+        (dir, store)
+    }
+
+    fn bytes(store: &EdgeStore, resolution: u64, from: u64, until: u64) -> Vec<u64> {
+        let totals = store.totals(resolution, UnixTime(from), UnixTime(until), &EdgeFilter::default(), 100);
+        totals.expect("read").iter().map(|t| t.sides.shown().bytes_out).collect()
+    }
+
+    #[test]
+    fn every_step_holds_the_same_sums_also_of_what_comes_late() {
+        let (_dir, mut store) = store();
+        let all: Vec<EdgeSecond> = (0..7200).step_by(100).map(|i| second(36_000 + i, true, i, "g")).collect();
+        all.chunks(7).rev().for_each(|part| store.add(part).expect("add"));
+        let sum: u64 = all.iter().map(|s| s.sum.bytes_out).sum();
+        for step in RESOLUTIONS {
+            assert_eq!(bytes(&store, step, 0, u64::MAX), [sum], "{step}");
+            assert_eq!(bytes(&store, step, 36_000, 39_600), [(0..3600).step_by(100).sum::<u64>()], "{step}");
+        }
+    }
+
+    #[test]
+    fn sides_are_kept_apart_and_grants_are_edges_of_their_own() {
+        let (_dir, mut store) = store();
+        store.add(&[second(10, true, 5, "a"), second(10, false, 4, "a"), second(10, true, 7, "b")]).expect("add");
+        assert_eq!(bytes(&store, 1, 0, 100), [5, 7]);
+        let filter = EdgeFilter { grant: Some("b".into()), ..EdgeFilter::default() };
+        assert_eq!(store.totals(1, UnixTime(0), UnixTime(100), &filter, 9).expect("read").len(), 1);
+        let used = store.grant_use(UnixTime(0)).expect("use");
+        assert_eq!(used.get("a").map(|u| (u.flows, u.bytes, u.last_ms)), Some((1, 5, 10_001)));
+    }
+
+    #[test]
+    fn a_series_is_read_page_by_page_without_a_gap() {
+        let (_dir, mut store) = store();
+        let all: Vec<EdgeSecond> =
+            (0..20).flat_map(|i| [second(i, true, i, "a"), second(i, false, i, "a"), second(i, true, 1, "b")]).collect();
+        store.add(&all).expect("add");
+        let (mut seen, mut after) = (Vec::new(), None);
+        loop {
+            let page = store
+                .series(1, UnixTime(0), UnixTime(100), &EdgeFilter::default(), after, 7)
+                .expect("page");
+            let Some(last) = page.last() else { break };
+            after = Some((last.1.0, last.0));
+            seen.extend(page.iter().map(|(edge, at, _)| (at.0, *edge)));
+        }
+        assert_eq!(seen, (0..20).flat_map(|i| [(i, 1), (i, 2)]).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn each_step_is_kept_as_long_as_the_settings_say() {
+        let (_dir, mut store) = store();
+        store.add(&[second(7200, true, 1, "a"), second(20_000, true, 2, "b")]).expect("add");
+        let keep = EdgeRetention { seconds: 60, minutes: 3600, hours: 100_000 };
+        assert!(!store.prune(keep, UnixTime(20_030)).expect("prune"));
+        assert_eq!(bytes(&store, 1, 0, u64::MAX), [2]);
+        assert_eq!(bytes(&store, 60, 0, u64::MAX), [2]);
+        assert_eq!(bytes(&store, 3600, 0, u64::MAX), [1, 2]);
+        store.prune(keep, UnixTime(200_000)).expect("prune");
+        assert!(bytes(&store, 3600, 0, u64::MAX).is_empty());
+        store.add(&[second(200_001, true, 3, "a")]).expect("a forgotten edge comes back");
+        assert_eq!(bytes(&store, 1, 0, u64::MAX), [3]);
+    }
+}

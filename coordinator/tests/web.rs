@@ -1,0 +1,394 @@
+//! The API on the network: its door, its keys and sessions, and what it says of flows.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, in its helpers too")]
+
+mod common;
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use common::{Node, Service, World, block_on, wait_for};
+use serde_json::{Value, json};
+use warren_coordinator::api::ROUTES;
+use warren_coordinator_core::access::Scope;
+use warren_wire::flow::{FlowEnd, FlowRecord, FlowReport, FlowVerdict};
+use warren_wire::frame::{CoordinatorSays, NodeSays};
+
+const API: &[&str] = &["--api", "127.0.0.1:0"];
+
+/// The service's API, asked over a socket of our own so that every header is ours.
+struct Web {
+    host: String,
+}
+
+struct Reply {
+    status: u16,
+    head: String,
+    body: String,
+}
+
+impl Reply {
+    fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|e| panic!("{e}: {} {}", self.status, self.body))
+    }
+    fn cookie(&self) -> String {
+        let line = self.head.lines().find(|l| l.to_ascii_lowercase().starts_with("set-cookie:")).unwrap();
+        line.split_once(": ").unwrap().1.split(';').next().unwrap().to_owned()
+    }
+}
+
+impl Web {
+    fn of(service: &Service) -> Web {
+        Web { host: service.info["api"].as_str().unwrap().strip_prefix("http://").unwrap().to_owned() }
+    }
+    fn connect(&self) -> TcpStream {
+        let stream = TcpStream::connect(&self.host).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        stream
+    }
+    fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Reply {
+        let mut all = vec![("host", self.host.as_str()), ("connection", "close")];
+        all.retain(|(name, _)| !headers.iter().any(|(h, _)| h == name));
+        let length = body.len().to_string();
+        all.push(("content-length", &length));
+        all.extend(headers);
+        let head: String = all.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+        let mut stream = self.connect();
+        stream.write_all(format!("{method} {path} HTTP/1.1\r\n{head}\r\n{body}").as_bytes()).unwrap();
+        let mut text = Vec::new();
+        let _ = stream.read_to_end(&mut text);
+        let text = String::from_utf8_lossy(&text).into_owned();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
+        let status = head.split(' ').nth(1).and_then(|s| s.parse().ok()).unwrap_or(0);
+        Reply { status, head: head.to_owned(), body: body.to_owned() }
+    }
+    fn with_key(&self, key: &str, method: &str, path: &str, body: &str) -> Reply {
+        self.ask(method, path, &[("authorization", &format!("Bearer {key}"))], body)
+    }
+}
+
+fn key(world: &World, name: &str, more: &[&str]) -> String {
+    let args: Vec<&str> = ["key", "create", name].into_iter().chain(more.iter().copied()).collect();
+    world.ok(&args).trim().to_owned()
+}
+
+fn scope_word(scope: Scope) -> &'static str {
+    scope.word()
+}
+
+#[test]
+fn every_route_refuses_no_key_a_small_scope_and_an_ended_key() {
+    let world = World::new();
+    let service = world.serve_with(API);
+    let web = Web::of(&service);
+    let read = key(&world, "reader", &[]);
+    let operate = key(&world, "operator", &["--scope", "operate"]);
+    let short = key(&world, "short", &["--scope", "admin", "--ttl", "1s"]);
+    let gone = key(&world, "gone", &["--scope", "admin"]);
+    world.ok(&["key", "revoke", "gone"]);
+    wait_for("the short key to end", || {
+        (web.with_key(&short, "GET", "/v1/network", "").status == 401).then_some(())
+    });
+    let (mut reads, mut more) = (0, 0);
+    for route in ROUTES {
+        let name = format!("{} {}", route.method, route.example);
+        let refused = |reply: Reply, status: u16, word: &str| {
+            assert_eq!(reply.status, status, "{name}: {}", reply.body);
+            assert_eq!(reply.json()["type"], format!("/problems/{word}"), "{name}");
+            assert!(reply.head.to_ascii_lowercase().contains("application/problem+json"), "{name}");
+        };
+        refused(web.ask(route.method, route.example, &[], ""), 401, "unauthenticated");
+        refused(web.with_key(&short, route.method, route.example, ""), 401, "unauthenticated");
+        refused(web.with_key(&gone, route.method, route.example, ""), 401, "unauthenticated");
+        let scope = (route.scope)();
+        for (key, has) in [(&read, Scope::Read), (&operate, Scope::Operate)] {
+            if has < scope {
+                let reply = web.with_key(key, route.method, route.example, "{}");
+                assert!(reply.body.contains(scope_word(scope)), "{name}: {}", reply.body);
+                refused(reply, 403, "forbidden");
+                more += 1;
+            }
+        }
+        reads += usize::from(scope == Scope::Read);
+    }
+    assert!(reads > 15 && more >= 6, "{reads} {more}");
+    assert_eq!(web.with_key(&read, "GET", "/v1/status", "").status, 200);
+    let unknown = web.with_key(&read, "GET", "/v1/nothing", "");
+    assert_eq!((unknown.status, unknown.json()["type"].clone()), (404, json!("/problems/not-found")));
+}
+
+#[test]
+fn who_guesses_keys_must_wait_and_the_owner_of_a_key_is_in_the_audit() {
+    let world = World::new();
+    let service = world.serve_with(API);
+    let web = Web::of(&service);
+    let admin = key(&world, "ada@ops", &["--scope", "admin"]);
+    let made = web.with_key(&admin, "POST", "/v1/keys", &json!({"name": "ci", "scope": "read"}).to_string());
+    assert_eq!(made.status, 200, "{}", made.body);
+    let text = made.json()["key"].as_str().unwrap().to_owned();
+    assert!(!world.ok(&["--json", "key", "list"]).contains(&text) && !world.log().contains(&text));
+    assert_eq!(web.with_key(&text, "GET", "/v1/status", "").status, 200);
+    let id = made.json()["row"]["id"].as_str().unwrap().to_owned();
+    assert_eq!(web.with_key(&admin, "POST", &format!("/v1/keys/{id}/revoke"), "").status, 200);
+    assert_eq!(web.with_key(&text, "GET", "/v1/status", "").status, 401, "from the moment it is answered");
+    let audit = world.ok(&["audit", "list"]);
+    assert!(audit.contains("key:ada@ops") && audit.contains("API key ci"), "{audit}");
+    for name in ["", "a b", "x\ny", &"n".repeat(65)] {
+        let body = json!({"name": name, "scope": "read"}).to_string();
+        let refused = web.with_key(&admin, "POST", "/v1/keys", &body);
+        assert_eq!((refused.status, &refused.json()["type"]), (422, &json!("/problems/bad-key-name")), "{name}");
+    }
+    let guessed = (0..40).map(|_| web.with_key("wrn_guess", "GET", "/v1/status", "").status);
+    let guessed: Vec<u16> = guessed.collect();
+    assert!(guessed.first() == Some(&401) && guessed.last() == Some(&429), "{guessed:?}");
+    world.ok(&["key", "list"]);
+}
+
+#[test]
+fn a_link_signs_in_once_and_a_session_proves_itself() {
+    let world = World::new();
+    let service = world.serve_with(API);
+    let web = Web::of(&service);
+    let url = world.ok(&["ui", "--scope", "read"]);
+    let code = url.trim().split_once("/#link=").unwrap().1.to_owned();
+    let body = json!({ "link": code }).to_string();
+    let signed_in = web.ask("POST", "/v1/session", &[], &body);
+    assert_eq!(signed_in.status, 200, "{}", signed_in.body);
+    assert_eq!(signed_in.json()["scope"], "read");
+    let line = signed_in.head.to_ascii_lowercase();
+    assert!(line.contains("httponly") && line.contains("samesite=strict"), "{line}");
+    assert_eq!(web.ask("POST", "/v1/session", &[], &body).status, 401, "once");
+    assert!(!world.log().contains(&code));
+    let (cookie, csrf) = (signed_in.cookie(), signed_in.json()["csrf"].as_str().unwrap().to_owned());
+    let with = |method, path, more: &[(&str, &str)]| {
+        let headers = [&[("cookie", cookie.as_str())], more].concat();
+        web.ask(method, path, &headers, &json!({"sources": []}).to_string()).status
+    };
+    assert_eq!(with("GET", "/v1/status", &[]), 200);
+    assert_eq!(with("GET", "/v1/session", &[]), 200);
+    assert_eq!(with("GET", "/v1/keys", &[]), 403, "the link gave away only reading");
+    assert_eq!(with("POST", "/v1/policy/review", &[]), 403, "without the token of the session");
+    assert_eq!(with("POST", "/v1/policy/review", &[("warren-csrf", "wrong")]), 403);
+    assert_ne!(with("POST", "/v1/policy/review", &[("warren-csrf", &csrf)]), 403);
+    assert_eq!(with("GET", "/v1/status", &[("host", "evil.example")]), 421);
+    assert_eq!(with("GET", "/v1/status", &[("origin", "http://evil.example")]), 403);
+    assert_eq!(with("GET", "/v1/status", &[("sec-fetch-site", "cross-site")]), 403);
+    assert_eq!(with("DELETE", "/v1/session", &[]), 403);
+    assert_eq!(with("DELETE", "/v1/session", &[("warren-csrf", &csrf)]), 204);
+    assert_eq!(with("GET", "/v1/status", &[]), 401);
+}
+
+#[test]
+fn a_session_ends_with_the_key_it_began_with() {
+    let world = World::new();
+    let service = world.serve_with(API);
+    let web = Web::of(&service);
+    let text = key(&world, "browser", &[]);
+    let signed_in = web.ask("POST", "/v1/session", &[], &json!({ "key": text }).to_string());
+    let cookie = signed_in.cookie();
+    assert_eq!(web.ask("GET", "/v1/status", &[("cookie", &cookie)], "").status, 200);
+    world.ok(&["key", "revoke", "browser"]);
+    let after = web.ask("GET", "/v1/status", &[("cookie", &cookie)], "");
+    assert!(after.status == 401 && after.body.contains("revoked"), "{}", after.body);
+}
+
+#[test]
+fn nothing_of_a_body_is_read_before_it_is_known_who_sends_it() {
+    let world = World::new();
+    let service = world.serve_with(API);
+    let web = Web::of(&service);
+    let host = web.host.clone();
+    for path in ["/v1/commands", "/v1/policy/review", "/v1/session"] {
+        let mut stream = web.connect();
+        let head = format!("POST {path} HTTP/1.1\r\nhost: {host}\r\ncontent-length: 100000000\r\n\r\n");
+        stream.write_all(head.as_bytes()).unwrap();
+        let mut answer = [0; 16];
+        stream.read_exact(&mut answer).unwrap();
+        let answer = String::from_utf8_lossy(&answer).into_owned();
+        assert!(answer.contains(" 401") || answer.contains(" 413"), "{path}: {answer}");
+    }
+    let many: Vec<(String, String)> = (0..200).map(|i| (format!("x-{i}"), "y".repeat(10))).collect();
+    let many: Vec<(&str, &str)> = many.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
+    assert_eq!(web.ask("GET", "/v1/status", &many, "").status, 431);
+    let long = "z".repeat(200_000);
+    assert!(matches!(web.ask("GET", "/v1/status", &[("x", &long)], "").status, 431 | 0));
+    // Connections beyond one source's share are closed at once, and when they end there is room again.
+    let held: Vec<TcpStream> = (0..128).map(|_| web.connect()).collect();
+    wait_for("the share to be used up", || {
+        let mut one_more = web.connect();
+        (one_more.read(&mut [0; 1]).ok() == Some(0)).then_some(())
+    });
+    drop(held);
+    wait_for("room again", || (web.ask("GET", "/v1/status", &[], "").status == 401).then_some(()));
+}
+
+#[test]
+fn the_page_is_served_and_guards_itself() {
+    let world = World::new();
+    let service = world.serve_with(API);
+    let web = Web::of(&service);
+    for path in ["/", "/flows", "/nodes/web-1"] {
+        let page = web.ask("GET", path, &[], "");
+        assert_eq!(page.status, 200, "{path}");
+        let head = page.head.to_ascii_lowercase();
+        for line in ["content-security-policy: default-src 'none'", "x-content-type-options: nosniff", "text/html"] {
+            assert!(head.contains(line), "{path}: no {line} in {head}");
+        }
+        assert!(!page.body.contains("http://") && !page.body.contains("https://"), "no request leaves the page");
+    }
+    assert_eq!(web.ask("GET", "/nothing.js", &[], "").status, 404);
+    assert_eq!(web.ask("POST", "/", &[], "").status, 400);
+    assert_eq!(web.ask("GET", "/", &[("host", "evil.example")], "").status, 421);
+}
+
+fn record(world: &World, flow: u64, first: bool, verdict: FlowVerdict) -> FlowRecord {
+    let address = |name: &str| -> std::net::Ipv4Addr {
+        world.json(&["node", "show", name])["v4"].as_str().unwrap().parse().unwrap()
+    };
+    let refused = verdict == FlowVerdict::Deny;
+    let now = warren_coordinator::clock::now_ms();
+    FlowRecord {
+        flow,
+        peer: vec![],
+        outbound: true,
+        protocol: 6,
+        src: address("web-1").octets().to_vec(),
+        src_port: 40_000,
+        dst: address("orders-1").octets().to_vec(),
+        dst_port: 8443,
+        verdict: verdict as i32,
+        grant: if refused { String::new() } else { "web-reads-orders".into() },
+        service: if refused { String::new() } else { "orders".into() },
+        generation: 1,
+        packets_out: 2,
+        bytes_out: 100,
+        packets_back: 1,
+        bytes_back: 1000,
+        started_ms: now,
+        last_ms: now,
+        end: if refused { FlowEnd::Refused } else { FlowEnd::Open } as i32,
+        count: if refused { 5 } else { 1 },
+        first,
+    }
+}
+
+#[test]
+fn the_map_says_what_the_records_said_live_and_after_a_restart() {
+    let world = World::new();
+    let service = world.serve_with(API);
+    for (number, name) in [(1, "web-1"), (2, "orders-1")] {
+        let token = world.token(&["--name", name]);
+        block_on(Node::new(number, &token).enrol(&token, service.addr())).unwrap();
+    }
+    let before = warren_coordinator::clock::now();
+    let token = world.token(&[]);
+    let records = vec![
+        record(&world, 7, true, FlowVerdict::Allow),
+        record(&world, 7, false, FlowVerdict::Allow),
+        record(&world, 8, true, FlowVerdict::Allow),
+        record(&world, 9, true, FlowVerdict::Deny),
+    ];
+    let web = Web::of(&service);
+    let reader = key(&world, "reader", &[]);
+    // Somebody listens meanwhile.
+    let mut events = web.connect();
+    let host = web.host.clone();
+    let head = format!("GET /v1/events?flows=true HTTP/1.1\r\nhost: {host}\r\nauthorization: Bearer {reader}\r\n\r\n");
+    events.write_all(head.as_bytes()).unwrap();
+    let mut heard = String::new();
+    let mut hear_until = |words: &[&str]| {
+        wait_for("an event", || {
+            let mut chunk = [0; 4096];
+            let read = events.read(&mut chunk).unwrap();
+            heard.push_str(&String::from_utf8_lossy(&chunk[..read]));
+            words.iter().all(|word| heard.contains(word)).then_some(())
+        });
+    };
+    hear_until(&["text/event-stream"]);
+    block_on(async {
+        let mut line = Node::new(1, &token).join(service.addr()).await;
+        line.say(NodeSays::Flows(FlowReport { sequence: 1, records, lost: 0, boot: 1 })).await;
+        line.hear_until(|said| matches!(said, CoordinatorSays::FlowsStored(_)).then_some(())).await;
+    });
+    hear_until(&["event: flows", "event: edges", "\"bytes_back\":3000", "event: nodes"]);
+    world.token(&["--name", "db-1"]);
+    hear_until(&["event: audit", "token-stored", "event: status"]);
+    assert!(!heard.contains("resync"), "{heard}");
+
+    let map = |world: &World| world.json(&["map", "--within", "10m"]);
+    let check = |map: &Value| {
+        let edges = map["edges"].as_array().unwrap();
+        let of = |verdict: &str| edges.iter().find(|e| e["verdict"] == verdict).unwrap();
+        let (allowed, refused) = (of("allow"), of("deny"));
+        assert_eq!(edges.len(), 2, "{map}");
+        for (field, value) in [("flows", 2), ("tries", 0), ("bytes_out", 300), ("bytes_back", 3000), ("packets_out", 6)] {
+            assert_eq!(allowed[field], value, "{field}: {map}");
+        }
+        assert_eq!((&refused["tries"], &refused["flows"]), (&json!(5), &json!(0)));
+        assert_eq!(allowed["from"]["name"], "web-1");
+        assert_eq!((&allowed["to"]["name"], &allowed["port"]), (&json!("orders-1"), &json!(8443)));
+        assert_eq!(allowed["seen_by"], json!(["from"]));
+    };
+    wait_for("the map", || (map(&world)["edges"].as_array()?.len() == 2).then_some(()));
+    check(&map(&world));
+    let text = world.ok(&["map"]);
+    assert!(text.contains("web-1 -> orders-1 tcp/8443  allowed by web-reads-orders  2 flows"), "{text}");
+    assert!(text.contains("REFUSED  5 tries"), "{text}");
+    let by_key = web.with_key(&reader, "GET", "/v1/edges?resolution=60&from=web-1&verdict=allow", "");
+    let steps: u64 = by_key.json()["rows"].as_array().unwrap().iter().map(|r| r["edge"]["bytes_out"].as_u64().unwrap()).sum();
+    assert_eq!(steps, 300, "{}", by_key.body);
+    let none = web.with_key(&reader, "GET", "/v1/edges?from=orders-1", "");
+    assert_eq!(none.json()["rows"], json!([]));
+
+    assert_eq!(service.stop(), 0);
+    let _service = world.serve();
+    check(&map(&world));
+    // Before the first node there was nobody, and nothing was said.
+    let past = world.json(&["map", "--at", &(before.0 - 3600).to_string()]);
+    assert_eq!((&past["nodes"], &past["edges"], &past["live"]), (&json!([]), &json!([]), &json!(false)));
+    assert!(world.fails(2, &["map", "--at", "yesterday"]).contains("yesterday"));
+    let error = world.fails(1, &["map", "--at", "2199-01-01T00:00:00Z"]);
+    assert!(error.contains("future"), "{error}");
+}
+
+#[test]
+fn a_listener_who_was_away_goes_on_or_is_told_to_load_anew() {
+    let world = World::new();
+    let service = world.serve_with(API);
+    let web = Web::of(&service);
+    let reader = key(&world, "reader", &[]);
+    let host = web.host.clone();
+    let listen = |last: &str| {
+        let mut stream = web.connect();
+        let head = format!(
+            "GET /v1/events HTTP/1.1\r\nhost: {host}\r\nauthorization: Bearer {reader}\r\nlast-event-id: {last}\r\n\r\n"
+        );
+        stream.write_all(head.as_bytes()).unwrap();
+        stream
+    };
+    let hear = |stream: &mut TcpStream, word: &str| {
+        let mut heard = String::new();
+        wait_for(word, || {
+            let mut chunk = [0; 4096];
+            let read = stream.read(&mut chunk).unwrap();
+            heard.push_str(&String::from_utf8_lossy(&chunk[..read]));
+            heard.contains(word).then(|| heard.clone())
+        })
+    };
+    let mut stranger = listen("0123456789abcdef-7");
+    hear(&mut stranger, "event: resync");
+    world.token(&["--name", "a-1"]);
+    let heard = hear(&mut stranger, "name a-1");
+    let id = heard.lines().filter_map(|l| l.strip_prefix("id: ")).next_back().unwrap().trim().to_owned();
+    world.token(&["--name", "b-1"]);
+    hear(&mut stranger, "name b-1");
+    let mut back = listen(&id);
+    let heard = hear(&mut back, "name b-1");
+    assert!(!heard.contains("resync") && !heard.contains("name a-1"), "{heard}");
+    // Whoever loses the key loses the stream.
+    world.ok(&["key", "revoke", "reader"]);
+    wait_for("the stream to end", || {
+        let mut chunk = [0; 4096];
+        (back.read(&mut chunk).unwrap_or(0) == 0).then_some(())
+    });
+}
