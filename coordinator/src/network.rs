@@ -7,7 +7,7 @@ use warren_wire::signed::Signed;
 use warren_wire::statement::Charter;
 
 /// Enough to sign for this network and to make tokens for it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct NetworkInfo {
     pub network: NetworkId,
     pub name: String,

@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use ed25519_dalek::SigningKey;
 use sd_notify::NotifyState;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch};
 use warren_coordinator_core::Coordinator;
 use warren_coordinator_core::state::State;
@@ -283,7 +283,11 @@ struct Web {
 
 impl Web {
     /// `None` if it is switched off.
-    async fn bind(options: &Options, settings: &Settings, state: &StateDir) -> Result<Option<Web>, ServeError> {
+    async fn bind(
+        options: &Options,
+        settings: &Settings,
+        state: &StateDir,
+    ) -> Result<Option<Web>, ServeError> {
         let Some(asked) = options.api.unwrap_or(settings.api.listen) else { return Ok(None) };
         let failed = |why: std::io::Error| ServeError::Web { listen: asked, why: why.to_string() };
         let socket = TcpListener::bind(asked).await.map_err(failed)?;

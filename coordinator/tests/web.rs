@@ -136,7 +136,11 @@ fn who_guesses_keys_must_wait_and_the_owner_of_a_key_is_in_the_audit() {
     for name in ["", "a b", "x\ny", &"n".repeat(65)] {
         let body = json!({"name": name, "scope": "read"}).to_string();
         let refused = web.with_key(&admin, "POST", "/v1/keys", &body);
-        assert_eq!((refused.status, &refused.json()["type"]), (422, &json!("/problems/bad-key-name")), "{name}");
+        assert_eq!(
+            (refused.status, &refused.json()["type"]),
+            (422, &json!("/problems/bad-key-name")),
+            "{name}"
+        );
     }
     let guessed = (0..40).map(|_| web.with_key("wrn_guess", "GET", "/v1/status", "").status);
     let guessed: Vec<u16> = guessed.collect();
@@ -231,10 +235,15 @@ fn the_page_is_served_and_guards_itself() {
         let page = web.ask("GET", path, &[], "");
         assert_eq!(page.status, 200, "{path}");
         let head = page.head.to_ascii_lowercase();
-        for line in ["content-security-policy: default-src 'none'", "x-content-type-options: nosniff", "text/html"] {
+        for line in
+            ["content-security-policy: default-src 'none'", "x-content-type-options: nosniff", "text/html"]
+        {
             assert!(head.contains(line), "{path}: no {line} in {head}");
         }
-        assert!(!page.body.contains("http://") && !page.body.contains("https://"), "no request leaves the page");
+        assert!(
+            !page.body.contains("http://") && !page.body.contains("https://"),
+            "no request leaves the page"
+        );
     }
     assert_eq!(web.ask("GET", "/nothing.js", &[], "").status, 404);
     assert_eq!(web.ask("POST", "/", &[], "").status, 400);
@@ -293,7 +302,9 @@ fn the_map_says_what_the_records_said_live_and_after_a_restart() {
     // Somebody listens meanwhile.
     let mut events = web.connect();
     let host = web.host.clone();
-    let head = format!("GET /v1/events?flows=true HTTP/1.1\r\nhost: {host}\r\nauthorization: Bearer {reader}\r\n\r\n");
+    let head = format!(
+        "GET /v1/events?flows=true HTTP/1.1\r\nhost: {host}\r\nauthorization: Bearer {reader}\r\n\r\n"
+    );
     events.write_all(head.as_bytes()).unwrap();
     let mut heard = String::new();
     let mut hear_until = |words: &[&str]| {
@@ -321,7 +332,9 @@ fn the_map_says_what_the_records_said_live_and_after_a_restart() {
         let of = |verdict: &str| edges.iter().find(|e| e["verdict"] == verdict).unwrap();
         let (allowed, refused) = (of("allow"), of("deny"));
         assert_eq!(edges.len(), 2, "{map}");
-        for (field, value) in [("flows", 2), ("tries", 0), ("bytes_out", 300), ("bytes_back", 3000), ("packets_out", 6)] {
+        for (field, value) in
+            [("flows", 2), ("tries", 0), ("bytes_out", 300), ("bytes_back", 3000), ("packets_out", 6)]
+        {
             assert_eq!(allowed[field], value, "{field}: {map}");
         }
         assert_eq!((&refused["tries"], &refused["flows"]), (&json!(5), &json!(0)));
@@ -335,7 +348,12 @@ fn the_map_says_what_the_records_said_live_and_after_a_restart() {
     assert!(text.contains("web-1 -> orders-1 tcp/8443  allowed by web-reads-orders  2 flows"), "{text}");
     assert!(text.contains("REFUSED  5 tries"), "{text}");
     let by_key = web.with_key(&reader, "GET", "/v1/edges?resolution=60&from=web-1&verdict=allow", "");
-    let steps: u64 = by_key.json()["rows"].as_array().unwrap().iter().map(|r| r["edge"]["bytes_out"].as_u64().unwrap()).sum();
+    let steps: u64 = by_key.json()["rows"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|r| r["edge"]["bytes_out"].as_u64().unwrap())
+        .sum();
     assert_eq!(steps, 300, "{}", by_key.body);
     let none = web.with_key(&reader, "GET", "/v1/edges?from=orders-1", "");
     assert_eq!(none.json()["rows"], json!([]));
@@ -347,7 +365,7 @@ fn the_map_says_what_the_records_said_live_and_after_a_restart() {
     let past = world.json(&["map", "--at", &(before.0 - 3600).to_string()]);
     assert_eq!((&past["nodes"], &past["edges"], &past["live"]), (&json!([]), &json!([]), &json!(false)));
     assert!(world.fails(2, &["map", "--at", "yesterday"]).contains("yesterday"));
-    let error = world.fails(1, &["map", "--at", "2199-01-01T00:00:00Z"]);
+    let error = world.fails(2, &["map", "--at", "2199-01-01T00:00:00Z"]);
     assert!(error.contains("future"), "{error}");
 }
 

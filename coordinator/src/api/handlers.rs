@@ -5,7 +5,6 @@ use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
-use serde_json::Value;
 use tokio_stream::wrappers::ReceiverStream;
 use warren_config::question::Answer;
 use warren_config::time::UnixTime;
@@ -14,7 +13,7 @@ use warren_coordinator_core::change::{LogHead, Principal as Actor};
 use warren_coordinator_core::command::{Command, TokenRow};
 use warren_coordinator_core::flows::{FlowFilter, FlowPage, FlowRow};
 use warren_coordinator_core::plan::Seen;
-use warren_coordinator_core::query::{Ever, PolicyText};
+use warren_coordinator_core::query::{Ever, PolicyReview, PolicyText, Why};
 use warren_coordinator_core::refusal::Refusal;
 use warren_coordinator_core::status::{NodeRow, PolicyRow};
 use warren_coordinator_core::store::Store;
@@ -160,10 +159,9 @@ pub async fn policy_review(
     _: Reader,
     State(app): State<App>,
     Given(asked): Given<ReviewAsked>,
-) -> Reply<Value> {
-    let review =
-        app.owner.ask(move |owner| owner.coordinator().review(&asked.sources, clock::now())).await??;
-    Ok(Json(serde_json::to_value(review).unwrap_or_default()))
+) -> Reply<PolicyReview> {
+    let review = app.owner.ask(move |owner| owner.coordinator().review(&asked.sources, clock::now()));
+    Ok(Json(review.await??))
 }
 
 /// The flows are read beside the owner: a long history holds nobody up.
@@ -171,7 +169,7 @@ pub async fn policy_plan(
     _: Reader,
     State(app): State<App>,
     Given(asked): Given<PlanAsked>,
-) -> Reply<Value> {
+) -> Reply<PlanReply> {
     let now = clock::now();
     let since = UnixTime(now.0.saturating_sub(asked.within));
     let basis = app.owner.ask(move |owner| {
@@ -189,8 +187,7 @@ pub async fn policy_plan(
             seen.records = store.each_since(since, |row| forecast.take(row)).map_err(internal)?;
         }
         let ends_observing = forecast.ends_observing();
-        let reply = PlanReply { review, ends_observing, seen, cuts: forecast.finish() };
-        serde_json::to_value(reply).map_err(internal)
+        Ok(PlanReply { review, ends_observing, seen, cuts: forecast.finish() })
     });
     Ok(Json(reply.await?))
 }
@@ -210,11 +207,11 @@ pub async fn can(_: Reader, State(app): State<App>, Asked(q): Asked<Question>) -
     Ok(Json(answer.await??))
 }
 
-pub async fn why(_: Reader, State(app): State<App>, Asked(q): Asked<Question>) -> Reply<Value> {
+pub async fn why(_: Reader, State(app): State<App>, Asked(q): Asked<Question>) -> Reply<Why> {
     let answer = app.owner.ask(move |owner| {
         owner.coordinator().why(&q.from, &q.to, q.port.as_deref(), clock::now()).map_err(|r| near(owner, &r))
     });
-    Ok(Json(serde_json::to_value(answer.await??).unwrap_or_default()))
+    Ok(Json(answer.await??))
 }
 
 pub async fn flows(
@@ -261,11 +258,7 @@ pub async fn flows_since(
     Ok(Json(page.await?))
 }
 
-pub async fn audit(
-    _: Reader,
-    State(app): State<App>,
-    Asked(asked): Asked<AuditAsked>,
-) -> Reply<AuditPage> {
+pub async fn audit(_: Reader, State(app): State<App>, Asked(asked): Asked<AuditAsked>) -> Reply<AuditPage> {
     let head = app.owner.ask(|owner| owner.coordinator().state().head()).await?;
     let limit = if asked.limit == 0 { 100 } else { asked.limit.min(10_000) };
     let after = asked.after.unwrap_or_else(|| head.revision.saturating_sub(limit as u64));

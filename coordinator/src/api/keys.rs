@@ -51,7 +51,11 @@ pub async fn list(_: Admin, State(app): State<App>) -> Reply<Vec<KeyRow>> {
     Ok(Json(app.web.keys.rows()))
 }
 
-pub async fn make(Admin(who): Admin, State(app): State<App>, Given(asked): Given<KeyAsked>) -> Reply<KeyMade> {
+pub async fn make(
+    Admin(who): Admin,
+    State(app): State<App>,
+    Given(asked): Given<KeyAsked>,
+) -> Reply<KeyMade> {
     let random = |e: clock::NoRandom| Problem::new(Kind::Internal, e.to_string());
     let key = KeyText::new(*clock::secret::<7>().map_err(random)?, *clock::secret::<32>().map_err(random)?);
     let (id, hash) = (key.id(), KeyHash::of(&key));
@@ -61,13 +65,18 @@ pub async fn make(Admin(who): Admin, State(app): State<App>, Given(asked): Given
 }
 
 pub async fn revoke(Admin(who): Admin, State(app): State<App>, Path(id): Path<String>) -> Reply<KeyRow> {
-    let id = KeyId::try_from(id)
-        .map_err(|_| Problem::new(Kind::BadRequest, "a key's id has 12 of a-z and 2-7: see `warren key list`"))?;
+    let id = KeyId::try_from(id).map_err(|_| {
+        Problem::new(Kind::BadRequest, "a key's id has 12 of a-z and 2-7: see `warren key list`")
+    })?;
     carry_out(&app, &who, Command::RevokeApiKey { id: id.clone() }).await?;
     Ok(Json(row(&app, &id)?))
 }
 
-pub async fn link(Admin(who): Admin, State(app): State<App>, Asked(asked): Asked<LinkAsked>) -> Reply<LinkMade> {
+pub async fn link(
+    Admin(who): Admin,
+    State(app): State<App>,
+    Asked(asked): Asked<LinkAsked>,
+) -> Reply<LinkMade> {
     let Some(address) = &app.page else {
         return Err(Problem::new(Kind::Refused, "this coordinator serves no page")
             .with_hint("set `api.listen` in settings.json of the state directory, for example to 127.0.0.1:7947, and start it anew"));

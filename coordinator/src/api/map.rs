@@ -113,7 +113,10 @@ struct Stretch {
 fn stretch(until: u64, window: u64, resolution: Option<u64>, now: UnixTime) -> Result<Stretch, Problem> {
     let bad = |detail: String| Err(Problem::new(Kind::BadRequest, detail));
     if until > now.0 + 1 {
-        return bad(format!("{until} is in the future: a time is in seconds since 1970 and at most {}", now.0));
+        return bad(format!(
+            "{until} is in the future: a time is in seconds since 1970 and at most {}",
+            now.0
+        ));
     }
     if !(1..=MAX_WINDOW).contains(&window) {
         return bad(format!("a stretch of {window} s is not between 1 and {MAX_WINDOW} s"));
@@ -331,18 +334,15 @@ pub fn news(state: &Truth, seconds: &[warren_coordinator_core::edges::EdgeSecond
     use warren_coordinator_core::map::EdgeLife;
     let mut found: std::collections::BTreeMap<&EdgeKey, (Sides, EdgeLife)> = Default::default();
     for second in seconds {
-        let life = EdgeLife {
-            generation: second.generation,
-            first_ms: second.first_ms,
-            last_ms: second.last_ms,
-        };
+        let life =
+            EdgeLife { generation: second.generation, first_ms: second.first_ms, last_ms: second.last_ms };
         let (sides, known) = found.entry(&second.key).or_insert((Sides::default(), life));
         sides.add(second.opener, &second.sum);
         known.generation = known.generation.max(life.generation);
         known.first_ms = known.first_ms.min(life.first_ms);
         known.last_ms = known.last_ms.max(life.last_ms);
     }
-    let edges = found.into_iter().map(|(key, (sides, life))| MapEdge::new(state, key, &sides, life)).collect();
+    let edges =
+        found.into_iter().map(|(key, (sides, life))| MapEdge::new(state, key, &sides, life)).collect();
     EdgeNews { at, edges }
 }
-

@@ -9,6 +9,7 @@ mod extract;
 mod handlers;
 pub mod keys;
 pub mod map;
+pub mod openapi;
 pub mod problem;
 pub mod stream;
 pub mod types;
@@ -63,6 +64,9 @@ pub struct Route {
     pub example: &'static str,
     /// What a caller must be allowed.
     pub scope: fn() -> Scope,
+    /// One sentence for the description.
+    pub summary: &'static str,
+    draft: fn() -> openapi::Draft,
     handler: fn() -> MethodRouter<App>,
 }
 
@@ -106,48 +110,51 @@ fn write<H: Handler<T, App>, T: Guarded + 'static>(handler: H) -> MethodRouter<A
 }
 
 macro_rules! routes {
-    ($($method:literal $path:literal ($example:literal) => $kind:ident $handler:path,)*) => {
+    ($($method:literal $path:literal ($example:literal) => $kind:ident $handler:path, $summary:literal;)*) => {
         /// Every route there is.
         pub const ROUTES: &[Route] = &[$(Route {
             method: $method,
             path: $path,
             example: $example,
             scope: || scope_of($handler),
+            summary: $summary,
+            draft: || openapi::draft_of($handler),
             handler: || $kind($handler),
         }),*];
     };
 }
 
 routes! {
-    "GET" "/v1/status" ("/v1/status") => read handlers::status,
-    "GET" "/v1/network" ("/v1/network") => read handlers::network,
-    "POST" "/v1/commands" ("/v1/commands") => write handlers::command,
-    "GET" "/v1/tokens" ("/v1/tokens") => read handlers::tokens,
-    "GET" "/v1/nodes" ("/v1/nodes?revoked=true") => read handlers::nodes,
-    "GET" "/v1/nodes/{who}" ("/v1/nodes/web-1") => read handlers::node,
-    "GET" "/v1/nodes/{who}/record" ("/v1/nodes/web-1/record") => read handlers::node_record,
-    "GET" "/v1/policy" ("/v1/policy?generation=1") => read handlers::policy,
-    "GET" "/v1/policy/history" ("/v1/policy/history") => read handlers::policy_history,
-    "POST" "/v1/policy/review" ("/v1/policy/review") => write handlers::policy_review,
-    "POST" "/v1/policy/plan" ("/v1/policy/plan") => write handlers::policy_plan,
-    "GET" "/v1/ever" ("/v1/ever?from=tag:web&to=service:orders&through=true") => read handlers::ever,
-    "GET" "/v1/can" ("/v1/can?from=tag:web&to=service:orders") => read handlers::can,
-    "GET" "/v1/why" ("/v1/why?from=web-1&to=orders-1&port=tcp/8443") => read handlers::why,
-    "GET" "/v1/flows" ("/v1/flows?from=web-1&limit=10") => read handlers::flows,
-    "GET" "/v1/flows/history" ("/v1/flows/history?limit=10") => read handlers::flow_history,
-    "GET" "/v1/flows/since" ("/v1/flows/since?cursor=0") => read handlers::flows_since,
-    "GET" "/v1/audit" ("/v1/audit?limit=10") => read handlers::audit,
-    "GET" "/v1/audit/verify" ("/v1/audit/verify") => read handlers::audit_verify,
-    "GET" "/v1/map" ("/v1/map?window=60") => read map::map,
-    "GET" "/v1/edges" ("/v1/edges?resolution=60&limit=10") => read map::edges,
-    "GET" "/v1/policy/usage" ("/v1/policy/usage?within=3600") => read map::usage,
-    "GET" "/v1/alarms" ("/v1/alarms") => read map::alarms,
-    "GET" "/v1/events" ("/v1/events") => read stream::events,
-    "GET" "/v1/keys" ("/v1/keys") => read keys::list,
-    "POST" "/v1/keys" ("/v1/keys") => write keys::make,
-    "POST" "/v1/keys/{id}/revoke" ("/v1/keys/aaaaaaaaaaaa/revoke") => write keys::revoke,
-    "POST" "/v1/links" ("/v1/links?scope=read") => write keys::link,
-    "GET" "/v1/backup" ("/v1/backup") => read handlers::backup,
+    "GET" "/v1/status" ("/v1/status") => read handlers::status, "The network at a glance: who enforces what, who is behind, alarms";
+    "GET" "/v1/network" ("/v1/network") => read handlers::network, "What is fixed about the network";
+    "POST" "/v1/commands" ("/v1/commands") => write handlers::command, "A change: what the authority has signed, or the end of a token";
+    "GET" "/v1/tokens" ("/v1/tokens") => read handlers::tokens, "Enrolment tokens, without their secrets";
+    "GET" "/v1/nodes" ("/v1/nodes?revoked=true") => read handlers::nodes, "All nodes";
+    "GET" "/v1/nodes/{who}" ("/v1/nodes/web-1") => read handlers::node, "One node, by name, id or overlay address";
+    "GET" "/v1/nodes/{who}/record" ("/v1/nodes/web-1/record") => read handlers::node_record, "What was signed about a node";
+    "GET" "/v1/policy" ("/v1/policy?generation=1") => read handlers::policy, "A policy as it was applied";
+    "GET" "/v1/policy/history" ("/v1/policy/history") => read handlers::policy_history, "Every generation of the policy";
+    "POST" "/v1/policy/review" ("/v1/policy/review") => write handlers::policy_review, "What a policy would be: warnings, tests, proofs, and what it gives and takes";
+    "POST" "/v1/policy/plan" ("/v1/policy/plan") => write handlers::policy_plan, "As review, and which flows that were seen it would cut";
+    "GET" "/v1/ever" ("/v1/ever?from=tag:web&to=service:orders&through=true") => read handlers::ever, "Could any node that could be enrolled ever reach this";
+    "GET" "/v1/can" ("/v1/can?from=tag:web&to=service:orders") => read handlers::can, "May FROM open a connection to TO";
+    "GET" "/v1/why" ("/v1/why?from=web-1&to=orders-1&port=tcp/8443") => read handlers::why, "Why does one node (not) reach another";
+    "GET" "/v1/flows" ("/v1/flows?from=web-1&limit=10") => read handlers::flows, "Flows since the coordinator started, newest first";
+    "GET" "/v1/flows/history" ("/v1/flows/history?limit=10") => read handlers::flow_history, "Flows as they are stored, newest first";
+    "GET" "/v1/flows/since" ("/v1/flows/since?cursor=0") => read handlers::flows_since, "Flow records after a cursor, oldest first";
+    "GET" "/v1/audit" ("/v1/audit?limit=10") => read handlers::audit, "The log of every change";
+    "GET" "/v1/audit/verify" ("/v1/audit/verify") => read handlers::audit_verify, "Check the whole chain of the log";
+    "GET" "/v1/map" ("/v1/map?window=60") => read map::map, "Who is there, what is offered, who talked to whom";
+    "GET" "/v1/edges" ("/v1/edges?resolution=60&limit=10") => read map::edges, "Edges over time, step by step";
+    "GET" "/v1/policy/usage" ("/v1/policy/usage?within=3600") => read map::usage, "What each grant was used for";
+    "GET" "/v1/alarms" ("/v1/alarms") => read map::alarms, "What an administrator must see";
+    "GET" "/v1/events" ("/v1/events") => read stream::events, "What happens, as server-sent events";
+    "GET" "/v1/keys" ("/v1/keys") => read keys::list, "API keys, without their secrets";
+    "POST" "/v1/keys" ("/v1/keys") => write keys::make, "Make an API key; it is shown this once";
+    "POST" "/v1/keys/{id}/revoke" ("/v1/keys/aaaaaaaaaaaa/revoke") => write keys::revoke, "End an API key now";
+    "POST" "/v1/links" ("/v1/links?scope=read") => write keys::link, "A link that opens the page signed in, once";
+    "GET" "/openapi.json" ("/openapi.json") => read openapi::document, "This description";
+    "GET" "/v1/backup" ("/v1/backup") => read handlers::backup, "A copy of the log, the settings and the online key; keep it secret";
 }
 
 /// The whole API behind the door of the local socket.

@@ -130,45 +130,27 @@ fn line(app: &App, filter: &Option<FlowFilter>, event: &Event) -> Option<Line> {
 }
 
 /// What the watcher saw last.
-#[derive(Default)]
 struct Seen {
-    status: Option<Status>,
+    status: Status,
     revision: Revision,
+    /// Empty while nobody listens: whoever comes is told once.
     nodes: String,
 }
 
-/// Looks once a second, while somebody listens, and tells what has changed.
+/// Looks once a second and tells what has changed, also to those who come back a moment later.
 pub async fn watch(app: App) {
-    let mut seen = Seen::default();
-    let mut listened = false;
+    let Ok(status) = status(&app).await else { return };
+    let mut seen = Seen { revision: status.revision, status: comparable(status), nodes: String::new() };
     loop {
         tokio::time::sleep(LOOK).await;
-        if !app.hub.has_listeners() {
-            listened = false;
-            continue;
-        }
-        let outcome = if listened { look(&app, &mut seen).await } else { begin(&app, &mut seen).await };
-        listened = true;
-        if outcome.is_err() {
+        if look(&app, &mut seen).await.is_err() {
             return;
         }
     }
 }
 
-/// What is true when the first listener comes is not news: it has loaded it.
-async fn begin(app: &App, seen: &mut Seen) -> Result<(), Problem> {
-    let (status, nodes) = ask(app).await?;
-    *seen = Seen { revision: status.revision, status: Some(comparable(status)), nodes };
-    tell_edges(app).await
-}
-
-async fn ask(app: &App) -> Result<(Status, String), Problem> {
-    let answer = app.owner.ask(|owner| {
-        let coordinator = owner.coordinator();
-        let nodes = json!({ "nodes": coordinator.nodes(false) }).to_string();
-        (coordinator.status(clock::now()), nodes)
-    });
-    Ok(answer.await?)
+async fn status(app: &App) -> Result<Status, Problem> {
+    Ok(app.owner.ask(|owner| owner.coordinator().status(clock::now())).await?)
 }
 
 /// Without what changes by itself.
@@ -177,27 +159,38 @@ fn comparable(status: Status) -> Status {
 }
 
 async fn look(app: &App, seen: &mut Seen) -> Result<(), Problem> {
-    let (status, nodes) = ask(app).await?;
+    let status = status(app).await?;
     let plain = comparable(status.clone());
-    if seen.status.as_ref() != Some(&plain) {
+    if seen.status != plain {
         app.hub.tell_json("status", &status);
-        seen.status = Some(plain);
-    }
-    if seen.nodes != nodes {
-        app.hub.tell(Payload::Json("nodes", nodes.as_str().into()));
-        seen.nodes = nodes;
+        seen.status = plain;
     }
     if status.revision > seen.revision {
         tell_changes(app, seen.revision).await?;
         seen.revision = status.revision;
     }
+    match app.hub.has_listeners() {
+        true => tell_nodes(app, seen).await?,
+        false => seen.nodes.clear(),
+    }
     tell_edges(app).await
+}
+
+async fn tell_nodes(app: &App, seen: &mut Seen) -> Result<(), Problem> {
+    let ask = app.owner.ask(|owner| json!({ "nodes": owner.coordinator().nodes(false) }).to_string());
+    let nodes = ask.await?;
+    if seen.nodes != nodes {
+        app.hub.tell(Payload::Json("nodes", nodes.as_str().into()));
+        seen.nodes = nodes;
+    }
+    Ok(())
 }
 
 async fn tell_changes(app: &App, after: Revision) -> Result<(), Problem> {
     let path = app.state.log();
     let rows: Vec<AuditRow> = blocking(move || {
-        let entries = LogStore::reader(&path).map_err(internal)?.read(after, 500).map_err(|e| Problem::store(&e))?;
+        let entries =
+            LogStore::reader(&path).map_err(internal)?.read(after, 500).map_err(|e| Problem::store(&e))?;
         Ok(entries.iter().map(AuditRow::of).collect())
     })
     .await?;
@@ -217,7 +210,8 @@ async fn tell_edges(app: &App) -> Result<(), Problem> {
     if seconds.is_empty() {
         return Ok(());
     }
-    let news = app.owner.ask(move |owner| map::news(owner.coordinator().state(), &seconds, clock::now())).await?;
+    let news =
+        app.owner.ask(move |owner| map::news(owner.coordinator().state(), &seconds, clock::now())).await?;
     app.hub.tell_json("edges", &news);
     Ok(())
 }

@@ -10,7 +10,7 @@ use warren_coordinator_core::status::Status;
 use warren_wire::id::{Digest, Epoch, Generation, Revision};
 
 /// [`Status`] with two fields more, on one level.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(try_from = "serde_json::Value")]
 pub struct StatusReply {
     #[serde(flatten)]
@@ -19,7 +19,7 @@ pub struct StatusReply {
     pub service: ServiceStatus,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct ServiceStatus {
     pub version: String,
     /// Flow records that could not be written to history since start.
@@ -36,7 +36,7 @@ impl TryFrom<serde_json::Value> for StatusReply {
 }
 
 /// The change is stored and true.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Committed {
     pub revision: Revision,
     pub epoch: Epoch,
@@ -45,32 +45,32 @@ pub struct Committed {
 
 /// What was signed about one node, so that nobody who signs more about it has to take a coordinator's word. Both are
 /// protobuf in base64: a [`warren_wire::signed::Signed`] charter and a [`warren_wire::trust::Record`].
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct NodeRecord {
     pub charter: String,
     pub record: String,
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::IntoParams)]
 #[serde(default, deny_unknown_fields)]
 pub struct NodesAsked {
     pub revoked: bool,
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::IntoParams)]
 #[serde(default, deny_unknown_fields)]
 pub struct PolicyAsked {
     /// None: the current one.
     pub generation: Option<Generation>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ReviewAsked {
     pub sources: Vec<SourceText>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PlanAsked {
     pub sources: Vec<SourceText>,
@@ -79,7 +79,7 @@ pub struct PlanAsked {
 }
 
 /// [`warren_coordinator_core::query::PolicyReview`] and what the policy would cut of what was seen.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, utoipa::ToSchema)]
 pub struct PlanReply {
     #[serde(flatten)]
     pub review: PolicyReview,
@@ -90,7 +90,7 @@ pub struct PlanReply {
 }
 
 /// `can --ever`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
 pub struct EverAsked {
     pub from: String,
@@ -102,7 +102,7 @@ pub struct EverAsked {
 }
 
 /// `can` and `why`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
 pub struct Question {
     pub from: String,
@@ -110,7 +110,7 @@ pub struct Question {
     pub port: Option<String>,
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::IntoParams)]
 #[serde(default, deny_unknown_fields)]
 pub struct SinceAsked {
     /// None: from now on.
@@ -124,7 +124,7 @@ pub struct SinceAsked {
     pub limit: usize,
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::IntoParams)]
 #[serde(default, deny_unknown_fields)]
 pub struct AuditAsked {
     /// Only revisions after this; None: the newest.
@@ -133,7 +133,7 @@ pub struct AuditAsked {
     pub limit: usize,
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct AuditPage {
     pub rows: Vec<AuditRow>,
     /// Where the log ends.
@@ -142,7 +142,7 @@ pub struct AuditPage {
 }
 
 /// The whole chain holds up to here.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct AuditVerified {
     pub revision: Revision,
     pub hash: Digest,

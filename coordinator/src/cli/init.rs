@@ -17,10 +17,10 @@ use warren_wire::trust::Network;
 use super::args::InitArgs;
 use super::{Failure, Outcome, local_user, output};
 use crate::account::{Accounts, User};
+use crate::api::web::WebSettings;
 use crate::authority::Authority;
 use crate::clock;
-use crate::api::web::WebSettings;
-use crate::state_dir::{HistorySettings, FORMAT, Settings, StateDir};
+use crate::state_dir::{FORMAT, HistorySettings, Settings, StateDir};
 use crate::store::log::LogStore;
 
 pub fn run(args: &InitArgs, json: bool) -> Outcome {

@@ -84,7 +84,8 @@ async fn revoke(context: &Context, typed: &str) -> Outcome {
             crate::text::plain(typed, 64)
         )));
     };
-    let done: KeyRow = context.client.post(&url(&["v1", "keys", key.id.as_str(), "revoke"], &[]), &()).await?;
+    let done: KeyRow =
+        context.client.post(&url(&["v1", "keys", key.id.as_str(), "revoke"], &[]), &()).await?;
     match context.json {
         true => output::json(&done),
         false => output::line(&format!("API key {} ({}) revoked", done.name, done.id)),
@@ -102,6 +103,10 @@ pub async fn ui(context: &Context, scope: KeyScope) -> Outcome {
         return Ok(());
     }
     output::line(&made.url);
-    output::error_line(&format!("opens the page signed in (scope {}), once, until {}", scope.word(), made.ends));
+    output::error_line(&format!(
+        "opens the page signed in (scope {}), once, until {}",
+        scope.word(),
+        made.ends
+    ));
     Ok(())
 }

@@ -12,10 +12,8 @@ use crate::text::plain;
 
 pub async fn run(context: &Context, args: &MapArgs) -> Outcome {
     let at = args.at.as_deref().map(moment).transpose()?;
-    let query = [
-        ("at", at.map(|at| at.to_string())),
-        ("window", args.within.map(|within| within.0.to_string())),
-    ];
+    let query =
+        [("at", at.map(|at| at.to_string())), ("window", args.within.map(|within| within.0.to_string()))];
     let map: NetworkMap = context.client.get(&url(&["v1", "map"], &query)).await?;
     if context.json {
         output::json(&map);
@@ -92,7 +90,13 @@ fn sentence(edge: &MapEdge) -> String {
         ),
     };
     let mismatch = edge.mismatch.map(|_| "  !! the two ends contradict each other").unwrap_or_default();
-    format!("{} -> {} {}  {}{by}  {traffic}{mismatch}", end(&edge.from), end(&edge.to), port(edge), verdict(edge))
+    format!(
+        "{} -> {} {}  {}{by}  {traffic}{mismatch}",
+        end(&edge.from),
+        end(&edge.to),
+        port(edge),
+        verdict(edge)
+    )
 }
 
 fn cells(edge: &MapEdge) -> Vec<String> {

@@ -211,7 +211,8 @@ impl EdgeStore {
 
     /// Use of each grant since `from`, by hours: the opener's word, the other end's where there is none.
     pub fn grant_use(&self, from: UnixTime) -> rusqlite::Result<BTreeMap<String, GrantUse>> {
-        let all = self.totals(3600, floor(from, 3600), UnixTime(u64::MAX), &EdgeFilter::default(), usize::MAX)?;
+        let all =
+            self.totals(3600, floor(from, 3600), UnixTime(u64::MAX), &EdgeFilter::default(), usize::MAX)?;
         let mut used: BTreeMap<String, GrantUse> = BTreeMap::new();
         for total in all {
             let Some(grant) = total.key.grant else { continue };
@@ -258,7 +259,8 @@ impl EdgeStore {
     }
 }
 
-const MATCH: &str = "(?3 IS NULL OR e.source = ?3) AND (?4 IS NULL OR e.destination = ?4) AND (?5 IS NULL OR e.service = ?5)
+const MATCH: &str =
+    "(?3 IS NULL OR e.source = ?3) AND (?4 IS NULL OR e.destination = ?4) AND (?5 IS NULL OR e.service = ?5)
      AND (?6 IS NULL OR e.verdict = ?6) AND (?7 IS NULL OR e.permit = ?7)";
 
 /// The greatest multiple of `step` that is not after `at`.
@@ -296,7 +298,8 @@ fn sum_of(row: &Row<'_>, from: usize) -> rusqlite::Result<Sum> {
 
 /// An edge an older program wrote differently is left out; it decides nothing.
 fn edge_of(row: &Row<'_>) -> rusqlite::Result<Option<(EdgeKey, EdgeLife)>> {
-    let life = EdgeLife { generation: unsigned(row, 1)?, first_ms: unsigned(row, 2)?, last_ms: unsigned(row, 3)? };
+    let life =
+        EdgeLife { generation: unsigned(row, 1)?, first_ms: unsigned(row, 2)?, last_ms: unsigned(row, 3)? };
     Ok(serde_json::from_str(&row.get::<_, String>(0)?).ok().map(|key| (key, life)))
 }
 
@@ -429,7 +432,9 @@ mod tests {
     #[test]
     fn sides_are_kept_apart_and_grants_are_edges_of_their_own() {
         let (_dir, mut store) = store();
-        store.add(&[second(10, true, 5, "a"), second(10, false, 4, "a"), second(10, true, 7, "b")]).expect("add");
+        store
+            .add(&[second(10, true, 5, "a"), second(10, false, 4, "a"), second(10, true, 7, "b")])
+            .expect("add");
         assert_eq!(bytes(&store, 1, 0, 100), [5, 7]);
         let filter = EdgeFilter { grant: Some("b".into()), ..EdgeFilter::default() };
         assert_eq!(store.totals(1, UnixTime(0), UnixTime(100), &filter, 9).expect("read").len(), 1);
@@ -440,14 +445,14 @@ mod tests {
     #[test]
     fn a_series_is_read_page_by_page_without_a_gap() {
         let (_dir, mut store) = store();
-        let all: Vec<EdgeSecond> =
-            (0..20).flat_map(|i| [second(i, true, i, "a"), second(i, false, i, "a"), second(i, true, 1, "b")]).collect();
+        let all: Vec<EdgeSecond> = (0..20)
+            .flat_map(|i| [second(i, true, i, "a"), second(i, false, i, "a"), second(i, true, 1, "b")])
+            .collect();
         store.add(&all).expect("add");
         let (mut seen, mut after) = (Vec::new(), None);
         loop {
-            let page = store
-                .series(1, UnixTime(0), UnixTime(100), &EdgeFilter::default(), after, 7)
-                .expect("page");
+            let page =
+                store.series(1, UnixTime(0), UnixTime(100), &EdgeFilter::default(), after, 7).expect("page");
             let Some(last) = page.last() else { break };
             after = Some((last.1.0, last.0));
             seen.extend(page.iter().map(|(edge, at, _)| (at.0, *edge)));

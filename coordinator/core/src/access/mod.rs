@@ -98,7 +98,8 @@ impl ApiKeys {
 
     /// The key that `text` is, if it may be used at `now`. Says no more of a key than its holder proves to know.
     pub fn check(&self, text: &KeyText, now: UnixTime) -> Result<&ApiKey, KeyRefused> {
-        let known = self.keys.get(&text.id()).filter(|key| key.hash.is_of(text)).ok_or(KeyRefused::Unknown)?;
+        let known =
+            self.keys.get(&text.id()).filter(|key| key.hash.is_of(text)).ok_or(KeyRefused::Unknown)?;
         known.usable(now).map(|()| known)
     }
 

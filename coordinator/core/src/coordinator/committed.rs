@@ -83,7 +83,11 @@ impl Coordinator {
                 BTreeSet::new()
             }
             Change::ApiKeyMade { id, name, .. } => {
-                self.notice(Level::Info, None, format!("API key {name} ({id}) made by {}", entry.body.principal));
+                self.notice(
+                    Level::Info,
+                    None,
+                    format!("API key {name} ({id}) made by {}", entry.body.principal),
+                );
                 BTreeSet::new()
             }
             Change::ApiKeyRevoked { id, name } => {

@@ -13,7 +13,9 @@ use crate::files;
 
 #[derive(Debug, thiserror::Error)]
 pub enum CertificateError {
-    #[error("the API's certificate {path} cannot be read: {why}; name a PEM file in `api.certificate` and its key in `api.key`")]
+    #[error(
+        "the API's certificate {path} cannot be read: {why}; name a PEM file in `api.certificate` and its key in `api.key`"
+    )]
     Unreadable { path: PathBuf, why: String },
     #[error("the API's certificate cannot be used: {0}")]
     Unusable(#[from] rustls::Error),

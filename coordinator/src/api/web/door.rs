@@ -28,6 +28,9 @@ pub const COOKIE: &str = "warren_session";
 pub const CSRF: &str = "warren-csrf";
 /// Wrong keys of one source in a minute; then it waits.
 const WRONG: u32 = 20;
+/// Largest body before anybody is known: a key or a code; and the time it may take.
+pub const MAX_SIGN_IN: usize = 4096;
+const SIGN_IN: std::time::Duration = std::time::Duration::from_secs(10);
 /// Requests of one source in a second.
 const PER_SECOND: u32 = 500;
 /// Sources that are told apart.
@@ -115,7 +118,11 @@ impl WebDoor {
             Problem::unauthenticated(why)
         };
         let key = KeyText::parse(text).map_err(|e| refused(e.to_string()))?;
-        let key = self.keys.check(&key, now).map_err(|e: KeyRefused| refused(e.to_string()))?;
+        // Whoever knows the secret of a key that has ended does not guess.
+        let key = self.keys.check(&key, now).map_err(|why| match why {
+            KeyRefused::Unknown => refused(why.to_string()),
+            known => Problem::unauthenticated(known.to_string()),
+        })?;
         Ok((Principal::of_key(&key), key.ends))
     }
 
@@ -168,7 +175,11 @@ struct Counts(Arc<Mutex<BTreeMap<IpAddr, (UnixTime, u32)>>>);
 
 impl Counts {
     fn of(&self, from: IpAddr, now: UnixTime, seconds: u64) -> u32 {
-        self.0.lock().get(&from).filter(|(since, _)| now.since(*since) < seconds).map_or(0, |(_, count)| *count)
+        self.0
+            .lock()
+            .get(&from)
+            .filter(|(since, _)| now.since(*since) < seconds)
+            .map_or(0, |(_, count)| *count)
     }
 
     /// Counts one more; returns how many there are.
@@ -198,7 +209,8 @@ pub fn single<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
 }
 
 pub fn cookie(headers: &HeaderMap) -> Option<&str> {
-    let mut pairs = headers.get_all(header::COOKIE).iter().filter_map(|v| v.to_str().ok()).flat_map(|v| v.split(';'));
+    let mut pairs =
+        headers.get_all(header::COOKIE).iter().filter_map(|v| v.to_str().ok()).flat_map(|v| v.split(';'));
     pairs.find_map(|pair| pair.trim().strip_prefix(COOKIE)?.strip_prefix('='))
 }
 
@@ -227,8 +239,23 @@ pub async fn paced(State(door): State<WebDoor>, request: Request, next: Next) ->
     }
 }
 
+/// In front of the sign-in: what says that it is too long is refused unread, and nobody takes his time.
+pub async fn short(request: Request, next: Next) -> Response {
+    let length = single(request.headers(), header::CONTENT_LENGTH.as_str());
+    if length.is_some_and(|length| length.parse::<usize>().is_ok_and(|length| length > MAX_SIGN_IN)) {
+        return Problem::new(Kind::TooLarge, format!("the body is over {MAX_SIGN_IN} bytes")).into_response();
+    }
+    match tokio::time::timeout(SIGN_IN, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => Problem::new(Kind::BadRequest, "the body did not come in time").into_response(),
+    }
+}
+
 fn source(request: &Request) -> IpAddr {
-    request.extensions().get::<ConnectInfo<Remote>>().map_or(IpAddr::from([0, 0, 0, 0]), |remote| remote.0.0.ip())
+    request
+        .extensions()
+        .get::<ConnectInfo<Remote>>()
+        .map_or(IpAddr::from([0, 0, 0, 0]), |remote| remote.0.0.ip())
 }
 
 /// In front of every route that is not public.

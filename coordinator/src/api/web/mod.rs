@@ -20,9 +20,6 @@ use serde::{Deserialize, Serialize};
 use super::App;
 use certificate::{Certificate, CertificateError};
 
-/// Largest body before anybody is known: a key or a code.
-const MAX_SIGN_IN: usize = 4096;
-
 /// `api` in the settings.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -79,12 +76,10 @@ pub fn router(app: App) -> Router {
     let door = app.web.clone();
     let keyed = super::routes(&app).layer(middleware::from_fn_with_state(door.clone(), door::keyed));
     let public = Router::new()
-        .route(
-            "/v1/session",
-            get(session::show).post(session::open).delete(session::close),
-        )
+        .route("/v1/session", get(session::show).post(session::open).delete(session::close))
         .method_not_allowed_fallback(super::wrong_method)
-        .layer(DefaultBodyLimit::max(MAX_SIGN_IN))
+        .layer(DefaultBodyLimit::max(door::MAX_SIGN_IN))
+        .layer(middleware::from_fn(door::short))
         .with_state(app);
     let page = Router::new()
         .merge(public)

@@ -22,7 +22,9 @@ pub async fn page(method: Method, uri: Uri) -> Response {
     }
     match Files::get(path) {
         Some(file) if !path.is_empty() => answer(path, file.data.into_owned(), path.starts_with("assets/")),
-        _ if path.rsplit('/').next().is_some_and(|last| last.contains('.')) => StatusCode::NOT_FOUND.into_response(),
+        _ if path.rsplit('/').next().is_some_and(|last| last.contains('.')) => {
+            StatusCode::NOT_FOUND.into_response()
+        }
         _ => match Files::get("index.html") {
             Some(file) => answer("index.html", file.data.into_owned(), false),
             None => StatusCode::NOT_FOUND.into_response(),

@@ -87,7 +87,10 @@ fn redeem(
 pub async fn close(State(app): State<App>, headers: HeaderMap) -> Result<Response, Problem> {
     let session = app.web.session(&headers, clock::now())?;
     if single(&headers, CSRF) != Some(session.csrf.as_str()) {
-        return Err(Problem::new(Kind::Forbidden, format!("the header `{CSRF}` is missing or not this session's")));
+        return Err(Problem::new(
+            Kind::Forbidden,
+            format!("the header `{CSRF}` is missing or not this session's"),
+        ));
     }
     if let Some(cookie) = cookie(&headers) {
         app.web.sessions.close(cookie);

@@ -1,0 +1,255 @@
+//! The description of the API (OpenAPI 3.1), read off the handlers' own types: what a handler takes and gives is what is
+//! described, so the two cannot differ.
+//!
+//! A handler is a function of parts (a proof, a query, a body); each part says what it adds to the description.
+
+use std::collections::BTreeMap;
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::HeaderMap;
+use axum::response::Response;
+use serde_json::{Map, Value, json};
+use utoipa::openapi::path::ParameterIn;
+use utoipa::{IntoParams, PartialSchema, ToSchema};
+use warren_coordinator_core::access::Scope;
+
+use super::caller::{Admin, Operator, Reader};
+use super::extract::{Asked, Given, Reply};
+use super::problem::{Document, Problem};
+use super::{App, ROUTES, Route};
+
+/// One operation while it is described.
+#[derive(Default)]
+pub struct Draft {
+    parameters: Vec<Value>,
+    body: Option<Value>,
+    answer: Option<(&'static str, Value)>,
+    scope: Option<Scope>,
+    schemas: BTreeMap<String, Value>,
+}
+
+impl Draft {
+    fn learn<T: ToSchema>(&mut self) -> Value {
+        let mut found = Vec::new();
+        T::schemas(&mut found);
+        let all =
+            found.into_iter().map(|(name, schema)| (name, serde_json::to_value(schema).unwrap_or_default()));
+        self.schemas.extend(all);
+        serde_json::to_value(T::schema()).unwrap_or_default()
+    }
+}
+
+/// What a handler takes.
+pub trait Part {
+    fn describe(draft: &mut Draft);
+}
+
+macro_rules! proofs {
+    ($($name:ident,)*) => {$(
+        impl Part for $name {
+            fn describe(draft: &mut Draft) {
+                draft.scope = Some($name::SCOPE);
+            }
+        }
+    )*};
+}
+proofs! { Reader, Operator, Admin, }
+
+impl Part for State<App> {
+    fn describe(_: &mut Draft) {}
+}
+impl Part for HeaderMap {
+    fn describe(_: &mut Draft) {}
+}
+/// Named in the path itself.
+impl Part for Path<String> {
+    fn describe(_: &mut Draft) {}
+}
+impl<T: IntoParams> Part for Asked<T> {
+    fn describe(draft: &mut Draft) {
+        let parameters = T::into_params(|| Some(ParameterIn::Query));
+        draft.parameters.extend(parameters.iter().filter_map(|p| serde_json::to_value(p).ok()));
+    }
+}
+impl<T: ToSchema> Part for Given<T> {
+    fn describe(draft: &mut Draft) {
+        draft.body = Some(draft.learn::<T>());
+    }
+}
+
+/// What a handler gives.
+pub trait Gives {
+    fn describe(draft: &mut Draft);
+}
+impl<T: ToSchema> Gives for Reply<T> {
+    fn describe(draft: &mut Draft) {
+        draft.answer = Some(("application/json", draft.learn::<T>()));
+    }
+}
+/// Bytes, or events.
+impl Gives for Result<Response, Problem> {
+    fn describe(draft: &mut Draft) {
+        draft.answer = Some(("application/octet-stream", json!({ "type": "string" })));
+    }
+}
+
+/// A function whose parts and answer are described.
+pub trait Described<Args> {
+    fn draft() -> Draft;
+}
+
+macro_rules! described {
+    ($($part:ident)*) => {
+        impl<F, Answer, $($part: Part),*> Described<($($part,)*)> for F
+        where
+            F: AsyncFn($($part),*) -> Answer,
+            Answer: Gives,
+        {
+            fn draft() -> Draft {
+                let mut draft = Draft::default();
+                $($part::describe(&mut draft);)*
+                Answer::describe(&mut draft);
+                draft
+            }
+        }
+    };
+}
+described! { A B }
+described! { A B C }
+described! { A B C D }
+
+pub fn draft_of<Args, F: Described<Args>>(_: F) -> Draft {
+    F::draft()
+}
+
+pub async fn document(_: Reader, State(_): State<App>) -> Reply<Value> {
+    Ok(Json(describe()))
+}
+
+/// The whole document.
+pub fn describe() -> Value {
+    let mut schemas = BTreeMap::from([(
+        "Problem".to_owned(),
+        serde_json::to_value(Document::schema()).unwrap_or_default(),
+    )]);
+    let mut paths: BTreeMap<&str, Map<String, Value>> = BTreeMap::new();
+    for route in ROUTES {
+        let mut draft = (route.draft)();
+        schemas.append(&mut draft.schemas);
+        paths
+            .entry(route.path)
+            .or_default()
+            .insert(route.method.to_ascii_lowercase(), operation(route, draft));
+    }
+    json!({
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Warren coordinator",
+            "version": env!("CARGO_PKG_VERSION"),
+            "description": "Times are seconds since 1970 unless their name ends in `_ms` or says otherwise; sizes are bytes. Errors are `application/problem+json` (RFC 9457).",
+            "license": { "name": "Apache-2.0", "identifier": "Apache-2.0" },
+        },
+        "paths": paths,
+        "components": {
+            "schemas": schemas,
+            "securitySchemes": {
+                "key": { "type": "http", "scheme": "bearer", "description": "An API key of `warren key create`." },
+            },
+        },
+    })
+}
+
+fn operation(route: &Route, draft: Draft) -> Value {
+    let problem = |why: &str| {
+        json!({
+            "description": why,
+            "content": { "application/problem+json": { "schema": { "$ref": "#/components/schemas/Problem" } } },
+        })
+    };
+    let (kind, schema) = draft.answer.unwrap_or(("application/json", json!({})));
+    let kind = if route.path == "/v1/events" { "text/event-stream" } else { kind };
+    let scope = draft.scope.unwrap_or(Scope::Admin).word();
+    let mut parameters = draft.parameters;
+    parameters.extend(
+        names_in(route.path).map(
+            |name| json!({ "name": name, "in": "path", "required": true, "schema": { "type": "string" } }),
+        ),
+    );
+    let mut operation = json!({
+        "operationId": name_of(route),
+        "summary": route.summary,
+        "description": format!("Needs scope `{scope}`."),
+        "security": [{ "key": [] }],
+        "parameters": parameters,
+        "responses": {
+            "200": { "description": "done", "content": { kind: { "schema": schema } } },
+            "400": problem("the request is not what this route reads; the detail says what is"),
+            "401": problem("no key, or one that opens nothing"),
+            "403": problem("the key's scope is too small"),
+            "404": problem("what is named is not known"),
+            "409": problem("something else happened meanwhile"),
+            "413": problem("the body is too large"),
+            "422": problem("understood, and refused as things are"),
+            "429": problem("too much from one source"),
+            "503": problem("busy; try again"),
+            "507": problem("the store is full"),
+        },
+    });
+    if let (Some(body), Some(object)) = (draft.body, operation.as_object_mut()) {
+        let content = json!({ "required": true, "content": { "application/json": { "schema": body } } });
+        object.insert("requestBody".to_owned(), content);
+    }
+    operation
+}
+
+fn names_in(path: &str) -> impl Iterator<Item = &str> {
+    path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'))
+}
+
+fn name_of(route: &Route) -> String {
+    let words = route.path.split('/').filter(|part| !part.is_empty() && *part != "v1");
+    let words: Vec<String> = words.map(|part| part.replace(['{', '}', '.'], "")).collect();
+    format!("{}-{}", route.method.to_ascii_lowercase(), words.join("-"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn references<'a>(value: &'a Value, found: &mut Vec<&'a str>) {
+        match value {
+            Value::Object(fields) => {
+                found.extend(fields.get("$ref").and_then(Value::as_str));
+                fields.values().for_each(|field| references(field, found));
+            }
+            Value::Array(items) => items.iter().for_each(|item| references(item, found)),
+            _ => {}
+        }
+    }
+
+    #[test]
+    fn every_name_in_the_description_is_described() {
+        let document = describe();
+        let mut found = Vec::new();
+        references(&document, &mut found);
+        assert!(found.len() > 50, "{}", found.len());
+        for name in found {
+            let place = name.strip_prefix('#').expect("a place in the document");
+            assert!(document.pointer(place).is_some(), "{name} is nowhere");
+        }
+    }
+
+    #[test]
+    fn every_route_is_described_with_its_scope() {
+        let document = describe();
+        for route in ROUTES {
+            let place = &document["paths"][route.path][route.method.to_ascii_lowercase()];
+            let words = place["description"].as_str().unwrap_or_default();
+            assert!(words.contains((route.scope)().word()), "{} {}", route.method, route.path);
+            assert!(!route.summary.is_empty() && place["responses"]["200"].is_object());
+        }
+        let query = document["paths"]["/v1/map"]["get"]["parameters"].to_string();
+        assert!(query.contains("\"window\"") && query.contains("seconds"), "{query}");
+    }
+}
