@@ -41,7 +41,7 @@ export function LinkCard({ link, x, y, room }: { link: Link; x: number; y: numbe
             <div><dt>flows</dt><dd><Num field={sumField(link.edges, "flows")} value={sum("flows")} /></dd></div>
           </>
         )}
-        <div><dt>last seen</dt><dd><When field="map.edges.last_seen" at={Math.max(...link.edges.map((e) => e.last_seen)) / 1000} /></dd></div>
+        <div><dt>last seen</dt><dd><When field={`map.edges[${link.edges.map((e) => e.id).join(",")}].last_seen`} at={Math.max(...link.edges.map((e) => e.last_seen)) / 1000} /></dd></div>
       </dl>
       <div class="card-foot">{grants.length ? <span class="mono">{grants.slice(0, 2).join(", ")}{grants.length > 2 ? ` and ${grants.length - 2} more` : ""}</span> : <span>no grant</span>}{link.edges.length > 1 ? <span class="soft">{link.edges.length} {plural(link.edges.length, "edge")}</span> : null}</div>
     </div>
