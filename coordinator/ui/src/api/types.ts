@@ -353,3 +353,9 @@ export interface EdgeDelta extends EdgeKey, Sums {
   seen_by?: ("from" | "to")[];
   mismatch?: Edge["mismatch"];
 }
+
+export interface Ever {
+  yes: boolean;
+  proof: boolean;
+  generation: number;
+}

@@ -1,9 +1,9 @@
 import type { Edge, EdgeHistory, FlowRow, PolicyRow, Why } from "../api/types";
-import { groups, isRefused, links, type Link, VERDICT_WORDS } from "../map/graph";
+import { between, groups, isRefused, type Link, VERDICT_WORDS } from "../map/graph";
 import { linkIdOf } from "../map/select";
 import { ends, sumField } from "../map/LinkCard";
 import { blocks } from "../policy-text";
-import { bytes, plural, port, utc } from "../format";
+import { bytes, plural, port } from "../format";
 import { useResource } from "../state/resource";
 import { clock, place } from "../state/live";
 import { useStore } from "../state/store";
@@ -176,21 +176,9 @@ export function LinkSheet({ value, sel, live }: SheetData) {
   void value;
   const id = linkIdOf(sel);
   if (!live || !id) return null;
-  const list = groups(live.map, by);
-  const found = [0, 1, 2].flatMap((level) => links(live.map, list, () => level as 0 | 1 | 2)).concat(mixed(live.map, list, id)).find((l) => l.id === id);
+  const found = between(live.map, groups(live.map, by), id);
   if (!found) return <Sheet kind="link" title="Nothing passed here"><Gone what="Nothing passed between these two in the chosen time." /></Sheet>;
   return <LinkBody link={found} />;
-}
-
-/** A link between a group that is opened and one that is not. */
-function mixed(map: NonNullable<SheetData["live"]>["map"], list: ReturnType<typeof groups>, id: string): Link[] {
-  const [from, to] = id.split("\r");
-  const level = (slot: string | undefined) => (slot?.startsWith("g\n") ? 0 : slot?.startsWith("s\n") ? 1 : 2) as 0 | 1 | 2;
-  return [0, 1, 2].flatMap((a) => [0, 1, 2].flatMap((b) => {
-    const all = links(map, list, () => a as 0 | 1 | 2, (s) => level(s) === 0 || s === from || s === to);
-    const more = links(map, list, () => b as 0 | 1 | 2, (s) => s === from || s === to);
-    return [...all, ...more];
-  }));
 }
 
 function LinkBody({ link }: { link: Link }) {
@@ -235,5 +223,3 @@ export function EdgeList({ edges, name, limit = 40 }: { edges: readonly Edge[]; 
     </Part>
   );
 }
-
-export { utc };

@@ -1,7 +1,7 @@
 // The drawing: boxes as elements (they are read, focused and named), links on a canvas beneath them, both in one plane that
 // is moved and scaled. Updates of traffic change ink; only the person at the desk moves boxes.
 import { useCallback, useEffect, useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
-import type { JSX } from "preact";
+import type { TargetedFocusEvent, TargetedKeyboardEvent, TargetedPointerEvent } from "preact";
 import type { FlowMap } from "../api/types";
 import type { LiveMap } from "./merge";
 import { type Group, type Link, groups, links as linksOf, width } from "./graph";
@@ -309,7 +309,7 @@ export function Scene({ network, live, map, by, levels, sel, q, moving }: Props)
   const fingers = useRef(new Map<number, { x: number; y: number }>());
   const drag = useRef<{ x: number; y: number; moved: boolean; group: string | null; from: { x: number; y: number } } | null>(null);
 
-  const onPointerDown = (event: JSX.TargetedPointerEvent<HTMLDivElement>) => {
+  const onPointerDown = (event: TargetedPointerEvent<HTMLDivElement>) => {
     if (event.button !== 0) return;
     const target = event.target as HTMLElement;
     if (target.closest(".map-tools, .card, .level")) return;
@@ -320,7 +320,7 @@ export function Scene({ network, live, map, by, levels, sel, q, moving }: Props)
     drag.current = { x: event.clientX, y: event.clientY, moved: false, group, from: { x: event.clientX, y: event.clientY } };
   };
 
-  const onPointerMove = (event: JSX.TargetedPointerEvent<HTMLDivElement>) => {
+  const onPointerMove = (event: TargetedPointerEvent<HTMLDivElement>) => {
     const element = frame.current!;
     const r = element.getBoundingClientRect();
     const known = fingers.current.get(event.pointerId);
@@ -378,7 +378,7 @@ export function Scene({ network, live, map, by, levels, sel, q, moving }: Props)
     setTurn((n) => n + 1);
   };
 
-  const onPointerUp = (event: JSX.TargetedPointerEvent<HTMLDivElement>) => {
+  const onPointerUp = (event: TargetedPointerEvent<HTMLDivElement>) => {
     fingers.current.delete(event.pointerId);
     const d = drag.current;
     drag.current = null;
@@ -411,7 +411,7 @@ export function Scene({ network, live, map, by, levels, sel, q, moving }: Props)
   }, [levels]);
 
   // --- keys: arrows go to the next box in that direction, + and - open and close it
-  const onKeyDown = (event: JSX.TargetedKeyboardEvent<HTMLDivElement>) => {
+  const onKeyDown = (event: TargetedKeyboardEvent<HTMLDivElement>) => {
     const own = (event.target as HTMLElement).closest<HTMLElement>("[data-slot]");
     const box = own?.closest<HTMLElement>("[data-group]");
     if (own && box && (event.key === "+" || event.key === "-")) {
@@ -421,11 +421,12 @@ export function Scene({ network, live, map, by, levels, sel, q, moving }: Props)
       onLevel(b.group.key, to);
       return;
     }
-    const way = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key];
+    const ways: Record<string, readonly [number, number]> = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
+    const way = ways[event.key];
     if (!way) return;
     event.preventDefault();
     if (!own) {
-      view.current = { ...view.current, x: view.current.x - way[0]! * 60, y: view.current.y - way[1]! * 60 };
+      view.current = { ...view.current, x: view.current.x - way[0] * 60, y: view.current.y - way[1] * 60 };
       draw();
       return;
     }
@@ -437,8 +438,8 @@ export function Scene({ network, live, map, by, levels, sel, q, moving }: Props)
       if (id === own.dataset.slot) continue;
       const dx = b.x + b.w / 2 - a.x - a.w / 2;
       const dy = b.y + b.h / 2 - a.y - a.h / 2;
-      const along = dx * way[0]! + dy * way[1]!;
-      const across = Math.abs(dx * way[1]!) + Math.abs(dy * way[0]!);
+      const along = dx * way[0] + dy * way[1];
+      const across = Math.abs(dx * way[1]) + Math.abs(dy * way[0]);
       if (along <= 4 || across > along * 2.5) continue;
       const d = along + across * 2;
       if (d < best) [best, found] = [d, id];
@@ -446,7 +447,7 @@ export function Scene({ network, live, map, by, levels, sel, q, moving }: Props)
     if (found) world.current!.querySelector<HTMLElement>(`[data-slot="${CSS.escape(found)}"]`)?.focus({ preventScroll: true });
   };
 
-  const onFocus = (event: JSX.TargetedFocusEvent<HTMLDivElement>) => {
+  const onFocus = (event: TargetedFocusEvent<HTMLDivElement>) => {
     const element = event.target as HTMLElement;
     const slot = element.closest<HTMLElement>("[data-slot]")?.dataset.slot;
     if (!slot || !element.matches(":focus-visible")) return;

@@ -130,6 +130,28 @@ export function links(map: FlowMap, list: readonly Group[], levelOf: (key: strin
   return [...found.values()];
 }
 
+/** The link of this id, whatever is open or closed in the picture. */
+export function between(map: FlowMap, list: readonly Group[], id: string): Link | null {
+  const [from = "", to = "", verdict = ""] = id.split("\r");
+  const fits = (at: string, target: boolean) => {
+    const [kind, a = "", service] = at.split("\n");
+    const members = kind === "g" || kind === "s" ? new Set(list.find((g) => g.key === a)?.nodes.map((n) => n.id)) : new Set([a]);
+    return (end: End, edge: Edge) => {
+      if (kind === "a") return !end.node && stranger(end) === a;
+      if (kind === "g" && a === OUTSIDE) return !end.node;
+      return !!end.node && members.has(end.node) && (!target || !service || edge.service === service);
+    };
+  };
+  const [isFrom, isTo] = [fits(from, false), fits(to, true)];
+  const edges = map.edges.filter((e) => e.verdict === verdict && isFrom(e.from, e) && isTo(e.to, e));
+  if (!edges.length) return null;
+  const group = (at: string) => at.split("\n")[1] ?? "";
+  return {
+    id, from, to, fromGroup: group(from), toGroup: group(to), verdict: verdict as Verdict, edges, isNew: false,
+    bytes: edges.reduce((a, e) => a + e.bytes_out + e.bytes_back, 0), tries: edges.reduce((a, e) => a + e.tries, 0),
+  };
+}
+
 /** 1 to 7 pixels, by the logarithm of what passed. */
 export function width(bytes: number): number {
   return bytes <= 0 ? 1 : Math.min(7, 1 + Math.max(0, Math.log10(bytes) - 3) * 0.95);

@@ -301,7 +301,7 @@ export function arrange(list: readonly Group[], levelOf: (key: string) => Level,
     const spot = spots[group.key];
     if (!spot) continue;
     const level = levelOf(group.key);
-    boxes.set(group.key, { group, level, rect: { x: spot.x, y: spot.y, w: 0, h: 0 }, ...sized(group, level) });
+    boxes.set(group.key, { group, level, ...sized(group, level) });
   }
   const sameLevels = before !== null && [...boxes.values()].every((b) => !before.has(b.group.key) || before.get(b.group.key)!.level === b.level);
   if (sameLevels) stay(boxes, before);

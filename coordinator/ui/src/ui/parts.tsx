@@ -1,5 +1,5 @@
 // The small parts all pages are made of.
-import type { ComponentChildren, JSX } from "preact";
+import type { ComponentChildren, TargetedMouseEvent } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
 import { ago, bytes, count, micros, span, UNKNOWN, utc, visible } from "../format";
 import { VERDICT_WORDS } from "../map/graph";
@@ -60,7 +60,7 @@ export function Link({ to, children, className, title }: { to: Partial<Place>; c
       class={className ?? "link"}
       href={href(to)}
       title={title}
-      onClick={(event: JSX.TargetedMouseEvent<HTMLAnchorElement>) => {
+      onClick={(event: TargetedMouseEvent<HTMLAnchorElement>) => {
         if (event.metaKey || event.ctrlKey || event.shiftKey) return;
         event.preventDefault();
         event.stopPropagation();

@@ -1,5 +1,5 @@
 // A table that stays quick with thousands of rows: only the rows in sight are drawn. Arrows move, Enter opens.
-import type { ComponentChildren, JSX } from "preact";
+import type { ComponentChildren, TargetedKeyboardEvent } from "preact";
 import { useLayoutEffect, useRef, useState } from "preact/hooks";
 
 export interface Column<T> {
@@ -56,10 +56,11 @@ export function Table<T>({ label, rows, columns, keyOf, selected, onOpen, rowCla
     if (y < element.scrollTop) element.scrollTop = y;
     if (y + HIGH * 2 > element.scrollTop + element.clientHeight) element.scrollTop = y + HIGH * 2 - element.clientHeight;
   };
-  const onKeyDown = (event: JSX.TargetedKeyboardEvent<HTMLDivElement>) => {
+  const onKeyDown = (event: TargetedKeyboardEvent<HTMLDivElement>) => {
     if (event.target !== event.currentTarget) return;
     const page = Math.floor(height / HIGH) - 1;
-    const step = { ArrowDown: 1, ArrowUp: -1, PageDown: page, PageUp: -page, Home: -rows.length, End: rows.length }[event.key];
+    const steps: Record<string, number> = { ArrowDown: 1, ArrowUp: -1, PageDown: page, PageUp: -page, Home: -rows.length, End: rows.length };
+    const step = steps[event.key];
     if (step !== undefined) {
       event.preventDefault();
       move(at < 0 ? (step < 0 ? rows.length - 1 : 0) : at + step);
@@ -70,7 +71,7 @@ export function Table<T>({ label, rows, columns, keyOf, selected, onOpen, rowCla
   };
   const cls = (c: Column<T>) => `${c.right ? "right" : ""} ${c.spare ? `spare-${c.spare}` : ""}`;
   return (
-    <div class="table" role="table" aria-label={label} aria-rowcount={rows.length + 1} tabIndex={0} ref={body} onScroll={(e) => setTop(e.currentTarget.scrollTop)} onKeyDown={onKeyDown} aria-activedescendant={at >= 0 ? `row-${at}` : undefined}>
+    <div class="table" role="table" aria-label={label} aria-rowcount={rows.length + 1} tabIndex={0} ref={body} data-table onScroll={(e) => setTop(e.currentTarget.scrollTop)} onKeyDown={onKeyDown} aria-activedescendant={at >= 0 ? `row-${at}` : undefined}>
       <div class="thead" role="row" aria-rowindex={1}>
         {columns.map((c) => <div role="columnheader" key={c.id} class={cls(c)}>{c.head}</div>)}
       </div>
