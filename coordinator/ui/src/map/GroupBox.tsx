@@ -50,8 +50,8 @@ export const GroupBox = memo(function GroupBox({ box, sel, onSlot, onLevel }: Pr
               {small && group.services.length ? <> · {group.services.length} {plural(group.services.length, "service")}</> : null}
             </>
           )}
-          {group.kind !== "node" && offline.length ? <span class="offline"> · {offline.length} offline</span> : null}
-          {group.kind !== "node" && behind.length ? <span class="behind"> · {behind.length} behind</span> : null}
+          {group.kind !== "node" && offline.length ? <span class="state s-offline tally" title={`${offline.length} offline`}><i class="dot" aria-hidden="true" />{offline.length}<span class="sr"> offline</span></span> : null}
+          {group.kind !== "node" && behind.length ? <span class="state s-behind tally" title={`${behind.length} behind: not yet enforcing the present policy`}><i class="dot" aria-hidden="true" />{behind.length}<span class="sr"> behind</span></span> : null}
         </span>
       </button>
       <span class="level">

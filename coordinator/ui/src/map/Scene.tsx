@@ -6,7 +6,7 @@ import type { FlowMap } from "../api/types";
 import type { LiveMap } from "./merge";
 import { type Group, type Link, groups, links as linksOf, width } from "./graph";
 import { type Box, type Spots, arrange, bounds, join, measure, plan } from "./layout";
-import { type Curve, curve, distance2 } from "./curves";
+import { type Curve, distance2, openSpot, route } from "./curves";
 import { type Stroke, type View, clear, dots, inkOf, setUp, strokes as drawStrokes } from "./draw";
 import { chosen, matching, selOfLink, selOfSlot, touching } from "./select";
 import { forget, recall, remember } from "./memory";
@@ -125,21 +125,25 @@ export function Scene({ network, live, map, by, levels, sel, q, moving }: Props)
 
   const links = useMemo(() => {
     const level = (key: string): Level => boxes.get(key)?.level ?? 0;
-    return linksOf(map, list, level, (id) => slots.has(id)).filter((l) => slots.has(l.from) && slots.has(l.to));
+    return linksOf(map, list, level, (id) => slots.has(id)).filter((l) => slots.has(l.from) && slots.has(l.to) && (l.from !== l.to || l.verdict !== "allow"));
   }, [map, list, boxes, slots]);
 
-  const curves = useRef(new Map<string, Curve>());
-  useMemo(() => curves.current.clear(), [slots]);
-  const strokes = useMemo((): Stroke[] => links.map((l) => {
-    let c = curves.current.get(l.id);
-    if (!c) {
-      const inside = l.fromGroup === l.toGroup;
-      const lane = l.verdict === "allow" ? 0 : l.verdict === "deny" ? 5 : -5;
-      c = curve(slots.get(l.from)!, slots.get(l.to)!, inside, lane);
-      curves.current.set(l.id, c);
+  // Routes hold as long as the same places are joined: traffic changes their ink only.
+  const routed = useRef<{ slots: unknown; ids: string[]; curves: Map<string, Curve>; marks: Map<string, number> }>({ slots: null, ids: [], curves: new Map(), marks: new Map() });
+  const strokes = useMemo((): Stroke[] => {
+    const r = routed.current;
+    if (r.slots !== slots || r.ids.length !== links.length || links.some((l, i) => l.id !== r.ids[i])) {
+      const wires = links.map((l) => ({ id: l.id, from: l.from, to: l.to, a: slots.get(l.from)!, b: slots.get(l.to)!, inside: l.fromGroup === l.toGroup }));
+      const curves = route(wires);
+      const rects = [...boxes.values()].map((b) => b.rect);
+      const marks = new Map(links.flatMap((l) => (l.verdict === "allow" ? [] : [[l.id, openSpot(curves.get(l.id)!, rects)] as const])));
+      routed.current = { slots, ids: links.map((l) => l.id), curves, marks };
     }
-    return { id: l.id, curve: c, verdict: l.verdict, width: l.verdict === "deny" || l.verdict === "would-allow" ? 1.6 : width(l.bytes), isNew: l.isNew };
-  }), [links, slots]);
+    return links.map((l) => ({
+      id: l.id, curve: routed.current.curves.get(l.id)!, mark: routed.current.marks.get(l.id) ?? 0.5, verdict: l.verdict, isNew: l.isNew,
+      width: l.verdict === "deny" || l.verdict === "would-allow" ? 1.5 : width(l.bytes),
+    }));
+  }, [links, slots]);
 
   const tagsOf = useMemo(() => {
     const tags = new Map(live.map.nodes.map((n) => [n.id, n.tags.join(" ")]));
@@ -172,7 +176,7 @@ export function Scene({ network, live, map, by, levels, sel, q, moving }: Props)
       if (!g) return;
       const { x, y, k } = view.current;
       world.current.style.transform = `translate(${x}px, ${y}px) scale(${k})`;
-      world.current.dataset.far = k < 0.62 ? "yes" : "no";
+      world.current.dataset.far = k < 0.74 ? "yes" : "no";
       clear(g, view.current);
       drawStrokes(g, view.current, state.current.strokes, inkOf(element), bright(), area);
     });
@@ -217,7 +221,7 @@ export function Scene({ network, live, map, by, levels, sel, q, moving }: Props)
     const [px, top, bottom] = small ? [14, 64, 60] : [36, 64, 60];
     const w = element.clientWidth - 2 * px;
     const h = element.clientHeight - top - bottom;
-    const k = Math.max(K_MIN, Math.min(1.08, w / b.w, h / b.h));
+    const k = Math.max(K_MIN, Math.min(1.2, w / b.w, h / b.h));
     view.current = { k, x: px + (w - b.w * k) / 2 - b.x * k, y: top + (h - b.h * k) / 2 - b.y * k };
     draw();
   }, [draw]);

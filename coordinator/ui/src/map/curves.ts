@@ -1,4 +1,4 @@
-// How a link runs between two rectangles, and how near a point is to it.
+// How links run between rectangles, and how near a point is to one.
 import type { Rect } from "./layout";
 
 /** A cubic Bézier: start, two handles, end. */
@@ -9,29 +9,69 @@ export interface Curve {
   box: [number, number, number, number];
 }
 
-const STEPS = 18;
+export interface Wire {
+  id: string;
+  from: string;
+  to: string;
+  a: Rect;
+  b: Rect;
+  /** Both ends lie within one group. */
+  inside: boolean;
+}
 
-/** From the side of `a` to the side of `b`, leaving and arriving level; `inside`: `b` lies within the group of `a`. */
-export function curve(a: Rect, b: Rect, inside: boolean, lane = 0): Curve {
-  const ay = a.y + a.h / 2;
-  const by = b.y + b.h / 2 + lane;
-  let p: Curve["p"];
-  if (inside) {
-    const right = Math.max(a.x + a.w, b.x + b.w);
-    const out = right + 26;
-    p = [a.x + a.w, ay, out, ay, out + 6, by, b.x + b.w, by];
-  } else if (b.x >= a.x + a.w) {
-    const d = Math.max(30, Math.min(160, (b.x - a.x - a.w) * 0.5));
-    p = [a.x + a.w, ay, a.x + a.w + d, ay, b.x - d, by, b.x, by];
-  } else if (b.x + b.w <= a.x) {
-    const d = Math.max(30, Math.min(160, (a.x - b.x - b.w) * 0.5));
-    p = [a.x, ay, a.x - d, ay, b.x + b.w + d, by, b.x + b.w, by];
-  } else {
-    const right = Math.max(a.x + a.w, b.x + b.w);
-    const d = 34 + Math.min(40, Math.abs(by - ay) * 0.08);
-    p = [a.x + a.w, ay, right + d, ay, right + d, by, b.x + b.w, by];
+type Side = "l" | "r";
+const STEPS = 18;
+/** Between two links that touch the same side of a box. */
+const LANE = 8;
+
+function sides({ a, b, inside }: Wire): [Side, Side] {
+  if (inside) return ["r", "r"];
+  if (b.x >= a.x + a.w) return ["r", "l"];
+  if (b.x + b.w <= a.x) return ["l", "r"];
+  return ["r", "r"];
+}
+
+/** Every link has a place of its own on the side it touches, in the order of where it goes: none crosses another there. */
+export function route(wires: readonly Wire[]): Map<string, Curve> {
+  const touches = new Map<string, { wire: Wire; end: 0 | 1; order: number }[]>();
+  const chosen = wires.map(sides);
+  const middle = (r: Rect) => r.y + r.h / 2;
+  for (const [i, wire] of wires.entries()) {
+    for (const end of [0, 1] as const) {
+      const key = `${end ? wire.to : wire.from}\t${chosen[i]![end]}`;
+      const [own, other] = end ? [wire.b, wire.a] : [wire.a, wire.b];
+      // What stays on this side and goes up leaves above what goes down, the farthest outermost.
+      const order = middle(other) - middle(own) + (wire.from === wire.to ? (end ? 1 : -1) : 0);
+      const list = touches.get(key);
+      if (list) list.push({ wire, end, order });
+      else touches.set(key, [{ wire, end, order }]);
+    }
   }
-  return sampled(p);
+  const ys = new Map<string, [number, number]>();
+  for (const list of touches.values()) {
+    list.sort((p, q) => p.order - q.order || p.end - q.end || (p.wire.id < q.wire.id ? -1 : 1));
+    for (const [i, { wire, end }] of list.entries()) {
+      const own = end ? wire.b : wire.a;
+      const step = Math.min(LANE, (own.h - 10) / list.length);
+      const y = middle(own) + (i - (list.length - 1) / 2) * step;
+      const known = ys.get(wire.id) ?? [0, 0];
+      known[end] = y;
+      ys.set(wire.id, known);
+    }
+  }
+  return new Map(wires.map((wire, i) => [wire.id, curve(wire, chosen[i]!, ys.get(wire.id)!)]));
+}
+
+function curve({ a, b }: Wire, [from, to]: [Side, Side], [ay, by]: [number, number]): Curve {
+  const ax = from === "r" ? a.x + a.w : a.x;
+  const bx = to === "r" ? b.x + b.w : b.x;
+  if (from === to) {
+    const out = Math.max(ax, bx) + 22 + Math.min(70, Math.abs(by - ay) * 0.16);
+    return sampled([ax, ay, out, ay, out, by, bx, by]);
+  }
+  const d = Math.max(28, Math.min(220, Math.abs(bx - ax) * 0.48));
+  const way = from === "r" ? 1 : -1;
+  return sampled([ax, ay, ax + way * d, ay, bx - way * d, by, bx, by]);
 }
 
 export function at(p: Curve["p"], t: number): [number, number] {
@@ -53,6 +93,16 @@ function sampled(p: Curve["p"]): Curve {
     y1 = Math.max(y1, y);
   }
   return { p, points, box: [x0, y0, x1, y1] };
+}
+
+/** Where along it a mark can be seen: nearest to the middle of what no rectangle covers. */
+export function openSpot(c: Curve, rects: readonly Rect[]): number {
+  const air = 8;
+  for (const t of [0.5, 0.44, 0.56, 0.36, 0.64, 0.28, 0.72, 0.2, 0.8, 0.13, 0.87]) {
+    const [x, y] = at(c.p, t);
+    if (!rects.some((r) => x > r.x - air && x < r.x + r.w + air && y > r.y - air && y < r.y + r.h + air)) return t;
+  }
+  return 0.5;
 }
 
 /** Distance from a point, squared; Infinity beyond `reach`. */

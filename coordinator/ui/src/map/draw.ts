@@ -8,6 +8,8 @@ export interface Stroke {
   verdict: Verdict;
   width: number;
   isNew: boolean;
+  /** Where along the curve its sign stands. */
+  mark: number;
 }
 
 export interface View {
@@ -60,15 +62,15 @@ export function clear(g: CanvasRenderingContext2D, view: View): void {
 export function strokes(g: CanvasRenderingContext2D, view: View, list: readonly Stroke[], ink: Ink, bright: ReadonlySet<string> | null, area: [number, number]): void {
   const seen = list.filter((s) => inView(s.curve, view, area));
   const back = bright ? seen.filter((s) => !bright.has(s.id)) : seen;
-  // A crowd is drawn fainter, so that it reads as a texture and not as a blot.
-  const crowd = seen.length > 1200 ? 0.4 : seen.length > 400 ? 0.6 : 1;
-  g.globalAlpha = bright ? 0.1 : crowd;
-  batch(g, view, back, ink, false);
+  // A crowd is drawn finer and fainter, so that it reads as a texture and not as a blot.
+  const crowd = Math.max(0.35, Math.min(1, Math.sqrt(90 / Math.max(1, seen.length))));
+  g.globalAlpha = bright ? Math.min(0.16, crowd * 0.3) : 1;
+  batch(g, view, back, ink, false, crowd);
   g.globalAlpha = 1;
   if (!bright && seen.length <= 1500) marks(g, view, back, ink);
   if (bright) {
     const front = seen.filter((s) => bright.has(s.id));
-    batch(g, view, front, ink, true);
+    batch(g, view, front, ink, true, 1);
     marks(g, view, front, ink);
   }
 }
@@ -79,7 +81,7 @@ function inView(c: Curve, view: View, [w, h]: [number, number]): boolean {
 }
 
 /** One path for each colour and width: thousands of curves in a few strokes. Refusals last, on top. */
-function batch(g: CanvasRenderingContext2D, view: View, list: readonly Stroke[], ink: Ink, strong: boolean): void {
+function batch(g: CanvasRenderingContext2D, view: View, list: readonly Stroke[], ink: Ink, strong: boolean, crowd: number): void {
   const piles = new Map<string, Stroke[]>();
   for (const s of list) {
     const key = `${s.verdict} ${Math.round(s.width * 2)}`;
@@ -91,11 +93,14 @@ function batch(g: CanvasRenderingContext2D, view: View, list: readonly Stroke[],
   const thin = Math.max(1, 0.9 / view.k);
   for (const pile of [...piles.values()].sort((a, b) => rank[a[0]!.verdict] - rank[b[0]!.verdict])) {
     const first = pile[0]!;
-    const w = Math.max(thin, first.width);
+    const plain = first.verdict === "allow";
+    const w = Math.max(thin, plain ? first.width * (0.45 + 0.55 * crowd) : first.width);
+    const alpha = g.globalAlpha;
+    // Refusals keep their ink in any crowd.
+    if (plain) g.globalAlpha = alpha * (0.25 + 0.75 * crowd);
     g.strokeStyle = colour(first.verdict, ink, strong);
     g.lineWidth = w;
     g.setLineDash(DASH[first.verdict].map((d) => d * Math.max(1, w * 0.7)));
-    g.lineCap = first.verdict === "allow" ? "butt" : "butt";
     g.beginPath();
     for (const { curve: { p } } of pile) {
       g.moveTo(p[0], p[1]);
@@ -104,6 +109,7 @@ function batch(g: CanvasRenderingContext2D, view: View, list: readonly Stroke[],
     g.stroke();
     g.setLineDash([]);
     arrows(g, pile, w);
+    g.globalAlpha = alpha;
   }
 }
 
@@ -111,7 +117,7 @@ function batch(g: CanvasRenderingContext2D, view: View, list: readonly Stroke[],
 function arrows(g: CanvasRenderingContext2D, pile: readonly Stroke[], w: number): void {
   g.fillStyle = g.strokeStyle;
   g.beginPath();
-  const size = 4.5 + w * 0.9;
+  const size = 5 + w * 1.1;
   for (const { curve: { p } } of pile) {
     const dx = p[6] - p[4];
     const dy = p[7] - p[5];
@@ -130,7 +136,7 @@ function marks(g: CanvasRenderingContext2D, view: View, list: readonly Stroke[],
   const r = Math.max(6.5, 5 / view.k);
   for (const s of list) {
     if (s.verdict === "deny" || s.verdict === "would-deny") {
-      const [x, y] = at(s.curve.p, 0.5);
+      const [x, y] = at(s.curve.p, s.mark);
       g.fillStyle = ink.surface;
       g.strokeStyle = colour(s.verdict, ink, true);
       g.lineWidth = Math.max(1.4, 1.1 / view.k);
@@ -172,13 +178,13 @@ function marks(g: CanvasRenderingContext2D, view: View, list: readonly Stroke[],
 export function dots(g: CanvasRenderingContext2D, list: readonly (Stroke & { activity: number })[], ink: Ink, phase: number, alpha: (id: string) => number): void {
   g.fillStyle = ink.strong;
   for (const s of list) {
-    const many = Math.min(3, 1 + Math.floor(Math.log10(Math.max(1, s.activity)) / 2.5));
+    const many = Math.min(2, 1 + Math.floor(Math.log10(Math.max(1, s.activity)) / 4));
     g.globalAlpha = alpha(s.id);
     for (let i = 0; i < many; i++) {
-      const t = (phase * 0.22 + i / many + (s.width * 0.37) % 1) % 1;
+      const t = (phase * 0.16 + i / many + (s.curve.p[1] * 0.0137 + s.curve.p[7] * 0.0071) % 1) % 1;
       const [x, y] = at(s.curve.p, t);
       g.beginPath();
-      g.arc(x, y, 1.2 + s.width * 0.35, 0, 7);
+      g.arc(x, y, 1.1 + s.width * 0.32, 0, 7);
       g.fill();
     }
   }

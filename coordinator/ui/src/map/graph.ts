@@ -152,9 +152,9 @@ export function between(map: FlowMap, list: readonly Group[], id: string): Link 
   };
 }
 
-/** 1 to 7 pixels, by the logarithm of what passed. */
+/** 1 to 4.5 pixels, by the logarithm of what passed: a kilobyte is a hair, ten gigabytes a cord. */
 export function width(bytes: number): number {
-  return bytes <= 0 ? 1 : Math.min(7, 1 + Math.max(0, Math.log10(bytes) - 3) * 0.95);
+  return bytes <= 0 ? 1 : Math.min(4.5, 1 + Math.max(0, Math.log10(bytes) - 3) * 0.5);
 }
 
 export const isRefused = (verdict: Verdict): boolean => verdict === "deny";

@@ -115,7 +115,7 @@ export function plan(sizes: readonly Size[], pulls: readonly Pull[], aspect = 1.
   const quiet = sizes.filter((s) => !linked.has(s.key));
   const spots: Spots = {};
   const columns = order(columnsOf(busy, pulls, aspect), pulls);
-  setColumns(columns, pulls, spots);
+  setColumns(columns, pulls, aspect, spots);
   const bottom = Math.max(-ROW_GAP, ...Object.values(spots).map((r) => r.y + r.h));
   const right = Math.max(0, ...Object.values(spots).map((r) => r.x + r.w));
   shelve(quiet, Math.max(right, aspect * Math.sqrt(quiet.reduce((a, s) => a + (s.w + ROW_GAP) * (s.h + ROW_GAP), 0))), bottom + 2 * ROW_GAP, spots);
@@ -184,7 +184,7 @@ function columnsOf(sizes: readonly Size[], pulls: readonly Pull[], aspect: numbe
   const wanted = Math.max(1, Math.round(Math.sqrt(area * aspect) / wide));
   const columns = Math.max(Math.min(deepest, Math.max(wanted, 2)), Math.min(wanted, sizes.length));
   const list: Size[][] = Array.from({ length: columns }, () => []);
-  const highest = (area / wide / columns) * 1.25;
+  const highest = (area / wide / columns) * 1.12;
   const height = (column: Size[]) => column.reduce((a, s) => a + s.h + ROW_GAP, 0);
   for (const key of line) {
     let c = deepest <= columns ? rank.get(key)! : Math.floor((rank.get(key)! * columns) / deepest);
@@ -235,10 +235,13 @@ function neighbours(pulls: readonly Pull[]): Map<string, Map<string, number>> {
   return near;
 }
 
-function setColumns(columns: Size[][], pulls: readonly Pull[], spots: Spots): void {
+function setColumns(columns: Size[][], pulls: readonly Pull[], aspect: number, spots: Spots): void {
   const near = neighbours(pulls);
   const height = (column: Size[]) => column.reduce((a, s) => a + s.h + ROW_GAP, -ROW_GAP);
   const tallest = Math.max(0, ...columns.map(height));
+  // Room that is there anyway is given to the links.
+  const widths = columns.reduce((a, column) => a + Math.max(...column.map((s) => s.w)), 0);
+  const gap = Math.round(Math.max(COLUMN_GAP, Math.min(2.4 * COLUMN_GAP, (tallest * aspect - widths) / Math.max(1, columns.length - 1))));
   let x = 0;
   for (const column of columns) {
     let y = (tallest - height(column)) / 2;
@@ -247,7 +250,7 @@ function setColumns(columns: Size[][], pulls: readonly Pull[], spots: Spots): vo
       spots[s.key] = { x, y: Math.round(y), w: s.w, h: s.h };
       y += s.h + ROW_GAP;
     }
-    x += wide + COLUMN_GAP;
+    x += wide + gap;
   }
   // Within its order each may come nearer to its own.
   for (let round = 0; round < 8; round++) {
