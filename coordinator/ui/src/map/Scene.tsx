@@ -136,7 +136,8 @@ export function Scene({ network, live, map, by, levels, sel, q, moving }: Props)
       const wires = links.map((l) => ({ id: l.id, from: l.from, to: l.to, a: slots.get(l.from)!, b: slots.get(l.to)!, inside: l.fromGroup === l.toGroup }));
       const curves = route(wires);
       const rects = [...boxes.values()].map((b) => b.rect);
-      const marks = new Map(links.flatMap((l) => (l.verdict === "allow" ? [] : [[l.id, openSpot(curves.get(l.id)!, rects)] as const])));
+      const taken: [number, number][] = [];
+      const marks = new Map(links.flatMap((l) => (l.verdict === "allow" ? [] : [[l.id, openSpot(curves.get(l.id)!, rects, taken)] as const])));
       routed.current = { slots, ids: links.map((l) => l.id), curves, marks };
     }
     return links.map((l) => ({
@@ -164,6 +165,7 @@ export function Scene({ network, live, map, by, levels, sel, q, moving }: Props)
   };
 
   const asked = useRef(0);
+  const rest = useRef<ReturnType<typeof setTimeout>>(undefined);
   const draw = useCallback(() => {
     if (asked.current) return;
     asked.current = requestAnimationFrame(() => {
@@ -175,6 +177,10 @@ export function Scene({ network, live, map, by, levels, sel, q, moving }: Props)
       const g = setUp(target, ...area);
       if (!g) return;
       const { x, y, k } = view.current;
+      // While it moves, the plane is moved as a picture; at rest it is drawn sharp.
+      world.current.classList.add("moving");
+      clearTimeout(rest.current);
+      rest.current = setTimeout(() => world.current?.classList.remove("moving"), 160);
       world.current.style.transform = `translate(${x}px, ${y}px) scale(${k})`;
       world.current.dataset.far = k < 0.74 ? "yes" : "no";
       clear(g, view.current);
@@ -218,7 +224,7 @@ export function Scene({ network, live, map, by, levels, sel, q, moving }: Props)
     if (!element || !before.current?.size) return;
     const b = bounds([...before.current.values()].map((box) => box.rect));
     const small = element.clientWidth < 700;
-    const [px, top, bottom] = small ? [14, 64, 60] : [36, 64, 60];
+    const [px, top, bottom] = small ? [26, 56, 40] : [48, 64, 48];
     const w = element.clientWidth - 2 * px;
     const h = element.clientHeight - top - bottom;
     const k = Math.max(K_MIN, Math.min(1.2, w / b.w, h / b.h));

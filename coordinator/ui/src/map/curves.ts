@@ -95,14 +95,21 @@ function sampled(p: Curve["p"]): Curve {
   return { p, points, box: [x0, y0, x1, y1] };
 }
 
-/** Where along it a mark can be seen: nearest to the middle of what no rectangle covers. */
-export function openSpot(c: Curve, rects: readonly Rect[]): number {
+/** Where along it a mark can be seen: nearest to the middle of what neither a rectangle nor another mark covers. */
+export function openSpot(c: Curve, rects: readonly Rect[], others: [number, number][]): number {
   const air = 8;
-  for (const t of [0.5, 0.44, 0.56, 0.36, 0.64, 0.28, 0.72, 0.2, 0.8, 0.13, 0.87]) {
+  let fallback = 0.5;
+  let isFirst = true;
+  for (const t of [0.5, 0.46, 0.54, 0.42, 0.58, 0.37, 0.63, 0.32, 0.68, 0.26, 0.74, 0.2, 0.8, 0.13, 0.87]) {
     const [x, y] = at(c.p, t);
-    if (!rects.some((r) => x > r.x - air && x < r.x + r.w + air && y > r.y - air && y < r.y + r.h + air)) return t;
+    if (rects.some((r) => x > r.x - air && x < r.x + r.w + air && y > r.y - air && y < r.y + r.h + air)) continue;
+    if (isFirst) fallback = t;
+    isFirst = false;
+    if (others.some(([ox, oy]) => Math.hypot(ox - x, oy - y) < 17)) continue;
+    others.push([x, y]);
+    return t;
   }
-  return 0.5;
+  return fallback;
 }
 
 /** Distance from a point, squared; Infinity beyond `reach`. */

@@ -1,7 +1,7 @@
 import { useEffect, useMemo, useState } from "preact/hooks";
 import { ApiError, get, post } from "../api/client";
 import type { Alarm, AuditPage as Page, AuditRow, AuditVerified, KeyRow, NodeRow, Problem, Session, TokenRow } from "../api/types";
-import { clock, go, loadStatus, mapState, newAudit, nodes, place, session, status } from "../state/live";
+import { clock, go, mapState, newAudit, nodes, place, session, status } from "../state/live";
 import { useStore } from "../state/store";
 import { useResource } from "../state/resource";
 import { Chip, Command, Empty, Fault, Loading, Name, Num, Tag, When } from "../ui/parts";
@@ -197,7 +197,7 @@ export function AlarmsPage() {
   const rows = [...now.alarms].sort((a, b) => b.last - a.last);
   return (
     <div class="page flush">
-      <div class="bar"><h1>Alarms</h1><span class="soft"><Num field="status.alarms.length" value={rows.length} of={plural(rows.length, "alarm")} /></span><span class="grow" /><button type="button" class="button" onClick={() => void loadStatus()}>Look again</button></div>
+      <div class="bar"><h1>Alarms</h1><span class="soft"><Num field="status.alarms.length" value={rows.length} of={plural(rows.length, "alarm")} /></span></div>
       <Table label="Alarms" rows={rows} columns={columns} keyOf={(a) => `${a.kind}/${a.subject}`} selected={selected(sel, "alarm")} onOpen={(a) => go({ sel: `alarm:${a.kind}/${a.subject}` })} empty={<Empty title="No alarm"><p class="soft">All nodes that are online enforce the present policy, and nothing asks for you.</p></Empty>} />
     </div>
   );

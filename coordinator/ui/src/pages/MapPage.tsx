@@ -71,7 +71,7 @@ function Footer({ map, live }: { map: FlowMap; live: FlowMap }) {
       {lost ? (
         <span class="v-would-deny" title={`${live.lost.declared} lost at nodes, ${live.lost.rejected} rejected, ${live.lost.skipped} not stored`}><Num field="map.lost.declared+rejected+skipped" value={lost} of={plural(lost, "record")} /> missing</span>
       ) : <span>no record missing</span>}
-      <span class="legend"><span class="key-new">◇ new</span></span>
+      <span class="legend">wider: more bytes · ◇ new in this time</span>
     </footer>
   );
 }

@@ -69,7 +69,7 @@ export function Table<T>({ label, rows, columns, keyOf, selected, onOpen, rowCla
       onOpen?.(rows[at]);
     }
   };
-  const cls = (c: Column<T>) => `${c.right ? "right" : ""} ${c.spare ? `spare-${c.spare}` : ""}`;
+  const cls = (c: Column<T>) => `${c.right ? "right" : columns[columns.indexOf(c) - 1]?.right ? "after" : ""} ${c.spare ? `spare-${c.spare}` : ""}`;
   return (
     <div class="table" role="table" aria-label={label} aria-rowcount={rows.length + 1} tabIndex={0} ref={body} data-table onScroll={(e) => setTop(e.currentTarget.scrollTop)} onKeyDown={onKeyDown} aria-activedescendant={at >= 0 ? `row-${at}` : undefined}>
       <div class="thead" role="row" aria-rowindex={1}>
