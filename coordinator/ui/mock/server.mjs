@@ -153,7 +153,10 @@ function route(mock, session, method, path, q, body) {
     case "GET policy/usage": return usageOf(mock, Number(q.within ?? 2592000), now);
     case "POST policy/review": return reviewOf(world, body);
     case "GET can": return canOf(world, q);
-    case "GET ever": return { yes: false, proof: true, witness: null, generation: world.generation };
+    case "GET ever": {
+      const { passes } = canOf(world, q);
+      return { yes: passes.length > 0, proof: !passes.length, witness: null, generation: world.generation };
+    }
     case "GET why": return whyOf(world, q);
     case "GET flows":
     case "GET flows/history": return flowList(mock, q, now);

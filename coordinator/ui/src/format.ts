@@ -66,7 +66,8 @@ export function spanMs(ms: number): string {
 /** `3 s ago`, `in 2 h`, `now`. */
 export function ago(at: number, now: number): string {
   const d = Math.round(now - at);
-  if (Math.abs(d) < 1) return "now";
+  // Two clocks never agree to the second.
+  if (d < 1 && d > -4) return "now";
   return d > 0 ? `${span(d)} ago` : `in ${span(-d)}`;
 }
 

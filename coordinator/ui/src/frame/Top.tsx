@@ -43,7 +43,7 @@ function NetworkState() {
             go({ page: "nodes", sel: null, q: "" });
           }}
         >
-          <span class="dot" aria-hidden="true" />
+          {s.generation === 0 ? null : <span class="dot" aria-hidden="true" />}
           {s.generation === 0 ? <span>no policy: all is refused</span> : (
             <>
               <span>gen <Num field="status.enforcement.generation" value={e.generation} /></span>

@@ -6,7 +6,7 @@ import { plural, port } from "../format";
 
 const shownOf = (id: string): string | null => {
   const [kind, a, b] = id.split("\n");
-  return kind === "g" ? a!.replace(/^node:[0-9a-f]{32}$/, "") : kind === "a" ? a! : (b ?? null);
+  return kind === "g" ? a!.replace(/^node:[0-9a-f]{32}$/, "").replace(/^(tag|site):/, "") : kind === "a" ? a! : (b ?? null);
 };
 
 /** Names of what a sum adds up. */

@@ -133,7 +133,13 @@ export function Scene({ network, live, map, by, levels, sel, q, moving }: Props)
   const strokes = useMemo((): Stroke[] => {
     const r = routed.current;
     if (r.slots !== slots || r.ids.length !== links.length || links.some((l, i) => l.id !== r.ids[i])) {
-      const wires = links.map((l) => ({ id: l.id, from: l.from, to: l.to, a: slots.get(l.from)!, b: slots.get(l.to)!, inside: l.fromGroup === l.toGroup }));
+      // A link ends at the border of the group, at the height of the row it is about: there its arrow is seen.
+      const ends = (id: string) => {
+        const own = slots.get(id)!;
+        const outer = boxes.get(own.group)!.rect;
+        return { x: outer.x, w: outer.w, y: own.y, h: own.h };
+      };
+      const wires = links.map((l) => ({ id: l.id, from: l.from, to: l.to, a: ends(l.from), b: ends(l.to), inside: l.fromGroup === l.toGroup }));
       const curves = route(wires);
       const rects = [...boxes.values()].map((b) => b.rect);
       const taken: [number, number][] = [];
@@ -238,6 +244,55 @@ export function Scene({ network, live, map, by, levels, sel, q, moving }: Props)
     fitted.current = planId;
     fit();
   }, [size, boxes, planId, fit]);
+
+  // What is selected comes into sight, with its other ends if there is room; nothing moves if it is in sight already.
+  const shownFor = useRef("");
+  useLayoutEffect(() => {
+    const element = frame.current;
+    if (!element || !size || !sel || !boxes.size) {
+      if (!sel) shownFor.current = "";
+      return;
+    }
+    const key = `${sel} ${size.w} ${size.h}`;
+    if (shownFor.current === key) return;
+    shownFor.current = key;
+    const set = state.current.bySelection;
+    const touched = state.current.links.filter((l) => set?.has(l.id)).flatMap((l) => [l.fromGroup, l.toGroup]);
+    const own = [...slots].filter(([id]) => selOfSlot(id) === sel).map(([, r]) => r.group);
+    const rects = [...new Set([...touched, ...own])].flatMap((g) => boxes.get(g)?.rect ?? []);
+    if (!rects.length) return;
+    const b = bounds(rects);
+    const v = view.current;
+    const [left, top, right, bottom] = [24, 60, size.w - 24, size.h - 24];
+    const inSight = b.x * v.k + v.x >= left && b.y * v.k + v.y >= top && (b.x + b.w) * v.k + v.x <= right && (b.y + b.h) * v.k + v.y <= bottom;
+    if (inSight) return;
+    const k = Math.max(0.5, Math.min(v.k, (right - left) / b.w, (bottom - top) / b.h));
+    const slide = (at: number, length: number, now: number, from: number, to: number) => {
+      if (length * k > to - from) return (from + to) / 2 - (at + length / 2) * k;
+      return Math.max(from - at * k, Math.min(to - (at + length) * k, now));
+    };
+    // Scaled about the middle, then slid no farther than needed.
+    const [cx, cy] = [size.w / 2, size.h / 2];
+    const moved = { x: cx - ((cx - v.x) * k) / v.k, y: cy - ((cy - v.y) * k) / v.k };
+    glide({ k, x: slide(b.x, b.w, moved.x, left, right), y: slide(b.y, b.h, moved.y, top, bottom) });
+  }, [sel, size, boxes, slots]);
+
+  const gliding = useRef(0);
+  /** A short way to another view; at once where motion is not welcome. */
+  const glide = (to: View) => {
+    cancelAnimationFrame(gliding.current);
+    const from = { ...view.current };
+    const begun = performance.now();
+    const length = matchMedia("(prefers-reduced-motion: reduce)").matches ? 0 : 180;
+    const step = () => {
+      const t = length ? Math.min(1, (performance.now() - begun) / length) : 1;
+      const e = 1 - (1 - t) ** 3;
+      view.current = { k: from.k + (to.k - from.k) * e, x: from.x + (to.x - from.x) * e, y: from.y + (to.y - from.y) * e };
+      draw();
+      if (t < 1) gliding.current = requestAnimationFrame(step);
+    };
+    step();
+  };
 
   // --- movement of traffic
   useEffect(() => {

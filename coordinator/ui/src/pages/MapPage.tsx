@@ -35,7 +35,7 @@ export function MapPage() {
       {problem ? <Fault problem={problem} again={() => void loadMap()} /> : null}
       {p.view === "table" ? <EdgeTable map={map} /> : now ? <Scene network={network} live={live} map={map} by={p.group} levels={p.levels} sel={p.sel} q={p.q} moving={moving} /> : <Loading />}
       <div class="map-bar">
-        <Choice label="Group by" value={p.group} of={GROUPS} onChange={(group) => go({ group, levels: {} })} />
+        {p.view === "map" ? <Choice label="Group by" value={p.group} of={GROUPS} onChange={(group) => go({ group, levels: {} })} /> : null}
         <Choice label="View" value={p.view} of={[["map", "Map"], ["table", "Table"]]} onChange={(view) => go({ view })} />
         <VerdictFilter map={live.map} />
         {p.q ? <button type="button" class="chip" aria-pressed="true" onClick={() => go({ q: "" })}>“{p.q}” <Icon name="close" size={12} /></button> : null}
@@ -91,9 +91,9 @@ function EdgeTable({ map }: { map: FlowMap }) {
     { id: "service", head: "Service", track: "minmax(80px,1fr)", cell: (e) => (e.service ? <Name text={e.service} /> : <span class="soft">none</span>), spare: 1 },
     { id: "port", head: "Port", track: "92px", cell: (e) => <span class="mono">{port(e.protocol, e.port)}</span>, spare: 2 },
     { id: "grant", head: "Grant", track: "minmax(90px,1.3fr)", cell: (e) => (e.grant ? <Name text={e.grant} mono /> : <span class="soft">none</span>), spare: 2 },
-    { id: "sent", head: "Sent", track: "84px", right: true, cell: (e) => <Num field={f(e, "bytes_out")} value={e.bytes_out} as="bytes" />, spare: 1 },
-    { id: "back", head: "Back", track: "84px", right: true, cell: (e) => <Num field={f(e, "bytes_back")} value={e.bytes_back} as="bytes" />, spare: 1 },
-    { id: "flows", head: "Flows", track: "76px", right: true, cell: (e) => <Num field={f(e, e.verdict === "deny" ? "tries" : "flows")} value={e.verdict === "deny" ? e.tries : e.flows} />, spare: 2 },
+    { id: "sent", head: "Sent", track: "84px", right: true, cell: (e) => (isTry(e) ? <span class="soft">–</span> : <Num field={f(e, "bytes_out")} value={e.bytes_out} as="bytes" />), spare: 1 },
+    { id: "back", head: "Back", track: "84px", right: true, cell: (e) => (isTry(e) ? <span class="soft">–</span> : <Num field={f(e, "bytes_back")} value={e.bytes_back} as="bytes" />), spare: 1 },
+    { id: "flows", head: "Flows", track: "76px", right: true, cell: (e) => (isTry(e) ? <Num field={f(e, "tries")} value={e.tries} of={plural(e.tries, "try", "tries")} /> : <Num field={f(e, "flows")} value={e.flows} />), spare: 2 },
     { id: "last", head: "Last seen", track: "100px", right: true, cell: (e) => <When field={f(e, "last_seen")} at={e.last_seen / 1000} />, spare: 1 },
   ], []);
   return (
@@ -102,6 +102,9 @@ function EdgeTable({ map }: { map: FlowMap }) {
     </div>
   );
 }
+
+/** Nothing passed: it was tried. */
+const isTry = (e: Edge) => e.verdict === "deny" || e.verdict === "would-allow";
 
 function FirstSteps() {
   const now = useStore(status);

@@ -54,13 +54,24 @@ function Current({ text, serial }: { text: PolicyText; serial: number }) {
         <h1>Policy</h1>
         <span class="soft">generation <Num field="policy.generation" value={text.generation} /></span>
         <span class="grow" />
-        <span class="soft small">use is counted over the last minute and 30 days</span>
+        <NeverUsed text={text} month={y} />
       </div>
       <div class="policy-text">
         {text.sources.map((source) => <SourceView key={source.file} source={source} minute={m} month={y} />)}
       </div>
     </>
   );
+}
+
+/** What nobody uses, one after the other. */
+function NeverUsed({ text, month }: { text: PolicyText; month: PolicyUsage | null }) {
+  const line = useStore(place, (p) => p.line);
+  if (!month || month.observed_since === null) return <span class="soft small">use not known yet</span>;
+  const unused = new Set(month.grants.filter((g) => g.last_seen === null).map((g) => g.name));
+  const found = text.sources.flatMap((s) => blocks(s.file, s.text)).filter((b) => b.kind === "grant" && unused.has(b.name));
+  if (!found.length) return <span class="soft small">every grant was used in 30 d</span>;
+  const next = found.find((b) => b.line > (line ?? 0)) ?? found[0]!;
+  return <button type="button" class="chip" onClick={() => go({ line: next.line, sel: null }, "replace")} title="Go to the next one">{found.length} never used <Icon name="down" size={12} /></button>;
 }
 
 function SourceView({ source, minute, month }: { source: SourceText; minute: PolicyUsage | null; month: PolicyUsage | null }) {
@@ -304,10 +315,12 @@ function CanBox() {
     <section class="side-part can">
       <h2>Can …</h2>
       <form onSubmit={(e) => e.preventDefault()} role="search" aria-label="Can one open a connection to the other?">
-        <input list="can-from" value={from} onInput={(e) => setFrom(e.currentTarget.value)} placeholder="tag:web, or a node" aria-label="From" spellcheck={false} autoComplete="off" />
-        <span class="soft">open</span>
-        <input list="can-to" value={to} onInput={(e) => setTo(e.currentTarget.value)} placeholder="a service, tag or node" aria-label="To" spellcheck={false} autoComplete="off" />
-        <input class="can-port" value={port} onInput={(e) => setPort(e.currentTarget.value)} placeholder="port" aria-label="Port, such as tcp/8443; not with a service" spellcheck={false} autoComplete="off" />
+        <label for="can-a">From</label>
+        <input id="can-a" list="can-from" value={from} onInput={(e) => setFrom(e.currentTarget.value)} placeholder="tag:web, or a node" spellcheck={false} autoComplete="off" />
+        <label for="can-b">To</label>
+        <input id="can-b" list="can-to" value={to} onInput={(e) => setTo(e.currentTarget.value)} placeholder="a service, tag or node" spellcheck={false} autoComplete="off" />
+        <label for="can-c">Port</label>
+        <input id="can-c" class="can-port" value={port} onInput={(e) => setPort(e.currentTarget.value)} placeholder="any; or tcp/8443" spellcheck={false} autoComplete="off" />
         <datalist id="can-from">{tags.map((t) => <option key={t} value={`tag:${t}`} />)}{names.map((n) => <option key={n} value={n} />)}</datalist>
         <datalist id="can-to">{services.map((s) => <option key={s} value={s} />)}{tags.map((t) => <option key={t} value={`tag:${t}`} />)}{names.map((n) => <option key={n} value={n} />)}</datalist>
       </form>

@@ -81,6 +81,7 @@ export const loadStatus = () => attempt(get<Status>("/status"), takeStatus);
 export const loadNodes = () => attempt(get<NodeRow[]>("/nodes", { revoked: true }), (v) => nodes.set(v));
 
 export async function loadPolicy(): Promise<void> {
+  if (status.get()?.generation === 0) return policy.set(null);
   try {
     policy.set(await get<PolicyText>("/policy"));
   } catch (error) {
@@ -122,7 +123,7 @@ function takeSecond(at: number, edges: EdgeDelta[]): void {
 }
 
 async function loadAll(): Promise<void> {
-  await Promise.all([loadStatus(), loadNodes(), loadPolicy(), loadMap()]);
+  await Promise.all([loadStatus().then(loadPolicy), loadNodes(), loadMap()]);
 }
 
 // --- events
