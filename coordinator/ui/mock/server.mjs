@@ -12,7 +12,8 @@ const DIST = fileURLToPath(new URL("../dist", import.meta.url));
 const CSP =
   "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 const TYPES = { ".html": "text/html; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".css": "text/css; charset=utf-8", ".svg": "image/svg+xml" };
-const clock = () => Math.floor(Date.now() / 1000);
+let frozen = null;
+const clock = () => frozen ?? Math.floor(Date.now() / 1000);
 
 class Problem extends Error {
   constructor(status, word, detail, hint) {
@@ -23,9 +24,9 @@ class Problem extends Error {
 }
 
 /** One mock server; several may live in one process. */
-export function serve({ port = 4180, size = 10, seed = 7, hostile = true, empty = false, host = "127.0.0.1" } = {}) {
+export function serve({ port = 4180, size = 10, seed = 7, hostile = true, empty = false, late = [12, 25], host = "127.0.0.1" } = {}) {
   const started = clock();
-  const world = makeWorld({ size, seed, now: started, hostile });
+  const world = makeWorld({ size, seed, now: started, hostile, late });
   if (empty) Object.assign(world, { nodes: [], services: [], edges: [], grants: [], text: null, generation: 0, revision: 1 });
   const mock = { world, started, sessions: new Map(), streams: new Set(), links: new Set([LINK]), keys: keysOf(started), tokens: empty ? [] : tokensOf(world, started), down: false };
   const server = createServer((request, response) => {
@@ -135,21 +136,21 @@ function route(mock, session, method, path, q, body) {
       if (!row) throw new Problem(404, "not-found", `there is no key \`${parts[1]}\``);
       return (row.revoked = now), row;
     }
-    case "GET nodes": return world.nodes.filter((n) => q.revoked === "true" || !n.revoked).map((n) => nodeRow(world, n, now));
+    case "GET nodes": return world.nodes.filter((n) => q.revoked === "true" || !n.revoked).map((n) => nodeRow(world, n, mock.started));
     case "GET nodes/*": {
       const node = find(world, parts[1]);
       if (!node) throw new Problem(404, "node-unknown", `there is no node \`${parts[1]}\``);
-      return nodeRow(world, node, now);
+      return nodeRow(world, node, mock.started);
     }
     case "GET map": return mapOf(mock, q, now);
     case "GET edges": return edgesOf(mock, q, now);
-    case "GET alarms": return alarmsOf(mock, now);
+    case "GET alarms": return alarmsOf(mock);
     case "GET policy": {
       if (!world.text) throw new Problem(404, "not-found", "no policy was ever applied: everything is denied", "apply one with `warren policy apply FILE`");
       const generation = Number(q.generation ?? world.generation);
       return { generation, root: "ab".repeat(32), head: "", sources: [{ file: "policy.toml", text: textAt(world, generation) }] };
     }
-    case "GET policy/history": return historyOf(world, now);
+    case "GET policy/history": return historyOf(world, mock.started);
     case "GET policy/usage": return usageOf(mock, Number(q.within ?? 2592000), now);
     case "POST policy/review": return reviewOf(world, body);
     case "GET can": return canOf(world, q);
@@ -160,7 +161,7 @@ function route(mock, session, method, path, q, body) {
     case "GET why": return whyOf(world, q);
     case "GET flows":
     case "GET flows/history": return flowList(mock, q, now);
-    case "GET audit": return auditOf(mock, q, now);
+    case "GET audit": return auditOf(mock, q);
     case "GET audit/verify": return { revision: world.revision, hash: "3f".repeat(32), at: now };
     default: throw new Problem(404, "not-found", `there is no route ${method} ${path}`);
   }
@@ -173,13 +174,13 @@ function statusOf(mock, now) {
   const { world } = mock;
   const live = world.nodes.filter((n) => !n.revoked);
   const behind = live.filter((n) => n.behind || !n.online);
-  const rows = behind.map((n) => ({ node: n.id, name: n.name, online: n.online, enforces: n.online ? world.generation - 1 : null, since: now - (n.online ? 95 : 1500) }));
+  const rows = behind.map((n) => ({ node: n.id, name: n.name, online: n.online, enforces: n.online ? world.generation - 1 : null, since: mock.started - (n.online ? 95 : 1500) }));
   const enforced = live.length - behind.length;
   return {
     network: world.network, name: nameOf(world), epoch: 1, revision: world.revision, generation: world.generation, observe: false,
     nodes: live.length, online: live.filter((n) => n.online).length, freshness: { life: 604800, signed_at: now - 1200, not_after: now + 603600, next: now + 2400 },
     enforcement: { generation: world.generation, enforced, of: live.length, by_generation: { [world.generation]: enforced, [world.generation - 1]: behind.length }, behind: rows, summary: `gen ${world.generation} enforced on ${enforced}/${live.length}` },
-    flows: { recorded: 48_000_000 + (now - mock.started) * 211, declared_lost: 0, rejected: 0, kept: 200000 }, alarms: alarmsOf(mock, now), now, version: "0.4.0", history_skipped: 0,
+    flows: { recorded: 48_000_000 + (now - mock.started) * 211, declared_lost: 0, rejected: 0, kept: 200000 }, alarms: alarmsOf(mock), now, version: "0.4.0", history_skipped: 0,
   };
 }
 
@@ -208,14 +209,14 @@ function mapOf(mock, q, now) {
   const { live, at, window, resolution } = windowOf(q, now);
   return {
     at, from: at - window, resolution, live, revision: world.revision, generation: world.generation, observe: false, complete_until: Math.min(at, now - 2), lost: { declared: 0, rejected: 0, skipped: 0 },
-    nodes: world.nodes.map((n) => mapNode(world, n, now)),
+    nodes: world.nodes.map((n) => mapNode(world, n, mock.started)),
     services: world.services.map(({ name, ports, nodes }) => ({ name, ports, nodes })),
     edges: world.edges.map((e) => edgeIn(e, at - window, at)).filter(Boolean),
   };
 }
 
-function mapNode(world, n, now) {
-  return { id: n.id, name: n.name, tags: n.tags, site: n.site, addresses: [n.v4, n.v6], online: n.online, enforces: n.online ? world.generation - (n.behind ? 1 : 0) : null, behind_since: n.behind ? now - 95 : n.online ? null : now - 1500, revoked: n.revoked };
+function mapNode(world, n, started) {
+  return { id: n.id, name: n.name, tags: n.tags, site: n.site, addresses: [n.v4, n.v6], online: n.online, enforces: n.online ? world.generation - (n.behind ? 1 : 0) : null, behind_since: n.behind ? started - 95 : n.online ? null : started - 1500, revoked: n.revoked };
 }
 
 const matches = (q) => {
@@ -246,13 +247,13 @@ function flowList(mock, q, now) {
   return rows.sort((a, b) => b.last_ms - a.last_ms || b.cursor - a.cursor).slice(0, limit);
 }
 
-function alarmsOf(mock, now) {
+function alarmsOf(mock) {
   const { world } = mock;
   if (!world.nodes.length) return [];
   return [
-    { kind: "node-complaint", subject: world.behind.name, message: `${world.behind.name} does not enforce generation ${world.generation}: it says that the policy's proof does not reach its root`, since: mock.started - 95, last: now - 5, count: 3 },
+    { kind: "node-complaint", subject: world.behind.name, message: `${world.behind.name} does not enforce generation ${world.generation}: it says that the policy's proof does not reach its root`, since: mock.started - 95, last: mock.started - 5, count: 3 },
     { kind: "token-reused", subject: "tok-7Qm2", message: "a spent token was shown again by another key; it was first redeemed by web-1", since: mock.started - 86400, last: mock.started - 7200, count: 12 },
-    { kind: "misbehaved", subject: "ada-laptop", message: "31 refused attempts in a minute from ada-laptop, most of them at payments-db tcp/5432", since: mock.started - 400, last: now - 1, count: 31 },
+    { kind: "misbehaved", subject: "ada-laptop", message: "31 refused attempts in a minute from ada-laptop, most of them at payments-db tcp/5432", since: mock.started - 400, last: mock.started - 1, count: 31 },
   ];
 }
 
@@ -338,8 +339,9 @@ function whyOf(world, q) {
   return { allowed: !!by, generation: world.generation, from: q.from, to: q.to, observe: false, by, nearest: a.fails[0]?.nearest ?? null, message: by ? `allowed by grant ${by.grant}` : `not allowed at generation ${world.generation}: ${a.fails[0]?.reason ?? "nothing there could be reached"}` };
 }
 
-function auditOf(mock, q, now) {
+function auditOf(mock, q) {
   const { world } = mock;
+  const { started } = mock;
   const limit = Math.min(Number(q.limit || 100), 10000);
   const after = q.after === undefined ? Math.max(0, world.revision - limit) : Number(q.after);
   const rows = [];
@@ -349,7 +351,7 @@ function auditOf(mock, q, now) {
     const kind = r === 1 ? "network-founded" : kinds[(r * 7) % 5];
     const who = { "node-admitted": `node:${node?.id}`, "keys-renewed": `node:${node?.id}`, "token-stored": "local:ada", "policy-applied": "key:ci-deployer", "node-amended": "local:ada", "network-founded": "local:root" }[kind];
     const what = { "node-admitted": `node ${node?.name} (${node?.id}) admitted by token ${node?.token}`, "keys-renewed": `node ${node?.id} renewed its WireGuard keys`, "token-stored": `token ${node?.token} stored: tags [${node?.tags.join(", ")}], name ${node?.name}, 1 use(s), until 2026-12-24T00:00:00Z`, "policy-applied": `policy generation ${Math.max(1, r % 12)} applied from [policy.toml]`, "node-amended": `node ${node?.id} is now ${node?.name} with tags [${node?.tags.join(", ")}]`, "network-founded": "network founded with 1 authority key(s), freshness 604800 s" }[kind];
-    rows.push({ revision: r, at: now - (world.revision - r) * 3700 - 60, principal: who, what: [what], kinds: [kind], hash: (r * 2654435761).toString(16).padStart(64, "9") });
+    rows.push({ revision: r, at: started - (world.revision - r) * 3700 - 60, principal: who, what: [what], kinds: [kind], hash: (r * 2654435761).toString(16).padStart(64, "9") });
   }
   return { rows, revision: world.revision, hash: "3f".repeat(32) };
 }
@@ -392,6 +394,7 @@ let serial = 0;
 const send = (stream, event, data) => stream.response.write(`id: m${++serial}\nevent: ${event}\ndata: ${JSON.stringify(data)}\n\n`);
 
 function tick(mock) {
+  if (frozen !== null) return;
   const second = clock() - 1;
   const edges = mock.world.edges.map((e) => ({ ...keyOf(e), ...sums(e, second, second + 1), rtt_us: e.rtt === null ? null : Math.round(e.rtt), last_seen: second * 1000 + 999 })).filter((e) => !quiet(e));
   const rows = [...mock.streams].some((s) => s.flows) ? flowsOf(mock.world, second) : [];
@@ -411,6 +414,8 @@ function control(mock, word, response) {
     for (const s of mock.streams) s.response.destroy();
   }
   if (word === "up") mock.down = false;
+  if (word === "freeze") frozen = clock();
+  if (word === "thaw") frozen = null;
   response.writeHead(204);
   response.end();
 }

@@ -68,7 +68,7 @@ function designOf(size, rng) {
   return rows;
 }
 
-export function makeWorld({ size = 10, seed = 7, now, hostile = true }) {
+export function makeWorld({ size = 10, seed = 7, now, hostile = true, late = [12, 25] }) {
   const rng = random(seed * 1000 + size);
   const begin = now - 3 * 86400;
   const design = designOf(size, rng);
@@ -106,7 +106,7 @@ export function makeWorld({ size = 10, seed = 7, now, hostile = true }) {
 
   const { text, grants } = policyOf(services, size);
   const world = { size, seed, begin, nodes, services, grants, text, tagNodes, behind, network: hex(rng, 32), generation: 12, revision: 240 + nodes.length, edges: [] };
-  world.edges = edgesOf(world, rng, now, laptop, hostile);
+  world.edges = edgesOf(world, rng, now, laptop, hostile, late);
   return world;
 }
 
@@ -149,7 +149,7 @@ function policyOf(services, size) {
   return { text: lines.join("\n"), grants };
 }
 
-function edgesOf(world, rng, now, laptop, hostile) {
+function edgesOf(world, rng, now, laptop, hostile, [first, second]) {
   const { nodes, services, begin } = world;
   const byId = new Map(nodes.map((n) => [n.id, n]));
   const edges = [];
@@ -208,9 +208,9 @@ function edgesOf(world, rng, now, laptop, hostile) {
   }
   if (edges[0]) edges[0].mismatch = { from_bytes: 1_204_331, to_bytes: 1_201_007 };
   // What appears while one watches: a new user of the cache, and a scan that begins.
-  const late = (seconds, from, to, more) => add(from, to, { begin: now + seconds, ...more });
-  late(12, end(byId.get(deep.nodes[0])), end(byId.get(cache.nodes[0])), { service: cache.name, port: port(cache), verdict: "deny", tries: 2 });
-  late(25, foreign("192.0.2.77"), end(byId.get(front.nodes[0])), { port: 3389, verdict: "deny", tries: 3, until: now + 600 });
+  const coming = (seconds, from, to, more) => add(from, to, { begin: now + seconds, ...more });
+  coming(first, end(byId.get(deep.nodes[0])), end(byId.get(cache.nodes[0])), { service: cache.name, port: port(cache), verdict: "deny", tries: 2 });
+  coming(second, foreign("192.0.2.77"), end(byId.get(front.nodes[0])), { port: 3389, verdict: "deny", tries: 3, until: now + 600 });
   return edges;
 }
 

@@ -7,7 +7,7 @@ export const UNKNOWN = "not known";
 const GAP = "\u202f";
 
 function three(value: number): string {
-  const digits = value >= 100 ? 0 : value >= 10 ? 1 : 2;
+  const digits = value >= 99.95 ? 0 : value >= 9.995 ? 1 : 2;
   return value.toFixed(digits);
 }
 

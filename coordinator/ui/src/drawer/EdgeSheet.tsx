@@ -11,6 +11,7 @@ import { Field, Link as To, Name, Num, VerdictMark, When } from "../ui/parts";
 import { Toml } from "../ui/toml";
 import { Gone, Part, Sheet, type SheetData } from "./Drawer";
 import { Spark } from "../ui/spark";
+import { flowKey } from "../pages/flows-data";
 
 export const endName = (end: Edge["from"]) => end.name ?? end.address ?? "not known";
 
@@ -146,9 +147,9 @@ function FlowsBehind({ edge }: { edge: Edge }) {
       <ul class="lines">
         {data?.map((r) => (
           <li key={`${r.reporter} ${r.boot} ${r.flow} ${r.cursor}`}>
-            <When field="flows.last_ms" at={Math.floor(r.last_ms / 1000)} />
+            <When field={`flows[${flowKey(r)}].last_ms`} at={r.last_ms / 1000} />
             <span class="mono soft">{r.from.port || "–"}→{r.to.port || "–"}</span>
-            {r.end === "refused" ? <Num field="flows.count" value={r.count} of={plural(r.count, "try", "tries")} /> : <Num field="flows.bytes" value={r.bytes_out + r.bytes_back} as="bytes" />}
+            {r.end === "refused" ? <Num field={`flows[${flowKey(r)}].count`} value={r.count} of={plural(r.count, "try", "tries")} /> : <Num field={`flows[${flowKey(r)}].bytes_out+bytes_back`} value={r.bytes_out + r.bytes_back} as="bytes" />}
             <span class="soft">{r.end}</span>
           </li>
         ))}

@@ -87,7 +87,7 @@ export function FlowsPage() {
   const columns = useMemo((): Column<FlowRow>[] => {
     const f = (r: FlowRow, name: string) => `flows[${flowKey(r)}].${name}`;
     return [
-      { id: "time", head: "Time", track: "74px", cell: (r) => <time class="num" title={utc(r.last_ms / 1000)} data-field={f(r, "last_ms")} data-value={r.last_ms} data-form="clock">{clock(r.last_ms / 1000)}</time> },
+      { id: "time", head: "Time", track: "74px", cell: (r) => <time class="num" title={utc(r.last_ms / 1000)} data-field={f(r, "last_ms")} data-value={r.last_ms / 1000} data-form="clock">{clock(r.last_ms / 1000)}</time> },
       { id: "from", head: "From", track: "minmax(96px,1fr)", cell: (r) => cell("from", r.from.name ?? r.from.address, <Name text={r.from.name ?? r.from.address} mono={!r.from.name} />) },
       { id: "arrow", head: "", track: "16px", cell: (r) => <span class={`soft arrow v-${r.verdict}`} aria-hidden="true">→</span>, spare: 1 },
       { id: "service", head: "Service", track: "minmax(90px,1fr)", cell: (r) => (r.service ? cell("service", r.service, <Name text={r.service} />) : <span class="soft">none</span>) },

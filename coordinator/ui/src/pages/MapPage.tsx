@@ -115,7 +115,7 @@ function FirstSteps() {
       <ol>
         <li><h2>Say what is allowed</h2><p class="soft">Without a policy everything is refused.</p><Command text="warren policy apply policy.toml" /></li>
         <li><h2>Make a token for a host</h2><p class="soft">It admits one host, with the tags you give it.</p><Command text="warren token create --name web-1 --tag web" /></li>
-        <li><h2>Enrol the host</h2><p class="soft">Run this there, with the token that the last command printed.</p><Command text="warren-node up --token TOKEN" /></li>
+        <li><h2>Enrol the host</h2><p class="soft">Run this there; the file `token` holds what the last command printed.</p><Command text="warren-node up --token-file token" /></li>
       </ol>
       <p class="soft small">This page fills itself as soon as the first node is there.</p>
     </div>
