@@ -414,6 +414,7 @@ function control(mock, word, response) {
     for (const s of mock.streams) s.response.destroy();
   }
   if (word === "up") mock.down = false;
+  if (word === "news") for (const e of mock.world.edges) if (e.isNews) e.begin = clock() + 1;
   if (word === "freeze") frozen = clock();
   if (word === "thaw") frozen = null;
   response.writeHead(204);

@@ -208,9 +208,9 @@ function edgesOf(world, rng, now, laptop, hostile, [first, second]) {
   }
   if (edges[0]) edges[0].mismatch = { from_bytes: 1_204_331, to_bytes: 1_201_007 };
   // What appears while one watches: a new user of the cache, and a scan that begins.
-  const coming = (seconds, from, to, more) => add(from, to, { begin: now + seconds, ...more });
+  const coming = (seconds, from, to, more) => add(from, to, { begin: now + seconds, isNews: true, ...more });
   coming(first, end(byId.get(deep.nodes[0])), end(byId.get(cache.nodes[0])), { service: cache.name, port: port(cache), verdict: "deny", tries: 2 });
-  coming(second, foreign("192.0.2.77"), end(byId.get(front.nodes[0])), { port: 3389, verdict: "deny", tries: 3, until: now + 600 });
+  coming(second, foreign("192.0.2.77"), end(byId.get(front.nodes[0])), { port: 3389, verdict: "deny", tries: 3 });
   return edges;
 }
 
@@ -265,7 +265,7 @@ export function flowsOf(world, t, limit = Infinity) {
       const started = t * 1000 + Math.floor(rng() * 900) - (refused ? 0 : Math.floor(rng() * 9000));
       const bytes = refused ? 0 : Math.floor(200 + rng() * 40 * Math.max(10, e.rate));
       rows.push({
-        cursor: t * 1000 + i * 3 + k, received: t + 1, reporter: e.from.node ?? e.to.node, boot: 77001, flow: (t % 100000) * 100 + k + i, outbound: !!e.from.node,
+        cursor: t * 1000 + i * 3 + k, received: t + 1, reporter: e.from.node ?? e.to.node, boot: 77001, flow: (t % 100000) * 100000 + i * 4 + k, outbound: !!e.from.node,
         from: point(e.from, refused || e.protocol === 1 ? 0 : 32768 + Math.floor(rng() * 28000)), to: point(e.to, e.port), protocol: e.protocol, verdict: e.verdict,
         grant: e.verdict === "allow" ? e.grant : null, service: e.service, generation: e.generation,
         packets_out: refused ? s.tries : 1 + Math.floor(bytes / 900), bytes_out: refused ? s.tries * 60 : bytes,

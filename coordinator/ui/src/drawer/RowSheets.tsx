@@ -106,7 +106,8 @@ export function TokenSheet({ value }: SheetData) {
 
 export function AuditSheet({ value }: SheetData) {
   const revision = Number(value);
-  const { data } = useResource<AuditPage>(Number.isSafeInteger(revision) && revision > 0 ? "/audit" : null, { after: revision - 1, limit: 1 });
+  const isRevision = Number.isSafeInteger(revision) && revision > 0;
+  const { data } = useResource<AuditPage>(isRevision ? "/audit" : null, { after: revision - 1, limit: 1 });
   const row = data?.rows.find((r) => r.revision === revision);
   return (
     <Sheet kind="audit" title={<>revision <span class="num">{value}</span></>}>
@@ -119,7 +120,7 @@ export function AuditSheet({ value }: SheetData) {
           </dl>
           <Part name="What">{row.what.map((w, i) => <p key={i} class="alarm-text"><bdi>{w}</bdi></p>)}</Part>
         </>
-      ) : data ? <Gone what="The log has no such revision." /> : <Loading />}
+      ) : data || !isRevision ? <Gone what="The log has no such revision." /> : <Loading />}
     </Sheet>
   );
 }

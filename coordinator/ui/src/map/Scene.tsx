@@ -57,6 +57,11 @@ function planned(map: FlowMap, list: readonly Group[], by: Grouping, room: { w: 
   return { id, level: 0, spots: at(0) };
 }
 
+/** The picture this browser last saw: what grew since then moves nobody. */
+function remembered(list: readonly Group[], { level, spots }: Plan): Map<string, Box> {
+  return new Map(list.flatMap((group) => (spots[group.key] ? [[group.key, { group, level, rect: spots[group.key]!, slots: new Map(), hidden: 0 }] as const] : [])));
+}
+
 function sizeOf(group: Group, level: Level) {
   const { w, h } = measure(group, level);
   return { w, h };
@@ -93,7 +98,7 @@ export function Scene({ network, live, map, by, levels, sel, q, moving }: Props)
       const known = recall(network, by);
       const old = known && list.some((g) => known.spots[g.key]);
       planRef.current = old ? { id: planId, ...known } : planned(live.map, list, by, size, planId);
-      before.current = null;
+      before.current = old ? remembered(list, planRef.current) : null;
     }
     const now = planRef.current;
     const level = (key: string): Level => levels[key] ?? now.level;
@@ -305,7 +310,8 @@ export function Scene({ network, live, map, by, levels, sel, q, moving }: Props)
       frameId = requestAnimationFrame(step);
       if (time - last < 33 || document.visibilityState !== "visible") return;
       last = time;
-      const element = frame.current!;
+      const element = frame.current;
+      if (!element) return;
       const g = setUp(target, element.clientWidth, element.clientHeight);
       if (!g) return;
       clear(g, view.current);
@@ -436,7 +442,7 @@ export function Scene({ network, live, map, by, levels, sel, q, moving }: Props)
     const box = before.current?.get(key);
     if (!spot || !box) return;
     // The place it has on the screen becomes its place.
-    planRef.current!.spots[key] = { ...spot, x: box.rect.x + dx, y: box.rect.y + dy, w: box.rect.w, h: box.rect.h };
+    planRef.current!.spots[key] = { ...spot, x: box.rect.x + dx, y: box.rect.y + dy };
     const kept = new Map(before.current!);
     kept.set(key, { ...box, rect: { ...box.rect, x: box.rect.x + dx, y: box.rect.y + dy } });
     before.current = kept;

@@ -357,13 +357,14 @@ function stay(boxes: Map<string, Box>, before: ReadonlyMap<string, Box>): void {
   for (const { box, known } of taken) {
     if (!known) continue;
     const whole = measure(box.group, box.level);
-    const wanted = { ...box.rect, w: Math.max(box.rect.w, whole.w), h: whole.h };
+    box.rect.w = whole.w;
+    const wanted = { ...box.rect, h: whole.h };
     const blocked = taken.filter((o) => o.box !== box && overlaps(wanted, o.box.rect, AIR)).map((o) => o.box.rect);
     const free = blocked.length ? Math.max(known.rect.h, Math.min(...blocked.map((r) => r.y)) - AIR - box.rect.y) : Infinity;
     const m = measure(box.group, box.level, Math.min(whole.h, free));
     box.slots = m.slots;
     box.hidden = m.hidden;
-    box.rect.h = Math.max(m.h, Math.min(known.rect.h, m.h));
+    box.rect.h = m.h;
   }
 }
 
