@@ -97,7 +97,7 @@ function Decision({ edge, text }: { edge: Edge; text: SheetData["text"] }) {
   return <Part name={VERDICT_WORDS[edge.verdict] === "allowed" ? "Allowed" : "Why"}><Nearest edge={edge} text={text} /></Part>;
 }
 
-export function GrantText({ grant, text, generation }: { grant: string; text: SheetData["text"]; generation: number }) {
+export function GrantText({ grant, text, generation, said = "Decided at" }: { grant: string; text: SheetData["text"]; generation: number; said?: string }) {
   const { data: history } = useResource<PolicyRow[]>("/policy/history");
   const block = text?.sources.flatMap((s) => blocks(s.file, s.text)).find((b) => b.kind === "grant" && b.name === grant);
   const row = history?.find((r) => r.generation === generation);
@@ -114,7 +114,7 @@ export function GrantText({ grant, text, generation }: { grant: string; text: Sh
         <p class="soft">Grant <span class="mono">{grant}</span> is not in the present policy{text ? ` (generation ${text.generation})` : ""}.</p>
       )}
       <p class="soft small">
-        Decided at generation <To to={{ page: "policy", generation, line: null, sel: null }}><span class="num">{generation}</span></To>
+        {said} generation <To to={{ page: "policy", generation, line: null, sel: null }}><span class="num">{generation}</span></To>
         {row ? <>, applied by <span class="mono">{row.by}</span> <When field={`policy/history[${row.generation}].applied`} at={row.applied} /></> : null}.
       </p>
     </>

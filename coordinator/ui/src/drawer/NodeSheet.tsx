@@ -48,7 +48,7 @@ function NodeBody({ n, live }: { n: NodeRow; live: SheetData["live"] }) {
           <Field name="Node id"><Name text={n.id} mono /><Copy text={n.id} label="Copy the node id" /></Field>
           <Field name="Identity key"><Name text={n.identity} mono /></Field>
           <Field name="WireGuard">{n.wireguard.map((k) => <div key={k}><Name text={k} mono /></div>)}</Field>
-          <Field name="Keys renewed"><Num field={f("key_serial")} value={n.key_serial} /> <span class="soft">{n.key_serial === 1 ? "time" : "times"}</span></Field>
+          <Field name="Key serial"><Num field={f("key_serial")} value={n.key_serial} /></Field>
           <Field name="Enrolled"><When field={f("enrolled")} at={n.enrolled} /></Field>
         </dl>
       </Part>

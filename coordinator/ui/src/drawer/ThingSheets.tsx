@@ -91,7 +91,7 @@ export function GrantSheet({ value, live, text }: SheetData) {
   const f = (name: string) => `policy/usage[${value}].${name}`;
   return (
     <Sheet kind="grant" title={<Name text={value} mono />}>
-      <GrantText grant={value} text={text} generation={text?.generation ?? 0} />
+      <GrantText grant={value} text={text} generation={text?.generation ?? 0} said="As it stands in" />
       <Part name="Use in 30 days">
         {row ? (
           <dl class="fields">

@@ -1,6 +1,6 @@
 // Which time is shown: live, or a moment in the past, and how much before it counts.
 import { useEffect, useRef, useState } from "preact/hooks";
-import { clock, go, now, place } from "../state/live";
+import { clock, connection, go, now, place } from "../state/live";
 import { useStore } from "../state/store";
 import { WINDOWS } from "../state/url";
 import { Icon } from "../ui/icons";
@@ -17,6 +17,7 @@ export function TimeBar() {
   const at = useStore(place, (p) => p.at);
   const window = useStore(place, (p) => p.window);
   const second = useStore(clock);
+  const isLost = useStore(connection, (l) => l.state === "lost");
   const [dragged, drag] = useState<number | null>(null);
   const timer = useRef<ReturnType<typeof setTimeout>>(undefined);
   useEffect(() => () => clearTimeout(timer.current), []);
@@ -38,9 +39,9 @@ export function TimeBar() {
   const known = (WINDOWS as readonly number[]).includes(window);
   return (
     <div class="time" role="group" aria-label="Time">
-      <button type="button" class={`live ${isLive ? "on" : ""}`} aria-pressed={isLive} title={isLive ? "Hold the picture as it is" : "Follow what happens now"} onClick={() => go({ at: isLive ? Math.floor(now()) : null })}>
+      <button type="button" class={`live ${!isLive ? "" : isLost ? "lost" : "on"}`} aria-pressed={isLive} title={isLive ? "Hold the picture as it is" : "Follow what happens now"} onClick={() => go({ at: isLive ? Math.floor(now()) : null })}>
         <Icon name={isLive ? "pause" : "play"} size={14} />
-        <span>{isLive ? "Live" : "Paused"}</span>
+        <span>{!isLive ? "Paused" : isLost ? "Not live" : "Live"}</span>
       </button>
       <label class="window">
         <span class="sr">Window</span>

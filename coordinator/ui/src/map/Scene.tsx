@@ -204,6 +204,8 @@ export function Scene({ network, live, map, by, levels, sel, q, moving }: Props)
     const element = world.current;
     if (!element) return;
     const set = bright();
+    // Nothing lit before and nothing now: nothing to do but draw.
+    if (!set && element.dataset.focus === "no") return draw();
     element.dataset.focus = set ? "yes" : "no";
     const lit = new Set<string>();
     if (set) {

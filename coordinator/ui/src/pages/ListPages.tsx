@@ -74,7 +74,7 @@ export function TokensPage() {
     return [
       { id: "state", head: "State", track: "92px", cell: (t) => <span class={`token-state ts-${t.state}`}>{t.state}</span> },
       { id: "for", head: "For", track: "minmax(110px,1.2fr)", cell: (t) => (t.name ? <Name text={t.name} /> : t.name_prefix ? <span><Name text={t.name_prefix} />…</span> : <span class="soft">any free name</span>) },
-      { id: "tags", head: "Tags", track: "minmax(80px,1fr)", cell: (t) => (t.tags.length ? t.tags.map((x) => <Tag key={x} name={x} />) : <span class="soft">none</span>) },
+      { id: "tags", head: "Tags", track: "minmax(80px,1fr)", cell: (t) => (t.tags.length ? t.tags.map((x) => <Tag key={x} name={x} />) : <span class="soft">none</span>), spare: 1 },
       { id: "used", head: "Used", track: "84px", right: true, cell: (t) => <span><Num field={f(t, "used")} value={t.used} /> of <Num field={f(t, "uses")} value={t.uses} /></span> },
       { id: "made", head: "Made", track: "104px", right: true, cell: (t) => <When field={f(t, "created")} at={t.created} />, spare: 1 },
       { id: "ends", head: "Ends", track: "104px", right: true, cell: (t) => <When field={f(t, "not_after")} at={t.not_after} />, spare: 1 },
@@ -114,12 +114,12 @@ function Keys() {
   const state = (k: KeyRow) => (k.revoked !== null ? "revoked" : k.ends !== null && k.ends <= now ? "expired" : "usable");
   const columns: Column<KeyRow>[] = [
     { id: "state", head: "State", track: "92px", cell: (k) => <span class={`token-state ts-${state(k)}`}>{state(k)}</span> },
-    { id: "name", head: "Name", track: "minmax(110px,1.2fr)", cell: (k) => <Name text={k.name} /> },
-    { id: "scope", head: "Scope", track: "minmax(80px,1fr)", cell: (k) => k.scope },
+    { id: "name", head: "Name", track: "minmax(90px,1.2fr)", cell: (k) => <Name text={k.name} /> },
+    { id: "scope", head: "Scope", track: "minmax(60px,1fr)", cell: (k) => k.scope },
     { id: "last", head: "Last used", track: "104px", right: true, cell: (k) => <When field={`keys[${k.id}].last_used`} at={k.last_used} none="never" />, spare: 1 },
     { id: "ends", head: "Ends", track: "104px", right: true, cell: (k) => <When field={`keys[${k.id}].ends`} at={k.ends} none="never" />, spare: 1 },
     { id: "id", head: "Id", track: "minmax(110px,0.8fr)", cell: (k) => <span class="mono soft">{k.id}</span>, spare: 2 },
-    { id: "act", head: "", track: "92px", right: true, cell: (k) => (state(k) === "usable" ? <Sure word="Revoke" onSure={() => void revoke(k.id)} /> : null) },
+    { id: "act", head: "", track: "76px", right: true, cell: (k) => (state(k) === "usable" ? <Sure word="Revoke" onSure={() => void revoke(k.id)} /> : null) },
   ];
   return (
     <>
