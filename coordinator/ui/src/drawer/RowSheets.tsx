@@ -20,14 +20,15 @@ function Point({ end }: { end: FlowRow["from"] }) {
   );
 }
 
-export function FlowSheet({ value, text }: SheetData) {
+export function FlowSheet({ value, text, live }: SheetData) {
   const row = useStore(flowCache, (rows) => rows.get(value) ?? null);
   if (!row) return <Sheet kind="flow" title={<Name text={value} mono />}><Gone what="This flow is not among the rows that are loaded. Its edge is on the map." /></Sheet>;
   const f = (name: string) => `flows[${flowKey(row)}].${name}`;
+  const edge = live?.map.edges.find((e) => e.from.node === row.from.node && e.to.node === row.to.node && e.service === row.service && e.port === row.to.port && e.verdict === row.verdict && e.grant === row.grant);
   const word = (p: FlowRow["from"]["process"]) => (p ? [p.name ?? p.executable, p.unit ?? p.container, p.user].filter(Boolean).join(" · ") : null);
   return (
     <Sheet kind="flow" title={<><Name text={row.from.name ?? row.from.address} /> <span class="to">→</span> <Name text={row.service ?? row.to.name ?? row.to.address} /></>}>
-      <div class="sheet-verdict"><VerdictMark verdict={row.verdict} /><span class="mono">{port(row.protocol, row.to.port)}</span><span class="soft">{row.end}</span></div>
+      <div class="sheet-verdict"><VerdictMark verdict={row.verdict} /><span class="mono">{port(row.protocol, row.to.port)}</span><span class="soft">{row.end}</span>{edge ? <To to={{ page: "map", filters: {}, q: "", sel: `edge:${edge.id}` }} className="on-map">on the map</To> : null}</div>
       <dl class="fields">
         <Field name="From"><Point end={row.from} /></Field>
         <Field name="Process"><Name text={word(row.from.process)} /></Field>

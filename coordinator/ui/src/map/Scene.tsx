@@ -193,7 +193,7 @@ export function Scene({ network, live, map, by, levels, sel, q, moving }: Props)
       clearTimeout(rest.current);
       rest.current = setTimeout(() => world.current?.classList.remove("moving"), 160);
       world.current.style.transform = `translate(${x}px, ${y}px) scale(${k})`;
-      world.current.dataset.far = k < 0.74 ? "yes" : "no";
+      world.current.dataset.far = k < 0.42 ? "very" : k < 0.74 ? "yes" : "no";
       clear(g, view.current);
       drawStrokes(g, view.current, state.current.strokes, inkOf(element), bright(), area);
     });

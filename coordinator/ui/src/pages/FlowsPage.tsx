@@ -3,7 +3,7 @@ import type { JSX } from "preact";
 import { ApiError, address, get } from "../api/client";
 import type { FlowRow, Problem } from "../api/types";
 import { VERDICT_WORDS } from "../map/graph";
-import { go, now, place } from "../state/live";
+import { connection, go, now, place } from "../state/live";
 import { useStore } from "../state/store";
 import type { Filters } from "../state/url";
 import { Chip, Empty, Fault, Name, Num, VerdictMark } from "../ui/parts";
@@ -23,6 +23,13 @@ export function FlowsPage() {
   const [held, setHeld] = useState<FlowRow[] | null>(null);
   const [skipped, setSkipped] = useState(0);
   const [asked, setAsked] = useState(0);
+  // Back after a gap: what was missed is asked for.
+  const link = useStore(connection, (l) => l.state);
+  const was = useRef(link);
+  useEffect(() => {
+    if (was.current === "lost" && link === "live") setAsked((n) => n + 1);
+    was.current = link;
+  }, [link]);
   const holding = useRef(false);
   holding.current = held !== null;
   const asQuery = { ...filters };

@@ -104,6 +104,7 @@ export async function loadMap(): Promise<void> {
   waiting = [];
   try {
     const map = await get<FlowMap>("/map", { at, window }, mine.signal);
+    loadedAt = here();
     let live = begin(map);
     if (at === null) for (const second of waiting) live = add(live, second.at, second.edges);
     mapState.set({ key, live, problem: null });
@@ -188,6 +189,7 @@ function scheduleMap(): void {
 
 /** The window moves on: what is older falls out at the next load. */
 const REFRESH = 20;
+let loadedAt = 0;
 
 export function start(): void {
   onSignedOut(() => {
@@ -204,7 +206,10 @@ export function start(): void {
     void loadMap();
   });
   setInterval(() => {
-    if (isIn() && document.visibilityState === "visible" && place.get().at === null && connection.get().state === "live") void loadMap();
+    const { at, window: length } = place.get();
+    // A long window hardly moves, and costs more to ask.
+    const isDue = here() - loadedAt >= Math.max(REFRESH, Math.min(300, length / 30)) - 1;
+    if (isDue && isIn() && document.visibilityState === "visible" && at === null && connection.get().state === "live") void loadMap();
   }, REFRESH * 1000);
   session.subscribe(() => {
     if (!isIn()) return;

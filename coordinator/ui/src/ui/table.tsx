@@ -71,7 +71,7 @@ export function Table<T>({ label, rows, columns, keyOf, selected, onOpen, rowCla
   };
   const cls = (c: Column<T>) => `${c.right ? "right" : columns[columns.indexOf(c) - 1]?.right ? "after" : ""} ${c.spare ? `spare-${c.spare}` : ""}`;
   return (
-    <div class="table" role="table" aria-label={label} aria-rowcount={rows.length + 1} tabIndex={0} ref={body} data-table onScroll={(e) => setTop(e.currentTarget.scrollTop)} onKeyDown={onKeyDown} aria-activedescendant={at >= 0 ? `row-${at}` : undefined}>
+    <div class="table" role="grid" aria-label={label} aria-rowcount={rows.length + 1} tabIndex={0} ref={body} data-table onScroll={(e) => setTop(e.currentTarget.scrollTop)} onKeyDown={onKeyDown} aria-activedescendant={at >= 0 ? `row-${at}` : undefined}>
       <div class="thead" role="row" aria-rowindex={1}>
         {columns.map((c) => <div role="columnheader" key={c.id} class={cls(c)}>{c.head}</div>)}
       </div>
@@ -92,7 +92,7 @@ export function Table<T>({ label, rows, columns, keyOf, selected, onOpen, rowCla
               onOpen?.(row);
             }}
           >
-            {columns.map((c) => <div role="cell" key={c.id} class={cls(c)}>{c.cell(row)}</div>)}
+            {columns.map((c) => <div role="gridcell" key={c.id} class={cls(c)}>{c.cell(row)}</div>)}
           </div>
         );
       })}
