@@ -103,7 +103,7 @@ function signIn(mock, body, response) {
   const byLink = body?.link && mock.links.has(body.link);
   if (!byLink && body?.key !== KEY) throw new Problem(401, "unauthenticated", body?.link ? "this link was used or has expired" : "this is no key of this network", body?.link ? "run `warren ui` again" : "make one with `warren key create NAME`");
   const id = Math.random().toString(36).slice(2);
-  const session = { name: "ada-laptop", scope: "admin", ends: clock() + 12 * 3600, csrf: `csrf-${id}`, cookie: true, id };
+  const session = { name: "key:ada-laptop", scope: "admin", ends: clock() + 12 * 3600, csrf: `csrf-${id}`, cookie: true, id };
   mock.sessions.set(id, session);
   response.setHeader("set-cookie", `warren_session=${id}; Path=/; HttpOnly; SameSite=Strict`);
   response.writeHead(200, { "content-type": "application/json" });
@@ -209,7 +209,7 @@ function mapOf(mock, q, now) {
   const { live, at, window, resolution } = windowOf(q, now);
   return {
     at, from: at - window, resolution, live, revision: world.revision, generation: world.generation, observe: false, complete_until: Math.min(at, now - 2), lost: { declared: 0, rejected: 0, skipped: 0 },
-    nodes: world.nodes.map((n) => mapNode(world, n, mock.started)),
+    nodes: world.nodes.map((n) => (live ? mapNode(world, n, mock.started) : { ...mapNode(world, n, mock.started), online: null, enforces: null, behind_since: null })),
     services: world.services.map(({ name, ports, nodes }) => ({ name, ports, nodes })),
     edges: world.edges.map((e) => edgeIn(e, at - window, at)).filter(Boolean),
   };
@@ -231,8 +231,8 @@ function edgesOf(mock, q, now) {
   const rows = [];
   for (const e of mock.world.edges.filter(matches(q))) {
     for (let at = Math.floor(since / resolution) * resolution; at < until && rows.length < 20000; at += resolution) {
-      const s = sums(e, at, at + resolution);
-      if (!quiet(s)) rows.push({ edge: keyOf(e), at, ...s });
+      const edge = edgeIn(e, at, at + resolution);
+      if (edge) rows.push({ at, edge });
     }
   }
   return { resolution, rows, next: null };
@@ -396,7 +396,7 @@ const send = (stream, event, data) => stream.response.write(`id: m${++serial}\ne
 function tick(mock) {
   if (frozen !== null) return;
   const second = clock() - 1;
-  const edges = mock.world.edges.map((e) => ({ ...keyOf(e), ...sums(e, second, second + 1), rtt_us: e.rtt === null ? null : Math.round(e.rtt), last_seen: second * 1000 + 999 })).filter((e) => !quiet(e));
+  const edges = mock.world.edges.map((e) => ({ ...keyOf(e), ...sums(e, second, second + 1), rtt_us: e.rtt === null ? null : Math.round(e.rtt), last_seen: second * 1000 + 999, seen_by: e.from.node ? ["from", "to"] : ["to"] })).filter((e) => !quiet(e));
   const rows = [...mock.streams].some((s) => s.flows) ? flowsOf(mock.world, second) : [];
   for (const stream of mock.streams) {
     if (edges.length) send(stream, "edges", { at: second, edges });

@@ -265,13 +265,16 @@ export function flowsOf(world, t, limit = Infinity) {
       const started = t * 1000 + Math.floor(rng() * 900) - (refused ? 0 : Math.floor(rng() * 9000));
       const bytes = refused ? 0 : Math.floor(200 + rng() * 40 * Math.max(10, e.rate));
       rows.push({
-        cursor: t * 1000 + i * 3 + k, received: t + 1, reporter: e.from.node ?? e.to.node, boot: 77001, flow: (t % 100000) * 100000 + i * 4 + k, outbound: !!e.from.node,
+        cursor: (t * 20000 + i * 3 + k) * 2, received: t + 1, reporter: e.from.node ?? e.to.node, boot: 77001, flow: (t % 100000) * 100000 + i * 4 + k, outbound: !!e.from.node, first: true,
         from: point(e.from, refused || e.protocol === 1 ? 0 : 32768 + Math.floor(rng() * 28000)), to: point(e.to, e.port), protocol: e.protocol, verdict: e.verdict,
         grant: e.verdict === "allow" ? e.grant : null, service: e.service, generation: e.generation,
         packets_out: refused ? s.tries : 1 + Math.floor(bytes / 900), bytes_out: refused ? s.tries * 60 : bytes,
         packets_back: refused ? 0 : 1 + Math.floor(bytes / 500), bytes_back: refused ? 0 : Math.floor(bytes * (0.5 + rng() * 5)),
         started_ms: started, last_ms: t * 1000 + 950, end: refused ? "refused" : rng() < 0.9 ? "closed" : rng() < 0.5 ? "reset" : "idle", count: refused ? s.tries : 1,
       });
+      // Both ends report what passed.
+      const row = rows[rows.length - 1];
+      if (!refused && e.from.node && e.to.node) rows.push({ ...row, reporter: e.to.node, outbound: false, cursor: row.cursor + 1, started_ms: row.started_ms + 1 });
     }
   }
   return rows;

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import type { FlowRow } from "../api/types";
-import { csv, flowKey, mergeFlows, MOST } from "../pages/flows-data";
+import { csv, flowKey, mergeFlows, MOST, oneEach } from "../pages/flows-data";
 
 const row = (flow: number, cursor: number, more: Partial<FlowRow> = {}): FlowRow => ({
   cursor, received: 1, reporter: "aa", boot: 1, flow, outbound: true, from: { node: null, name: "web", address: "100.64.0.1", port: 1 }, to: { node: null, name: "db", address: "100.64.0.2", port: 2 }, protocol: 6,
@@ -23,4 +23,12 @@ test("an export has a line for each row, and no name is a formula or a second ce
   expect(lines.length).toBe(2);
   expect(lines[1]).toContain("'=cmd()");
   expect(lines[1]).toContain('"a"",b"');
+});
+
+test("a flow that both ends report is shown once, as its opener says; a port used again is another flow", () => {
+  const opener = row(1, 10, { started_ms: 1000, last_ms: 5000, bytes_out: 7 });
+  const other = row(9, 11, { reporter: "bb", outbound: false, started_ms: 1003, last_ms: 5001 });
+  const later = row(10, 12, { reporter: "bb", outbound: false, started_ms: 60_000, last_ms: 61_000 });
+  expect(oneEach([later, other, opener])).toEqual([later, opener]);
+  expect(oneEach([other])).toEqual([other]);
 });

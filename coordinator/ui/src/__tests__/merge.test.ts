@@ -35,3 +35,13 @@ test("what is not known stays not known", () => {
   expect(edge.rtt_us).toBeNull();
   expect(edge.retransmissions).toBeNull();
 });
+
+test("what the other end echoes of an opener's flows is not counted again", () => {
+  const map = mapOf(10);
+  const edge = map.edges.find((e) => e.seen_by.includes("from"))!;
+  const { first_seen, last_seen, rtt_us, retransmissions, mismatch, ...delta } = edge;
+  void [first_seen, last_seen, rtt_us, retransmissions, mismatch];
+  const after = add(begin(map), NOW, [{ ...delta, seen_by: ["to"] }]).byId.get(edge.id)!;
+  expect(after.bytes_out).toBe(edge.bytes_out);
+  expect(add(begin(map), NOW, [{ ...delta, seen_by: ["from"] }]).byId.get(edge.id)!.bytes_out).toBe(2 * edge.bytes_out);
+});

@@ -97,7 +97,8 @@ export interface MapNode {
   tags: string[];
   site: string | null;
   addresses: string[];
-  online: boolean;
+  /** null: not known of the past. */
+  online: boolean | null;
   enforces: number | null;
   behind_since: UnixTime | null;
   revoked: UnixTime | null;
@@ -164,7 +165,7 @@ export interface FlowMap {
 
 export interface EdgeHistory {
   resolution: number;
-  rows: ({ edge: EdgeKey; at: UnixTime } & Sums)[];
+  rows: { edge: Edge; at: UnixTime }[];
   next: string | null;
 }
 

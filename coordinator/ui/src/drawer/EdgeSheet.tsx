@@ -11,7 +11,7 @@ import { Field, Link as To, Name, Num, VerdictMark, When } from "../ui/parts";
 import { Toml } from "../ui/toml";
 import { Gone, Part, Sheet, type SheetData } from "./Drawer";
 import { Spark } from "../ui/spark";
-import { flowKey } from "../pages/flows-data";
+import { flowKey, oneEach } from "../pages/flows-data";
 
 export const endName = (end: Edge["from"]) => end.name ?? end.address ?? "not known";
 
@@ -81,11 +81,11 @@ function EdgeSpark({ edge }: { edge: Edge }) {
   // Live, a new picture each ten seconds is enough.
   const beat = useStore(clock, (c) => (at === null ? Math.floor(c / 10) * 10 : at));
   const since = beat - Math.max(window, 120);
-  const { data } = useResource<EdgeHistory>("/edges", { ...filterOf(edge), since, until: beat, resolution: window > 3600 * 6 ? 3600 : window > 600 ? 60 : 1 });
+  const { data } = useResource<EdgeHistory>("/edges", { ...filterOf(edge), since, until: beat, resolution: window > 3600 * 6 ? 3600 : window > 600 ? 60 : 1, limit: 10000 });
   if (!data) return <div class="spark-room" />;
   const mine = data.rows.filter((r) => r.edge.id === edge.id);
   const refused = isRefused(edge.verdict) || edge.verdict === "would-allow";
-  const points = mine.map((r) => ({ at: r.at, value: refused ? r.tries : r.bytes_out + r.bytes_back }));
+  const points = mine.map((r) => ({ at: r.at, value: refused ? r.edge.tries : r.edge.bytes_out + r.edge.bytes_back }));
   const step = data.resolution;
   const per = step === 1 ? "a second" : step === 60 ? "a minute" : "an hour";
   return <Spark points={points} from={since} to={beat} step={step} label={refused ? `tries ${per}` : `bytes ${per}`} format={refused ? String : bytes} refused={refused} />;
@@ -140,12 +140,13 @@ function FlowsBehind({ edge }: { edge: Edge }) {
   const at = useStore(place, (p) => p.at);
   const beat = useStore(clock, (c) => (at === null ? Math.floor(c / 5) : 0));
   const filters = filterOf(edge);
-  const { data } = useResource<FlowRow[]>(at === null ? "/flows" : "/flows/history", { ...filters, grant: edge.verdict === "allow" ? edge.grant : null, limit: 12 }, beat);
+  const { data } = useResource<FlowRow[]>(at === null ? "/flows" : "/flows/history", { ...filters, grant: edge.verdict === "allow" ? edge.grant : null, limit: 24 }, beat);
+  const rows = data && oneEach(data).slice(0, 12);
   return (
     <Part name="Flows behind it" count={<To to={{ page: "flows", filters: { ...(edge.from.name ? { from: edge.from.name } : {}), ...(edge.to.name ? { to: edge.to.name } : {}), verdict: edge.verdict, ...(edge.service ? { service: edge.service } : {}) }, sel: null }}>all</To>}>
-      {data?.length === 0 ? <p class="soft">No record is kept any more.</p> : null}
+      {rows?.length === 0 ? <p class="soft">No record is kept any more.</p> : null}
       <ul class="lines">
-        {data?.map((r) => (
+        {rows?.map((r) => (
           <li key={`${r.reporter} ${r.boot} ${r.flow} ${r.cursor}`}>
             <When field={`flows[${flowKey(r)}].last_ms`} at={r.last_ms / 1000} />
             <span class="mono soft">{r.from.port || "–"}→{r.to.port || "–"}</span>

@@ -27,8 +27,8 @@ export const GroupBox = memo(function GroupBox({ box, sel, onSlot, onLevel }: Pr
     const r = box.slots.get(id)!;
     return { left: `${r.x}px`, top: `${r.y}px`, width: `${r.w}px`, height: `${r.h}px` };
   };
-  const offline = group.nodes.filter((n) => !n.online);
-  const behind = group.nodes.filter((n) => n.online && n.behind_since !== null);
+  const offline = group.nodes.filter((n) => n.online === false);
+  const behind = group.nodes.filter((n) => n.online === true && n.behind_since !== null);
   const title = group.kind === "tag" && group.key !== "untagged" ? group.key : group.label;
   return (
     <section
@@ -47,7 +47,7 @@ export const GroupBox = memo(function GroupBox({ box, sel, onSlot, onLevel }: Pr
           ) : (
             <>
               <Num field={ids(group.nodes)} value={group.nodes.length} of={plural(group.nodes.length, "node")} />
-              {small && group.services.length ? <> · {group.services.length} {plural(group.services.length, "service")}</> : null}
+              {small && group.services.length && !offline.length && !behind.length ? <> · {group.services.length} {plural(group.services.length, "service")}</> : null}
             </>
           )}
           {group.kind !== "node" && offline.length ? <span class="state s-offline tally" title={`${offline.length} offline`}><i class="dot" aria-hidden="true" />{offline.length}<span class="sr"> offline</span></span> : null}
@@ -111,9 +111,9 @@ export const GroupBox = memo(function GroupBox({ box, sel, onSlot, onLevel }: Pr
   );
 });
 
-/** Filled: enforces. A bar: behind. Hollow: offline. */
+/** Filled: enforces. A bar: behind. Hollow: offline. A dash: not known. */
 export function NodeState({ node, word }: { node: Pick<MapNode, "online" | "behind_since" | "revoked">; word?: boolean }) {
-  const [kind, text] = node.revoked !== null ? ["revoked", "revoked"] : !node.online ? ["offline", "offline"] : node.behind_since !== null ? ["behind", "behind"] : ["fine", "online"];
+  const [kind, text] = node.revoked !== null ? ["revoked", "revoked"] : node.online === null ? ["unknown", "not known"] : !node.online ? ["offline", "offline"] : node.behind_since !== null ? ["behind", "behind"] : ["fine", "online"];
   return (
     <span class={`state s-${kind}`}>
       <i class="dot" aria-hidden="true" />

@@ -19,7 +19,11 @@ export const OUTSIDE = "outside";
 /** Policy notation: a node without tags is untagged. */
 export function groupKey(node: MapNode, by: Grouping): string {
   switch (by) {
-    case "tag": return node.tags.length ? `tag:${[...node.tags].sort().join(" & ")}` : "untagged";
+    case "tag": {
+      // A tag that only says the site is no role.
+      const roles = node.tags.filter((t) => node.site === null || t !== `site-${node.site}`);
+      return roles.length ? `tag:${roles.sort().join(" & ")}` : "untagged";
+    }
     case "site": return node.site === null ? "site not known" : `site:${node.site}`;
     case "node": return `node:${node.id}`;
   }

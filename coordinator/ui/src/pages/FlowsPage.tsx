@@ -10,7 +10,7 @@ import { Chip, Empty, Fault, Name, Num, VerdictMark } from "../ui/parts";
 import { Icon } from "../ui/icons";
 import { Table, type Column } from "../ui/table";
 import { clock, count, plural, port, spanMs, utc } from "../format";
-import { csv, flowCache, flowKey, mergeFlows } from "./flows-data";
+import { csv, flowCache, flowKey, mergeFlows, oneEach } from "./flows-data";
 
 export function FlowsPage() {
   const at = useStore(place, (p) => p.at);
@@ -69,8 +69,9 @@ export function FlowsPage() {
 
   const shown = useMemo(() => {
     const words = q.toLowerCase().split(/\s+/).filter(Boolean);
-    if (!words.length) return rows;
-    return rows.filter((r) => {
+    const once = oneEach(rows);
+    if (!words.length) return once;
+    return once.filter((r) => {
       const text = [r.from.name, r.from.address, r.to.name, r.to.address, r.service, r.grant, r.verdict, port(r.protocol, r.to.port)].join(" ").toLowerCase();
       return words.every((w) => text.includes(w));
     });

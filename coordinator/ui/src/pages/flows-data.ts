@@ -20,6 +20,22 @@ export function mergeFlows(known: readonly FlowRow[], fresh: readonly FlowRow[])
   return [...byKey.values()].sort((a, b) => b.last_ms - a.last_ms || b.cursor - a.cursor).slice(0, MOST);
 }
 
+/** Both ends report a flow: shown is what its opener says, else what the other end says. */
+export function oneEach(rows: readonly FlowRow[]): FlowRow[] {
+  const tuple = (r: FlowRow) => `${r.protocol} ${r.from.address} ${r.from.port} ${r.to.address} ${r.to.port} ${r.verdict}`;
+  const opened = new Map<string, FlowRow[]>();
+  for (const r of rows) {
+    if (!r.outbound) continue;
+    const list = opened.get(tuple(r));
+    if (list) list.push(r);
+    else opened.set(tuple(r), [r]);
+  }
+  // Ports are used again, and clocks differ: the two must have lived at the same time, give or take.
+  const SLACK = 2000;
+  const together = (a: FlowRow, b: FlowRow) => a.started_ms <= b.last_ms + SLACK && b.started_ms <= a.last_ms + SLACK;
+  return rows.filter((r) => r.outbound || !opened.get(tuple(r))?.some((o) => together(o, r)));
+}
+
 function sum(old: FlowRow, row: FlowRow): FlowRow {
   return {
     ...row,
