@@ -58,7 +58,7 @@ describe("every view", () => {
   test("an edge of each verdict", async () => {
     for (const verdict of new Set(map.edges.map((e) => e.verdict))) {
       const edge = map.edges.find((e) => e.verdict === verdict)!;
-      await look(`/map?at=${at}&sel=edge:${edge.id}`, `edge-${verdict}`, { ...past(), "/flows": "limit=10000&since=1" }, 6);
+      await look(`/map?at=${at}&sel=edge:${edge.id}`, `edge-${verdict}`, { ...past(), "/flows": `limit=10000&since=1&verdict=${verdict}` }, 6);
       expect(await w.page.textContent(".drawer")).toContain({ allow: "allowed", deny: "refused", "would-allow": "would allow", "would-deny": "would deny" }[verdict]);
     }
   });

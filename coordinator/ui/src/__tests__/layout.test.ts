@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { type Group, groups, links } from "../map/graph";
-import { arrange, join, measure, overlaps, plan, type Rect, type Spots } from "../map/layout";
+import { arrange, drop, join, measure, overlaps, plan, type Rect, type Spots } from "../map/layout";
 import { route } from "../map/curves";
 import type { FlowMap } from "../api/types";
 import type { Level } from "../state/url";
@@ -104,4 +104,16 @@ test("links begin and end at the borders of their boxes, each at a place of its 
   // The one that goes up leaves above.
   expect(two[1]).toBeLessThan(one[1]);
   for (const p of [one, two]) expect(p[1] > 0 && p[1] < 50).toBe(true);
+});
+
+test("what is dropped lies where it was dropped if there is room, else in the nearest free place", () => {
+  const taken = Object.values(planOf(mapOf(100), 1).spots);
+  const far = { x: -5000, y: -5000, w: 200, h: 100 };
+  expect(drop(far, taken)).toEqual({ x: -5000, y: -5000 });
+  for (const r of taken) {
+    const rect = { ...r, x: r.x + 30, y: r.y + 20, w: 204 };
+    const at = drop(rect, taken);
+    expect(taken.some((t) => overlaps({ ...rect, ...at }, t))).toBe(false);
+    expect(Math.hypot(at.x - rect.x, at.y - rect.y)).toBeLessThan(1500);
+  }
 });

@@ -140,8 +140,9 @@ function FlowsBehind({ edge }: { edge: Edge }) {
   const at = useStore(place, (p) => p.at);
   const beat = useStore(clock, (c) => (at === null ? Math.floor(c / 5) : 0));
   const filters = filterOf(edge);
-  const { data } = useResource<FlowRow[]>(at === null ? "/flows" : "/flows/history", { ...filters, grant: edge.verdict === "allow" ? edge.grant : null, limit: 24 }, beat);
-  const rows = data && oneEach(data).slice(0, 12);
+  const { data } = useResource<FlowRow[]>(at === null ? "/flows" : "/flows/history", { ...filters, grant: edge.verdict === "allow" ? edge.grant : null, limit: at === null ? 24 : 5000 }, beat);
+  // The API begins with the newest there is; of a moment in the past, what came later is left out.
+  const rows = data && oneEach(at === null ? data : data.filter((r) => r.last_ms <= at * 1000)).slice(0, 12);
   return (
     <Part name="Flows behind it" count={<To to={{ page: "flows", filters: { ...(edge.from.name ? { from: edge.from.name } : {}), ...(edge.to.name ? { to: edge.to.name } : {}), verdict: edge.verdict, ...(edge.service ? { service: edge.service } : {}) }, sel: null }}>all</To>}>
       {rows?.length === 0 ? <p class="soft">No record is kept any more.</p> : null}

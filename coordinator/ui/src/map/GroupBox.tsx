@@ -10,6 +10,8 @@ import type { Level } from "../state/url";
 
 interface Props {
   box: Box;
+  /** In the hand of who arranges. */
+  lifted: boolean;
   sel: string | null;
   onSlot: (id: string) => void;
   onLevel: (key: string, level: Level) => void;
@@ -17,7 +19,7 @@ interface Props {
 
 const ids = (nodes: readonly { id: string }[]) => `map.nodes[${nodes.map((n) => n.id).join(",")}].length`;
 
-export const GroupBox = memo(function GroupBox({ box, sel, onSlot, onLevel }: Props) {
+export const GroupBox = memo(function GroupBox({ box, lifted, sel, onSlot, onLevel }: Props) {
   const { group, level, rect } = box;
   const head = slot.group(group.key);
   const small = box.slots.get(head)!.h === rect.h;
@@ -32,7 +34,7 @@ export const GroupBox = memo(function GroupBox({ box, sel, onSlot, onLevel }: Pr
   const title = group.kind === "tag" && group.key !== "untagged" ? group.key : group.label;
   return (
     <section
-      class={`group k-${group.kind} ${small ? "small" : ""} ${sel === selOfSlot(head) ? "chosen" : ""}`}
+      class={`group k-${group.kind} ${small ? "small" : ""} ${lifted ? "lifted" : ""} ${sel === selOfSlot(head) ? "chosen" : ""}`}
       data-group={group.key}
       aria-label={title}
       style={{ transform: `translate(${rect.x}px, ${rect.y}px)`, width: `${rect.w}px`, height: `${rect.h}px` }}

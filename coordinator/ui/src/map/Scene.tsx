@@ -5,7 +5,7 @@ import type { TargetedFocusEvent, TargetedKeyboardEvent, TargetedPointerEvent } 
 import type { FlowMap } from "../api/types";
 import type { LiveMap } from "./merge";
 import { type Group, type Link, groups, links as linksOf, width } from "./graph";
-import { type Box, type Spots, arrange, bounds, join, measure, plan } from "./layout";
+import { type Box, type Spots, arrange, bounds, drop, join, measure, plan } from "./layout";
 import { type Curve, distance2, openSpot, route } from "./curves";
 import { type Stroke, type View, clear, dots, inkOf, setUp, strokes as drawStrokes } from "./draw";
 import { chosen, matching, selOfLink, selOfSlot, touching } from "./select";
@@ -77,6 +77,7 @@ export function Scene({ network, live, map, by, levels, sel, q, moving }: Props)
   const planRef = useRef<Plan | null>(null);
   const before = useRef<Map<string, Box> | null>(null);
   const [turn, setTurn] = useState(0);
+  const [lifted, setLifted] = useState<string | null>(null);
   const [card, setCard] = useState<{ id: string; x: number; y: number } | null>(null);
   const hover = useRef<{ link: string | null; slot: string | null }>({ link: null, slot: null });
   const fitted = useRef("");
@@ -416,8 +417,10 @@ export function Scene({ network, live, map, by, levels, sel, q, moving }: Props)
         element.setPointerCapture(event.pointerId);
       }
       [d.x, d.y] = [event.clientX, event.clientY];
-      if (d.group) moveGroup(d.group, dx / view.current.k, dy / view.current.k);
-      else {
+      if (d.group) {
+        setLifted(d.group);
+        moveGroup(d.group, dx / view.current.k, dy / view.current.k);
+      } else {
         view.current = { ...view.current, x: view.current.x + dx, y: view.current.y + dy };
         draw();
       }
@@ -451,10 +454,19 @@ export function Scene({ network, live, map, by, levels, sel, q, moving }: Props)
     setTurn((n) => n + 1);
   };
 
+  const putDown = (key: string) => {
+    const box = before.current?.get(key);
+    if (!box) return;
+    const at = drop(box.rect, [...before.current!.values()].filter((b) => b !== box).map((b) => b.rect));
+    moveGroup(key, at.x - box.rect.x, at.y - box.rect.y);
+    setLifted(null);
+  };
+
   const onPointerUp = (event: TargetedPointerEvent<HTMLDivElement>) => {
     fingers.current.delete(event.pointerId);
     const d = drag.current;
     drag.current = null;
+    if (d?.moved && d.group) putDown(d.group);
     if (!d || d.moved) {
       if (d?.moved) swallow.current = true;
       return;
@@ -462,6 +474,7 @@ export function Scene({ network, live, map, by, levels, sel, q, moving }: Props)
     if (d.group) return;
     const r = frame.current!.getBoundingClientRect();
     const link = near(event.clientX - r.left, event.clientY - r.top);
+    setCard(null);
     if (link) go({ sel: selOfLink(link) });
     else if (sel) go({ sel: null });
   };
@@ -559,7 +572,7 @@ export function Scene({ network, live, map, by, levels, sel, q, moving }: Props)
       <canvas ref={overlay} class="traffic" aria-hidden="true" />
       <div class="world" ref={world}>
         {[...boxes.values()].map((box) => (
-          <GroupBox key={box.group.key} box={box} sel={sel} onSlot={onSlot} onLevel={onLevel} />
+          <GroupBox key={box.group.key} box={box} lifted={lifted === box.group.key} sel={sel} onSlot={onSlot} onLevel={onLevel} />
         ))}
       </div>
       {shown && card ? <LinkCard link={shown} x={card.x} y={card.y} room={size!} /> : null}

@@ -390,6 +390,20 @@ export function join(size: { w: number; h: number }, friends: readonly Rect[], t
   return { x: Math.round(cx - size.w / 2), y: Math.max(...taken.map((r) => r.y + r.h)) + ROW_GAP };
 }
 
+/** The place nearest to where it was dropped that touches nothing. */
+export function drop(rect: Rect, taken: readonly Rect[]): { x: number; y: number } {
+  const tries = [{ x: rect.x, y: rect.y }];
+  for (const r of taken) {
+    const [left, right, above, below] = [r.x - AIR - rect.w, r.x + r.w + AIR, r.y - AIR - rect.h, r.y + r.h + AIR];
+    for (const x of [left, right]) tries.push({ x, y: rect.y }, { x, y: r.y }, { x, y: above }, { x, y: below });
+    for (const y of [above, below]) tries.push({ x: rect.x, y }, { x: r.x, y });
+  }
+  const far = (p: { x: number; y: number }) => (p.x - rect.x) ** 2 + (p.y - rect.y) ** 2;
+  const free = tries.filter((p) => !taken.some((r) => overlaps({ ...rect, ...p }, r, AIR - 1)));
+  const best = free.sort((a, b) => far(a) - far(b))[0];
+  return best ?? { x: rect.x, y: Math.max(rect.y, ...taken.map((r) => r.y + r.h + AIR)) };
+}
+
 export function bounds(rects: Iterable<Rect>): Rect {
   let [x0, y0, x1, y1] = [Infinity, Infinity, -Infinity, -Infinity];
   for (const r of rects) {
