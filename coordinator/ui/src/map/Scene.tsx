@@ -468,7 +468,7 @@ export function Scene({ network, live, map, by, levels, sel, q, moving }: Props)
     drag.current = null;
     if (d?.moved && d.group) putDown(d.group);
     if (!d || d.moved) {
-      if (d?.moved) swallow.current = true;
+      if (d?.moved) swallow.current = performance.now();
       return;
     }
     if (d.group) return;
@@ -479,13 +479,10 @@ export function Scene({ network, live, map, by, levels, sel, q, moving }: Props)
     else if (sel) go({ sel: null });
   };
   /** The click that ends a drag selects nothing. */
-  const swallow = useRef(false);
+  const swallow = useRef(-1000);
 
   const onSlot = useCallback((id: string) => {
-    if (swallow.current) {
-      swallow.current = false;
-      return;
-    }
+    if (performance.now() - swallow.current < 80) return;
     go({ sel: selOfSlot(id) });
   }, []);
 
