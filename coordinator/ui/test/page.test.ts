@@ -119,6 +119,11 @@ describe("keyboard", () => {
       await w.page.waitForURL(`**/${page}*`);
     }
     await settled(w.page);
+    // The list of keys opens and closes.
+    await press("?");
+    await w.page.waitForSelector("dialog[open]");
+    await press("Escape");
+    await w.page.waitForSelector("dialog[open]", { state: "detached" });
     // Search: a name, its node, and back.
     const nodes = await api<NodeRow[]>(c, "/nodes");
     const name = nodes.find((n) => /^[a-z0-9-]+$/.test(n.name))!.name;

@@ -1,5 +1,5 @@
 // The frame: rail, top, the thing itself, the drawer. It never scrolls; what stands in it may.
-import { useEffect } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
 import { go, place, session, status, visit } from "../state/live";
 import { useStore } from "../state/store";
 import { PAGES, type Page, format, toPage } from "../state/url";
@@ -38,7 +38,36 @@ export function App() {
       <Top who={who} />
       <main id="main" tabIndex={-1}><View /></main>
       <Drawer />
+      <Keys />
     </div>
+  );
+}
+
+const HELP: readonly (readonly [string, string])[] = [
+  ["/", "search names, tags, addresses, grants"], ["g m", "map"], ["g f", "flows"], ["g p", "policy"], ["g n", "nodes"], ["g t", "tokens"], ["g a", "alarms"], ["g u", "audit"],
+  ["↑ ↓ ← →", "to the next box, or the next row"], ["+ −", "open or close a box of the map"], ["Enter", "details"], ["Esc", "close, then clear the search"], ["?", "this list"],
+];
+
+/** What `?` shows. */
+function Keys() {
+  const dialog = useRef<HTMLDialogElement>(null);
+  const [open, setOpen] = useState(false);
+  useEffect(() => {
+    const onKey = (event: KeyboardEvent) => {
+      if (event.key === "?" && !isTyping(event.target)) setOpen((o) => !o);
+    };
+    window.addEventListener("keydown", onKey);
+    return () => window.removeEventListener("keydown", onKey);
+  }, []);
+  useEffect(() => {
+    if (open) dialog.current?.showModal();
+    else dialog.current?.close();
+  }, [open]);
+  return (
+    <dialog ref={dialog} class="keys" aria-label="Keys" onClose={() => setOpen(false)} onClick={(e) => { if (e.target === e.currentTarget) setOpen(false); }}>
+      <h2>Keys</h2>
+      <dl>{HELP.map(([key, what]) => <div key={key}><dt>{key.split(" ").map((k) => <kbd key={k}>{k}</kbd>)}</dt><dd>{what}</dd></div>)}</dl>
+    </dialog>
   );
 }
 
@@ -74,13 +103,13 @@ function useKeys(): void {
     let afterG = 0;
     const onKey = (event: KeyboardEvent) => {
       if (event.metaKey || event.ctrlKey || event.altKey) return;
-      if (event.key === "Escape") {
+      if (event.key === "Escape" && !document.querySelector("dialog[open]")) {
         if (isTyping(event.target)) (event.target as HTMLElement).blur();
         else if (place.get().sel) go({ sel: null });
         else if (place.get().q) go({ q: "" });
         return;
       }
-      if (isTyping(event.target)) return;
+      if (isTyping(event.target) || document.querySelector("dialog[open]")) return;
       if (event.key === "/") {
         event.preventDefault();
         focusSearch();

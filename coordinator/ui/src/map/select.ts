@@ -1,4 +1,6 @@
 // What can be selected on the map, and its address.
+import type { Edge } from "../api/types";
+import { port } from "../format";
 import type { Link } from "./graph";
 import { slot } from "./graph";
 
@@ -66,10 +68,19 @@ export function touching(id: string, links: readonly Link[]): Set<string> {
 
 /** Free text against the ends, service, grant and port of a link. */
 export function matching(q: string, links: readonly Link[], labels: (node: string) => string): Set<string> | null {
-  const words = q.toLowerCase().split(/\s+/).filter(Boolean);
-  if (!words.length) return null;
-  const text = (l: Link) => l.edges.map((e) => [e.from.name, e.from.address, e.to.name, e.to.address, e.service, e.grant, e.port, e.from.node && labels(e.from.node), e.to.node && labels(e.to.node)].join(" ")).join(" ").toLowerCase();
-  return new Set(links.filter((l) => { const t = text(l); return words.every((w) => t.includes(w)); }).map((l) => l.id));
+  if (!q.trim()) return null;
+  return new Set(links.filter((l) => l.edges.some((e) => fitsText(q, edgeText(e, labels)))).map((l) => l.id));
+}
+
+/** What can be searched of an edge. */
+export function edgeText(e: Edge, labels: (node: string) => string): string {
+  return [e.from.name, e.from.address, e.to.name, e.to.address, e.service, e.grant, port(e.protocol, e.port), e.from.node && labels(e.from.node), e.to.node && labels(e.to.node)].join(" ");
+}
+
+/** Every word is in it. */
+export function fitsText(q: string, text: string): boolean {
+  const lower = text.toLowerCase();
+  return q.toLowerCase().split(/\s+/).every((word) => lower.includes(word));
 }
 
 export const slotGroup = (id: string): string | null => (id.startsWith("g\n") ? id.slice(2) : null);

@@ -8,7 +8,8 @@ import type { Filters, Grouping } from "../state/url";
 import { Choice, Command, Empty, Fault, Loading, Name, Num, VerdictMark, When } from "../ui/parts";
 import { Icon } from "../ui/icons";
 import { Table, type Column } from "../ui/table";
-import { EndLink, endName } from "../drawer/EdgeSheet";
+import { EndLink } from "../drawer/EdgeSheet";
+import { edgeText, fitsText } from "../map/select";
 import { count, plural, port, utc } from "../format";
 
 const GROUPS: readonly (readonly [Grouping, string])[] = [["tag", "Tags"], ["site", "Sites"], ["node", "Nodes"]];
@@ -26,6 +27,7 @@ export function MapPage() {
   const link = useStore(connection);
   const fresh = key === `${p.at ?? "live"} ${p.window}`;
   const map = useMemo(() => (live ? filtered(live.map, p.filters) : null), [live, p.filters]);
+  const found = useMemo(() => (map && p.q ? map.edges.filter(searched(map, p.q)).length : 0), [map, p.q]);
   if (!live || !map) return problem ? <div class="page"><Fault problem={problem} again={() => void loadMap()} /></div> : <div class="page"><Loading /></div>;
   if (!live.map.nodes.length && !live.map.edges.length) return <FirstSteps />;
   const network = now?.network ?? "unknown";
@@ -38,12 +40,17 @@ export function MapPage() {
         {p.view === "map" ? <Choice label="Group by" value={p.group} of={GROUPS} onChange={(group) => go({ group, levels: {} })} /> : null}
         <Choice label="View" value={p.view} of={[["map", "Map"], ["table", "Table"]]} onChange={(view) => go({ view })} />
         <VerdictFilter map={live.map} />
-        {p.q ? <button type="button" class="chip" aria-pressed="true" onClick={() => go({ q: "" })}>“{p.q}” <Icon name="close" size={12} /></button> : null}
+        {p.q ? <button type="button" class="chip" aria-pressed="true" title="Take this search away" onClick={() => go({ q: "" })}>“{p.q}” <span class="soft num">{count(found)} {plural(found, "edge")}</span> <Icon name="close" size={12} /></button> : null}
         {(["from", "to", "service", "grant"] as const).map((f) => (p.filters[f] ? <button type="button" key={f} class="chip" aria-pressed="true" onClick={() => go({ filters: { ...p.filters, [f]: undefined } })}>{f} {p.filters[f]} <Icon name="close" size={12} /></button> : null))}
       </div>
       <Footer map={map} live={live.map} />
     </div>
   );
+}
+
+function searched(map: FlowMap, q: string): (e: Edge) => boolean {
+  const tags = new Map(map.nodes.map((n) => [n.id, n.tags.join(" ")]));
+  return (e) => fitsText(q, edgeText(e, (id) => tags.get(id) ?? ""));
 }
 
 function VerdictFilter({ map }: { map: FlowMap }) {
@@ -78,10 +85,9 @@ function Footer({ map, live }: { map: FlowMap; live: FlowMap }) {
 
 function EdgeTable({ map }: { map: FlowMap }) {
   const sel = useStore(place, (p) => p.sel);
-  const q = useStore(place, (p) => p.q).toLowerCase();
+  const q = useStore(place, (p) => p.q);
   const rows = useMemo(() => {
-    const fits = (e: Edge) => !q || [endName(e.from), endName(e.to), e.service, e.grant, port(e.protocol, e.port)].join(" ").toLowerCase().includes(q);
-    return map.edges.filter(fits).sort((a, b) => Number(b.verdict === "deny") - Number(a.verdict === "deny") || b.bytes_out + b.bytes_back - a.bytes_out - a.bytes_back || (a.id < b.id ? -1 : 1));
+    return map.edges.filter(searched(map, q)).sort((a, b) => Number(b.verdict === "deny") - Number(a.verdict === "deny") || b.bytes_out + b.bytes_back - a.bytes_out - a.bytes_back || (a.id < b.id ? -1 : 1));
   }, [map, q]);
   const f = (e: Edge, name: string) => `map.edges[${e.id}].${name}`;
   const columns = useMemo((): Column<Edge>[] => [

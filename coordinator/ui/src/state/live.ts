@@ -123,8 +123,12 @@ function takeSecond(at: number, edges: EdgeDelta[]): void {
   mapState.update((s) => (s.live ? { ...s, live: add(s.live, at, edges) } : s));
 }
 
+let again: ReturnType<typeof setTimeout> | null = null;
+
 async function loadAll(): Promise<void> {
   await Promise.all([loadStatus().then(loadPolicy), loadNodes(), loadMap()]);
+  // A coordinator that is only just starting answers in a while.
+  if (isIn() && !status.get()) again ??= setTimeout(() => { again = null; void loadAll(); }, 3000);
 }
 
 // --- events
@@ -162,7 +166,8 @@ function listen(): void {
   on<{ at: number; edges: EdgeDelta[] }>("edges", ({ at, edges }) => takeSecond(at, edges));
   on<{ nodes: NodeRow[] }>("nodes", ({ nodes: rows }) => {
     nodes.update((known) => mergeRows(known ?? [], rows));
-    scheduleMap();
+    // Who is gone is not among the rows: the list is asked for as well, and the map's boxes with it.
+    soon();
   });
   on<Alarm>("alarm", (alarm) =>
     status.update((s) => s && { ...s, alarms: [alarm, ...s.alarms.filter((a) => a.kind !== alarm.kind || a.subject !== alarm.subject)] }),
@@ -180,11 +185,12 @@ function mergeRows(known: NodeRow[], rows: NodeRow[]): NodeRow[] {
 
 let planned: ReturnType<typeof setTimeout> | null = null;
 /** Several reasons within a moment cost one load. */
-function scheduleMap(): void {
+function soon(): void {
   planned ??= setTimeout(() => {
     planned = null;
+    void loadNodes();
     void loadMap();
-  }, 400);
+  }, 800);
 }
 
 /** The window moves on: what is older falls out at the next load. */
