@@ -1,0 +1,47 @@
+import { expect, test } from "vitest";
+import { add, begin } from "../map/merge";
+import { mapOf, NOW, second } from "./world";
+
+test("a map and the seconds after it are the map of the longer time", () => {
+  let live = begin(mapOf(10, NOW - 300, NOW));
+  for (let t = NOW; t < NOW + 40; t++) live = add(live, t, second(10, t));
+  const whole = new Map(mapOf(10, NOW - 300, NOW + 40).edges.map((e) => [e.id, e]));
+  // What appeared meanwhile is there too: both ways.
+  expect([...live.byId.keys()].sort()).toEqual([...whole.keys()].sort());
+  for (const edge of live.map.edges) {
+    const { flows, tries, bytes_out, bytes_back } = whole.get(edge.id)!;
+    expect({ id: edge.id, flows: edge.flows, tries: edge.tries, bytes_out: edge.bytes_out, bytes_back: edge.bytes_back }).toEqual({ id: edge.id, flows, tries, bytes_out, bytes_back });
+  }
+});
+
+test("a second that comes twice, or that the map has already, is added once", () => {
+  const map = mapOf(10);
+  const first = add(begin(map), NOW, second(10, NOW));
+  const twice = add(add(first, NOW, second(10, NOW)), NOW - 1, second(10, NOW - 1));
+  expect(twice).toBe(first);
+});
+
+test("nobody's map changes under him", () => {
+  const map = mapOf(10);
+  const before = JSON.stringify(map);
+  add(begin(map), NOW, second(10, NOW));
+  expect(JSON.stringify(map)).toBe(before);
+});
+
+test("what is not known stays not known", () => {
+  const map = { ...mapOf(10), edges: [] };
+  const one = second(10, NOW)[0]!;
+  const edge = add(begin(map), NOW, [one]).map.edges[0]!;
+  expect(edge.rtt_us).toBeNull();
+  expect(edge.retransmissions).toBeNull();
+});
+
+test("what the other end echoes of an opener's flows is not counted again", () => {
+  const map = mapOf(10);
+  const edge = map.edges.find((e) => e.seen_by.includes("from"))!;
+  const { first_seen, last_seen, rtt_us, retransmissions, mismatch, ...delta } = edge;
+  void [first_seen, last_seen, rtt_us, retransmissions, mismatch];
+  const after = add(begin(map), NOW, [{ ...delta, seen_by: ["to"] }]).byId.get(edge.id)!;
+  expect(after.bytes_out).toBe(edge.bytes_out);
+  expect(add(begin(map), NOW, [{ ...delta, seen_by: ["from"] }]).byId.get(edge.id)!.bytes_out).toBe(2 * edge.bytes_out);
+});
