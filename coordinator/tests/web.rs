@@ -346,7 +346,7 @@ fn the_map_says_what_the_records_said_live_and_after_a_restart() {
     check(&map(&world));
     let text = world.ok(&["map"]);
     assert!(text.contains("web-1 -> orders-1 tcp/8443  allowed by web-reads-orders  2 flows"), "{text}");
-    assert!(text.contains("REFUSED  5 tries"), "{text}");
+    assert!(text.contains("orders-1, no service\n└─ web-1  REFUSED  tcp/8443  5 tries"), "{text}");
     let by_key = web.with_key(&reader, "GET", "/v1/edges?resolution=60&from=web-1&verdict=allow", "");
     let steps: u64 = by_key.json()["rows"]
         .as_array()

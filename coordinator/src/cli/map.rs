@@ -58,24 +58,53 @@ fn head(map: &NetworkMap) -> String {
     )
 }
 
-/// What is reached, and under it who reached it.
+/// What is reached, and under it who reached it; then what was refused, one line a pair of ends.
 fn tree(map: &NetworkMap) -> Vec<String> {
     let mut services: BTreeMap<String, Vec<&MapEdge>> = BTreeMap::new();
+    let mut refused: BTreeMap<(String, String), Vec<&MapEdge>> = BTreeMap::new();
     for edge in &map.edges {
-        let name = edge.service.clone().unwrap_or_else(|| format!("{} {}", end(&edge.to), port(edge)));
-        services.entry(name).or_default().push(edge);
+        match &edge.service {
+            Some(service) => services.entry(service.clone()).or_default().push(edge),
+            None => refused.entry((end(&edge.to), end(&edge.from))).or_default().push(edge),
+        }
     }
     let mut lines = Vec::new();
     for (service, mut edges) in services {
         edges.sort_by_key(|edge| std::cmp::Reverse((edge.sum.bytes(), edge.sum.tries)));
-        lines.push(plain(&service, 100));
-        let last = edges.len().saturating_sub(1);
-        for (i, edge) in edges.into_iter().enumerate() {
-            let branch = if i == last { "└─" } else { "├─" };
-            lines.push(format!("{branch} {}", plain(&sentence(edge), 300)));
-        }
+        branch(&mut lines, &service, edges.into_iter().map(sentence).collect());
     }
+    let mut targets: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for ((to, from), edges) in refused {
+        targets.entry(to).or_default().push(refusals(&from, &edges));
+    }
+    targets.into_iter().for_each(|(to, all)| branch(&mut lines, &format!("{to}, no service"), all));
     lines
+}
+
+fn branch(lines: &mut Vec<String>, head: &str, under: Vec<String>) {
+    lines.push(plain(head, 100));
+    let last = under.len().saturating_sub(1);
+    for (i, text) in under.into_iter().enumerate() {
+        let mark = if i == last { "└─" } else { "├─" };
+        lines.push(format!("{mark} {}", plain(&text, 300)));
+    }
+}
+
+/// Ports named in one line.
+const PORTS: usize = 5;
+
+/// Somebody who tried many ports is one line, not thousands.
+fn refusals(from: &str, edges: &[&MapEdge]) -> String {
+    let tries: u64 = edges.iter().map(|edge| edge.sum.tries.max(edge.sum.flows)).sum();
+    let mut ports: Vec<(u8, u16, String)> =
+        edges.iter().map(|edge| (edge.protocol, edge.port, port(edge))).collect();
+    ports.sort();
+    ports.dedup();
+    let named: Vec<&str> = ports.iter().take(PORTS).map(|(_, _, text)| text.as_str()).collect();
+    let more = ports.len().checked_sub(PORTS).filter(|more| *more > 0);
+    let more = more.map(|more| format!(" and {more} more ports")).unwrap_or_default();
+    let word = edges.first().map_or("", |edge| verdict(edge));
+    format!("{from}  {word}  {}{more}  {tries} tries", named.join(", "))
 }
 
 fn sentence(edge: &MapEdge) -> String {
