@@ -1,7 +1,9 @@
 import { describe, expect, test } from "vitest";
 import { type Group, groups, links } from "../map/graph";
 import { arrange, drop, join, measure, overlaps, plan, type Rect, type Spots } from "../map/layout";
+import { fitted, sighted, zoomed } from "../map/camera";
 import { route } from "../map/curves";
+import { nextSlot, slotsOf } from "../map/places";
 import type { FlowMap } from "../api/types";
 import type { Level } from "../state/url";
 import { mapOf } from "./world";
@@ -115,5 +117,30 @@ test("what is dropped lies where it was dropped if there is room, else in the ne
     const at = drop(rect, taken);
     expect(taken.some((t) => overlaps({ ...rect, ...at }, t))).toBe(false);
     expect(Math.hypot(at.x - rect.x, at.y - rect.y)).toBeLessThan(1500);
+  }
+});
+
+test("zooming leaves what is under the pointer where it is; what is in sight moves nothing", () => {
+  const view = { x: 40, y: -20, k: 0.8 };
+  const nearer = zoomed(view, 1.5, 300, 200);
+  expect((300 - nearer.x) / nearer.k).toBeCloseTo((300 - view.x) / view.k);
+  const size = { w: 1000, h: 700 };
+  const whole = fitted({ x: 0, y: 0, w: 3000, h: 900 }, size);
+  expect(sighted(whole, { x: 100, y: 100, w: 50, h: 50 }, size)).toBeNull();
+  const rect = { x: 5000, y: 100, w: 200, h: 100 };
+  const moved = sighted(whole, rect, size)!;
+  expect(rect.x * moved.k + moved.x).toBeGreaterThanOrEqual(0);
+  expect((rect.x + rect.w) * moved.k + moved.x).toBeLessThanOrEqual(size.w);
+  expect(sighted(moved, rect, size)).toBeNull();
+});
+
+test("arrows go to the box that lies there", () => {
+  const { list, spots } = planOf(mapOf(100), 0);
+  const slots = slotsOf(arrange(list, () => 0, spots, null));
+  for (const [id, a] of slots) {
+    const right = nextSlot(slots, id, [1, 0]);
+    if (right) expect(slots.get(right)!.x).toBeGreaterThan(a.x);
+    const up = nextSlot(slots, id, [0, -1]);
+    if (up) expect(slots.get(up)!.y).toBeLessThan(a.y);
   }
 });

@@ -1,6 +1,7 @@
 // Links on a canvas. Draws what it is told; decides nothing.
 import { type Curve, at } from "./curves";
 import type { Verdict } from "../api/types";
+import type { View } from "./camera";
 
 export interface Stroke {
   id: string;
@@ -10,12 +11,6 @@ export interface Stroke {
   isNew: boolean;
   /** Where along the curve its sign stands. */
   mark: number;
-}
-
-export interface View {
-  x: number;
-  y: number;
-  k: number;
 }
 
 export interface Ink {

@@ -2,7 +2,6 @@
 import type { Edge } from "../api/types";
 import { port } from "../format";
 import type { Link } from "./graph";
-import { slot } from "./graph";
 
 const pack = (id: string) => id.split("\n").map(encodeURIComponent).join("/");
 const unpack = (text: string) => text.split("/").map(decodeURIComponent).join("\n");
@@ -83,5 +82,3 @@ export function fitsText(q: string, text: string): boolean {
   return q.toLowerCase().split(/\s+/).every((word) => lower.includes(word));
 }
 
-export const slotGroup = (id: string): string | null => (id.startsWith("g\n") ? id.slice(2) : null);
-export { slot };
