@@ -1,6 +1,9 @@
 import { describe, expect, test } from "vitest";
 import { type Group, groups, links } from "../map/graph";
-import { arrange, drop, join, measure, overlaps, plan, type Rect, type Spots } from "../map/layout";
+import { drop, join, overlaps, type Rect } from "../map/geometry";
+import { arrange } from "../map/layout";
+import { measure } from "../map/measure";
+import { plan, type Spots } from "../map/plan";
 import { fitted, sighted, zoomed } from "../map/camera";
 import { route } from "../map/curves";
 import { nextSlot, slotsOf } from "../map/places";
@@ -33,7 +36,12 @@ describe.each([10, 100, 500])("a network of %i services", (size) => {
   });
 
   test("the same network gives the same picture, in whatever order it is told", () => {
-    const shuffled = { ...map, nodes: [...map.nodes].reverse(), services: [...map.services].reverse(), edges: [...map.edges].reverse() };
+    const shuffled = {
+      ...map,
+      nodes: [...map.nodes].reverse(),
+      services: [...map.services].reverse(),
+      edges: [...map.edges].reverse(),
+    };
     expect(planOf(shuffled, 1).spots).toEqual(spots);
   });
 
@@ -42,7 +50,12 @@ describe.each([10, 100, 500])("a network of %i services", (size) => {
     const changed: FlowMap = {
       ...map,
       edges: map.edges.filter((_, i) => i % 3 > 0).map((e) => ({ ...e, bytes_out: e.bytes_out * 7 })),
-      services: [...map.services, ...list.filter((g) => g.kind === "tag").flatMap((g) => (g.nodes[0] ? [{ name: `new-${g.key}`, ports: ["tcp/1"], nodes: [g.nodes[0].id] }] : []))],
+      services: [
+        ...map.services,
+        ...list
+          .filter((g) => g.kind === "tag")
+          .flatMap((g) => (g.nodes[0] ? [{ name: `new-${g.key}`, ports: ["tcp/1"], nodes: [g.nodes[0].id] }] : [])),
+      ],
     };
     const after = arrange(groups(changed, "tag"), () => 1, spots, before);
     for (const [key, box] of after) {
@@ -55,8 +68,14 @@ describe.each([10, 100, 500])("a network of %i services", (size) => {
   test("what does not fit is counted, never lost", () => {
     const before = arrange(list, () => 1, spots, null);
     const group = list.find((g) => g.kind === "tag" && g.services.length > 0)!;
-    const many = Array.from({ length: 60 }, (_, i) => ({ name: `extra-${i}`, ports: ["tcp/1"], nodes: [group.nodes[0]!.id] }));
-    const after = arrange(groups({ ...map, services: [...map.services, ...many] }, "tag"), () => 1, spots, before).get(group.key)!;
+    const many = Array.from({ length: 60 }, (_, i) => ({
+      name: `extra-${i}`,
+      ports: ["tcp/1"],
+      nodes: [group.nodes[0]!.id],
+    }));
+    const after = arrange(groups({ ...map, services: [...map.services, ...many] }, "tag"), () => 1, spots, before).get(
+      group.key,
+    )!;
     const shown = [...after.slots.keys()].filter((id) => id.startsWith("s\n")).length;
     expect(shown + after.hidden).toBe(group.services.length + 60);
   });
@@ -100,7 +119,10 @@ test("links begin and end at the borders of their boxes, each at a place of its 
   const a = { x: 0, y: 0, w: 100, h: 50 };
   const b = { x: 300, y: 100, w: 100, h: 50 };
   const c = { x: 300, y: 0, w: 100, h: 50 };
-  const curves = route([{ id: "1", from: "a", to: "b", a, b, inside: false }, { id: "2", from: "a", to: "c", a, b: c, inside: false }]);
+  const curves = route([
+    { id: "1", from: "a", to: "b", a, b, inside: false },
+    { id: "2", from: "a", to: "c", a, b: c, inside: false },
+  ]);
   const [one, two] = [curves.get("1")!.p, curves.get("2")!.p];
   expect([one[0], one[6], two[0], two[6]]).toEqual([100, 300, 100, 300]);
   // The one that goes up leaves above.

@@ -5,7 +5,8 @@ import type { TargetedFocusEvent, TargetedKeyboardEvent } from "preact";
 import type { FlowMap } from "../api/types";
 import type { LiveMap } from "./merge";
 import { type Link, groups, links as linksOf, slot as slotIds } from "./graph";
-import { type Box, bounds } from "./layout";
+import { bounds } from "./geometry";
+import type { Box } from "./layout";
 import { Places, nextSlot, slotsOf } from "./places";
 import { fitted } from "./camera";
 import { Router } from "./strokes";
@@ -39,7 +40,12 @@ interface Hover {
 }
 
 const NOWHERE: Hover = { link: null, slot: null, x: 0, y: 0 };
-const WAYS: Record<string, readonly [number, number]> = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
+const WAYS: Record<string, readonly [number, number]> = {
+  ArrowLeft: [-1, 0],
+  ArrowRight: [1, 0],
+  ArrowUp: [0, -1],
+  ArrowDown: [0, 1],
+};
 /** An arrow without a box moves the plane by so much, pixels. */
 const NUDGE = 60;
 
@@ -67,7 +73,10 @@ export function Scene(props: Props) {
   useSelectionInSight(stage, sel, size, picture, bySelection);
 
   const hands = useHands(frame, stage, {
-    hover: (link, slot, x, y) => setHover((h) => (h.link === (link?.id ?? null) && h.slot === slot && !link ? h : { link: link?.id ?? null, slot, x, y })),
+    hover: (link, slot, x, y) =>
+      setHover((h) =>
+        h.link === (link?.id ?? null) && h.slot === slot && !link ? h : { link: link?.id ?? null, slot, x, y },
+      ),
     click: (link) => {
       setHover(NOWHERE);
       if (link) go({ sel: selOfLink(link) });
@@ -105,7 +114,8 @@ export function Scene(props: Props) {
       onLevel(box.group.key, Math.max(0, Math.min(2, box.level + (event.key === "+" ? 1 : -1))) as Level);
     } else if (way && own) {
       const next = nextSlot(slots, own.dataset.slot!, way);
-      if (next) frame.current!.querySelector<HTMLElement>(`[data-slot="${CSS.escape(next)}"]`)?.focus({ preventScroll: true });
+      if (next)
+        frame.current!.querySelector<HTMLElement>(`[data-slot="${CSS.escape(next)}"]`)?.focus({ preventScroll: true });
     } else if (way) stage?.pan(-way[0] * NUDGE, -way[1] * NUDGE);
     else return;
     event.preventDefault();
@@ -124,13 +134,29 @@ export function Scene(props: Props) {
   const card = hover.link ? links.find((l) => l.id === hover.link) : undefined;
   return (
     <div
-      class="scene" ref={frame} data-over={hover.link ? "link" : ""} onKeyDown={onKeyDown} onFocusIn={onFocus} onFocusOut={() => setHover(NOWHERE)} tabIndex={0} role="application"
+      class="scene"
+      ref={frame}
+      data-over={hover.link ? "link" : ""}
+      onKeyDown={onKeyDown}
+      onFocusIn={onFocus}
+      onFocusOut={() => setHover(NOWHERE)}
+      tabIndex={0}
+      role="application"
       aria-label="Map of services. Arrow keys move between boxes, plus and minus open and close them, Enter shows details. The same data is in the table view."
     >
       <canvas class="links" aria-hidden="true" />
       <canvas class="traffic" aria-hidden="true" />
       <div class="world">
-        {[...boxes.values()].map((box) => <GroupBox key={box.group.key} box={box} lifted={lifted === box.group.key} sel={sel} onSlot={onSlot} onLevel={onLevel} />)}
+        {[...boxes.values()].map((box) => (
+          <GroupBox
+            key={box.group.key}
+            box={box}
+            lifted={lifted === box.group.key}
+            sel={sel}
+            onSlot={onSlot}
+            onLevel={onLevel}
+          />
+        ))}
       </div>
       {card && size ? <LinkCard link={card} x={hover.x} y={hover.y} room={size} /> : null}
       <Tools stage={stage} boxes={boxes} tidy={picture.tidy} />
@@ -142,15 +168,29 @@ function Tools({ stage, boxes, tidy }: { stage: Stage | null; boxes: ReadonlyMap
   const zoom = (factor: number) => stage?.zoom(factor, stage.size.w / 2, stage.size.h / 2);
   return (
     <div class="map-tools" role="toolbar" aria-label="View of the map">
-      <button type="button" title="Zoom in" aria-label="Zoom in" onClick={() => zoom(1.25)}><Icon name="plus" /></button>
-      <button type="button" title="Zoom out" aria-label="Zoom out" onClick={() => zoom(0.8)}><Icon name="minus" /></button>
-      <button type="button" title="Show all" aria-label="Show all" onClick={() => stage?.look(whole(boxes, stage))}><Icon name="fit" /></button>
-      <button type="button" title="Tidy: forget where boxes were put and arrange them anew" aria-label="Tidy" onClick={tidy}><Icon name="tidy" /></button>
+      <button type="button" title="Zoom in" aria-label="Zoom in" onClick={() => zoom(1.25)}>
+        <Icon name="plus" />
+      </button>
+      <button type="button" title="Zoom out" aria-label="Zoom out" onClick={() => zoom(0.8)}>
+        <Icon name="minus" />
+      </button>
+      <button type="button" title="Show all" aria-label="Show all" onClick={() => stage?.look(whole(boxes, stage))}>
+        <Icon name="fit" />
+      </button>
+      <button
+        type="button"
+        title="Tidy: forget where boxes were put and arrange them anew"
+        aria-label="Tidy"
+        onClick={tidy}
+      >
+        <Icon name="tidy" />
+      </button>
     </div>
   );
 }
 
-const whole = (boxes: ReadonlyMap<string, Box>, stage: Stage) => fitted(bounds([...boxes.values()].map((b) => b.rect)), stage.size);
+const whole = (boxes: ReadonlyMap<string, Box>, stage: Stage) =>
+  fitted(bounds([...boxes.values()].map((b) => b.rect)), stage.size);
 
 /** Bytes of the last three seconds. */
 function activityOf(live: LiveMap, link: Link): number {
@@ -168,7 +208,12 @@ function useStage(frame: { readonly current: HTMLDivElement | null }) {
   useLayoutEffect(() => {
     const element = frame.current!;
     const find = <T extends HTMLElement>(selector: string) => element.querySelector<T>(selector)!;
-    const made = new Stage(element, find(".world"), find<HTMLCanvasElement>("canvas.links"), find<HTMLCanvasElement>("canvas.traffic"));
+    const made = new Stage(
+      element,
+      find(".world"),
+      find<HTMLCanvasElement>("canvas.links"),
+      find<HTMLCanvasElement>("canvas.traffic"),
+    );
     setStage(made);
     const watch = new ResizeObserver(() => setSize(made.size));
     watch.observe(element);
@@ -188,7 +233,13 @@ function usePicture({ network, live, map, by, levels }: Props, size: { w: number
   const kept = useRef<Places | null>(null);
   const [router] = useState(() => new Router());
   const { nodes, services, edges } = live.map;
-  const strangers = useMemo(() => [...new Set(edges.flatMap((e) => [e.from, e.to]).flatMap((end) => (end.node ? [] : [end.address ?? ""])))].sort().join("\n"), [edges]);
+  const strangers = useMemo(
+    () =>
+      [...new Set(edges.flatMap((e) => [e.from, e.to]).flatMap((end) => (end.node ? [] : [end.address ?? ""])))]
+        .sort()
+        .join("\n"),
+    [edges],
+  );
   const list = useMemo(() => groups(live.map, by), [nodes, services, strangers, by]);
   const boxes = useMemo(() => {
     if (!size) return new Map<string, Box>();
@@ -197,7 +248,12 @@ function usePicture({ network, live, map, by, levels }: Props, size: { w: number
   }, [list, levels, network, by, size !== null, turn]);
   const slots = useMemo(() => slotsOf(boxes), [boxes]);
   const links = useMemo(() => {
-    const all = linksOf(map, list, (key) => boxes.get(key)?.level ?? 0, (id) => slots.has(id));
+    const all = linksOf(
+      map,
+      list,
+      (key) => boxes.get(key)?.level ?? 0,
+      (id) => slots.has(id),
+    );
     // What stays inside a closed box is told in its sheet; only a refusal is drawn.
     return all.filter((l) => slots.has(l.from) && slots.has(l.to) && (l.from !== l.to || l.verdict !== "allow"));
   }, [map, list, boxes, slots]);
@@ -227,7 +283,13 @@ function useFirstSight(stage: Stage | null, places: Places | null, boxes: Readon
 }
 
 /** What is selected comes into sight, with its other ends; once, and again when the room has changed. */
-function useSelectionInSight(stage: Stage | null, sel: string | null, size: { w: number; h: number } | null, { boxes, slots, links }: ReturnType<typeof usePicture>, bright: Set<string> | null): void {
+function useSelectionInSight(
+  stage: Stage | null,
+  sel: string | null,
+  size: { w: number; h: number } | null,
+  { boxes, slots, links }: ReturnType<typeof usePicture>,
+  bright: Set<string> | null,
+): void {
   const done = useRef("");
   useLayoutEffect(() => {
     const key = sel && size ? `${sel} ${size.w} ${size.h}` : "";

@@ -1,5 +1,5 @@
 // Where one looks at the plane from. Pure.
-import type { Rect } from "./layout";
+import type { Rect } from "./geometry";
 
 /** A point of the plane is seen at `k` times itself plus (`x`, `y`). */
 export interface View {

@@ -28,7 +28,11 @@ export class Hands {
   private draggedAt = -1000;
   private readonly off: (() => void)[] = [];
 
-  constructor(private readonly frame: HTMLElement, private readonly stage: Stage, private readonly means: Meaning) {
+  constructor(
+    private readonly frame: HTMLElement,
+    private readonly stage: Stage,
+    private readonly means: Meaning,
+  ) {
     this.on("pointerdown", (e) => this.down(e));
     this.on("pointermove", (e) => this.move(e));
     this.on("pointerup", (e) => this.up(e));
@@ -46,7 +50,11 @@ export class Hands {
     return performance.now() - this.draggedAt < 80;
   }
 
-  private on<K extends keyof HTMLElementEventMap>(name: K, heard: (event: HTMLElementEventMap[K]) => void, options?: AddEventListenerOptions): void {
+  private on<K extends keyof HTMLElementEventMap>(
+    name: K,
+    heard: (event: HTMLElementEventMap[K]) => void,
+    options?: AddEventListenerOptions,
+  ): void {
     this.frame.addEventListener(name, heard as EventListener, options);
     this.off.push(() => this.frame.removeEventListener(name, heard as EventListener));
   }
@@ -88,7 +96,11 @@ export class Hands {
     const is = Math.hypot(event.clientX - other.x, event.clientY - other.y);
     this.fingers.set(event.pointerId, { x: event.clientX, y: event.clientY });
     const r = this.frame.getBoundingClientRect();
-    this.stage.zoom(is / Math.max(1, was), (event.clientX + other.x) / 2 - r.left, (event.clientY + other.y) / 2 - r.top);
+    this.stage.zoom(
+      is / Math.max(1, was),
+      (event.clientX + other.x) / 2 - r.left,
+      (event.clientY + other.y) / 2 - r.top,
+    );
     if (this.drag) this.drag.moved = true;
     return true;
   }

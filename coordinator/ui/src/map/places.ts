@@ -2,7 +2,10 @@
 import type { FlowMap } from "../api/types";
 import type { Grouping, Level } from "../state/url";
 import { type Group, links } from "./graph";
-import { type Box, type Pull, type Rect, type Spots, arrange, bounds, drop, join, measure, plan } from "./layout";
+import { type Rect, bounds, drop, join } from "./geometry";
+import { type Box, arrange } from "./layout";
+import { measure } from "./measure";
+import { type Pull, type Spots, plan } from "./plan";
 import { forget, recall, remember } from "./memory";
 import type { Size } from "./camera";
 
@@ -15,7 +18,11 @@ export interface Slot extends Rect {
 
 function pullsOf(map: FlowMap, list: readonly Group[]): Pull[] {
   const weight = (verdict: string, edges: number) => (verdict === "allow" ? 1 : 0.3) * Math.sqrt(edges);
-  return links(map, list, () => 0).map((l) => ({ from: l.fromGroup, to: l.toGroup, weight: weight(l.verdict, l.edges.length) }));
+  return links(map, list, () => 0).map((l) => ({
+    from: l.fromGroup,
+    to: l.toGroup,
+    weight: weight(l.verdict, l.edges.length),
+  }));
 }
 
 function sizeOf(group: Group, level: Level): Size {
@@ -27,7 +34,12 @@ export class Places {
   readonly id: string;
   private shown: Map<string, Box> | null = null;
 
-  private constructor(private readonly network: string, private readonly by: Grouping, readonly level: Level, private readonly spots: Spots) {
+  private constructor(
+    private readonly network: string,
+    private readonly by: Grouping,
+    readonly level: Level,
+    private readonly spots: Spots,
+  ) {
     this.id = Places.idOf(network, by);
   }
 
@@ -55,7 +67,11 @@ export class Places {
     const aspect = Math.max(0.5, Math.min(2.6, (room.w / Math.max(1, room.h)) * 1.05));
     const levels: Level[] = by === "site" ? [2, 1, 0] : [1, 0];
     for (const level of levels) {
-      const spots = plan(list.map((g) => ({ key: g.key, ...sizeOf(g, level) })), pulls, aspect);
+      const spots = plan(
+        list.map((g) => ({ key: g.key, ...sizeOf(g, level) })),
+        pulls,
+        aspect,
+      );
       const all = bounds(Object.values(spots));
       const scale = Math.min(room.w / (all.w + 80), room.h / (all.h + 80));
       if (level === 0 || scale >= LEGIBLE) return new Places(network, by, level, spots);
@@ -127,7 +143,11 @@ export function slotsOf(boxes: ReadonlyMap<string, Box>): Map<string, Slot> {
 }
 
 /** The slot next to `from` in a direction: near, and not far aside. */
-export function nextSlot(slots: ReadonlyMap<string, Slot>, from: string, [wx, wy]: readonly [number, number]): string | null {
+export function nextSlot(
+  slots: ReadonlyMap<string, Slot>,
+  from: string,
+  [wx, wy]: readonly [number, number],
+): string | null {
   const a = slots.get(from);
   if (!a) return null;
   let best = Infinity;

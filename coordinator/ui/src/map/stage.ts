@@ -2,7 +2,7 @@
 import { type Curve, distance2 } from "./curves";
 import { type Stroke, clear, dots, inkOf, setUp, strokes as drawStrokes } from "./draw";
 import { type View, between, farness, sighted, zoomed } from "./camera";
-import type { Rect } from "./layout";
+import type { Rect } from "./geometry";
 import type { Link } from "./graph";
 
 export interface Shown {
@@ -32,7 +32,12 @@ export class Stage {
   private gliding = 0;
   private rest: ReturnType<typeof setTimeout> | undefined;
 
-  constructor(private readonly frame: HTMLElement, private readonly world: HTMLElement, private readonly canvas: HTMLCanvasElement, private readonly overlay: HTMLCanvasElement) {}
+  constructor(
+    private readonly frame: HTMLElement,
+    private readonly world: HTMLElement,
+    private readonly canvas: HTMLCanvasElement,
+    private readonly overlay: HTMLCanvasElement,
+  ) {}
 
   get size() {
     return { w: this.frame.clientWidth, h: this.frame.clientHeight };
@@ -101,8 +106,10 @@ export class Stage {
     if (bright || was !== "no") {
       this.world.dataset.focus = bright ? "yes" : "no";
       const touched = new Set<string>(bright ? lit : []);
-      for (const l of links) if (bright?.has(l.id)) for (const id of [l.from, l.to, `g\n${l.fromGroup}`, `g\n${l.toGroup}`]) touched.add(id);
-      for (const part of this.world.querySelectorAll<HTMLElement>("[data-slot]")) part.classList.toggle("lit", touched.has(part.dataset.slot!));
+      for (const l of links)
+        if (bright?.has(l.id)) for (const id of [l.from, l.to, `g\n${l.fromGroup}`, `g\n${l.toGroup}`]) touched.add(id);
+      for (const part of this.world.querySelectorAll<HTMLElement>("[data-slot]"))
+        part.classList.toggle("lit", touched.has(part.dataset.slot!));
     }
     this.draw();
   }

@@ -12,7 +12,8 @@ export class Router {
   private marks = new Map<string, number>();
 
   strokes(links: readonly Link[], slots: ReadonlyMap<string, Slot>, boxes: ReadonlyMap<string, Box>): Stroke[] {
-    const same = this.slots === slots && this.ids.length === links.length && links.every((l, i) => l.id === this.ids[i]);
+    const same =
+      this.slots === slots && this.ids.length === links.length && links.every((l, i) => l.id === this.ids[i]);
     if (!same) this.routeAnew(links, slots, boxes);
     return links.map((l) => ({
       id: l.id,
@@ -33,7 +34,16 @@ export class Router {
     };
     this.slots = slots;
     this.ids = links.map((l) => l.id);
-    this.curves = route(links.map((l) => ({ id: l.id, from: l.from, to: l.to, a: end(l.from), b: end(l.to), inside: l.fromGroup === l.toGroup })));
+    this.curves = route(
+      links.map((l) => ({
+        id: l.id,
+        from: l.from,
+        to: l.to,
+        a: end(l.from),
+        b: end(l.to),
+        inside: l.fromGroup === l.toGroup,
+      })),
+    );
     const rects = [...boxes.values()].map((b) => b.rect);
     const taken: [number, number][] = [];
     const marked = links.filter((l) => l.verdict !== "allow");
