@@ -238,7 +238,9 @@ export function FlowsPage() {
     const a = document.createElement("a");
     a.href = url;
     a.download = name;
+    document.body.append(a);
     a.click();
+    a.remove();
     setTimeout(() => URL.revokeObjectURL(url), 10_000);
   };
   const stamp = utc(Math.floor(at ?? now()))

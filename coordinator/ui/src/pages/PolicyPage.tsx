@@ -6,6 +6,7 @@ import { Command, Empty, Fault, Loading } from "../ui/parts";
 import { CanBox } from "./policy/CanBox";
 import { Current } from "./policy/Current";
 import { History } from "./policy/History";
+import { LastChange } from "./policy/LastChange";
 import { Older } from "./policy/Older";
 import { Reviewed } from "./policy/Reviewed";
 
@@ -41,6 +42,7 @@ export function PolicyPage() {
       </div>
       <div class="policy-side">
         <CanBox />
+        {isCurrent && current ? <LastChange current={current} history={history} /> : null}
         {isCurrent && current ? <Reviewed sources={current.sources} /> : null}
         <History history={history} shown={generation ?? current?.generation ?? 0} />
       </div>

@@ -1,11 +1,11 @@
 import { useMemo } from "preact/hooks";
-import type { Listen, PolicyRow, PolicyText, SourceText, Tuple } from "../../api/types";
+import type { PolicyRow, PolicyText, SourceText } from "../../api/types";
 import { lineDiff } from "../../policy-text";
 import { useResource } from "../../state/resource";
 import { Command, Fault, Link as To, Loading } from "../../ui/parts";
 import { tokens } from "../../ui/toml";
 import { useReview } from "./review";
-import { port as portWord } from "../../format";
+import { DiffWords } from "./DiffWords";
 
 export function Older({
   generation,
@@ -95,63 +95,5 @@ function TextDiff({ file, before, after }: { file: string; before: string; after
         })}
       </div>
     </div>
-  );
-}
-
-function listenWord(l: Listen): string {
-  if (typeof l.protocol === "object") return portWord(l.protocol.number, 0);
-  if (l.protocol === "icmp-echo") return "icmp/echo";
-  return `${l.protocol}/${l.first}${l.last !== l.first ? `-${l.last}` : ""}`;
-}
-
-/** First in words: who gains what, who loses what. */
-function DiffWords({
-  gained,
-  lost,
-  note,
-}: {
-  gained: readonly Tuple[];
-  lost: readonly Tuple[];
-  note?: string | undefined;
-}) {
-  if (!gained.length && !lost.length) return <p>Nobody gains anything; nobody loses anything.</p>;
-  const row = (t: Tuple, word: string) => (
-    <li key={JSON.stringify([t.from, t.to, t.listen])}>
-      <span class={word === "gains" ? "gain" : "lose"}>{word === "gains" ? "+" : "−"}</span>
-      <span>
-        <span class="mono">{t.from}</span> {word} {[...new Set(t.by.map((b) => b.service))].join(", ") || "something"}{" "}
-        <span class="mono soft">{listenWord(t.listen)}</span> at <span class="mono">{t.to}</span>
-      </span>
-    </li>
-  );
-  return (
-    <ul class="diff-words">
-      {gained.slice(0, 60).map((t) => row(t, "gains"))}
-      {!gained.length ? (
-        <li>
-          <span />
-          Nobody gains anything.
-        </li>
-      ) : null}
-      {lost.slice(0, 60).map((t) => row(t, "loses"))}
-      {!lost.length ? (
-        <li>
-          <span />
-          Nobody loses anything.
-        </li>
-      ) : null}
-      {gained.length + lost.length > 120 ? (
-        <li class="soft">
-          <span />
-          and more; `warren policy diff` lists all of them
-        </li>
-      ) : null}
-      {note ? (
-        <li class="soft">
-          <span />
-          {note}
-        </li>
-      ) : null}
-    </ul>
   );
 }
