@@ -31,14 +31,61 @@ const SHOP = [
 ];
 
 const AREAS = [
-  "checkout", "catalog", "search", "payments", "ledger", "accounts", "shipping", "pricing", "media", "mail", "fraud", "stock", "returns",
-  "reviews", "loyalty", "tax", "routing", "maps", "chat", "billing", "exports", "imports", "reports", "ads", "ranking", "identity", "consent",
-  "partners", "warehouse", "fleet", "support", "content", "voice", "geo", "alerts", "quotas", "audit", "labels", "images", "video",
+  "checkout",
+  "catalog",
+  "search",
+  "payments",
+  "ledger",
+  "accounts",
+  "shipping",
+  "pricing",
+  "media",
+  "mail",
+  "fraud",
+  "stock",
+  "returns",
+  "reviews",
+  "loyalty",
+  "tax",
+  "routing",
+  "maps",
+  "chat",
+  "billing",
+  "exports",
+  "imports",
+  "reports",
+  "ads",
+  "ranking",
+  "identity",
+  "consent",
+  "partners",
+  "warehouse",
+  "fleet",
+  "support",
+  "content",
+  "voice",
+  "geo",
+  "alerts",
+  "quotas",
+  "audit",
+  "labels",
+  "images",
+  "video",
 ];
 const ROLES = [
-  ["api", "tcp/8443", 3], ["worker", "tcp/7000", 2], ["db", "tcp/5432", 2], ["cache", "tcp/6379", 1], ["queue", "tcp/9092", 1],
-  ["admin", "tcp/8088", 1], ["sync", "tcp/7443", 1], ["index", "tcp/9200", 2], ["gate", "tcp/443", 2], ["blob", "tcp/9000", 1],
-  ["cron", "tcp/7100", 1], ["probe", "udp/4000", 1], ["stats", "tcp/9100", 1],
+  ["api", "tcp/8443", 3],
+  ["worker", "tcp/7000", 2],
+  ["db", "tcp/5432", 2],
+  ["cache", "tcp/6379", 1],
+  ["queue", "tcp/9092", 1],
+  ["admin", "tcp/8088", 1],
+  ["sync", "tcp/7443", 1],
+  ["index", "tcp/9200", 2],
+  ["gate", "tcp/443", 2],
+  ["blob", "tcp/9000", 1],
+  ["cron", "tcp/7100", 1],
+  ["probe", "udp/4000", 1],
+  ["stats", "tcp/9100", 1],
 ];
 const SITES = ["fra", "ams", "iad", null];
 
@@ -59,8 +106,17 @@ function designOf(size, rng) {
       // Small networks have fewer roles an area, so that there are areas to see.
       if (size <= 150 && ROLES.findIndex((r) => r[0] === role) >= 6) continue;
       const own = (name) => `${area}-${name}`;
-      const asks = role === "api" ? [own("db"), own("cache"), own("queue")] : role === "worker" ? [own("db"), own("queue")] : role === "gate" ? [own("api")] : [];
-      if (role === "api" || role === "worker" || role === "sync") for (let i = 0; i < (size > 150 ? 5 : 2); i++) asks.push(`${pick(rng, AREAS.slice(0, Math.ceil(size / 13)))}-api`);
+      const asks =
+        role === "api"
+          ? [own("db"), own("cache"), own("queue")]
+          : role === "worker"
+            ? [own("db"), own("queue")]
+            : role === "gate"
+              ? [own("api")]
+              : [];
+      if (role === "api" || role === "worker" || role === "sync")
+        for (let i = 0; i < (size > 150 ? 5 : 2); i++)
+          asks.push(`${pick(rng, AREAS.slice(0, Math.ceil(size / 13)))}-api`);
       if (role === "stats" || role === "cron") asks.push(`${AREAS[(a + 1) % AREAS.length]}-api`);
       rows.push([own(role), port, area, nodes, asks]);
     }
@@ -80,12 +136,25 @@ export function makeWorld({ size = 10, seed = 7, now, hostile = true, late = [12
     const i = nodes.length + 2;
     const enrolled = begin - Math.floor(rng() * 40 * 86400);
     const node = {
-      id: hex(rng, 32), name, tags, site, online,
-      v4: `100.64.${i >> 8}.${i & 255}`, v6: `fd7a:115c:a1e0::${i.toString(16)}`,
-      identity: base64(rng), wireguard: [base64(rng)], token: base64(rng), enrolled,
-      key_serial: 1 + Math.floor(rng() * 4), amendment_serial: Math.floor(rng() * 2),
-      revoked: null, agent: "0.4.0", seen_at: `203.0.113.${i % 250}:51820`,
-      endpoints: [`203.0.113.${i % 250}:51820`, `10.${i >> 8}.${i & 255}.4:51820`], since: online ? begin + Math.floor(rng() * 86400) : now - 1500, behind: false,
+      id: hex(rng, 32),
+      name,
+      tags,
+      site,
+      online,
+      v4: `100.64.${i >> 8}.${i & 255}`,
+      v6: `fd7a:115c:a1e0::${i.toString(16)}`,
+      identity: base64(rng),
+      wireguard: [base64(rng)],
+      token: base64(rng),
+      enrolled,
+      key_serial: 1 + Math.floor(rng() * 4),
+      amendment_serial: Math.floor(rng() * 2),
+      revoked: null,
+      agent: "0.4.0",
+      seen_at: `203.0.113.${i % 250}:51820`,
+      endpoints: [`203.0.113.${i % 250}:51820`, `10.${i >> 8}.${i & 255}.4:51820`],
+      since: online ? begin + Math.floor(rng() * 86400) : now - 1500,
+      behind: false,
     };
     nodes.push(node);
     return node;
@@ -94,9 +163,17 @@ export function makeWorld({ size = 10, seed = 7, now, hostile = true, late = [12
     const own = [];
     const share = big && tagNodes.has(tag) && rng() < 0.55; // several services on the hosts of an area
     if (share) own.push(...tagNodes.get(tag).slice(0, count));
-    else for (let n = 1; n <= count; n++) own.push(addNode(`${name}-${n}`, [tag], big ? pick(rng, SITES) : SITES[(n - 1) % 3]));
+    else
+      for (let n = 1; n <= count; n++)
+        own.push(addNode(`${name}-${n}`, [tag], big ? pick(rng, SITES) : SITES[(n - 1) % 3]));
     tagNodes.set(tag, [...(tagNodes.get(tag) ?? []), ...(share ? [] : own)]);
-    services.push({ name, ports: name === "shop" ? ["tcp/443", "udp/443"] : [port], tag, nodes: own.map((n) => n.id), asks: design.find((d) => d[0] === name)[4] });
+    services.push({
+      name,
+      ports: name === "shop" ? ["tcp/443", "udp/443"] : [port],
+      tag,
+      nodes: own.map((n) => n.id),
+      asks: design.find((d) => d[0] === name)[4],
+    });
   }
   const laptop = addNode("ada-laptop", ["people"], null);
   addNode("backup-1", ["backup"], "ams", false);
@@ -105,7 +182,21 @@ export function makeWorld({ size = 10, seed = 7, now, hostile = true, late = [12
   behind.behind = true;
 
   const { text, grants } = policyOf(services, size);
-  const world = { size, seed, begin, nodes, services, grants, text, tagNodes, behind, network: hex(rng, 32), generation: 12, revision: 240 + nodes.length, edges: [] };
+  const world = {
+    size,
+    seed,
+    begin,
+    nodes,
+    services,
+    grants,
+    text,
+    tagNodes,
+    behind,
+    network: hex(rng, 32),
+    generation: 12,
+    revision: 240 + nodes.length,
+    edges: [],
+  };
   world.edges = edgesOf(world, rng, now, laptop, hostile, late);
   return world;
 }
@@ -113,9 +204,22 @@ export function makeWorld({ size = 10, seed = 7, now, hostile = true, late = [12
 function policyOf(services, size) {
   const tags = [...new Set(services.map((s) => s.tag))];
   const grants = [];
-  const lines = ["# Who may open a connection to what. Nothing is open that is not written here.", "version = 1", "", "[group.platform]", 'members = ["ada@example.com", "ci:deployer"]', ""];
+  const lines = [
+    "# Who may open a connection to what. Nothing is open that is not written here.",
+    "version = 1",
+    "",
+    "[group.platform]",
+    'members = ["ada@example.com", "ci:deployer"]',
+    "",
+  ];
   for (const tag of [...tags, "people", "backup"]) lines.push(`[tag.${tag}]`, 'owners = ["group:platform"]', "");
-  for (const s of services) lines.push(`[service.${s.name}]`, `on     = ["tag:${s.tag}"]`, `listen = [${s.ports.map((p) => `"${p}"`).join(", ")}]`, "");
+  for (const s of services)
+    lines.push(
+      `[service.${s.name}]`,
+      `on     = ["tag:${s.tag}"]`,
+      `listen = [${s.ports.map((p) => `"${p}"`).join(", ")}]`,
+      "",
+    );
   lines.push("[service.ping]", 'on     = ["all-nodes"]', 'listen = ["icmp/echo"]  # IPv4 and IPv6, as everything', "");
   const why = ["OPS-2231", "the shop shows the state of an order", "agreed with security, 2026-09-14", ""];
   for (const s of services) {
@@ -132,19 +236,58 @@ function policyOf(services, size) {
   }
   const first = services[0].name;
   grants.push({ id: "people-reach-the-front", from: ["people"], by: null, to: first, mode: "enforce" });
-  lines.push("# People come in by the front door only.", "[[grant]]", 'id   = "people-reach-the-front"', 'from = ["tag:people"]', `to   = ["service:${first}"]`, "");
+  lines.push(
+    "# People come in by the front door only.",
+    "[[grant]]",
+    'id   = "people-reach-the-front"',
+    'from = ["tag:people"]',
+    `to   = ["service:${first}"]`,
+    "",
+  );
   if (services.some((s) => s.name === "metrics")) {
     grants.push({ id: "metrics-try", from: ["metrics"], by: "metrics", to: "cache", mode: "audit" });
-    lines.push("[[grant]]", 'id   = "metrics-try"', 'from = ["tag:metrics"]', 'to   = ["service:cache"]', 'mode = "audit"', "until = 2027-01-31T00:00:00Z", "");
+    lines.push(
+      "[[grant]]",
+      'id   = "metrics-try"',
+      'from = ["tag:metrics"]',
+      'to   = ["service:cache"]',
+      'mode = "audit"',
+      "until = 2027-01-31T00:00:00Z",
+      "",
+    );
   }
   grants.push({ id: "everyone-pings", from: null, by: null, to: "ping", mode: "enforce" });
   lines.push("[[grant]]", 'id   = "everyone-pings"', 'from = ["all-nodes"]', 'to   = ["service:ping"]', "");
   grants.push({ id: "backup-reads-the-first", from: ["backup"], by: null, to: first, mode: "enforce" });
-  lines.push("[[grant]]", 'id   = "backup-reads-the-first"', 'from = ["tag:backup"]', `to   = ["service:${first}"]`, 'except = ["node:backup-9"]', "");
+  lines.push(
+    "[[grant]]",
+    'id   = "backup-reads-the-first"',
+    'from = ["tag:backup"]',
+    `to   = ["service:${first}"]`,
+    'except = ["node:backup-9"]',
+    "",
+  );
   const deep = services[Math.min(3, services.length - 1)].name;
-  lines.push("[[invariant]]", 'id    = "people-never-reach-the-database"', `never = { from = ["tag:people"], to = ["service:${deep}"] }`, "");
-  lines.push("[[invariant]]", 'id     = "the-front-is-open"', `always = { from = ["tag:people"], to = ["service:${first}"] }`, "");
-  lines.push("[[test]]", 'id     = "people-do-not-log-in"', 'from   = "tag:people"', `to     = "tag:${services[0].tag} tcp/22"`, 'expect = "deny"', "");
+  lines.push(
+    "[[invariant]]",
+    'id    = "people-never-reach-the-database"',
+    `never = { from = ["tag:people"], to = ["service:${deep}"] }`,
+    "",
+  );
+  lines.push(
+    "[[invariant]]",
+    'id     = "the-front-is-open"',
+    `always = { from = ["tag:people"], to = ["service:${first}"] }`,
+    "",
+  );
+  lines.push(
+    "[[test]]",
+    'id     = "people-do-not-log-in"',
+    'from   = "tag:people"',
+    `to     = "tag:${services[0].tag} tcp/22"`,
+    'expect = "deny"',
+    "",
+  );
   void size;
   return { text: lines.join("\n"), grants };
 }
@@ -161,9 +304,27 @@ function edgesOf(world, rng, now, laptop, hostile, [first, second]) {
     if (seen.has(key)) return;
     seen.add(key);
     edges.push({
-      id: hex(rng, 16), from, to, service: null, protocol: 6, port: 0, verdict: "allow", grant: null, generation: world.generation,
-      begin: begin + Math.floor(rng() * 7200), until: Infinity, rate: 0, back: 0, flows: 0, tries: 0,
-      period: 60 + rng() * 900, phase: rng() * 6.28, rtt: null, retransmissions: null, mismatch: null, ...more,
+      id: hex(rng, 16),
+      from,
+      to,
+      service: null,
+      protocol: 6,
+      port: 0,
+      verdict: "allow",
+      grant: null,
+      generation: world.generation,
+      begin: begin + Math.floor(rng() * 7200),
+      until: Infinity,
+      rate: 0,
+      back: 0,
+      flows: 0,
+      tries: 0,
+      period: 60 + rng() * 900,
+      phase: rng() * 6.28,
+      rtt: null,
+      retransmissions: null,
+      mismatch: null,
+      ...more,
     });
   };
   const port = (s) => Number(s.ports[0].split("/")[1]);
@@ -178,38 +339,111 @@ function edgesOf(world, rng, now, laptop, hostile, [first, second]) {
         if (from === to) continue;
         const rate = Math.exp(rng() * 11 + 2);
         add(end(byId.get(from)), end(byId.get(to)), {
-          service: target.name, protocol: protocol(target), port: port(target), grant: grant.id, rate, back: rate * Math.exp(rng() * 3 - 0.5),
-          flows: Math.exp(rng() * 5 - 3), rtt: 300 + rng() * 40000, retransmissions: rng() < 0.6 ? 0 : 2 + Math.floor(rng() * 40),
+          service: target.name,
+          protocol: protocol(target),
+          port: port(target),
+          grant: grant.id,
+          rate,
+          back: rate * Math.exp(rng() * 3 - 0.5),
+          flows: Math.exp(rng() * 5 - 3),
+          rtt: 300 + rng() * 40000,
+          retransmissions: rng() < 0.6 ? 0 : 2 + Math.floor(rng() * 40),
         });
       }
     }
   }
   const front = services[0];
   for (const to of front.nodes) {
-    add(end(laptop), end(byId.get(to)), { service: front.name, port: port(front), protocol: protocol(front), grant: "people-reach-the-front", rate: 2400, back: 88000, flows: 0.4, rtt: 18400, retransmissions: 3 });
+    add(end(laptop), end(byId.get(to)), {
+      service: front.name,
+      port: port(front),
+      protocol: protocol(front),
+      grant: "people-reach-the-front",
+      rate: 2400,
+      back: 88000,
+      flows: 0.4,
+      rtt: 18400,
+      retransmissions: 3,
+    });
   }
   // Refused: somebody tries the database, somebody scans.
   const deep = services[Math.min(3, services.length - 1)];
-  add(end(laptop), end(byId.get(deep.nodes[0])), { service: deep.name, port: port(deep), verdict: "deny", tries: 0.3, period: 300 });
-  add(end(byId.get(front.nodes[0])), end(byId.get(deep.nodes[0])), { service: deep.name, port: port(deep), verdict: "deny", tries: 0.08, period: 700 });
-  add(end(byId.get(front.nodes[front.nodes.length - 1])), end(byId.get(services[Math.min(5, services.length - 1)].nodes[0])), { port: 22, verdict: "deny", tries: 0.05 });
+  add(end(laptop), end(byId.get(deep.nodes[0])), {
+    service: deep.name,
+    port: port(deep),
+    verdict: "deny",
+    tries: 0.3,
+    period: 300,
+  });
+  add(end(byId.get(front.nodes[0])), end(byId.get(deep.nodes[0])), {
+    service: deep.name,
+    port: port(deep),
+    verdict: "deny",
+    tries: 0.08,
+    period: 700,
+  });
+  add(
+    end(byId.get(front.nodes[front.nodes.length - 1])),
+    end(byId.get(services[Math.min(5, services.length - 1)].nodes[0])),
+    { port: 22, verdict: "deny", tries: 0.05 },
+  );
   add(foreign("198.51.100.23"), end(byId.get(front.nodes[0])), { port: 22, verdict: "deny", tries: 1.2, period: 240 });
   const cache = services.find((s) => s.name.endsWith("cache")) ?? services[0];
   const metrics = services.find((s) => s.name === "metrics") ?? services[services.length - 1];
-  add(end(byId.get(metrics.nodes[0])), end(byId.get(cache.nodes[0])), { service: cache.name, port: port(cache), verdict: "would-allow", grant: world.size <= 10 ? "metrics-try" : null, tries: 0.2 });
-  add(end(byId.get(metrics.nodes[0])), end(byId.get(front.nodes[0])), { service: front.name, port: port(front), verdict: "would-deny", generation: world.generation - 1, rate: 900, back: 4000, flows: 0.1, rtt: 2100 });
+  add(end(byId.get(metrics.nodes[0])), end(byId.get(cache.nodes[0])), {
+    service: cache.name,
+    port: port(cache),
+    verdict: "would-allow",
+    grant: world.size <= 10 ? "metrics-try" : null,
+    tries: 0.2,
+  });
+  add(end(byId.get(metrics.nodes[0])), end(byId.get(front.nodes[0])), {
+    service: front.name,
+    port: port(front),
+    verdict: "would-deny",
+    generation: world.generation - 1,
+    rate: 900,
+    back: 4000,
+    flows: 0.1,
+    rtt: 2100,
+  });
   for (const node of nodes.filter((n) => n.online).slice(0, world.size > 150 ? 0 : 6)) {
     const to = metrics.nodes[0];
-    if (node.id !== to) add(end(byId.get(to)), end(node), { service: "ping", protocol: 1, port: 0, grant: "everyone-pings", rate: 84, back: 84, flows: 0.02, rtt: 900 + rng() * 3000 });
+    if (node.id !== to)
+      add(end(byId.get(to)), end(node), {
+        service: "ping",
+        protocol: 1,
+        port: 0,
+        grant: "everyone-pings",
+        rate: 84,
+        back: 84,
+        flows: 0.02,
+        rtt: 900 + rng() * 3000,
+      });
   }
   if (hostile) {
     const bad = nodes.filter((n) => HOSTILE.includes(n.name));
-    for (const [i, node] of bad.entries()) add(end(node), end(byId.get(front.nodes[i % front.nodes.length])), { service: front.name, port: port(front), protocol: protocol(front), grant: "people-reach-the-front", rate: 500, back: 9000, flows: 0.05, rtt: 30000 });
+    for (const [i, node] of bad.entries())
+      add(end(node), end(byId.get(front.nodes[i % front.nodes.length])), {
+        service: front.name,
+        port: port(front),
+        protocol: protocol(front),
+        grant: "people-reach-the-front",
+        rate: 500,
+        back: 9000,
+        flows: 0.05,
+        rtt: 30000,
+      });
   }
   if (edges[0]) edges[0].mismatch = { from_bytes: 1_204_331, to_bytes: 1_201_007 };
   // What appears while one watches: a new user of the cache, and a scan that begins.
   const coming = (seconds, from, to, more) => add(from, to, { begin: now + seconds, isNews: true, ...more });
-  coming(first, end(byId.get(deep.nodes[0])), end(byId.get(cache.nodes[0])), { service: cache.name, port: port(cache), verdict: "deny", tries: 2 });
+  coming(first, end(byId.get(deep.nodes[0])), end(byId.get(cache.nodes[0])), {
+    service: cache.name,
+    port: port(cache),
+    verdict: "deny",
+    tries: 2,
+  });
   coming(second, foreign("192.0.2.77"), end(byId.get(front.nodes[0])), { port: 3389, verdict: "deny", tries: 3 });
   return edges;
 }
@@ -228,7 +462,14 @@ export function sums(edge, a, b) {
   const d = (rate) => passed(edge, rate, b) - passed(edge, rate, a);
   const bytes_out = d(edge.rate);
   const bytes_back = d(edge.back);
-  return { flows: d(edge.flows), tries: d(edge.tries), packets_out: Math.ceil(bytes_out / 900), bytes_out, packets_back: Math.ceil(bytes_back / 1200), bytes_back };
+  return {
+    flows: d(edge.flows),
+    tries: d(edge.tries),
+    packets_out: Math.ceil(bytes_out / 900),
+    bytes_out,
+    packets_back: Math.ceil(bytes_back / 1200),
+    bytes_back,
+  };
 }
 
 export const quiet = (s) => !s.flows && !s.tries && !s.bytes_out && !s.bytes_back;
@@ -246,8 +487,14 @@ export function edgeIn(e, a, b) {
   const last = steady >= 2 ? Math.min(b, e.until) : Math.min(b, e.begin + (passed(e, steady, b) || 1) / steady);
   const refused = e.verdict === "deny" || e.verdict === "would-allow";
   return {
-    ...keyOf(e), ...s, rtt_us: e.rtt === null ? null : Math.round(e.rtt), retransmissions: e.retransmissions,
-    first_seen: Math.round(e.begin * 1000), last_seen: Math.round(last * 1000), seen_by: refused ? ["from"] : e.from.node ? ["from", "to"] : ["to"], mismatch: e.mismatch,
+    ...keyOf(e),
+    ...s,
+    rtt_us: e.rtt === null ? null : Math.round(e.rtt),
+    retransmissions: e.retransmissions,
+    first_seen: Math.round(e.begin * 1000),
+    last_seen: Math.round(last * 1000),
+    seen_by: refused ? ["from"] : e.from.node ? ["from", "to"] : ["to"],
+    mismatch: e.mismatch,
   };
 }
 
@@ -265,16 +512,39 @@ export function flowsOf(world, t, limit = Infinity) {
       const started = t * 1000 + Math.floor(rng() * 900) - (refused ? 0 : Math.floor(rng() * 9000));
       const bytes = refused ? 0 : Math.floor(200 + rng() * 40 * Math.max(10, e.rate));
       rows.push({
-        cursor: (t * 20000 + i * 3 + k) * 2, received: t + 1, reporter: e.from.node ?? e.to.node, boot: 77001, flow: (t % 100000) * 100000 + i * 4 + k, outbound: !!e.from.node, first: true,
-        from: point(e.from, refused || e.protocol === 1 ? 0 : 32768 + Math.floor(rng() * 28000)), to: point(e.to, e.port), protocol: e.protocol, verdict: e.verdict,
-        grant: e.verdict === "allow" ? e.grant : null, service: e.service, generation: e.generation,
-        packets_out: refused ? s.tries : 1 + Math.floor(bytes / 900), bytes_out: refused ? s.tries * 60 : bytes,
-        packets_back: refused ? 0 : 1 + Math.floor(bytes / 500), bytes_back: refused ? 0 : Math.floor(bytes * (0.5 + rng() * 5)),
-        started_ms: started, last_ms: t * 1000 + 950, end: refused ? "refused" : rng() < 0.9 ? "closed" : rng() < 0.5 ? "reset" : "idle", count: refused ? s.tries : 1,
+        cursor: (t * 20000 + i * 3 + k) * 2,
+        received: t + 1,
+        reporter: e.from.node ?? e.to.node,
+        boot: 77001,
+        flow: (t % 100000) * 100000 + i * 4 + k,
+        outbound: !!e.from.node,
+        first: true,
+        from: point(e.from, refused || e.protocol === 1 ? 0 : 32768 + Math.floor(rng() * 28000)),
+        to: point(e.to, e.port),
+        protocol: e.protocol,
+        verdict: e.verdict,
+        grant: e.verdict === "allow" ? e.grant : null,
+        service: e.service,
+        generation: e.generation,
+        packets_out: refused ? s.tries : 1 + Math.floor(bytes / 900),
+        bytes_out: refused ? s.tries * 60 : bytes,
+        packets_back: refused ? 0 : 1 + Math.floor(bytes / 500),
+        bytes_back: refused ? 0 : Math.floor(bytes * (0.5 + rng() * 5)),
+        started_ms: started,
+        last_ms: t * 1000 + 950,
+        end: refused ? "refused" : rng() < 0.9 ? "closed" : rng() < 0.5 ? "reset" : "idle",
+        count: refused ? s.tries : 1,
       });
       // Both ends report what passed.
       const row = rows[rows.length - 1];
-      if (!refused && e.from.node && e.to.node) rows.push({ ...row, reporter: e.to.node, outbound: false, cursor: row.cursor + 1, started_ms: row.started_ms + 1 });
+      if (!refused && e.from.node && e.to.node)
+        rows.push({
+          ...row,
+          reporter: e.to.node,
+          outbound: false,
+          cursor: row.cursor + 1,
+          started_ms: row.started_ms + 1,
+        });
     }
   }
   return rows;

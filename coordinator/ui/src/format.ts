@@ -36,7 +36,11 @@ export function count(value: number): string {
 
 /** Microseconds as the reader would say them. */
 export function micros(value: number): string {
-  return value < 1000 ? `${Math.round(value)}${GAP}µs` : value < 1e6 ? `${three(value / 1000)}${GAP}ms` : `${three(value / 1e6)}${GAP}s`;
+  return value < 1000
+    ? `${Math.round(value)}${GAP}µs`
+    : value < 1e6
+      ? `${three(value / 1000)}${GAP}ms`
+      : `${three(value / 1e6)}${GAP}s`;
 }
 
 const STEPS: readonly [number, string][] = [
@@ -60,7 +64,11 @@ export function span(seconds: number): string {
 }
 
 export function spanMs(ms: number): string {
-  return ms < 1000 ? `${Math.max(0, Math.round(ms))}${GAP}ms` : ms < 10_000 ? `${(ms / 1000).toFixed(1)}${GAP}s` : span(ms / 1000);
+  return ms < 1000
+    ? `${Math.max(0, Math.round(ms))}${GAP}ms`
+    : ms < 10_000
+      ? `${(ms / 1000).toFixed(1)}${GAP}s`
+      : span(ms / 1000);
 }
 
 /** `3 s ago`, `in 2 h`, `now`. */

@@ -50,7 +50,15 @@ function finish(file: string, lines: string[], open: { kind: string; name: strin
   while (last > open.line && /^\s*(#.*)?$/.test(lines[last]!)) last -= 1;
   let first = open.line;
   while (first > 0 && /^\s*#/.test(lines[first - 1]!)) first -= 1;
-  return { kind: open.kind, name: open.name, file, line: open.line + 1, first: first + 1, last: last + 1, text: lines.slice(first, last + 1).join("\n") };
+  return {
+    kind: open.kind,
+    name: open.name,
+    file,
+    line: open.line + 1,
+    first: first + 1,
+    last: last + 1,
+    text: lines.slice(first, last + 1).join("\n"),
+  };
 }
 
 export type Piece = { as: "plain" | "comment" | "key" | "string" | "header" | "value"; text: string };
@@ -93,12 +101,19 @@ export function lineDiff(before: string, after: string): Change[] {
   let head = 0;
   while (head < a.length && head < b.length && a[head] === b[head]) head += 1;
   let tail = 0;
-  while (tail < a.length - head && tail < b.length - head && a[a.length - 1 - tail] === b[b.length - 1 - tail]) tail += 1;
+  while (tail < a.length - head && tail < b.length - head && a[a.length - 1 - tail] === b[b.length - 1 - tail])
+    tail += 1;
   const middle = common(a.slice(head, a.length - tail), b.slice(head, b.length - tail));
   const out: Change[] = [];
   for (let i = 0; i < head; i++) out.push({ as: "same", text: a[i]!, before: i + 1, after: i + 1 });
-  for (const m of middle) out.push({ ...m, before: m.before === null ? null : m.before + head, after: m.after === null ? null : m.after + head });
-  for (let i = tail; i > 0; i--) out.push({ as: "same", text: a[a.length - i]!, before: a.length - i + 1, after: b.length - i + 1 });
+  for (const m of middle)
+    out.push({
+      ...m,
+      before: m.before === null ? null : m.before + head,
+      after: m.after === null ? null : m.after + head,
+    });
+  for (let i = tail; i > 0; i--)
+    out.push({ as: "same", text: a[a.length - i]!, before: a.length - i + 1, after: b.length - i + 1 });
   return out;
 }
 

@@ -5,7 +5,8 @@
 // Several ids, and several fields joined by `+`, are added up; of times the first or last counts. Times are in seconds.
 
 type Json = unknown;
-const at = (value: Json, key: string): Json => (value === null || value === undefined ? undefined : (value as Record<string, Json>)[key]);
+const at = (value: Json, key: string): Json =>
+  value === null || value === undefined ? undefined : (value as Record<string, Json>)[key];
 
 export interface Question {
   /** Path below /v1, with query. */
@@ -17,17 +18,39 @@ export interface Question {
 const LISTS: Record<string, { path: string; list: (d: Json) => Json; id: (row: Json) => string }> = {
   "map.edges": { path: "/map", list: (d) => at(d, "edges"), id: (r) => String(at(r, "id")) },
   "map.nodes": { path: "/map", list: (d) => at(d, "nodes"), id: (r) => String(at(r, "id")) },
-  "status.alarms": { path: "/status", list: (d) => at(d, "alarms"), id: (r) => `${String(at(r, "kind"))}/${String(at(r, "subject"))}` },
+  "status.alarms": {
+    path: "/status",
+    list: (d) => at(d, "alarms"),
+    id: (r) => `${String(at(r, "kind"))}/${String(at(r, "subject"))}`,
+  },
   nodes: { path: "/nodes?revoked=true", list: (d) => d, id: (r) => String(at(r, "id")) },
   tokens: { path: "/tokens", list: (d) => d, id: (r) => String(at(r, "token")) },
   keys: { path: "/keys", list: (d) => d, id: (r) => String(at(r, "id")) },
-  flows: { path: "/flows", list: (d) => d, id: (r) => `${String(at(r, "reporter"))}.${String(at(r, "boot"))}.${String(at(r, "flow"))}` },
+  flows: {
+    path: "/flows",
+    list: (d) => d,
+    id: (r) => `${String(at(r, "reporter"))}.${String(at(r, "boot"))}.${String(at(r, "flow"))}`,
+  },
   "policy/history": { path: "/policy/history", list: (d) => d, id: (r) => String(at(r, "generation")) },
-  "policy/usage": { path: "/policy/usage?within=2592000", list: (d) => at(d, "grants"), id: (r) => String(at(r, "name")) },
-  "policy/usage?within=60": { path: "/policy/usage?within=60", list: (d) => at(d, "grants"), id: (r) => String(at(r, "name")) },
+  "policy/usage": {
+    path: "/policy/usage?within=2592000",
+    list: (d) => at(d, "grants"),
+    id: (r) => String(at(r, "name")),
+  },
+  "policy/usage?within=60": {
+    path: "/policy/usage?within=60",
+    list: (d) => at(d, "grants"),
+    id: (r) => String(at(r, "name")),
+  },
   audit: { path: "/audit?limit=200", list: (d) => at(d, "rows"), id: (r) => String(at(r, "revision")) },
 };
-const PLAIN: Record<string, string> = { map: "/map", status: "/status", policy: "/policy", "policy/usage": "/policy/usage?within=2592000", "audit/verify": "/audit/verify" };
+const PLAIN: Record<string, string> = {
+  map: "/map",
+  status: "/status",
+  policy: "/policy",
+  "policy/usage": "/policy/usage?within=2592000",
+  "audit/verify": "/audit/verify",
+};
 
 const isTime = (field: string) => field.endsWith("_ms") || field === "first_seen" || field === "last_seen";
 
@@ -62,12 +85,23 @@ export function question(field: string): Question | null {
   return { source, read: (d) => numberOf(d, plain[2]!, plain[1]!) };
 }
 
-function readList(rows: Json[] | undefined, id: (row: Json) => string, name: string, ids: string, path: string): number | null | undefined {
+function readList(
+  rows: Json[] | undefined,
+  id: (row: Json) => string,
+  name: string,
+  ids: string,
+  path: string,
+): number | null | undefined {
   if (!Array.isArray(rows)) return undefined;
   const condition = /^(\w+)=(.*)$/.exec(ids);
   const exact = rows.filter((r) => id(r) === ids);
   const wanted = new Set(ids.split(","));
-  const found = condition && !exact.length ? rows.filter((r) => String(at(r, condition[1]!)) === condition[2]) : exact.length ? exact : rows.filter((r) => wanted.has(id(r)));
+  const found =
+    condition && !exact.length
+      ? rows.filter((r) => String(at(r, condition[1]!)) === condition[2])
+      : exact.length
+        ? exact
+        : rows.filter((r) => wanted.has(id(r)));
   if (path === "length") return found.length;
   if (!found.length) return undefined;
   const values = found.map((r) => numberOf(r, path, name));

@@ -30,7 +30,9 @@ export async function mock(options: Record<string, unknown> = {}): Promise<Coord
 }
 
 export async function open(): Promise<Browser> {
-  const path = process.env.CHROMIUM ?? ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"].find((p) => existsSync(p));
+  const path =
+    process.env.CHROMIUM ??
+    ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"].find((p) => existsSync(p));
   if (!path) throw new Error("no Chromium: install the package `chromium`, or name the program in CHROMIUM");
   return chromium.launch({ executablePath: path, args: ["--no-sandbox", "--disable-dev-shm-usage"] });
 }
@@ -43,26 +45,40 @@ export interface Watched {
   complaints: string[];
 }
 
-export async function watched(browser: Browser, c: Coordinator, options: Parameters<Browser["newContext"]>[0] = {}): Promise<Watched> {
-  const context = await browser.newContext({ viewport: { width: 1440, height: 860 }, ignoreHTTPSErrors: true, ...options });
+export async function watched(
+  browser: Browser,
+  c: Coordinator,
+  options: Parameters<Browser["newContext"]>[0] = {},
+): Promise<Watched> {
+  const context = await browser.newContext({
+    viewport: { width: 1440, height: 860 },
+    ignoreHTTPSErrors: true,
+    ...options,
+  });
   const page = await context.newPage();
   const complaints: string[] = [];
   await page.exposeFunction("complain", (text: string) => complaints.push(text));
   await page.addInitScript(() => {
-    addEventListener("securitypolicyviolation", (e) => (window as unknown as { complain: (t: string) => void }).complain(`policy: ${e.violatedDirective} ${e.blockedURI} ${e.sourceFile}:${e.lineNumber}`));
+    addEventListener("securitypolicyviolation", (e) =>
+      (window as unknown as { complain: (t: string) => void }).complain(
+        `policy: ${e.violatedDirective} ${e.blockedURI} ${e.sourceFile}:${e.lineNumber}`,
+      ),
+    );
   });
   page.on("pageerror", (error) => complaints.push(`script: ${error.message}`));
   page.on("console", (m) => {
     // The browser itself notes an answer of 401: that is how one learns that one is not signed in.
     const expected = m.text().includes("401") && m.location().url.includes("/v1/session");
-    if (["error", "warning"].includes(m.type()) && !expected) complaints.push(`console: ${m.text()} ${m.location().url}`);
+    if (["error", "warning"].includes(m.type()) && !expected)
+      complaints.push(`console: ${m.text()} ${m.location().url}`);
   });
   page.on("dialog", (d) => {
     complaints.push(`dialog: ${d.message()}`);
     void d.dismiss();
   });
   page.on("request", (r) => {
-    if (!r.url().startsWith(c.url) && !r.url().startsWith("data:") && !r.url().startsWith("blob:")) complaints.push(`request: ${r.url()}`);
+    if (!r.url().startsWith(c.url) && !r.url().startsWith("data:") && !r.url().startsWith("blob:"))
+      complaints.push(`request: ${r.url()}`);
   });
   return { context, page, complaints };
 }
@@ -91,9 +107,19 @@ interface Shown {
 const FORMS: Record<string, (n: number) => string> = { bytes, count, micros, seconds: span };
 
 /** Every number on the page against the API; the differences, and how many were compared. */
-export async function differences(page: Page, c: Coordinator, query: Record<string, string>): Promise<{ compared: number; wrong: string[] }> {
+export async function differences(
+  page: Page,
+  c: Coordinator,
+  query: Record<string, string>,
+): Promise<{ compared: number; wrong: string[] }> {
   const shown: Shown[] = await page.evaluate(() =>
-    [...document.querySelectorAll<HTMLElement>("[data-field]")].map((e) => ({ field: e.dataset.field!, value: e.dataset.value!, form: e.dataset.form ?? null, text: e.textContent ?? "", title: e.title })),
+    [...document.querySelectorAll<HTMLElement>("[data-field]")].map((e) => ({
+      field: e.dataset.field!,
+      value: e.dataset.value!,
+      form: e.dataset.form ?? null,
+      text: e.textContent ?? "",
+      title: e.title,
+    })),
   );
   const documents = new Map<string, unknown>();
   const wrong: string[] = [];
@@ -108,21 +134,31 @@ export async function differences(page: Page, c: Coordinator, query: Record<stri
     if (!documents.has(source)) documents.set(source, await api(c, source));
     const truth = q.read(documents.get(source));
     if (truth === undefined) wrong.push(`${s.field}: the API has no such value, the page says ${s.text}`);
-    else if (truth === null ? s.value !== "null" : Number(s.value) !== truth) wrong.push(`${s.field}: the API says ${truth}, the page ${s.value}`);
+    else if (truth === null ? s.value !== "null" : Number(s.value) !== truth)
+      wrong.push(`${s.field}: the API says ${truth}, the page ${s.value}`);
     else if (truth === null) {
       if (/^[0-9]/.test(s.text)) wrong.push(`${s.field}: not known, but shown as ${s.text}`);
-    } else if (s.form && FORMS[s.form] && !s.text.startsWith(FORMS[s.form]!(truth))) wrong.push(`${s.field}: ${truth} is shown as ${s.text}`);
+    } else if (s.form && FORMS[s.form] && !s.text.startsWith(FORMS[s.form]!(truth)))
+      wrong.push(`${s.field}: ${truth} is shown as ${s.text}`);
   }
   return { compared: shown.length, wrong };
 }
 
 /** Traffic goes on while one looks: what differs is looked at again, for a while. */
-export async function agrees(page: Page, c: Coordinator, query: Record<string, string> = {}, patience = 15_000): Promise<number> {
+export async function agrees(
+  page: Page,
+  c: Coordinator,
+  query: Record<string, string> = {},
+  patience = 15_000,
+): Promise<number> {
   const until = Date.now() + patience;
   for (;;) {
     const { compared, wrong } = await differences(page, c, query);
     if (!wrong.length) return compared;
-    if (Date.now() > until) throw new Error(`${wrong.length} of ${compared} numbers differ on ${page.url()}:\n${wrong.slice(0, 20).join("\n")}`);
+    if (Date.now() > until)
+      throw new Error(
+        `${wrong.length} of ${compared} numbers differ on ${page.url()}:\n${wrong.slice(0, 20).join("\n")}`,
+      );
     await page.waitForTimeout(500);
   }
 }

@@ -4,7 +4,19 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { Browser, Page } from "playwright-core";
 import { join } from "node:path";
 import type { FlowMap, NodeRow } from "../src/api/types";
-import { agrees, api, coordinator, type Coordinator, mock, open, settled, SHOTS, signIn, watched, type Watched } from "./harness";
+import {
+  agrees,
+  api,
+  coordinator,
+  type Coordinator,
+  mock,
+  open,
+  settled,
+  SHOTS,
+  signIn,
+  watched,
+  type Watched,
+} from "./harness";
 
 const isReal = Boolean(process.env.WARREN_URL);
 let browser: Browser;
@@ -58,8 +70,15 @@ describe("every view", () => {
   test("an edge of each verdict", async () => {
     for (const verdict of new Set(map.edges.map((e) => e.verdict))) {
       const edge = map.edges.find((e) => e.verdict === verdict)!;
-      await look(`/map?at=${at}&sel=edge:${edge.id}`, `edge-${verdict}`, { ...past(), "/flows": `limit=10000&since=1&verdict=${verdict}` }, 6);
-      expect(await w.page.textContent(".drawer")).toContain({ allow: "allowed", deny: "refused", "would-allow": "would allow", "would-deny": "would deny" }[verdict]);
+      await look(
+        `/map?at=${at}&sel=edge:${edge.id}`,
+        `edge-${verdict}`,
+        { ...past(), "/flows": `limit=10000&since=1&verdict=${verdict}` },
+        6,
+      );
+      expect(await w.page.textContent(".drawer")).toContain(
+        { allow: "allowed", deny: "refused", "would-allow": "would allow", "would-deny": "would deny" }[verdict],
+      );
     }
   });
   test("a node, a service, a group", async () => {
@@ -89,7 +108,21 @@ describe("every view", () => {
     await agrees(w.page, c);
   });
   test("an address that names nothing says so, and breaks nothing", async () => {
-    for (const sel of ["edge:ffff", "node:ffff", "service:%00", "link:x", "link:g%2Fa,b", "flow:x", "alarm:x", "token:x", "audit:x", "grant:x", "group:x", "nonsense", "%25"]) {
+    for (const sel of [
+      "edge:ffff",
+      "node:ffff",
+      "service:%00",
+      "link:x",
+      "link:g%2Fa,b",
+      "flow:x",
+      "alarm:x",
+      "token:x",
+      "audit:x",
+      "grant:x",
+      "group:x",
+      "nonsense",
+      "%25",
+    ]) {
       await w.page.goto(`${c.url}/map?at=${at}&sel=${sel}`);
       await settled(w.page);
     }
@@ -102,7 +135,9 @@ describe("every view", () => {
     if (!denied.length) return;
     await w.page.goto(`${c.url}/map?at=${at}&verdict=deny`);
     await settled(w.page);
-    expect(await w.page.getAttribute('.map-foot [data-field="map.edges.length"]', "data-value").catch(() => null)).toBe(String(denied.length));
+    expect(await w.page.getAttribute('.map-foot [data-field="map.edges.length"]', "data-value").catch(() => null)).toBe(
+      String(denied.length),
+    );
   });
 });
 
@@ -114,7 +149,15 @@ describe("keyboard", () => {
     const press = async (...keys: string[]) => {
       for (const key of keys) await w.page.keyboard.press(key);
     };
-    for (const [key, page] of [["f", "flows"], ["p", "policy"], ["n", "nodes"], ["t", "tokens"], ["a", "alarms"], ["u", "audit"], ["m", "map"]] as const) {
+    for (const [key, page] of [
+      ["f", "flows"],
+      ["p", "policy"],
+      ["n", "nodes"],
+      ["t", "tokens"],
+      ["a", "alarms"],
+      ["u", "audit"],
+      ["m", "map"],
+    ] as const) {
       await press("g", key);
       await w.page.waitForURL(`**/${page}*`);
     }
@@ -178,7 +221,12 @@ describe("looks", () => {
   });
 
   test("a phone: nothing is wider than the screen, all pages work", async () => {
-    const w = await watched(browser, c, { viewport: { width: 390, height: 844 }, deviceScaleFactor: 2, isMobile: true, hasTouch: true });
+    const w = await watched(browser, c, {
+      viewport: { width: 390, height: 844 },
+      deviceScaleFactor: 2,
+      isMobile: true,
+      hasTouch: true,
+    });
     await signIn(w, c);
     for (const page of ["map", "flows", "policy", "nodes", "tokens", "alarms", "audit"]) {
       await w.page.goto(`${c.url}/${page}`);
@@ -199,11 +247,15 @@ describe("looks", () => {
     const w = await watched(browser, c, { reducedMotion: "reduce" });
     await signIn(w, c);
     await settled(w.page);
-    const blank = () => w.page.evaluate(() => {
-      const canvas = document.querySelector<HTMLCanvasElement>("canvas.traffic")!;
-      if (!canvas.width) return true;
-      return !canvas.getContext("2d")!.getImageData(0, 0, canvas.width, canvas.height).data.some((v) => v > 0);
-    });
+    const blank = () =>
+      w.page.evaluate(() => {
+        const canvas = document.querySelector<HTMLCanvasElement>("canvas.traffic")!;
+        if (!canvas.width) return true;
+        return !canvas
+          .getContext("2d")!
+          .getImageData(0, 0, canvas.width, canvas.height)
+          .data.some((v) => v > 0);
+      });
     expect(await blank()).toBe(true);
     await w.context.close();
   });
@@ -221,7 +273,9 @@ describe("sign-in", () => {
     await signIn(w, c);
     await settled(w.page);
     // The key is nowhere that another script or a later person could find it.
-    const kept = await w.page.evaluate(() => JSON.stringify({ ...localStorage, ...sessionStorage }) + document.cookie + location.href + history.state);
+    const kept = await w.page.evaluate(
+      () => JSON.stringify({ ...localStorage, ...sessionStorage }) + document.cookie + location.href + history.state,
+    );
     expect(kept).not.toContain(c.key);
     await w.page.getByRole("button", { name: /^Sign out/ }).click();
     await w.page.waitForSelector(".sign-in");
@@ -248,7 +302,12 @@ describe.skipIf(isReal)("against the mock only", () => {
     for (const path of ["/map", "/map?group=node", "/map?view=table", "/flows", "/nodes", "/audit", "/policy"]) {
       await w.page.goto(c.url + path);
       await settled(w.page);
-      expect(await w.page.evaluate(() => document.querySelectorAll('img, iframe, object, embed, #app script, b:not(.badge)').length), path).toBe(0);
+      expect(
+        await w.page.evaluate(
+          () => document.querySelectorAll("img, iframe, object, embed, #app script, b:not(.badge)").length,
+        ),
+        path,
+      ).toBe(0);
     }
     await w.page.goto(`${c.url}/nodes`);
     await settled(w.page);
@@ -270,12 +329,24 @@ describe.skipIf(isReal)("against the mock only", () => {
     const w = await watched(browser, m);
     await signIn(w, m);
     await settled(w.page);
-    const boxes = () => w.page.evaluate(() => Object.fromEntries([...document.querySelectorAll<HTMLElement>(".group")].map((g) => [g.dataset.group!, g.style.transform])));
+    const boxes = () =>
+      w.page.evaluate(() =>
+        Object.fromEntries(
+          [...document.querySelectorAll<HTMLElement>(".group")].map((g) => [g.dataset.group!, g.style.transform]),
+        ),
+      );
     const before = await boxes();
-    const edges = async () => Number(await w.page.getAttribute('[data-field="map.edges[verdict=deny].length"]', "data-value"));
+    const edges = async () =>
+      Number(await w.page.getAttribute('[data-field="map.edges[verdict=deny].length"]', "data-value"));
     const denied = await edges();
     await m.control!("news");
-    await w.page.waitForFunction((n) => Number(document.querySelector('[data-field="map.edges[verdict=deny].length"]')?.getAttribute("data-value")) >= n + 2, denied, { timeout: 20_000 });
+    await w.page.waitForFunction(
+      (n) =>
+        Number(document.querySelector('[data-field="map.edges[verdict=deny].length"]')?.getAttribute("data-value")) >=
+        n + 2,
+      denied,
+      { timeout: 20_000 },
+    );
     const after = await boxes();
     for (const key of Object.keys(before)) expect(after[key], key).toBe(before[key]);
     await shoot(w.page, "news");
@@ -324,7 +395,11 @@ describe.skipIf(isReal)("against the mock only", () => {
     await w.page.getByRole("button", { name: "Hold" }).click();
     const first = await w.page.getAttribute(".tr", "id");
     await w.page.getByRole("button", { name: /rows? waits?/ }).waitFor();
-    await w.page.waitForFunction(() => /[1-9]\d* rows? waits?/.test(document.querySelector(".bar")!.textContent!), undefined, { timeout: 10_000 });
+    await w.page.waitForFunction(
+      () => /[1-9]\d* rows? waits?/.test(document.querySelector(".bar")!.textContent!),
+      undefined,
+      { timeout: 10_000 },
+    );
     expect(first).toBeTruthy();
     await w.page.getByRole("button", { name: /rows? waits?/ }).click();
     await w.page.locator(".cell-filter", { hasText: "refused" }).first().click();
@@ -336,7 +411,9 @@ describe.skipIf(isReal)("against the mock only", () => {
     const save = w.page.waitForEvent("download");
     await w.page.getByRole("button", { name: "JSON" }).click();
     const path = await (await save).path();
-    const rows = JSON.parse(await import("node:fs/promises").then((fs) => fs.readFile(path, "utf8"))) as { verdict: string }[];
+    const rows = JSON.parse(await import("node:fs/promises").then((fs) => fs.readFile(path, "utf8"))) as {
+      verdict: string;
+    }[];
     expect(rows.length).toBeGreaterThan(0);
     expect(rows.every((r) => r.verdict === "deny")).toBe(true);
     await w.page.locator(".tr time").first().click();
@@ -363,32 +440,40 @@ describe.skipIf(isReal)("against the mock only", () => {
     m.close();
   });
 
-  test.each([100, 500])("%i services are drawn, and move smoothly", async (size) => {
-    const m = await mock({ size });
-    const w = await watched(browser, m, { reducedMotion: "reduce" });
-    await signIn(w, m);
-    await settled(w.page);
-    await shoot(w.page, `map-${size}`);
-    const box = (await w.page.locator(".scene").boundingBox())!;
-    await w.page.mouse.move(box.x + box.width / 2, box.y + box.height - 30);
-    await w.page.evaluate(() => {
-      const times: number[] = [];
-      (window as unknown as { times: number[] }).times = times;
-      let last = performance.now();
-      const step = (now: number) => {
-        times.push(now - last);
-        last = now;
+  test.each([100, 500])(
+    "%i services are drawn, and move smoothly",
+    async (size) => {
+      const m = await mock({ size });
+      const w = await watched(browser, m, { reducedMotion: "reduce" });
+      await signIn(w, m);
+      await settled(w.page);
+      await shoot(w.page, `map-${size}`);
+      const box = (await w.page.locator(".scene").boundingBox())!;
+      await w.page.mouse.move(box.x + box.width / 2, box.y + box.height - 30);
+      await w.page.evaluate(() => {
+        const times: number[] = [];
+        (window as unknown as { times: number[] }).times = times;
+        let last = performance.now();
+        const step = (now: number) => {
+          times.push(now - last);
+          last = now;
+          requestAnimationFrame(step);
+        };
         requestAnimationFrame(step);
-      };
-      requestAnimationFrame(step);
-    });
-    for (let i = 0; i < 40; i++) await w.page.mouse.wheel(0, i % 2 ? -120 : 120);
-    const times = await w.page.evaluate(() => (window as unknown as { times: number[] }).times.slice(2).sort((a, b) => a - b));
-    const median = times[Math.floor(times.length / 2)]!;
-    console.log(`${size} services: a frame takes ${median.toFixed(1)} ms (median of ${times.length}), at most ${times.at(-1)!.toFixed(0)} ms, drawn by the processor alone`);
-    expect(median).toBeLessThan(100);
-    expect(w.complaints).toEqual([]);
-    await w.context.close();
-    m.close();
-  }, 60_000);
+      });
+      for (let i = 0; i < 40; i++) await w.page.mouse.wheel(0, i % 2 ? -120 : 120);
+      const times = await w.page.evaluate(() =>
+        (window as unknown as { times: number[] }).times.slice(2).sort((a, b) => a - b),
+      );
+      const median = times[Math.floor(times.length / 2)]!;
+      console.log(
+        `${size} services: a frame takes ${median.toFixed(1)} ms (median of ${times.length}), at most ${times.at(-1)!.toFixed(0)} ms, drawn by the processor alone`,
+      );
+      expect(median).toBeLessThan(100);
+      expect(w.complaints).toEqual([]);
+      await w.context.close();
+      m.close();
+    },
+    60_000,
+  );
 });

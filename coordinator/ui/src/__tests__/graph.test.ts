@@ -5,7 +5,8 @@ import { GROUPINGS, type Level } from "../state/url";
 import { mapOf } from "./world";
 
 const map = mapOf(100);
-const total = (list: readonly { bytes_out: number; bytes_back: number; tries: number }[]) => list.reduce((a, e) => a + e.bytes_out + e.bytes_back + e.tries, 0);
+const total = (list: readonly { bytes_out: number; bytes_back: number; tries: number }[]) =>
+  list.reduce((a, e) => a + e.bytes_out + e.bytes_back + e.tries, 0);
 
 describe.each(GROUPINGS)("grouped by %s", (by) => {
   const list = groups(map, by);
@@ -33,7 +34,8 @@ describe.each(GROUPINGS)("grouped by %s", (by) => {
 });
 
 test("verdicts are never mixed in one link", () => {
-  for (const link of links(map, groups(map, "tag"), () => 0)) expect(new Set(link.edges.map((e) => e.verdict)).size).toBe(1);
+  for (const link of links(map, groups(map, "tag"), () => 0))
+    expect(new Set(link.edges.map((e) => e.verdict)).size).toBe(1);
 });
 
 test("width grows with bytes, within bounds", () => {

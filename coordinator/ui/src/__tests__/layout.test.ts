@@ -1,7 +1,12 @@
 import { describe, expect, test } from "vitest";
 import { type Group, groups, links } from "../map/graph";
-import { arrange, drop, join, measure, overlaps, plan, type Rect, type Spots } from "../map/layout";
+import { drop, join, overlaps, type Rect } from "../map/geometry";
+import { arrange } from "../map/layout";
+import { measure } from "../map/measure";
+import { plan, type Spots } from "../map/plan";
+import { fitted, sighted, zoomed } from "../map/camera";
 import { route } from "../map/curves";
+import { nextSlot, slotsOf } from "../map/places";
 import type { FlowMap } from "../api/types";
 import type { Level } from "../state/url";
 import { mapOf } from "./world";
@@ -31,7 +36,12 @@ describe.each([10, 100, 500])("a network of %i services", (size) => {
   });
 
   test("the same network gives the same picture, in whatever order it is told", () => {
-    const shuffled = { ...map, nodes: [...map.nodes].reverse(), services: [...map.services].reverse(), edges: [...map.edges].reverse() };
+    const shuffled = {
+      ...map,
+      nodes: [...map.nodes].reverse(),
+      services: [...map.services].reverse(),
+      edges: [...map.edges].reverse(),
+    };
     expect(planOf(shuffled, 1).spots).toEqual(spots);
   });
 
@@ -40,7 +50,12 @@ describe.each([10, 100, 500])("a network of %i services", (size) => {
     const changed: FlowMap = {
       ...map,
       edges: map.edges.filter((_, i) => i % 3 > 0).map((e) => ({ ...e, bytes_out: e.bytes_out * 7 })),
-      services: [...map.services, ...list.filter((g) => g.kind === "tag").flatMap((g) => (g.nodes[0] ? [{ name: `new-${g.key}`, ports: ["tcp/1"], nodes: [g.nodes[0].id] }] : []))],
+      services: [
+        ...map.services,
+        ...list
+          .filter((g) => g.kind === "tag")
+          .flatMap((g) => (g.nodes[0] ? [{ name: `new-${g.key}`, ports: ["tcp/1"], nodes: [g.nodes[0].id] }] : [])),
+      ],
     };
     const after = arrange(groups(changed, "tag"), () => 1, spots, before);
     for (const [key, box] of after) {
@@ -53,8 +68,14 @@ describe.each([10, 100, 500])("a network of %i services", (size) => {
   test("what does not fit is counted, never lost", () => {
     const before = arrange(list, () => 1, spots, null);
     const group = list.find((g) => g.kind === "tag" && g.services.length > 0)!;
-    const many = Array.from({ length: 60 }, (_, i) => ({ name: `extra-${i}`, ports: ["tcp/1"], nodes: [group.nodes[0]!.id] }));
-    const after = arrange(groups({ ...map, services: [...map.services, ...many] }, "tag"), () => 1, spots, before).get(group.key)!;
+    const many = Array.from({ length: 60 }, (_, i) => ({
+      name: `extra-${i}`,
+      ports: ["tcp/1"],
+      nodes: [group.nodes[0]!.id],
+    }));
+    const after = arrange(groups({ ...map, services: [...map.services, ...many] }, "tag"), () => 1, spots, before).get(
+      group.key,
+    )!;
     const shown = [...after.slots.keys()].filter((id) => id.startsWith("s\n")).length;
     expect(shown + after.hidden).toBe(group.services.length + 60);
   });
@@ -98,7 +119,10 @@ test("links begin and end at the borders of their boxes, each at a place of its 
   const a = { x: 0, y: 0, w: 100, h: 50 };
   const b = { x: 300, y: 100, w: 100, h: 50 };
   const c = { x: 300, y: 0, w: 100, h: 50 };
-  const curves = route([{ id: "1", from: "a", to: "b", a, b, inside: false }, { id: "2", from: "a", to: "c", a, b: c, inside: false }]);
+  const curves = route([
+    { id: "1", from: "a", to: "b", a, b, inside: false },
+    { id: "2", from: "a", to: "c", a, b: c, inside: false },
+  ]);
   const [one, two] = [curves.get("1")!.p, curves.get("2")!.p];
   expect([one[0], one[6], two[0], two[6]]).toEqual([100, 300, 100, 300]);
   // The one that goes up leaves above.
@@ -115,5 +139,30 @@ test("what is dropped lies where it was dropped if there is room, else in the ne
     const at = drop(rect, taken);
     expect(taken.some((t) => overlaps({ ...rect, ...at }, t))).toBe(false);
     expect(Math.hypot(at.x - rect.x, at.y - rect.y)).toBeLessThan(1500);
+  }
+});
+
+test("zooming leaves what is under the pointer where it is; what is in sight moves nothing", () => {
+  const view = { x: 40, y: -20, k: 0.8 };
+  const nearer = zoomed(view, 1.5, 300, 200);
+  expect((300 - nearer.x) / nearer.k).toBeCloseTo((300 - view.x) / view.k);
+  const size = { w: 1000, h: 700 };
+  const whole = fitted({ x: 0, y: 0, w: 3000, h: 900 }, size);
+  expect(sighted(whole, { x: 100, y: 100, w: 50, h: 50 }, size)).toBeNull();
+  const rect = { x: 5000, y: 100, w: 200, h: 100 };
+  const moved = sighted(whole, rect, size)!;
+  expect(rect.x * moved.k + moved.x).toBeGreaterThanOrEqual(0);
+  expect((rect.x + rect.w) * moved.k + moved.x).toBeLessThanOrEqual(size.w);
+  expect(sighted(moved, rect, size)).toBeNull();
+});
+
+test("arrows go to the box that lies there", () => {
+  const { list, spots } = planOf(mapOf(100), 0);
+  const slots = slotsOf(arrange(list, () => 0, spots, null));
+  for (const [id, a] of slots) {
+    const right = nextSlot(slots, id, [1, 0]);
+    if (right) expect(slots.get(right)!.x).toBeGreaterThan(a.x);
+    const up = nextSlot(slots, id, [0, -1]);
+    if (up) expect(slots.get(up)!.y).toBeLessThan(a.y);
   }
 });

@@ -10,7 +10,13 @@ test("a map and the seconds after it are the map of the longer time", () => {
   expect([...live.byId.keys()].sort()).toEqual([...whole.keys()].sort());
   for (const edge of live.map.edges) {
     const { flows, tries, bytes_out, bytes_back } = whole.get(edge.id)!;
-    expect({ id: edge.id, flows: edge.flows, tries: edge.tries, bytes_out: edge.bytes_out, bytes_back: edge.bytes_back }).toEqual({ id: edge.id, flows, tries, bytes_out, bytes_back });
+    expect({
+      id: edge.id,
+      flows: edge.flows,
+      tries: edge.tries,
+      bytes_out: edge.bytes_out,
+      bytes_back: edge.bytes_back,
+    }).toEqual({ id: edge.id, flows, tries, bytes_out, bytes_back });
   }
 });
 

@@ -25,7 +25,10 @@ to = ["service:x"]
 
 test("a grant is found with its line, its comments, and without what only looks like one", () => {
   const grants = blocks("p.toml", POLICY).filter((b) => b.kind === "grant");
-  expect(grants.map((g) => [g.name, g.line, g.first, g.last])).toEqual([["web-reads", 7, 6, 13], ["second", 16, 15, 18]]);
+  expect(grants.map((g) => [g.name, g.line, g.first, g.last])).toEqual([
+    ["web-reads", 7, 6, 13],
+    ["second", 16, 15, 18],
+  ]);
   expect(grants[0]!.text.startsWith("# Why this is.\n[[grant]]")).toBe(true);
 });
 
@@ -48,8 +51,19 @@ test("every grant of the example policies is found at the line where it stands",
 });
 
 test("colouring loses no character", () => {
-  for (const line of [...POLICY.split("\n"), "until = 2027-01-31T00:00:00Z # soon", 'a = ["x\\"y", \'z\'', "[tag.web]  # here", "'unclosed", "ünï = 1"]) {
-    expect(pieces(line).map((p) => p.text).join("")).toBe(line);
+  for (const line of [
+    ...POLICY.split("\n"),
+    "until = 2027-01-31T00:00:00Z # soon",
+    'a = ["x\\"y", \'z\'',
+    "[tag.web]  # here",
+    "'unclosed",
+    "ünï = 1",
+  ]) {
+    expect(
+      pieces(line)
+        .map((p) => p.text)
+        .join(""),
+    ).toBe(line);
   }
 });
 
@@ -57,8 +71,22 @@ test("a difference of texts gives back both", () => {
   const a = "one\ntwo\nthree\nfour\nfive";
   const b = "one\n2\nthree\nfive\nsix";
   const diff = lineDiff(a, b);
-  expect(diff.filter((c) => c.as !== "new").map((c) => c.text).join("\n")).toBe(a);
-  expect(diff.filter((c) => c.as !== "gone").map((c) => c.text).join("\n")).toBe(b);
-  expect(diff.filter((c) => c.as === "same").map((c) => [c.before, c.after])).toEqual([[1, 1], [3, 3], [5, 4]]);
+  expect(
+    diff
+      .filter((c) => c.as !== "new")
+      .map((c) => c.text)
+      .join("\n"),
+  ).toBe(a);
+  expect(
+    diff
+      .filter((c) => c.as !== "gone")
+      .map((c) => c.text)
+      .join("\n"),
+  ).toBe(b);
+  expect(diff.filter((c) => c.as === "same").map((c) => [c.before, c.after])).toEqual([
+    [1, 1],
+    [3, 3],
+    [5, 4],
+  ]);
   expect(lineDiff(a, a).every((c) => c.as === "same")).toBe(true);
 });

@@ -13,8 +13,26 @@ export interface World {
 export function mapOf(size: number, from = NOW - 300, at = NOW, seed = 7, now = NOW): FlowMap {
   const w = makeWorld({ size, seed, now });
   return {
-    at, from, resolution: 1, live: true, revision: 1, generation: 1, observe: false, complete_until: at, lost: { declared: 0, rejected: 0, skipped: 0 },
-    nodes: w.nodes.map((n: Record<string, unknown>) => ({ id: n.id, name: n.name, tags: n.tags, site: n.site, addresses: [n.v4, n.v6], online: n.online, enforces: 1, behind_since: null, revoked: null })),
+    at,
+    from,
+    resolution: 1,
+    live: true,
+    revision: 1,
+    generation: 1,
+    observe: false,
+    complete_until: at,
+    lost: { declared: 0, rejected: 0, skipped: 0 },
+    nodes: w.nodes.map((n: Record<string, unknown>) => ({
+      id: n.id,
+      name: n.name,
+      tags: n.tags,
+      site: n.site,
+      addresses: [n.v4, n.v6],
+      online: n.online,
+      enforces: 1,
+      behind_since: null,
+      revoked: null,
+    })),
     services: w.services.map((s: Record<string, unknown>) => ({ name: s.name, ports: s.ports, nodes: s.nodes })),
     edges: w.edges.map((e: unknown) => edgeIn(e, from, at)).filter(Boolean) as Edge[],
   };

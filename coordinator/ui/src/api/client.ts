@@ -30,7 +30,11 @@ export function address(path: string, query: Query = {}): string {
 }
 
 const unreachable = (why: string): Problem => ({
-  type: "/problems/unreachable", title: "Unreachable", status: 0, detail: `the coordinator does not answer: ${why}`, hint: "look whether `warren serve` runs, then try again",
+  type: "/problems/unreachable",
+  title: "Unreachable",
+  status: 0,
+  detail: `the coordinator does not answer: ${why}`,
+  hint: "look whether `warren serve` runs, then try again",
 });
 
 async function ask(method: string, url: string, body: unknown, signal?: AbortSignal): Promise<Response> {
@@ -38,7 +42,14 @@ async function ask(method: string, url: string, body: unknown, signal?: AbortSig
   if (body !== undefined) headers["content-type"] = "application/json";
   if (method !== "GET" && csrf) headers["warren-csrf"] = csrf;
   try {
-    return await fetch(url, { method, headers, body: body === undefined ? undefined : JSON.stringify(body), signal, credentials: "same-origin", cache: "no-store" });
+    return await fetch(url, {
+      method,
+      headers,
+      body: body === undefined ? undefined : JSON.stringify(body),
+      signal,
+      credentials: "same-origin",
+      cache: "no-store",
+    });
   } catch (error) {
     if (signal?.aborted) throw error;
     throw new ApiError(unreachable(error instanceof Error ? error.message : String(error)));
@@ -52,7 +63,12 @@ async function problemOf(response: Response): Promise<Problem> {
   } catch {
     // No body, or not ours: the status must do.
   }
-  return { type: "/problems/unknown", title: response.statusText, status: response.status, detail: `the coordinator answered ${response.status} ${response.statusText}` };
+  return {
+    type: "/problems/unknown",
+    title: response.statusText,
+    status: response.status,
+    detail: `the coordinator answered ${response.status} ${response.statusText}`,
+  };
 }
 
 async function json<T>(response: Response): Promise<T> {

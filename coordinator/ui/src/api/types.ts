@@ -175,7 +175,13 @@ export interface FlowPoint {
   address: string;
   port: number;
   /** The local process, where the node could tell. */
-  process?: { name?: string | null; executable?: string | null; user?: string | null; unit?: string | null; container?: string | null } | null;
+  process?: {
+    name?: string | null;
+    executable?: string | null;
+    user?: string | null;
+    unit?: string | null;
+    container?: string | null;
+  } | null;
 }
 
 export type FlowEnd = "open" | "closed" | "reset" | "idle" | "cut" | "refused" | "evicted";

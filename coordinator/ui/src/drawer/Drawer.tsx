@@ -5,7 +5,8 @@ import { go, mapState, nodes, place, policy, status } from "../state/live";
 import { useStore } from "../state/store";
 import { Copy } from "../ui/parts";
 import { Icon } from "../ui/icons";
-import { EdgeSheet, LinkSheet } from "./EdgeSheet";
+import { EdgeSheet } from "./EdgeSheet";
+import { LinkSheet } from "./LinkSheet";
 import { NodeSheet } from "./NodeSheet";
 import { AddressSheet, GrantSheet, GroupSheet, ServiceSheet } from "./ThingSheets";
 import { AlarmSheet, AuditSheet, FlowSheet, TokenSheet } from "./RowSheets";
@@ -25,10 +26,18 @@ export function Drawer() {
   const value = sel.slice(kind.length + 1);
   const data = { value, sel, live, rows, text, now };
   const sheets: Record<string, (d: SheetData) => ComponentChildren> = {
-    edge: (d) => <EdgeSheet {...d} key={sel} />, link: (d) => <LinkSheet {...d} key={sel} />, node: (d) => <NodeSheet {...d} key={sel} />,
-    service: (d) => <ServiceSheet {...d} key={sel} />, group: (d) => <GroupSheet {...d} key={sel} />, tag: (d) => <GroupSheet {...d} value={`tag:${value}`} key={sel} />,
-    grant: (d) => <GrantSheet {...d} key={sel} />, address: (d) => <AddressSheet {...d} key={sel} />, flow: (d) => <FlowSheet {...d} key={sel} />,
-    alarm: (d) => <AlarmSheet {...d} key={sel} />, token: (d) => <TokenSheet {...d} key={sel} />, audit: (d) => <AuditSheet {...d} key={sel} />,
+    edge: (d) => <EdgeSheet {...d} key={sel} />,
+    link: (d) => <LinkSheet {...d} key={sel} />,
+    node: (d) => <NodeSheet {...d} key={sel} />,
+    service: (d) => <ServiceSheet {...d} key={sel} />,
+    group: (d) => <GroupSheet {...d} key={sel} />,
+    tag: (d) => <GroupSheet {...d} value={`tag:${value}`} key={sel} />,
+    grant: (d) => <GrantSheet {...d} key={sel} />,
+    address: (d) => <AddressSheet {...d} key={sel} />,
+    flow: (d) => <FlowSheet {...d} key={sel} />,
+    alarm: (d) => <AlarmSheet {...d} key={sel} />,
+    token: (d) => <TokenSheet {...d} key={sel} />,
+    audit: (d) => <AuditSheet {...d} key={sel} />,
   };
   const sheet = sheets[kind];
   if (!sheet) return null;
@@ -36,7 +45,15 @@ export function Drawer() {
     <aside class="drawer" ref={element} aria-label="Details">
       <div class="drawer-tools">
         <Copy text={location.href} label="Copy the address of this view" />
-        <button type="button" class="quiet" aria-label="Close (Esc)" title="Close (Esc)" onClick={() => go({ sel: null })}><Icon name="close" /></button>
+        <button
+          type="button"
+          class="quiet"
+          aria-label="Close (Esc)"
+          title="Close (Esc)"
+          onClick={() => go({ sel: null })}
+        >
+          <Icon name="close" />
+        </button>
       </div>
       {sheet(data)}
     </aside>
@@ -52,7 +69,15 @@ export interface SheetData {
   now: import("../api/types").Status | null;
 }
 
-export function Sheet({ kind, title, children }: { kind: string; title: ComponentChildren; children: ComponentChildren }) {
+export function Sheet({
+  kind,
+  title,
+  children,
+}: {
+  kind: string;
+  title: ComponentChildren;
+  children: ComponentChildren;
+}) {
   return (
     <>
       <header class="sheet-head">
@@ -64,10 +89,21 @@ export function Sheet({ kind, title, children }: { kind: string; title: Componen
   );
 }
 
-export function Part({ name, children, count }: { name: string; children: ComponentChildren; count?: ComponentChildren }) {
+export function Part({
+  name,
+  children,
+  count,
+}: {
+  name: string;
+  children: ComponentChildren;
+  count?: ComponentChildren;
+}) {
   return (
     <section class="part">
-      <h3>{name}{count !== undefined ? <span class="part-count">{count}</span> : null}</h3>
+      <h3>
+        {name}
+        {count !== undefined ? <span class="part-count">{count}</span> : null}
+      </h3>
       {children}
     </section>
   );

@@ -1,30 +1,33 @@
-import type { Edge, EdgeHistory, FlowRow, PolicyRow, Why } from "../api/types";
-import { between, groups, isRefused, type Link, VERDICT_WORDS } from "../map/graph";
-import { linkIdOf } from "../map/select";
-import { ends, sumField } from "../map/LinkCard";
-import { blocks } from "../policy-text";
+import type { Edge, EdgeHistory, FlowRow, Why } from "../api/types";
+import { isRefused, VERDICT_WORDS } from "../map/graph";
 import { bytes, plural, port } from "../format";
 import { useResource } from "../state/resource";
 import { clock, place } from "../state/live";
 import { useStore } from "../state/store";
 import { Field, Link as To, Name, Num, VerdictMark, When } from "../ui/parts";
-import { Toml } from "../ui/toml";
 import { Gone, Part, Sheet, type SheetData } from "./Drawer";
 import { Spark } from "../ui/spark";
 import { flowKey, oneEach } from "../pages/flows-data";
-
-export const endName = (end: Edge["from"]) => end.name ?? end.address ?? "not known";
-
-export function EndLink({ end }: { end: Edge["from"] }) {
-  if (end.node) return <To to={{ sel: `node:${end.node}` }}><Name text={end.name ?? end.node} /></To>;
-  return <To to={{ sel: `address:${end.address}` }}><Name text={end.address} mono /></To>;
-}
+import { EndLink, endName } from "./edges";
+import { GrantText } from "./GrantText";
 
 export function EdgeSheet({ value, live, text }: SheetData) {
   const edge = live?.byId.get(value);
-  if (!edge) return <Sheet kind="edge" title={<Name text={value} mono />}><Gone what="Nothing passed here in the chosen time. Choose a longer one, or go back in time." /></Sheet>;
+  if (!edge)
+    return (
+      <Sheet kind="edge" title={<Name text={value} mono />}>
+        <Gone what="Nothing passed here in the chosen time. Choose a longer one, or go back in time." />
+      </Sheet>
+    );
   return (
-    <Sheet kind="edge" title={<><Name text={endName(edge.from)} /> <span class="to">→</span> <Name text={edge.service ?? endName(edge.to)} /></>}>
+    <Sheet
+      kind="edge"
+      title={
+        <>
+          <Name text={endName(edge.from)} /> <span class="to">→</span> <Name text={edge.service ?? endName(edge.to)} />
+        </>
+      }
+    >
       <EdgeBody edge={edge} text={text} from={live!.map.from} />
     </Sheet>
   );
@@ -41,24 +44,70 @@ function EdgeBody({ edge: e, text, from }: { edge: Edge; text: SheetData["text"]
         {e.first_seen >= from * 1000 ? <span class="new-mark">◇ new in this time</span> : null}
       </div>
       <dl class="fields">
-        <Field name="From"><EndLink end={e.from} /></Field>
-        <Field name="To"><EndLink end={e.to} />{e.service ? <> · <To to={{ sel: `service:${e.service}` }}><Name text={e.service} /></To></> : null}</Field>
+        <Field name="From">
+          <EndLink end={e.from} />
+        </Field>
+        <Field name="To">
+          <EndLink end={e.to} />
+          {e.service ? (
+            <>
+              {" "}
+              ·{" "}
+              <To to={{ sel: `service:${e.service}` }}>
+                <Name text={e.service} />
+              </To>
+            </>
+          ) : null}
+        </Field>
         {refused ? (
-          <Field name="Tries"><Num field={f("tries")} value={e.tries} /></Field>
+          <Field name="Tries">
+            <Num field={f("tries")} value={e.tries} />
+          </Field>
         ) : (
           <>
-            <Field name="Sent"><Num field={f("bytes_out")} value={e.bytes_out} as="bytes" /> <span class="soft">in <Num field={f("packets_out")} value={e.packets_out} of="packets" /></span></Field>
-            <Field name="Back"><Num field={f("bytes_back")} value={e.bytes_back} as="bytes" /> <span class="soft">in <Num field={f("packets_back")} value={e.packets_back} of="packets" /></span></Field>
-            <Field name="Flows"><Num field={f("flows")} value={e.flows} /></Field>
-            <Field name="Round trip"><Num field={f("rtt_us")} value={e.rtt_us} as="micros" /></Field>
-            <Field name="Retransmissions"><Num field={f("retransmissions")} value={e.retransmissions} /></Field>
+            <Field name="Sent">
+              <Num field={f("bytes_out")} value={e.bytes_out} as="bytes" />{" "}
+              <span class="soft">
+                in <Num field={f("packets_out")} value={e.packets_out} of="packets" />
+              </span>
+            </Field>
+            <Field name="Back">
+              <Num field={f("bytes_back")} value={e.bytes_back} as="bytes" />{" "}
+              <span class="soft">
+                in <Num field={f("packets_back")} value={e.packets_back} of="packets" />
+              </span>
+            </Field>
+            <Field name="Flows">
+              <Num field={f("flows")} value={e.flows} />
+            </Field>
+            <Field name="Round trip">
+              <Num field={f("rtt_us")} value={e.rtt_us} as="micros" />
+            </Field>
+            <Field name="Retransmissions">
+              <Num field={f("retransmissions")} value={e.retransmissions} />
+            </Field>
           </>
         )}
-        <Field name="First seen"><When field={f("first_seen")} at={e.first_seen / 1000} /></Field>
-        <Field name="Last seen"><When field={f("last_seen")} at={e.last_seen / 1000} /></Field>
-        <Field name="Seen by">{e.seen_by.length ? e.seen_by.map((s) => (s === "from" ? "sender" : "receiver")).join(" and ") : <span class="unknown">not known</span>}</Field>
+        <Field name="First seen">
+          <When field={f("first_seen")} at={e.first_seen / 1000} />
+        </Field>
+        <Field name="Last seen">
+          <When field={f("last_seen")} at={e.last_seen / 1000} />
+        </Field>
+        <Field name="Seen by">
+          {e.seen_by.length ? (
+            e.seen_by.map((s) => (s === "from" ? "sender" : "receiver")).join(" and ")
+          ) : (
+            <span class="unknown">not known</span>
+          )}
+        </Field>
         {e.mismatch ? (
-          <Field name="Mismatch"><span class="v-would-deny">the sender counts <Num field={f("mismatch.from_bytes")} value={e.mismatch.from_bytes} as="bytes" />, the receiver <Num field={f("mismatch.to_bytes")} value={e.mismatch.to_bytes} as="bytes" /></span></Field>
+          <Field name="Mismatch">
+            <span class="v-would-deny">
+              the sender counts <Num field={f("mismatch.from_bytes")} value={e.mismatch.from_bytes} as="bytes" />, the
+              receiver <Num field={f("mismatch.to_bytes")} value={e.mismatch.to_bytes} as="bytes" />
+            </span>
+          </Field>
         ) : null}
       </dl>
       <EdgeSpark edge={e} />
@@ -72,7 +121,13 @@ function EdgeBody({ edge: e, text, from }: { edge: Edge; text: SheetData["text"]
 }
 
 function filterOf(e: Edge) {
-  return { from: e.from.node ?? e.from.address, to: e.to.node ?? e.to.address, service: e.service, verdict: e.verdict, grant: e.grant };
+  return {
+    from: e.from.node ?? e.from.address,
+    to: e.to.node ?? e.to.address,
+    service: e.service,
+    verdict: e.verdict,
+    grant: e.grant,
+  };
 }
 
 function EdgeSpark({ edge }: { edge: Edge }) {
@@ -81,57 +136,67 @@ function EdgeSpark({ edge }: { edge: Edge }) {
   // Live, a new picture each ten seconds is enough.
   const beat = useStore(clock, (c) => (at === null ? Math.floor(c / 10) * 10 : at));
   const since = beat - Math.max(window, 120);
-  const { data } = useResource<EdgeHistory>("/edges", { ...filterOf(edge), since, until: beat, resolution: window > 3600 * 6 ? 3600 : window > 600 ? 60 : 1, limit: 10000 });
+  const { data } = useResource<EdgeHistory>("/edges", {
+    ...filterOf(edge),
+    since,
+    until: beat,
+    resolution: window > 3600 * 6 ? 3600 : window > 600 ? 60 : 1,
+    limit: 10000,
+  });
   if (!data) return <div class="spark-room" />;
   const mine = data.rows.filter((r) => r.edge.id === edge.id);
   const refused = isRefused(edge.verdict) || edge.verdict === "would-allow";
   const points = mine.map((r) => ({ at: r.at, value: refused ? r.edge.tries : r.edge.bytes_out + r.edge.bytes_back }));
   const step = data.resolution;
   const per = step === 1 ? "a second" : step === 60 ? "a minute" : "an hour";
-  return <Spark points={points} from={since} to={beat} step={step} label={refused ? `tries ${per}` : `bytes ${per}`} format={refused ? String : bytes} refused={refused} />;
+  return (
+    <Spark
+      points={points}
+      from={since}
+      to={beat}
+      step={step}
+      label={refused ? `tries ${per}` : `bytes ${per}`}
+      format={refused ? String : bytes}
+      refused={refused}
+    />
+  );
 }
 
 /** The grant as it is written; where nothing permits, the nearest miss. */
 function Decision({ edge, text }: { edge: Edge; text: SheetData["text"] }) {
-  if (edge.grant) return <Part name={edge.verdict === "would-allow" ? "Would be allowed by" : "Allowed by"}><GrantText grant={edge.grant} text={text} generation={edge.generation} /></Part>;
-  return <Part name={VERDICT_WORDS[edge.verdict] === "allowed" ? "Allowed" : "Why"}><Nearest edge={edge} text={text} /></Part>;
-}
-
-export function GrantText({ grant, text, generation, said = "Decided at" }: { grant: string; text: SheetData["text"]; generation: number; said?: string }) {
-  const { data: history } = useResource<PolicyRow[]>("/policy/history");
-  const block = text?.sources.flatMap((s) => blocks(s.file, s.text)).find((b) => b.kind === "grant" && b.name === grant);
-  const row = history?.find((r) => r.generation === generation);
+  if (edge.grant)
+    return (
+      <Part name={edge.verdict === "would-allow" ? "Would be allowed by" : "Allowed by"}>
+        <GrantText grant={edge.grant} text={text} generation={edge.generation} />
+      </Part>
+    );
   return (
-    <>
-      {block ? (
-        <div class="written">
-          <Toml text={block.text} first={block.first} />
-          <To to={{ page: "policy", line: block.line, generation: null, q: "", filters: {}, sel: `grant:${grant}` }} className="written-foot">
-            <span class="mono">{block.file}:{block.line}</span>
-          </To>
-        </div>
-      ) : (
-        <p class="soft">Grant <span class="mono">{grant}</span> is not in the present policy{text ? ` (generation ${text.generation})` : ""}.</p>
-      )}
-      <p class="soft small">
-        {said} generation <To to={{ page: "policy", generation, line: null, sel: null }}><span class="num">{generation}</span></To>
-        {row ? <>, applied by <span class="mono">{row.by}</span> <When field={`policy/history[${row.generation}].applied`} at={row.applied} /></> : null}.
-      </p>
-    </>
+    <Part name={VERDICT_WORDS[edge.verdict] === "allowed" ? "Allowed" : "Why"}>
+      <Nearest edge={edge} text={text} />
+    </Part>
   );
 }
 
 function Nearest({ edge, text }: { edge: Edge; text: SheetData["text"] }) {
   const asked = edge.from.node && edge.to.node;
   const p = edge.service ? {} : { port: port(edge.protocol, edge.port) };
-  const { data, problem } = useResource<Why>(asked ? "/why" : null, { from: edge.from.node ?? "", to: edge.service ?? edge.to.node ?? "", ...p });
+  const { data, problem } = useResource<Why>(asked ? "/why" : null, {
+    from: edge.from.node ?? "",
+    to: edge.service ?? edge.to.node ?? "",
+    ...p,
+  });
   if (!asked) return <p class="soft">One end is no node of this network, so no grant can name it.</p>;
   if (problem) return <p class="soft">{problem.detail}</p>;
   if (!data) return <p class="soft">asking …</p>;
   return (
     <>
       <p>{data.message}</p>
-      {data.nearest ? <><p class="soft small">The grant that comes nearest:</p><GrantText grant={data.nearest} text={text} generation={data.generation} /></> : null}
+      {data.nearest ? (
+        <>
+          <p class="soft small">The grant that comes nearest:</p>
+          <GrantText grant={data.nearest} text={text} generation={data.generation} />
+        </>
+      ) : null}
     </>
   );
 }
@@ -140,18 +205,46 @@ function FlowsBehind({ edge }: { edge: Edge }) {
   const at = useStore(place, (p) => p.at);
   const beat = useStore(clock, (c) => (at === null ? Math.floor(c / 5) : 0));
   const filters = filterOf(edge);
-  const { data } = useResource<FlowRow[]>(at === null ? "/flows" : "/flows/history", { ...filters, grant: edge.verdict === "allow" ? edge.grant : null, limit: at === null ? 24 : 5000 }, beat);
+  const { data } = useResource<FlowRow[]>(
+    at === null ? "/flows" : "/flows/history",
+    { ...filters, grant: edge.verdict === "allow" ? edge.grant : null, limit: at === null ? 24 : 5000 },
+    beat,
+  );
   // The API begins with the newest there is; of a moment in the past, what came later is left out.
   const rows = data && oneEach(at === null ? data : data.filter((r) => r.last_ms <= at * 1000)).slice(0, 12);
   return (
-    <Part name="Flows behind it" count={<To to={{ page: "flows", filters: { ...(edge.from.name ? { from: edge.from.name } : {}), ...(edge.to.name ? { to: edge.to.name } : {}), verdict: edge.verdict, ...(edge.service ? { service: edge.service } : {}) }, sel: null }}>all</To>}>
+    <Part
+      name="Flows behind it"
+      count={
+        <To
+          to={{
+            page: "flows",
+            filters: {
+              ...(edge.from.name ? { from: edge.from.name } : {}),
+              ...(edge.to.name ? { to: edge.to.name } : {}),
+              verdict: edge.verdict,
+              ...(edge.service ? { service: edge.service } : {}),
+            },
+            sel: null,
+          }}
+        >
+          all
+        </To>
+      }
+    >
       {rows?.length === 0 ? <p class="soft">No record is kept any more.</p> : null}
       <ul class="lines">
         {rows?.map((r) => (
           <li key={`${r.reporter} ${r.boot} ${r.flow} ${r.cursor}`}>
             <When field={`flows[${flowKey(r)}].last_ms`} at={r.last_ms / 1000} />
-            <span class="mono soft">{r.from.port || "–"}→{r.to.port || "–"}</span>
-            {r.end === "refused" ? <Num field={`flows[${flowKey(r)}].count`} value={r.count} of={plural(r.count, "try", "tries")} /> : <Num field={`flows[${flowKey(r)}].bytes_out+bytes_back`} value={r.bytes_out + r.bytes_back} as="bytes" />}
+            <span class="mono soft">
+              {r.from.port || "–"}→{r.to.port || "–"}
+            </span>
+            {r.end === "refused" ? (
+              <Num field={`flows[${flowKey(r)}].count`} value={r.count} of={plural(r.count, "try", "tries")} />
+            ) : (
+              <Num field={`flows[${flowKey(r)}].bytes_out+bytes_back`} value={r.bytes_out + r.bytes_back} as="bytes" />
+            )}
             <span class="soft">{r.end}</span>
           </li>
         ))}
@@ -161,68 +254,22 @@ function FlowsBehind({ edge }: { edge: Edge }) {
 }
 
 function Processes({ edge }: { edge: Edge }) {
-  const { data } = useResource<FlowRow[]>("/flows", { ...filterOf(edge), grant: edge.verdict === "allow" ? edge.grant : null, limit: 1 });
+  const { data } = useResource<FlowRow[]>("/flows", {
+    ...filterOf(edge),
+    grant: edge.verdict === "allow" ? edge.grant : null,
+    limit: 1,
+  });
   const row = data?.[0];
-  const word = (p?: FlowRow["from"]["process"]) => (p ? [p.name ?? p.executable, p.unit ?? p.container, p.user].filter(Boolean).join(" · ") : null);
+  const word = (p?: FlowRow["from"]["process"]) =>
+    p ? [p.name ?? p.executable, p.unit ?? p.container, p.user].filter(Boolean).join(" · ") : null;
   return (
     <dl class="fields">
-      <Field name={endName(edge.from)}><Name text={word(row?.from.process)} /></Field>
-      <Field name={endName(edge.to)}><Name text={word(row?.to.process)} /></Field>
+      <Field name={endName(edge.from)}>
+        <Name text={word(row?.from.process)} />
+      </Field>
+      <Field name={endName(edge.to)}>
+        <Name text={word(row?.to.process)} />
+      </Field>
     </dl>
-  );
-}
-
-// --- several edges between two places
-
-export function LinkSheet({ value, sel, live }: SheetData) {
-  const by = useStore(place, (p) => p.group);
-  void value;
-  const id = linkIdOf(sel);
-  if (!live || !id) return null;
-  const found = between(live.map, groups(live.map, by), id);
-  if (!found) return <Sheet kind="link" title="Nothing passed here"><Gone what="Nothing passed between these two in the chosen time." /></Sheet>;
-  return <LinkBody link={found} />;
-}
-
-function LinkBody({ link }: { link: Link }) {
-  const [from, to] = ends(link);
-  const refused = isRefused(link.verdict) || link.verdict === "would-allow";
-  const sum = (field: "bytes_out" | "bytes_back" | "flows" | "tries") => link.edges.reduce((a, e) => a + e[field], 0);
-  const sorted = [...link.edges].sort((a, b) => b.bytes_out + b.bytes_back + b.tries - a.bytes_out - a.bytes_back - a.tries);
-  return (
-    <Sheet kind={`${link.edges.length} edges`} title={<><Name text={from} /> <span class="to">→</span> <Name text={to} /></>}>
-      <div class="sheet-verdict"><VerdictMark verdict={link.verdict} /></div>
-      <dl class="fields">
-        {refused ? <Field name="Tries"><Num field={sumField(link.edges, "tries")} value={sum("tries")} /></Field> : (
-          <>
-            <Field name="Sent"><Num field={sumField(link.edges, "bytes_out")} value={sum("bytes_out")} as="bytes" /></Field>
-            <Field name="Back"><Num field={sumField(link.edges, "bytes_back")} value={sum("bytes_back")} as="bytes" /></Field>
-            <Field name="Flows"><Num field={sumField(link.edges, "flows")} value={sum("flows")} /></Field>
-          </>
-        )}
-      </dl>
-      <EdgeList edges={sorted} name="Edges" />
-    </Sheet>
-  );
-}
-
-export function EdgeList({ edges, name, limit = 40 }: { edges: readonly Edge[]; name: string; limit?: number }) {
-  if (!edges.length) return null;
-  return (
-    <Part name={name} count={<span class="num">{edges.length}</span>}>
-      <ul class="edges">
-        {edges.slice(0, limit).map((e) => (
-          <li key={e.id}>
-            <To to={{ sel: `edge:${e.id}` }} className="edge-line">
-              <span class={`edge-mark v-${e.verdict}`} title={VERDICT_WORDS[e.verdict]}>{e.verdict === "allow" ? "→" : e.verdict === "deny" ? "✕" : e.verdict === "would-deny" ? "–" : "⋯"}</span>
-              <span class="edge-ends"><Name text={endName(e.from)} /> <span class="soft">→</span> <Name text={endName(e.to)} /></span>
-              <span class="edge-what mono soft">{e.service ?? port(e.protocol, e.port)}</span>
-              {e.verdict === "deny" || e.verdict === "would-allow" ? <Num field={`map.edges[${e.id}].tries`} value={e.tries} of={plural(e.tries, "try", "tries")} /> : <Num field={`map.edges[${e.id}].bytes_out+bytes_back`} value={e.bytes_out + e.bytes_back} as="bytes" />}
-            </To>
-          </li>
-        ))}
-      </ul>
-      {edges.length > limit ? <p class="soft small">and {edges.length - limit} more; the table view of the map has all of them</p> : null}
-    </Part>
   );
 }

@@ -8,16 +8,43 @@ import { Drawer } from "../drawer/Drawer";
 import { MapPage } from "../pages/MapPage";
 import { FlowsPage } from "../pages/FlowsPage";
 import { PolicyPage } from "../pages/PolicyPage";
-import { AlarmsPage, AuditPage, NodesPage, TokensPage } from "../pages/ListPages";
+import { AlarmsPage } from "../pages/AlarmsPage";
+import { AuditPage } from "../pages/AuditPage";
+import { NodesPage } from "../pages/NodesPage";
+import { TokensPage } from "../pages/TokensPage";
 import { SignIn } from "./SignIn";
 import { Top } from "./Top";
 import { focusSearch } from "./Search";
 import { Loading } from "../ui/parts";
 
-const NAMES: Record<Page, string> = { map: "Map", flows: "Flows", policy: "Policy", nodes: "Nodes", tokens: "Tokens", alarms: "Alarms", audit: "Audit" };
+const NAMES: Record<Page, string> = {
+  map: "Map",
+  flows: "Flows",
+  policy: "Policy",
+  nodes: "Nodes",
+  tokens: "Tokens",
+  alarms: "Alarms",
+  audit: "Audit",
+};
 /** Pressed after `g`. */
-const KEYS: Record<string, Page> = { m: "map", f: "flows", p: "policy", n: "nodes", t: "tokens", a: "alarms", u: "audit" };
-const VIEWS = { map: MapPage, flows: FlowsPage, policy: PolicyPage, nodes: NodesPage, tokens: TokensPage, alarms: AlarmsPage, audit: AuditPage };
+const KEYS: Record<string, Page> = {
+  m: "map",
+  f: "flows",
+  p: "policy",
+  n: "nodes",
+  t: "tokens",
+  a: "alarms",
+  u: "audit",
+};
+const VIEWS = {
+  map: MapPage,
+  flows: FlowsPage,
+  policy: PolicyPage,
+  nodes: NodesPage,
+  tokens: TokensPage,
+  alarms: AlarmsPage,
+  audit: AuditPage,
+};
 
 export function App() {
   const who = useStore(session);
@@ -28,15 +55,31 @@ export function App() {
   useEffect(() => {
     document.title = `${NAMES[page]}${network ? ` · ${network}` : ""} · Warren`;
   }, [page, network]);
-  if (who === "asking") return <div class="whole"><Loading /></div>;
+  if (who === "asking")
+    return (
+      <div class="whole">
+        <Loading />
+      </div>
+    );
   if (who === null) return <SignIn />;
   const View = VIEWS[page];
   return (
     <div class={`frame ${open ? "with-drawer" : ""}`}>
-      <a class="skip" href="#main" onClick={(e) => { e.preventDefault(); document.getElementById("main")?.focus(); }}>Skip to the content</a>
+      <a
+        class="skip"
+        href="#main"
+        onClick={(e) => {
+          e.preventDefault();
+          document.getElementById("main")?.focus();
+        }}
+      >
+        Skip to the content
+      </a>
       <Rail page={page} />
       <Top who={who} />
-      <main id="main" tabIndex={-1}><View /></main>
+      <main id="main" tabIndex={-1}>
+        <View />
+      </main>
       <Drawer />
       <Keys />
     </div>
@@ -44,8 +87,19 @@ export function App() {
 }
 
 const HELP: readonly (readonly [string, string])[] = [
-  ["/", "search names, tags, addresses, grants"], ["g m", "map"], ["g f", "flows"], ["g p", "policy"], ["g n", "nodes"], ["g t", "tokens"], ["g a", "alarms"], ["g u", "audit"],
-  ["↑ ↓ ← →", "to the next box, or the next row"], ["+ −", "open or close a box of the map"], ["Enter", "details"], ["Esc", "close, then clear the search"], ["?", "this list"],
+  ["/", "search names, tags, addresses, grants"],
+  ["g m", "map"],
+  ["g f", "flows"],
+  ["g p", "policy"],
+  ["g n", "nodes"],
+  ["g t", "tokens"],
+  ["g a", "alarms"],
+  ["g u", "audit"],
+  ["↑ ↓ ← →", "to the next box, or the next row"],
+  ["+ −", "open or close a box of the map"],
+  ["Enter", "details"],
+  ["Esc", "close, then clear the search"],
+  ["?", "this list"],
 ];
 
 /** What `?` shows. */
@@ -64,9 +118,28 @@ function Keys() {
     else dialog.current?.close();
   }, [open]);
   return (
-    <dialog ref={dialog} class="keys" aria-label="Keys" onClose={() => setOpen(false)} onClick={(e) => { if (e.target === e.currentTarget) setOpen(false); }}>
+    <dialog
+      ref={dialog}
+      class="keys"
+      aria-label="Keys"
+      onClose={() => setOpen(false)}
+      onClick={(e) => {
+        if (e.target === e.currentTarget) setOpen(false);
+      }}
+    >
       <h2>Keys</h2>
-      <dl>{HELP.map(([key, what]) => <div key={key}><dt>{key.split(" ").map((k) => <kbd key={k}>{k}</kbd>)}</dt><dd>{what}</dd></div>)}</dl>
+      <dl>
+        {HELP.map(([key, what]) => (
+          <div key={key}>
+            <dt>
+              {key.split(" ").map((k) => (
+                <kbd key={k}>{k}</kbd>
+              ))}
+            </dt>
+            <dd>{what}</dd>
+          </div>
+        ))}
+      </dl>
     </dialog>
   );
 }
@@ -76,10 +149,15 @@ function Rail({ page }: { page: Page }) {
   const p = useStore(place);
   return (
     <nav class="rail" aria-label="Pages">
-      <div class="brand"><Mark /><span>Warren</span></div>
+      <div class="brand">
+        <Mark />
+        <span>Warren</span>
+      </div>
       {PAGES.map((name) => (
         <a
-          key={name} href={format(toPage(p, name))} aria-current={name === page ? "page" : undefined}
+          key={name}
+          href={format(toPage(p, name))}
+          aria-current={name === page ? "page" : undefined}
           title={`${NAMES[name]} (g ${Object.entries(KEYS).find(([, v]) => v === name)?.[0]})`}
           onClick={(e) => {
             if (e.metaKey || e.ctrlKey || e.shiftKey) return;
@@ -89,14 +167,20 @@ function Rail({ page }: { page: Page }) {
         >
           <Icon name={name as IconName} />
           <span>{NAMES[name]}</span>
-          {name === "alarms" && alarms > 0 ? <b class="badge num" data-field="status.alarms.length" data-value={alarms} data-form="count">{alarms}</b> : null}
+          {name === "alarms" && alarms > 0 ? (
+            <b class="badge num" data-field="status.alarms.length" data-value={alarms} data-form="count">
+              {alarms}
+            </b>
+          ) : null}
         </a>
       ))}
     </nav>
   );
 }
 
-const isTyping = (target: EventTarget | null) => target instanceof HTMLElement && (target.isContentEditable || ["INPUT", "TEXTAREA", "SELECT"].includes(target.tagName));
+const isTyping = (target: EventTarget | null) =>
+  target instanceof HTMLElement &&
+  (target.isContentEditable || ["INPUT", "TEXTAREA", "SELECT"].includes(target.tagName));
 
 function useKeys(): void {
   useEffect(() => {

@@ -32,7 +32,10 @@ export function Search() {
   const all = useIndex(open);
   const hits = useMemo(() => find(all, text), [all, text]);
   const canFilter = page !== "policy" && page !== "tokens" && page !== "alarms";
-  const rows: Hit[] = text.trim() && canFilter ? [{ kind: "show", text: `only what has “${text.trim()}”`, more: "", to: { q: text.trim(), sel: null } }, ...hits] : hits;
+  const rows: Hit[] =
+    text.trim() && canFilter
+      ? [{ kind: "show", text: `only what has “${text.trim()}”`, more: "", to: { q: text.trim(), sel: null } }, ...hits]
+      : hits;
   const choose = (hit: Hit | undefined) => {
     if (!hit) return;
     setOpen(false);
@@ -45,9 +48,25 @@ export function Search() {
     <div class="search" role="search">
       <Icon name="search" />
       <input
-        ref={(el) => { input = el; }} value={text} placeholder="Search" aria-label="Search names, tags, services, addresses, grants" role="combobox" aria-expanded={shown} aria-controls="search-hits"
-        aria-activedescendant={shown ? `hit-${at}` : undefined} spellcheck={false} autoComplete="off"
-        onInput={(e) => { setText(e.currentTarget.value); setAt(0); setOpen(true); }} onFocus={() => setOpen(true)} onBlur={() => setTimeout(() => setOpen(false), 120)}
+        ref={(el) => {
+          input = el;
+        }}
+        value={text}
+        placeholder="Search"
+        aria-label="Search names, tags, services, addresses, grants"
+        role="combobox"
+        aria-expanded={shown}
+        aria-controls="search-hits"
+        aria-activedescendant={shown ? `hit-${at}` : undefined}
+        spellcheck={false}
+        autoComplete="off"
+        onInput={(e) => {
+          setText(e.currentTarget.value);
+          setAt(0);
+          setOpen(true);
+        }}
+        onFocus={() => setOpen(true)}
+        onBlur={() => setTimeout(() => setOpen(false), 120)}
         onKeyDown={(e) => {
           if (e.key === "ArrowDown" || e.key === "ArrowUp") {
             e.preventDefault();
@@ -59,12 +78,38 @@ export function Search() {
           }
         }}
       />
-      {q ? <button type="button" class="quiet tiny" aria-label="Clear the search" onClick={() => { setText(""); go({ q: "" }); }}><Icon name="close" size={12} /></button> : <kbd aria-hidden="true">/</kbd>}
+      {q ? (
+        <button
+          type="button"
+          class="quiet tiny"
+          aria-label="Clear the search"
+          onClick={() => {
+            setText("");
+            go({ q: "" });
+          }}
+        >
+          <Icon name="close" size={12} />
+        </button>
+      ) : (
+        <kbd aria-hidden="true">/</kbd>
+      )}
       {shown ? (
         <ul class="hits" id="search-hits" role="listbox">
           {rows.map((h, i) => (
-            <li key={`${h.kind} ${h.text}`} id={`hit-${i}`} role="option" aria-selected={i === at} onPointerEnter={() => setAt(i)} onPointerDown={(e) => { e.preventDefault(); choose(h); }}>
-              <span class="hit-kind">{h.kind}</span><bdi class={h.kind === "grant" || h.kind === "address" ? "mono" : ""}>{visible(h.text)}</bdi><span class="soft mono">{visible(h.more)}</span>
+            <li
+              key={`${h.kind} ${h.text}`}
+              id={`hit-${i}`}
+              role="option"
+              aria-selected={i === at}
+              onPointerEnter={() => setAt(i)}
+              onPointerDown={(e) => {
+                e.preventDefault();
+                choose(h);
+              }}
+            >
+              <span class="hit-kind">{h.kind}</span>
+              <bdi class={h.kind === "grant" || h.kind === "address" ? "mono" : ""}>{visible(h.text)}</bdi>
+              <span class="soft mono">{visible(h.more)}</span>
             </li>
           ))}
           {rows.length === 0 ? <li class="soft">nothing of that name</li> : null}
@@ -81,14 +126,19 @@ function useIndex(wanted: boolean): Hit[] {
   return useMemo(() => {
     if (!wanted) return [];
     const list: Hit[] = [];
-    for (const s of services ?? []) list.push({ kind: "service", text: s.name, more: s.ports.join(" "), to: { sel: `service:${s.name}` } });
+    for (const s of services ?? [])
+      list.push({ kind: "service", text: s.name, more: s.ports.join(" "), to: { sel: `service:${s.name}` } });
     for (const n of rows ?? []) {
       if (n.revoked !== null) continue;
       list.push({ kind: "node", text: n.name, more: n.v4 ?? n.v6, to: { sel: `node:${n.id}` } });
       list.push({ kind: "address", text: n.v6, more: n.name, to: { sel: `node:${n.id}` } });
     }
-    for (const t of new Set((rows ?? []).flatMap((n) => n.tags))) list.push({ kind: "tag", text: t, more: "", to: { sel: `tag:${t}` } });
-    for (const s of text?.sources ?? []) for (const b of blocks(s.file, s.text)) if (b.kind === "grant") list.push({ kind: "grant", text: b.name, more: `${b.file}:${b.line}`, to: { sel: `grant:${b.name}` } });
+    for (const t of new Set((rows ?? []).flatMap((n) => n.tags)))
+      list.push({ kind: "tag", text: t, more: "", to: { sel: `tag:${t}` } });
+    for (const s of text?.sources ?? [])
+      for (const b of blocks(s.file, s.text))
+        if (b.kind === "grant")
+          list.push({ kind: "grant", text: b.name, more: `${b.file}:${b.line}`, to: { sel: `grant:${b.name}` } });
     return list;
   }, [wanted, rows, services, text]);
 }
@@ -100,7 +150,15 @@ export function find(all: readonly Hit[], text: string): Hit[] {
     const name = h.text.toLowerCase();
     const line = `${h.kind} ${name} ${h.kind}:${name} ${h.more.toLowerCase()}`;
     if (!words.every((w) => line.includes(w))) return -1;
-    return (name === words[0] ? 4 : name.startsWith(words[0]!) ? 2 : name.includes(words[0]!) ? 1 : 0) + (h.kind === "address" ? -0.5 : 0);
+    return (
+      (name === words[0] ? 4 : name.startsWith(words[0]!) ? 2 : name.includes(words[0]!) ? 1 : 0) +
+      (h.kind === "address" ? -0.5 : 0)
+    );
   };
-  return all.map((h) => ({ h, s: score(h) })).filter((x) => x.s >= 0).sort((a, b) => b.s - a.s || a.h.text.length - b.h.text.length || (a.h.text < b.h.text ? -1 : 1)).slice(0, MOST).map((x) => x.h);
+  return all
+    .map((h) => ({ h, s: score(h) }))
+    .filter((x) => x.s >= 0)
+    .sort((a, b) => b.s - a.s || a.h.text.length - b.h.text.length || (a.h.text < b.h.text ? -1 : 1))
+    .slice(0, MOST)
+    .map((x) => x.h);
 }

@@ -25,11 +25,28 @@ export function SignIn() {
         {byLink && !problem ? <Fault problem={byLink} /> : null}
         <p class="soft">For a link that signs you in, run this where the coordinator runs:</p>
         <Command text="warren ui" />
-        <form onSubmit={(e) => { e.preventDefault(); void enter(); }}>
+        <form
+          onSubmit={(e) => {
+            e.preventDefault();
+            void enter();
+          }}
+        >
           <label for="key">or give an API key</label>
           <div class="row">
-            <input id="key" name="key" type="password" value={key} onInput={(e) => setKey(e.currentTarget.value)} placeholder="wrn_…" autoComplete="off" spellcheck={false} required />
-            <button type="submit" class="button primary" disabled={busy || !key.trim()}>Sign in</button>
+            <input
+              id="key"
+              name="key"
+              type="password"
+              value={key}
+              onInput={(e) => setKey(e.currentTarget.value)}
+              placeholder="wrn_…"
+              autoComplete="off"
+              spellcheck={false}
+              required
+            />
+            <button type="submit" class="button primary" disabled={busy || !key.trim()}>
+              Sign in
+            </button>
           </div>
         </form>
         {problem ? <Fault problem={problem} /> : null}

@@ -15,7 +15,15 @@ export function Top({ who }: { who: Session }) {
       <TimeBar />
       <Search />
       <Theme />
-      <button type="button" class="quiet" title={`Signed in as ${who.name} (${who.scope}). Sign out`} aria-label={`Sign out ${who.name}`} onClick={() => void leave()}><Icon name="leave" /></button>
+      <button
+        type="button"
+        class="quiet"
+        title={`Signed in as ${who.name} (${who.scope}). Sign out`}
+        aria-label={`Sign out ${who.name}`}
+        onClick={() => void leave()}
+      >
+        <Icon name="leave" />
+      </button>
     </header>
   );
 }
@@ -26,35 +34,65 @@ function NetworkState() {
   const fault = useStore(trouble);
   const now = useStore(clock);
   void now;
-  if (!s) return <div class="network"><strong class="unknown">{fault ? fault.detail : "…"}</strong></div>;
+  if (!s)
+    return (
+      <div class="network">
+        <strong class="unknown">{fault ? fault.detail : "…"}</strong>
+      </div>
+    );
   const e = s.enforcement;
   const behind = e.behind.length;
   const lost = link.state === "lost";
   return (
     <div class="network">
-      <strong><bdi>{s.name}</bdi></strong>
+      <strong>
+        <bdi>{s.name}</bdi>
+      </strong>
       {lost ? (
-        <span class="stale" role="status" title={link.heard ? utc(link.heard) : ""}>not live since {link.heard ? `${clockWord(link.heard)}, ${ago(link.heard, Date.now() / 1000)}` : "the start"}</span>
+        <span class="stale" role="status" title={link.heard ? utc(link.heard) : ""}>
+          not live since {link.heard ? `${clockWord(link.heard)}, ${ago(link.heard, Date.now() / 1000)}` : "the start"}
+        </span>
       ) : (
         <a
-          class={`gen ${behind ? "is-behind" : ""}`} href="/nodes" title={e.summary}
+          class={`gen ${behind ? "is-behind" : ""}`}
+          href="/nodes"
+          title={e.summary}
           onClick={(event) => {
             event.preventDefault();
             go({ page: "nodes", sel: null, q: "" });
           }}
         >
           {s.generation === 0 ? null : <span class="dot" aria-hidden="true" />}
-          {s.generation === 0 ? <span>no policy: all is refused</span> : (
+          {s.generation === 0 ? (
+            <span>no policy: all is refused</span>
+          ) : (
             <>
-              <span>gen <Num field="status.enforcement.generation" value={e.generation} /></span>
-              <span class="gen-rest"><Num field="status.enforcement.enforced" value={e.enforced} /> of <Num field="status.enforcement.of" value={e.of} /> enforce</span>
-              {behind ? <span class="gen-behind"><Num field="status.enforcement.behind.length" value={behind} /> behind</span> : null}
+              <span>
+                gen <Num field="status.enforcement.generation" value={e.generation} />
+              </span>
+              <span class="gen-rest">
+                <Num field="status.enforcement.enforced" value={e.enforced} /> of{" "}
+                <Num field="status.enforcement.of" value={e.of} /> enforce
+              </span>
+              {behind ? (
+                <span class="gen-behind">
+                  <Num field="status.enforcement.behind.length" value={behind} /> behind
+                </span>
+              ) : null}
             </>
           )}
         </a>
       )}
-      {s.observe ? <span class="observe" title="The policy lets everything pass and only records what it would refuse">observes only</span> : null}
-      {s.flows.declared_lost > 0 ? <span class="gen-rest v-would-deny" title="Flow records that nodes lost before they could be sent"><Num field="status.flows.declared_lost" value={s.flows.declared_lost} /> lost</span> : null}
+      {s.observe ? (
+        <span class="observe" title="The policy lets everything pass and only records what it would refuse">
+          observes only
+        </span>
+      ) : null}
+      {s.flows.declared_lost > 0 ? (
+        <span class="gen-rest v-would-deny" title="Flow records that nodes lost before they could be sent">
+          <Num field="status.flows.declared_lost" value={s.flows.declared_lost} /> lost
+        </span>
+      ) : null}
     </div>
   );
 }
@@ -62,7 +100,9 @@ function NetworkState() {
 type Look = "system" | "light" | "dark";
 
 function Theme() {
-  const [look, setLook] = useState<Look>(() => (document.documentElement.dataset.theme as Look | undefined) ?? "system");
+  const [look, setLook] = useState<Look>(
+    () => (document.documentElement.dataset.theme as Look | undefined) ?? "system",
+  );
   const [dark, setDark] = useState(matchMedia("(prefers-color-scheme: dark)").matches);
   useEffect(() => {
     const media = matchMedia("(prefers-color-scheme: dark)");
@@ -85,6 +125,15 @@ function Theme() {
     else delete document.documentElement.dataset.theme;
     setLook(keep ? next : "system");
   };
-  return <button type="button" class="quiet" title={isDark ? "Light" : "Dark"} aria-label={isDark ? "Light look" : "Dark look"} onClick={turn}><Icon name={isDark ? "sun" : "moon"} /></button>;
+  return (
+    <button
+      type="button"
+      class="quiet"
+      title={isDark ? "Light" : "Dark"}
+      aria-label={isDark ? "Light look" : "Dark look"}
+      onClick={turn}
+    >
+      <Icon name={isDark ? "sun" : "moon"} />
+    </button>
+  );
 }
-

@@ -40,7 +40,9 @@ export const GroupBox = memo(function GroupBox({ box, lifted, sel, onSlot, onLev
       style={{ transform: `translate(${rect.x}px, ${rect.y}px)`, width: `${rect.w}px`, height: `${rect.h}px` }}
     >
       <button type="button" class="slot group-head" {...mark(head)} onClick={() => onSlot(head)} title={visible(title)}>
-        <span class="group-name"><bdi>{group.label}</bdi></span>
+        <span class="group-name">
+          <bdi>{group.label}</bdi>
+        </span>
         <span class="group-count">
           {group.kind === "outside" ? (
             `${group.addresses.length} ${plural(group.addresses.length, "address", "addresses")}`
@@ -49,28 +51,77 @@ export const GroupBox = memo(function GroupBox({ box, lifted, sel, onSlot, onLev
           ) : (
             <>
               <Num field={ids(group.nodes)} value={group.nodes.length} of={plural(group.nodes.length, "node")} />
-              {small && group.services.length && !offline.length && !behind.length ? <> · {group.services.length} {plural(group.services.length, "service")}</> : null}
+              {small && group.services.length && !offline.length && !behind.length ? (
+                <>
+                  {" "}
+                  · {group.services.length} {plural(group.services.length, "service")}
+                </>
+              ) : null}
             </>
           )}
-          {group.kind !== "node" && offline.length ? <span class="state s-offline tally" title={`${offline.length} offline`}><i class="dot" aria-hidden="true" />{offline.length}<span class="sr"> offline</span></span> : null}
-          {group.kind !== "node" && behind.length ? <span class="state s-behind tally" title={`${behind.length} behind: not yet enforcing the present policy`}><i class="dot" aria-hidden="true" />{behind.length}<span class="sr"> behind</span></span> : null}
+          {group.kind !== "node" && offline.length ? (
+            <span class="state s-offline tally" title={`${offline.length} offline`}>
+              <i class="dot" aria-hidden="true" />
+              {offline.length}
+              <span class="sr"> offline</span>
+            </span>
+          ) : null}
+          {group.kind !== "node" && behind.length ? (
+            <span class="state s-behind tally" title={`${behind.length} behind: not yet enforcing the present policy`}>
+              <i class="dot" aria-hidden="true" />
+              {behind.length}
+              <span class="sr"> behind</span>
+            </span>
+          ) : null}
         </span>
       </button>
       <span class="level">
         {level > 0 && !(small && level === 1) ? (
-          <button type="button" onClick={() => onLevel(group.key, (level - 1) as Level)} aria-label={`Close ${visible(title)}`} title="Show less"><Icon name="minus" size={12} /></button>
+          <button
+            type="button"
+            onClick={() => onLevel(group.key, (level - 1) as Level)}
+            aria-label={`Close ${visible(title)}`}
+            title="Show less"
+          >
+            <Icon name="minus" size={12} />
+          </button>
         ) : null}
         {level < top ? (
-          <button type="button" onClick={() => onLevel(group.key, (small && level === 0 && !group.services.length && group.kind !== "outside" ? top : level + 1) as Level)} aria-label={`Open ${visible(title)}`} title={level === 0 ? "Show services" : "Show nodes"}><Icon name="plus" size={12} /></button>
+          <button
+            type="button"
+            onClick={() =>
+              onLevel(
+                group.key,
+                (small && level === 0 && !group.services.length && group.kind !== "outside" ? top : level + 1) as Level,
+              )
+            }
+            aria-label={`Open ${visible(title)}`}
+            title={level === 0 ? "Show services" : "Show nodes"}
+          >
+            <Icon name="plus" size={12} />
+          </button>
         ) : null}
       </span>
       {group.services.map((s) => {
         const id = slot.service(group.key, s.name);
         if (!box.slots.has(id)) return null;
         return (
-          <button type="button" key={id} class="slot service" {...mark(id)} style={place(id)} onClick={() => onSlot(id)} title={`${visible(s.name)} ${s.ports.join(", ")}`}>
-            <span class="service-name"><bdi>{visible(s.name)}</bdi></span>
-            <span class="port mono">{s.ports[0]?.replace("icmp/echo", "icmp") ?? "not known"}{s.ports.length > 1 ? ` +${s.ports.length - 1}` : ""}</span>
+          <button
+            type="button"
+            key={id}
+            class="slot service"
+            {...mark(id)}
+            style={place(id)}
+            onClick={() => onSlot(id)}
+            title={`${visible(s.name)} ${s.ports.join(", ")}`}
+          >
+            <span class="service-name">
+              <bdi>{visible(s.name)}</bdi>
+            </span>
+            <span class="port mono">
+              {s.ports[0]?.replace("icmp/echo", "icmp") ?? "not known"}
+              {s.ports.length > 1 ? ` +${s.ports.length - 1}` : ""}
+            </span>
           </button>
         );
       })}
@@ -81,17 +132,39 @@ export const GroupBox = memo(function GroupBox({ box, lifted, sel, onSlot, onLev
         const own = group.services.filter((s) => s.nodes.includes(n.id) && box.slots.has(slot.at(n.id, s.name)));
         const h = r.h + own.length * 22 + (own.length ? 4 : 0);
         return (
-          <div key={id} class="node-frame" style={{ left: `${r.x}px`, top: `${r.y}px`, width: `${r.w}px`, height: `${h}px` }}>
-            <button type="button" class="slot node" {...mark(id)} style={{ height: `${r.h}px` }} onClick={() => onSlot(id)} title={visible(n.name)}>
+          <div
+            key={id}
+            class="node-frame"
+            style={{ left: `${r.x}px`, top: `${r.y}px`, width: `${r.w}px`, height: `${h}px` }}
+          >
+            <button
+              type="button"
+              class="slot node"
+              {...mark(id)}
+              style={{ height: `${r.h}px` }}
+              onClick={() => onSlot(id)}
+              title={visible(n.name)}
+            >
               <NodeState node={n} />
-              <span class="service-name"><bdi>{visible(n.name)}</bdi></span>
+              <span class="service-name">
+                <bdi>{visible(n.name)}</bdi>
+              </span>
             </button>
             {own.map((s) => {
               const at = slot.at(n.id, s.name);
               const q = box.slots.get(at)!;
               return (
-                <button type="button" key={at} class="slot service tiny" {...mark(at)} style={{ left: `${q.x - r.x}px`, top: `${q.y - r.y}px`, width: `${q.w}px`, height: `${q.h}px` }} onClick={() => onSlot(at)}>
-                  <span class="service-name"><bdi>{visible(s.name)}</bdi></span>
+                <button
+                  type="button"
+                  key={at}
+                  class="slot service tiny"
+                  {...mark(at)}
+                  style={{ left: `${q.x - r.x}px`, top: `${q.y - r.y}px`, width: `${q.w}px`, height: `${q.h}px` }}
+                  onClick={() => onSlot(at)}
+                >
+                  <span class="service-name">
+                    <bdi>{visible(s.name)}</bdi>
+                  </span>
                   <span class="port mono">{s.ports[0]}</span>
                 </button>
               );
@@ -103,8 +176,17 @@ export const GroupBox = memo(function GroupBox({ box, lifted, sel, onSlot, onLev
         const id = slot.address(a);
         if (!box.slots.has(id)) return null;
         return (
-          <button type="button" key={id} class="slot service address" {...mark(id)} style={place(id)} onClick={() => onSlot(id)}>
-            <span class="service-name mono"><bdi>{visible(a)}</bdi></span>
+          <button
+            type="button"
+            key={id}
+            class="slot service address"
+            {...mark(id)}
+            style={place(id)}
+            onClick={() => onSlot(id)}
+          >
+            <span class="service-name mono">
+              <bdi>{visible(a)}</bdi>
+            </span>
           </button>
         );
       })}
@@ -114,8 +196,23 @@ export const GroupBox = memo(function GroupBox({ box, lifted, sel, onSlot, onLev
 });
 
 /** Filled: enforces. A bar: behind. Hollow: offline. A dash: not known. */
-export function NodeState({ node, word }: { node: Pick<MapNode, "online" | "behind_since" | "revoked">; word?: boolean }) {
-  const [kind, text] = node.revoked !== null ? ["revoked", "revoked"] : node.online === null ? ["unknown", "not known"] : !node.online ? ["offline", "offline"] : node.behind_since !== null ? ["behind", "behind"] : ["fine", "online"];
+export function NodeState({
+  node,
+  word,
+}: {
+  node: Pick<MapNode, "online" | "behind_since" | "revoked">;
+  word?: boolean;
+}) {
+  const [kind, text] =
+    node.revoked !== null
+      ? ["revoked", "revoked"]
+      : node.online === null
+        ? ["unknown", "not known"]
+        : !node.online
+          ? ["offline", "offline"]
+          : node.behind_since !== null
+            ? ["behind", "behind"]
+            : ["fine", "online"];
   return (
     <span class={`state s-${kind}`}>
       <i class="dot" aria-hidden="true" />

@@ -1,5 +1,5 @@
 // How links run between rectangles, and how near a point is to one.
-import type { Rect } from "./layout";
+import type { Rect } from "./geometry";
 
 /** A cubic Bézier: start, two handles, end. */
 export interface Curve {

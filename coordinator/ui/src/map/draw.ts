@@ -1,6 +1,7 @@
 // Links on a canvas. Draws what it is told; decides nothing.
 import { type Curve, at } from "./curves";
 import type { Verdict } from "../api/types";
+import type { View } from "./camera";
 
 export interface Stroke {
   id: string;
@@ -10,12 +11,6 @@ export interface Stroke {
   isNew: boolean;
   /** Where along the curve its sign stands. */
   mark: number;
-}
-
-export interface View {
-  x: number;
-  y: number;
-  k: number;
 }
 
 export interface Ink {
@@ -29,7 +24,13 @@ export interface Ink {
 export function inkOf(element: Element): Ink {
   const style = getComputedStyle(element);
   const read = (name: string) => style.getPropertyValue(name).trim() || "#888";
-  return { ink: read("--link"), strong: read("--ink"), deny: read("--deny"), would: read("--amber"), surface: read("--ground") };
+  return {
+    ink: read("--link"),
+    strong: read("--ink"),
+    deny: read("--deny"),
+    would: read("--amber"),
+    surface: read("--ground"),
+  };
 }
 
 export function colour(verdict: Verdict, ink: Ink, strong: boolean): string {
@@ -59,7 +60,14 @@ export function clear(g: CanvasRenderingContext2D, view: View): void {
 }
 
 /** All strokes; those in `bright` in full ink and above the rest, which then steps back. */
-export function strokes(g: CanvasRenderingContext2D, view: View, list: readonly Stroke[], ink: Ink, bright: ReadonlySet<string> | null, area: [number, number]): void {
+export function strokes(
+  g: CanvasRenderingContext2D,
+  view: View,
+  list: readonly Stroke[],
+  ink: Ink,
+  bright: ReadonlySet<string> | null,
+  area: [number, number],
+): void {
   const seen = list.filter((s) => inView(s.curve, view, area));
   const back = bright ? seen.filter((s) => !bright.has(s.id)) : seen;
   // A crowd is drawn finer and fainter, so that it reads as a texture and not as a blot.
@@ -77,11 +85,23 @@ export function strokes(g: CanvasRenderingContext2D, view: View, list: readonly 
 
 function inView(c: Curve, view: View, [w, h]: [number, number]): boolean {
   const [x0, y0, x1, y1] = c.box;
-  return x1 * view.k + view.x > -20 && x0 * view.k + view.x < w + 20 && y1 * view.k + view.y > -20 && y0 * view.k + view.y < h + 20;
+  return (
+    x1 * view.k + view.x > -20 &&
+    x0 * view.k + view.x < w + 20 &&
+    y1 * view.k + view.y > -20 &&
+    y0 * view.k + view.y < h + 20
+  );
 }
 
 /** One path for each colour and width: thousands of curves in a few strokes. Refusals last, on top. */
-function batch(g: CanvasRenderingContext2D, view: View, list: readonly Stroke[], ink: Ink, strong: boolean, crowd: number): void {
+function batch(
+  g: CanvasRenderingContext2D,
+  view: View,
+  list: readonly Stroke[],
+  ink: Ink,
+  strong: boolean,
+  crowd: number,
+): void {
   const piles = new Map<string, Stroke[]>();
   for (const s of list) {
     const key = `${s.verdict} ${Math.round(s.width * 2)}`;
@@ -102,7 +122,9 @@ function batch(g: CanvasRenderingContext2D, view: View, list: readonly Stroke[],
     g.lineWidth = w;
     g.setLineDash(DASH[first.verdict].map((d) => d * Math.max(1, w * 0.7)));
     g.beginPath();
-    for (const { curve: { p } } of pile) {
+    for (const {
+      curve: { p },
+    } of pile) {
       g.moveTo(p[0], p[1]);
       g.bezierCurveTo(p[2], p[3], p[4], p[5], p[6], p[7]);
     }
@@ -118,7 +140,9 @@ function arrows(g: CanvasRenderingContext2D, pile: readonly Stroke[], w: number)
   g.fillStyle = g.strokeStyle;
   g.beginPath();
   const size = 5 + w * 1.1;
-  for (const { curve: { p } } of pile) {
+  for (const {
+    curve: { p },
+  } of pile) {
     const dx = p[6] - p[4];
     const dy = p[7] - p[5];
     const d = Math.hypot(dx, dy) || 1;
@@ -175,13 +199,19 @@ function marks(g: CanvasRenderingContext2D, view: View, list: readonly Stroke[],
 }
 
 /** Dots that travel as the traffic does. `phase` in seconds. */
-export function dots(g: CanvasRenderingContext2D, list: readonly (Stroke & { activity: number })[], ink: Ink, phase: number, alpha: (id: string) => number): void {
+export function dots(
+  g: CanvasRenderingContext2D,
+  list: readonly (Stroke & { activity: number })[],
+  ink: Ink,
+  phase: number,
+  alpha: (id: string) => number,
+): void {
   g.fillStyle = ink.strong;
   for (const s of list) {
     const many = Math.min(2, 1 + Math.floor(Math.log10(Math.max(1, s.activity)) / 4));
     g.globalAlpha = alpha(s.id);
     for (let i = 0; i < many; i++) {
-      const t = (phase * 0.16 + i / many + (s.curve.p[1] * 0.0137 + s.curve.p[7] * 0.0071) % 1) % 1;
+      const t = (phase * 0.16 + i / many + ((s.curve.p[1] * 0.0137 + s.curve.p[7] * 0.0071) % 1)) % 1;
       const [x, y] = at(s.curve.p, t);
       g.beginPath();
       g.arc(x, y, 1.1 + s.width * 0.32, 0, 7);

@@ -24,8 +24,10 @@ export function groupKey(node: MapNode, by: Grouping): string {
       const roles = node.tags.filter((t) => node.site === null || t !== `site-${node.site}`);
       return roles.length ? `tag:${roles.sort().join(" & ")}` : "untagged";
     }
-    case "site": return node.site === null ? "site not known" : `site:${node.site}`;
-    case "node": return `node:${node.id}`;
+    case "site":
+      return node.site === null ? "site not known" : `site:${node.site}`;
+    case "node":
+      return `node:${node.id}`;
   }
 }
 
@@ -54,9 +56,17 @@ export function groups(map: FlowMap, by: Grouping): Group[] {
     }
   }
   const strangers = new Set<string>();
-  for (const edge of map.edges) for (const end of [edge.from, edge.to]) if (!end.node || !members.has(end.node)) strangers.add(stranger(end));
+  for (const edge of map.edges)
+    for (const end of [edge.from, edge.to]) if (!end.node || !members.has(end.node)) strangers.add(stranger(end));
   if (strangers.size) {
-    found.set(OUTSIDE, { key: OUTSIDE, label: "outside", kind: "outside", nodes: [], services: [], addresses: [...strangers].sort() });
+    found.set(OUTSIDE, {
+      key: OUTSIDE,
+      label: "outside",
+      kind: "outside",
+      nodes: [],
+      services: [],
+      addresses: [...strangers].sort(),
+    });
   }
   const list = [...found.values()].sort((a, b) => (a.key < b.key ? -1 : 1));
   for (const group of list) {
@@ -97,7 +107,12 @@ export interface Link {
 }
 
 /** The links that join the slots which `levels` leave visible; what one group hides is added up. */
-export function links(map: FlowMap, list: readonly Group[], levelOf: (key: string) => Level, shown: (slot: string) => boolean = () => true): Link[] {
+export function links(
+  map: FlowMap,
+  list: readonly Group[],
+  levelOf: (key: string) => Level,
+  shown: (slot: string) => boolean = () => true,
+): Link[] {
   const members = new Map<string, Group>();
   for (const group of list) for (const node of group.nodes) members.set(node.id, group);
   const found = new Map<string, Link>();
@@ -139,7 +154,8 @@ export function between(map: FlowMap, list: readonly Group[], id: string): Link 
   const [from = "", to = "", verdict = ""] = id.split("\r");
   const fits = (at: string, target: boolean) => {
     const [kind, a = "", service] = at.split("\n");
-    const members = kind === "g" || kind === "s" ? new Set(list.find((g) => g.key === a)?.nodes.map((n) => n.id)) : new Set([a]);
+    const members =
+      kind === "g" || kind === "s" ? new Set(list.find((g) => g.key === a)?.nodes.map((n) => n.id)) : new Set([a]);
     return (end: End, edge: Edge) => {
       if (kind === "a") return !end.node && stranger(end) === a;
       if (kind === "g" && a === OUTSIDE) return !end.node;
@@ -151,8 +167,16 @@ export function between(map: FlowMap, list: readonly Group[], id: string): Link 
   if (!edges.length) return null;
   const group = (at: string) => at.split("\n")[1] ?? "";
   return {
-    id, from, to, fromGroup: group(from), toGroup: group(to), verdict: verdict as Verdict, edges, isNew: false,
-    bytes: edges.reduce((a, e) => a + e.bytes_out + e.bytes_back, 0), tries: edges.reduce((a, e) => a + e.tries, 0),
+    id,
+    from,
+    to,
+    fromGroup: group(from),
+    toGroup: group(to),
+    verdict: verdict as Verdict,
+    edges,
+    isNew: false,
+    bytes: edges.reduce((a, e) => a + e.bytes_out + e.bytes_back, 0),
+    tries: edges.reduce((a, e) => a + e.tries, 0),
   };
 }
 
@@ -164,5 +188,9 @@ export function width(bytes: number): number {
 export const isRefused = (verdict: Verdict): boolean => verdict === "deny";
 
 export const VERDICT_WORDS: Record<string, string> = {
-  allow: "allowed", deny: "refused", "would-allow": "would allow", "would-deny": "would deny", unknown: "not known",
+  allow: "allowed",
+  deny: "refused",
+  "would-allow": "would allow",
+  "would-deny": "would deny",
+  unknown: "not known",
 };

@@ -1,6 +1,7 @@
 // Where things stood when this browser last looked: per network and grouping.
 import type { Grouping, Level } from "../state/url";
-import type { Rect, Spots } from "./layout";
+import type { Rect } from "./geometry";
+import type { Spots } from "./plan";
 
 export interface Remembered {
   level: Level;
@@ -10,7 +11,8 @@ export interface Remembered {
 const VERSION = 1;
 const keyOf = (network: string, by: Grouping) => `warren.map.${VERSION}.${network}.${by}`;
 const isNumber = (v: unknown): v is number => typeof v === "number" && Number.isFinite(v);
-const isRect = (v: unknown): v is Rect => !!v && typeof v === "object" && ["x", "y", "w", "h"].every((k) => isNumber((v as Record<string, unknown>)[k]));
+const isRect = (v: unknown): v is Rect =>
+  !!v && typeof v === "object" && ["x", "y", "w", "h"].every((k) => isNumber((v as Record<string, unknown>)[k]));
 
 export function recall(network: string, by: Grouping): Remembered | null {
   try {

@@ -31,12 +31,29 @@ export function add(live: LiveMap, at: number, deltas: readonly EdgeDelta[]): Li
 function join(known: Edge | undefined, d: EdgeDelta, at: number): Edge {
   const ms = at * 1000;
   const base: Edge = known ?? {
-    ...d, flows: 0, tries: 0, packets_out: 0, bytes_out: 0, packets_back: 0, bytes_back: 0, rtt_us: null, retransmissions: null,
-    first_seen: d.first_seen ?? ms, last_seen: d.last_seen ?? ms, seen_by: d.seen_by ?? [], mismatch: d.mismatch ?? null,
+    ...d,
+    flows: 0,
+    tries: 0,
+    packets_out: 0,
+    bytes_out: 0,
+    packets_back: 0,
+    bytes_back: 0,
+    rtt_us: null,
+    retransmissions: null,
+    first_seen: d.first_seen ?? ms,
+    last_seen: d.last_seen ?? ms,
+    seen_by: d.seen_by ?? [],
+    mismatch: d.mismatch ?? null,
   };
   // The word of who opened it counts; the other end is heard where the opener said nothing.
-  const echo = known !== undefined && known.seen_by.includes("from") && d.seen_by !== undefined && !d.seen_by.includes("from");
-  if (echo) return { ...known, last_seen: Math.max(known.last_seen, d.last_seen ?? ms), seen_by: [...new Set([...known.seen_by, ...(d.seen_by ?? [])])] };
+  const echo =
+    known !== undefined && known.seen_by.includes("from") && d.seen_by !== undefined && !d.seen_by.includes("from");
+  if (echo)
+    return {
+      ...known,
+      last_seen: Math.max(known.last_seen, d.last_seen ?? ms),
+      seen_by: [...new Set([...known.seen_by, ...(d.seen_by ?? [])])],
+    };
   return {
     ...base,
     flows: base.flows + d.flows,

@@ -2,14 +2,15 @@
 import type { Edge } from "../api/types";
 import { port } from "../format";
 import type { Link } from "./graph";
-import { slot } from "./graph";
 
 const pack = (id: string) => id.split("\n").map(encodeURIComponent).join("/");
 const unpack = (text: string) => text.split("/").map(decodeURIComponent).join("\n");
 
 /** One edge by itself, several by the two places they join. */
 export function selOfLink(link: Link): string {
-  return link.edges.length === 1 ? `edge:${link.edges[0]!.id}` : `link:${pack(link.from)},${pack(link.to)},${link.verdict}`;
+  return link.edges.length === 1
+    ? `edge:${link.edges[0]!.id}`
+    : `link:${pack(link.from)},${pack(link.to)},${link.verdict}`;
 }
 
 export function linkIdOf(sel: string): string | null {
@@ -26,11 +27,16 @@ export function linkIdOf(sel: string): string | null {
 export function selOfSlot(id: string): string {
   const [kind, a, b] = id.split("\n");
   switch (kind) {
-    case "g": return `group:${a}`;
-    case "s": return `service:${b}`;
-    case "v": return `service:${b}`;
-    case "n": return `node:${a}`;
-    default: return `address:${a}`;
+    case "g":
+      return `group:${a}`;
+    case "s":
+      return `service:${b}`;
+    case "v":
+      return `service:${b}`;
+    case "n":
+      return `node:${a}`;
+    default:
+      return `address:${a}`;
   }
 }
 
@@ -42,15 +48,24 @@ export function chosen(sel: string | null, links: readonly Link[]): Set<string> 
   const id = linkIdOf(sel);
   const fits = (link: Link): boolean => {
     switch (kind) {
-      case "edge": return link.edges.some((e) => e.id === value);
-      case "link": return link.id === id;
-      case "group": return link.fromGroup === value || link.toGroup === value;
-      case "node": return link.edges.some((e) => e.from.node === value || e.to.node === value);
-      case "service": return link.edges.some((e) => e.service === value);
-      case "grant": return link.edges.some((e) => e.grant === value);
-      case "address": return link.edges.some((e) => e.from.address === value || e.to.address === value);
-      case "tag": return link.fromGroup === `tag:${value}` || link.toGroup === `tag:${value}`;
-      default: return false;
+      case "edge":
+        return link.edges.some((e) => e.id === value);
+      case "link":
+        return link.id === id;
+      case "group":
+        return link.fromGroup === value || link.toGroup === value;
+      case "node":
+        return link.edges.some((e) => e.from.node === value || e.to.node === value);
+      case "service":
+        return link.edges.some((e) => e.service === value);
+      case "grant":
+        return link.edges.some((e) => e.grant === value);
+      case "address":
+        return link.edges.some((e) => e.from.address === value || e.to.address === value);
+      case "tag":
+        return link.fromGroup === `tag:${value}` || link.toGroup === `tag:${value}`;
+      default:
+        return false;
     }
   };
   if (!["edge", "link", "group", "node", "service", "grant", "address", "tag"].includes(kind)) return null;
@@ -74,14 +89,24 @@ export function matching(q: string, links: readonly Link[], labels: (node: strin
 
 /** What can be searched of an edge. */
 export function edgeText(e: Edge, labels: (node: string) => string): string {
-  return [e.from.name, e.from.address, e.to.name, e.to.address, e.service, e.grant, port(e.protocol, e.port), e.from.node && labels(e.from.node), e.to.node && labels(e.to.node)].join(" ");
+  return [
+    e.from.name,
+    e.from.address,
+    e.to.name,
+    e.to.address,
+    e.service,
+    e.grant,
+    port(e.protocol, e.port),
+    e.from.node && labels(e.from.node),
+    e.to.node && labels(e.to.node),
+  ].join(" ");
 }
 
 /** Every word is in it. */
 export function fitsText(q: string, text: string): boolean {
   const lower = text.toLowerCase();
-  return q.toLowerCase().split(/\s+/).every((word) => lower.includes(word));
+  return q
+    .toLowerCase()
+    .split(/\s+/)
+    .every((word) => lower.includes(word));
 }
-
-export const slotGroup = (id: string): string | null => (id.startsWith("g\n") ? id.slice(2) : null);
-export { slot };

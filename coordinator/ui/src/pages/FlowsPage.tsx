@@ -72,7 +72,18 @@ export function FlowsPage() {
     const once = oneEach(rows);
     if (!words.length) return once;
     return once.filter((r) => {
-      const text = [r.from.name, r.from.address, r.to.name, r.to.address, r.service, r.grant, r.verdict, port(r.protocol, r.to.port)].join(" ").toLowerCase();
+      const text = [
+        r.from.name,
+        r.from.address,
+        r.to.name,
+        r.to.address,
+        r.service,
+        r.grant,
+        r.verdict,
+        port(r.protocol, r.to.port),
+      ]
+        .join(" ")
+        .toLowerCase();
       return words.every((w) => text.includes(w));
     });
   }, [rows, q]);
@@ -84,28 +95,135 @@ export function FlowsPage() {
   const cell = (name: keyof Filters, value: string | null, children: JSX.Element) =>
     value ? (
       <button
-        type="button" class="cell-filter" tabIndex={-1} title={`Only ${name} ${value}`}
+        type="button"
+        class="cell-filter"
+        tabIndex={-1}
+        title={`Only ${name} ${value}`}
         onClick={(event) => {
           event.stopPropagation();
           go({ filters: { ...place.get().filters, [name]: value } });
         }}
-      >{children}</button>
-    ) : children;
+      >
+        {children}
+      </button>
+    ) : (
+      children
+    );
 
   const columns = useMemo((): Column<FlowRow>[] => {
     const f = (r: FlowRow, name: string) => `flows[${flowKey(r)}].${name}`;
     return [
-      { id: "time", head: "Time", track: "74px", cell: (r) => <time class="num" title={utc(r.last_ms / 1000)} data-field={f(r, "last_ms")} data-value={r.last_ms / 1000} data-form="clock">{clock(r.last_ms / 1000)}</time> },
-      { id: "from", head: "From", track: "minmax(96px,1fr)", cell: (r) => cell("from", r.from.name ?? r.from.address, <Name text={r.from.name ?? r.from.address} mono={!r.from.name} />) },
-      { id: "arrow", head: "", track: "16px", cell: (r) => <span class={`soft arrow v-${r.verdict}`} aria-hidden="true">→</span>, spare: 1 },
-      { id: "service", head: "Service", track: "minmax(90px,1fr)", cell: (r) => (r.service ? cell("service", r.service, <Name text={r.service} />) : <span class="soft">none</span>) },
-      { id: "to", head: "On", track: "minmax(90px,1fr)", cell: (r) => cell("to", r.to.name ?? r.to.address, <Name text={r.to.name ?? r.to.address} mono={!r.to.name} />), spare: 1 },
-      { id: "port", head: "Port", track: "92px", cell: (r) => <span class="mono">{port(r.protocol, r.to.port)}</span>, spare: 2 },
-      { id: "verdict", head: "Verdict", track: "112px", cell: (r) => cell("verdict", r.verdict, <VerdictMark verdict={r.verdict} />) },
-      { id: "grant", head: "Decided by", track: "minmax(110px,1.4fr)", cell: (r) => (r.grant ? cell("grant", r.grant, <Name text={r.grant} mono />) : <span class="soft">no grant</span>), spare: 2 },
-      { id: "bytes", head: "Sent", track: "80px", right: true, cell: (r) => (r.end === "refused" ? <Num field={f(r, "count")} value={r.count} of={plural(r.count, "try", "tries")} /> : <Num field={f(r, "bytes_out")} value={r.bytes_out} as="bytes" />), spare: 1 },
-      { id: "back", head: "Back", track: "80px", right: true, cell: (r) => (r.end === "refused" ? <span class="soft">–</span> : <Num field={f(r, "bytes_back")} value={r.bytes_back} as="bytes" />), spare: 1 },
-      { id: "took", head: "Lasted", track: "70px", right: true, cell: (r) => <span class="num">{r.end === "open" ? `${spanMs(r.last_ms - r.started_ms)}…` : spanMs(r.last_ms - r.started_ms)}</span>, spare: 2 },
+      {
+        id: "time",
+        head: "Time",
+        track: "74px",
+        cell: (r) => (
+          <time
+            class="num"
+            title={utc(r.last_ms / 1000)}
+            data-field={f(r, "last_ms")}
+            data-value={r.last_ms / 1000}
+            data-form="clock"
+          >
+            {clock(r.last_ms / 1000)}
+          </time>
+        ),
+      },
+      {
+        id: "from",
+        head: "From",
+        track: "minmax(96px,1fr)",
+        cell: (r) =>
+          cell(
+            "from",
+            r.from.name ?? r.from.address,
+            <Name text={r.from.name ?? r.from.address} mono={!r.from.name} />,
+          ),
+      },
+      {
+        id: "arrow",
+        head: "",
+        track: "16px",
+        cell: (r) => (
+          <span class={`soft arrow v-${r.verdict}`} aria-hidden="true">
+            →
+          </span>
+        ),
+        spare: 1,
+      },
+      {
+        id: "service",
+        head: "Service",
+        track: "minmax(90px,1fr)",
+        cell: (r) =>
+          r.service ? cell("service", r.service, <Name text={r.service} />) : <span class="soft">none</span>,
+      },
+      {
+        id: "to",
+        head: "On",
+        track: "minmax(90px,1fr)",
+        cell: (r) => cell("to", r.to.name ?? r.to.address, <Name text={r.to.name ?? r.to.address} mono={!r.to.name} />),
+        spare: 1,
+      },
+      {
+        id: "port",
+        head: "Port",
+        track: "92px",
+        cell: (r) => <span class="mono">{port(r.protocol, r.to.port)}</span>,
+        spare: 2,
+      },
+      {
+        id: "verdict",
+        head: "Verdict",
+        track: "112px",
+        cell: (r) => cell("verdict", r.verdict, <VerdictMark verdict={r.verdict} />),
+      },
+      {
+        id: "grant",
+        head: "Decided by",
+        track: "minmax(110px,1.4fr)",
+        cell: (r) =>
+          r.grant ? cell("grant", r.grant, <Name text={r.grant} mono />) : <span class="soft">no grant</span>,
+        spare: 2,
+      },
+      {
+        id: "bytes",
+        head: "Sent",
+        track: "80px",
+        right: true,
+        cell: (r) =>
+          r.end === "refused" ? (
+            <Num field={f(r, "count")} value={r.count} of={plural(r.count, "try", "tries")} />
+          ) : (
+            <Num field={f(r, "bytes_out")} value={r.bytes_out} as="bytes" />
+          ),
+        spare: 1,
+      },
+      {
+        id: "back",
+        head: "Back",
+        track: "80px",
+        right: true,
+        cell: (r) =>
+          r.end === "refused" ? (
+            <span class="soft">–</span>
+          ) : (
+            <Num field={f(r, "bytes_back")} value={r.bytes_back} as="bytes" />
+          ),
+        spare: 1,
+      },
+      {
+        id: "took",
+        head: "Lasted",
+        track: "70px",
+        right: true,
+        cell: (r) => (
+          <span class="num">
+            {r.end === "open" ? `${spanMs(r.last_ms - r.started_ms)}…` : spanMs(r.last_ms - r.started_ms)}
+          </span>
+        ),
+        spare: 2,
+      },
       { id: "end", head: "End", track: "66px", cell: (r) => <span class="soft">{r.end}</span>, spare: 2 },
     ];
   }, []);
@@ -120,35 +238,84 @@ export function FlowsPage() {
     const a = document.createElement("a");
     a.href = url;
     a.download = name;
+    document.body.append(a);
     a.click();
+    a.remove();
     setTimeout(() => URL.revokeObjectURL(url), 10_000);
   };
-  const stamp = utc(Math.floor(at ?? now())).slice(0, 19).replace(/[: ]/g, "-");
+  const stamp = utc(Math.floor(at ?? now()))
+    .slice(0, 19)
+    .replace(/[: ]/g, "-");
   return (
     <div class="page flush">
       <div class="bar">
         <h1>Flows</h1>
-        <span class="soft num">{count(shown.length)} {plural(shown.length, "row")}{skipped ? `, ${count(skipped)} skipped because this browser is slow` : ""}</span>
-        {Object.entries(filters).filter(([, v]) => v).map(([name, value]) => (
-          <Chip key={name} on onClick={() => go({ filters: { ...filters, [name]: undefined } })} title="Take this filter away">
-            <span class="soft">{name}</span> {name === "verdict" ? VERDICT_WORDS[value!] : <Name text={value} />} <Icon name="close" size={12} />
-          </Chip>
-        ))}
-        {(["deny"] as const).map((v) => (filters.verdict ? null : <Chip key={v} on={false} onClick={() => go({ filters: { ...filters, verdict: v } })}>only refused</Chip>))}
+        <span class="soft num">
+          {count(shown.length)} {plural(shown.length, "row")}
+          {skipped ? `, ${count(skipped)} skipped because this browser is slow` : ""}
+        </span>
+        {Object.entries(filters)
+          .filter(([, v]) => v)
+          .map(([name, value]) => (
+            <Chip
+              key={name}
+              on
+              onClick={() => go({ filters: { ...filters, [name]: undefined } })}
+              title="Take this filter away"
+            >
+              <span class="soft">{name}</span> {name === "verdict" ? VERDICT_WORDS[value!] : <Name text={value} />}{" "}
+              <Icon name="close" size={12} />
+            </Chip>
+          ))}
+        {(["deny"] as const).map((v) =>
+          filters.verdict ? null : (
+            <Chip key={v} on={false} onClick={() => go({ filters: { ...filters, verdict: v } })}>
+              only refused
+            </Chip>
+          ),
+        )}
         <span class="grow" />
         {at === null ? (
-          held === null ? <button type="button" class="button" onClick={hold}><Icon name="pause" /> Hold</button> : <button type="button" class="button primary" onClick={release}><Icon name="play" /> {count(held.length)} {plural(held.length, "row waits", "rows wait")}</button>
+          held === null ? (
+            <button type="button" class="button" onClick={hold}>
+              <Icon name="pause" /> Hold
+            </button>
+          ) : (
+            <button type="button" class="button primary" onClick={release}>
+              <Icon name="play" /> {count(held.length)} {plural(held.length, "row waits", "rows wait")}
+            </button>
+          )
         ) : null}
-        <button type="button" class="button" onClick={() => save(csv(shown), "text/csv", `flows-${stamp}.csv`)}><Icon name="export" /> CSV</button>
-        <button type="button" class="button" onClick={() => save(JSON.stringify(shown, null, 1), "application/json", `flows-${stamp}.json`)}><Icon name="export" /> JSON</button>
+        <button type="button" class="button" onClick={() => save(csv(shown), "text/csv", `flows-${stamp}.csv`)}>
+          <Icon name="export" /> CSV
+        </button>
+        <button
+          type="button"
+          class="button"
+          onClick={() => save(JSON.stringify(shown, null, 1), "application/json", `flows-${stamp}.json`)}
+        >
+          <Icon name="export" /> JSON
+        </button>
       </div>
       {problem ? <Fault problem={problem} again={() => setAsked((n) => n + 1)} /> : null}
       <Table
-        label="Flows, newest first" rows={shown} columns={columns} keyOf={flowKey} selected={sel?.startsWith("flow:") ? sel.slice(5) : null}
-        onOpen={(r) => go({ sel: `flow:${flowKey(r)}` })} rowClass={(r) => (r.verdict === "deny" ? "is-deny" : "")}
-        empty={<Empty title="No flow fits"><p>{Object.keys(filters).length ? "Take away a filter, or choose a longer time." : "As soon as a node talks to another, it stands here."}</p></Empty>}
+        label="Flows, newest first"
+        rows={shown}
+        columns={columns}
+        keyOf={flowKey}
+        selected={sel?.startsWith("flow:") ? sel.slice(5) : null}
+        onOpen={(r) => go({ sel: `flow:${flowKey(r)}` })}
+        rowClass={(r) => (r.verdict === "deny" ? "is-deny" : "")}
+        empty={
+          <Empty title="No flow fits">
+            <p>
+              {Object.keys(filters).length
+                ? "Take away a filter, or choose a longer time."
+                : "As soon as a node talks to another, it stands here."}
+            </p>
+          </Empty>
+        }
       />
     </div>
   );
 }
-

@@ -8,16 +8,31 @@ import type { Filters, Grouping } from "../state/url";
 import { Choice, Command, Empty, Fault, Loading, Name, Num, VerdictMark, When } from "../ui/parts";
 import { Icon } from "../ui/icons";
 import { Table, type Column } from "../ui/table";
-import { EndLink } from "../drawer/EdgeSheet";
+import { EndLink } from "../drawer/edges";
 import { edgeText, fitsText } from "../map/select";
 import { count, plural, port, utc } from "../format";
 
-const GROUPS: readonly (readonly [Grouping, string])[] = [["tag", "Tags"], ["site", "Sites"], ["node", "Nodes"]];
+const GROUPS: readonly (readonly [Grouping, string])[] = [
+  ["tag", "Tags"],
+  ["site", "Sites"],
+  ["node", "Nodes"],
+];
 
 export function filtered(map: FlowMap, f: Filters): FlowMap {
   if (!Object.values(f).some(Boolean)) return map;
-  const end = (wanted: string | undefined, e: Edge["from"]) => !wanted || e.name === wanted || e.node === wanted || e.address === wanted;
-  return { ...map, edges: map.edges.filter((e) => end(f.from, e.from) && end(f.to, e.to) && (!f.service || e.service === f.service) && (!f.grant || e.grant === f.grant) && (!f.verdict || e.verdict === f.verdict)) };
+  const end = (wanted: string | undefined, e: Edge["from"]) =>
+    !wanted || e.name === wanted || e.node === wanted || e.address === wanted;
+  return {
+    ...map,
+    edges: map.edges.filter(
+      (e) =>
+        end(f.from, e.from) &&
+        end(f.to, e.to) &&
+        (!f.service || e.service === f.service) &&
+        (!f.grant || e.grant === f.grant) &&
+        (!f.verdict || e.verdict === f.verdict),
+    ),
+  };
 }
 
 export function MapPage() {
@@ -28,20 +43,80 @@ export function MapPage() {
   const fresh = key === `${p.at ?? "live"} ${p.window}`;
   const map = useMemo(() => (live ? filtered(live.map, p.filters) : null), [live, p.filters]);
   const found = useMemo(() => (map && p.q ? map.edges.filter(searched(map, p.q)).length : 0), [map, p.q]);
-  if (!live || !map) return problem ? <div class="page"><Fault problem={problem} again={() => void loadMap()} /></div> : <div class="page"><Loading /></div>;
+  if (!live || !map)
+    return problem ? (
+      <div class="page">
+        <Fault problem={problem} again={() => void loadMap()} />
+      </div>
+    ) : (
+      <div class="page">
+        <Loading />
+      </div>
+    );
   if (!live.map.nodes.length && !live.map.edges.length) return <FirstSteps />;
   const network = now?.network ?? "unknown";
   const moving = p.at === null && link.state === "live";
   return (
     <div class={`map-page ${fresh ? "" : "waiting"}`}>
       {problem ? <Fault problem={problem} again={() => void loadMap()} /> : null}
-      {p.view === "table" ? <EdgeTable map={map} /> : now ? <Scene network={network} live={live} map={map} by={p.group} levels={p.levels} sel={p.sel} q={p.q} moving={moving} /> : <Loading />}
+      {p.view === "table" ? (
+        <EdgeTable map={map} />
+      ) : now ? (
+        <Scene
+          network={network}
+          live={live}
+          map={map}
+          by={p.group}
+          levels={p.levels}
+          sel={p.sel}
+          q={p.q}
+          moving={moving}
+        />
+      ) : (
+        <Loading />
+      )}
       <div class="map-bar">
-        {p.view === "map" ? <Choice label="Group by" value={p.group} of={GROUPS} onChange={(group) => go({ group, levels: {} })} /> : null}
-        <Choice label="View" value={p.view} of={[["map", "Map"], ["table", "Table"]]} onChange={(view) => go({ view })} />
+        {p.view === "map" ? (
+          <Choice label="Group by" value={p.group} of={GROUPS} onChange={(group) => go({ group, levels: {} })} />
+        ) : null}
+        <Choice
+          label="View"
+          value={p.view}
+          of={[
+            ["map", "Map"],
+            ["table", "Table"],
+          ]}
+          onChange={(view) => go({ view })}
+        />
         <VerdictFilter map={live.map} />
-        {p.q ? <button type="button" class="chip" aria-pressed="true" title="Take this search away" onClick={() => go({ q: "" })}>“{p.q}” <span class="soft num">{count(found)} {plural(found, "edge")}</span> <Icon name="close" size={12} /></button> : null}
-        {(["from", "to", "service", "grant"] as const).map((f) => (p.filters[f] ? <button type="button" key={f} class="chip" aria-pressed="true" onClick={() => go({ filters: { ...p.filters, [f]: undefined } })}>{f} {p.filters[f]} <Icon name="close" size={12} /></button> : null))}
+        {p.q ? (
+          <button
+            type="button"
+            class="chip"
+            aria-pressed="true"
+            title="Take this search away"
+            onClick={() => go({ q: "" })}
+          >
+            “{p.q}”{" "}
+            <span class="soft num">
+              {count(found)} {plural(found, "edge")}
+            </span>{" "}
+            <Icon name="close" size={12} />
+          </button>
+        ) : null}
+        {(["from", "to", "service", "grant"] as const).map((f) =>
+          p.filters[f] ? (
+            <button
+              type="button"
+              key={f}
+              class="chip"
+              aria-pressed="true"
+              onClick={() => go({ filters: { ...p.filters, [f]: undefined } })}
+            >
+              {f} {p.filters[f]} <Icon name="close" size={12} />
+            </button>
+          ) : null,
+        )}
       </div>
       <Footer map={map} live={live.map} />
     </div>
@@ -50,7 +125,11 @@ export function MapPage() {
 
 function searched(map: FlowMap, q: string): (e: Edge) => boolean {
   const tags = new Map(map.nodes.map((n) => [n.id, n.tags.join(" ")]));
-  return (e) => fitsText(q, edgeText(e, (id) => tags.get(id) ?? ""));
+  return (e) =>
+    fitsText(
+      q,
+      edgeText(e, (id) => tags.get(id) ?? ""),
+    );
 }
 
 function VerdictFilter({ map }: { map: FlowMap }) {
@@ -60,11 +139,28 @@ function VerdictFilter({ map }: { map: FlowMap }) {
   for (const e of map.edges) counts.set(e.verdict, (counts.get(e.verdict) ?? 0) + 1);
   return (
     <div class="verdicts" role="group" aria-label="Only this verdict">
-      {verdicts.filter((v) => counts.get(v) || f.verdict === v).map((v) => (
-        <button type="button" key={v} class="chip" aria-pressed={f.verdict === v} title={`${VERDICT_WORDS[v]}: show only these`} onClick={() => go({ filters: { ...f, verdict: f.verdict === v ? undefined : v } })}>
-          <VerdictMark verdict={v} /> <span class="num soft" data-field={`map.edges[verdict=${v}].length`} data-value={counts.get(v) ?? 0} data-form="count">{count(counts.get(v) ?? 0)}</span>
-        </button>
-      ))}
+      {verdicts
+        .filter((v) => counts.get(v) || f.verdict === v)
+        .map((v) => (
+          <button
+            type="button"
+            key={v}
+            class="chip"
+            aria-pressed={f.verdict === v}
+            title={`${VERDICT_WORDS[v]}: show only these`}
+            onClick={() => go({ filters: { ...f, verdict: f.verdict === v ? undefined : v } })}
+          >
+            <VerdictMark verdict={v} />{" "}
+            <span
+              class="num soft"
+              data-field={`map.edges[verdict=${v}].length`}
+              data-value={counts.get(v) ?? 0}
+              data-form="count"
+            >
+              {count(counts.get(v) ?? 0)}
+            </span>
+          </button>
+        ))}
     </div>
   );
 }
@@ -73,11 +169,23 @@ function Footer({ map, live }: { map: FlowMap; live: FlowMap }) {
   const lost = live.lost.declared + live.lost.rejected + live.lost.skipped;
   return (
     <footer class="map-foot" aria-live="off">
-      <span><Num field="map.edges.length" value={map.edges.length} of={plural(map.edges.length, "edge")} /> between <Num field="map.nodes.length" value={live.nodes.length} of={plural(live.nodes.length, "node")} /></span>
-      <span title={`each value is exact to ${live.resolution} s`}>{utc(live.from).slice(0, 19)} – {utc(live.at).slice(11)}</span>
+      <span>
+        <Num field="map.edges.length" value={map.edges.length} of={plural(map.edges.length, "edge")} /> between{" "}
+        <Num field="map.nodes.length" value={live.nodes.length} of={plural(live.nodes.length, "node")} />
+      </span>
+      <span title={`each value is exact to ${live.resolution} s`}>
+        {utc(live.from).slice(0, 19)} – {utc(live.at).slice(11)}
+      </span>
       {lost ? (
-        <span class="v-would-deny" title={`${live.lost.declared} lost at nodes, ${live.lost.rejected} rejected, ${live.lost.skipped} not stored`}><Num field="map.lost.declared+rejected+skipped" value={lost} of={plural(lost, "record")} /> missing</span>
-      ) : <span>no record missing</span>}
+        <span
+          class="v-would-deny"
+          title={`${live.lost.declared} lost at nodes, ${live.lost.rejected} rejected, ${live.lost.skipped} not stored`}
+        >
+          <Num field="map.lost.declared+rejected+skipped" value={lost} of={plural(lost, "record")} /> missing
+        </span>
+      ) : (
+        <span>no record missing</span>
+      )}
       <span class="legend">wider: more bytes · ◇ new in this time</span>
     </footer>
   );
@@ -87,24 +195,99 @@ function EdgeTable({ map }: { map: FlowMap }) {
   const sel = useStore(place, (p) => p.sel);
   const q = useStore(place, (p) => p.q);
   const rows = useMemo(() => {
-    return map.edges.filter(searched(map, q)).sort((a, b) => Number(b.verdict === "deny") - Number(a.verdict === "deny") || b.bytes_out + b.bytes_back - a.bytes_out - a.bytes_back || (a.id < b.id ? -1 : 1));
+    return map.edges
+      .filter(searched(map, q))
+      .sort(
+        (a, b) =>
+          Number(b.verdict === "deny") - Number(a.verdict === "deny") ||
+          b.bytes_out + b.bytes_back - a.bytes_out - a.bytes_back ||
+          (a.id < b.id ? -1 : 1),
+      );
   }, [map, q]);
   const f = (e: Edge, name: string) => `map.edges[${e.id}].${name}`;
-  const columns = useMemo((): Column<Edge>[] => [
-    { id: "verdict", head: "Verdict", track: "112px", cell: (e) => <VerdictMark verdict={e.verdict} /> },
-    { id: "from", head: "From", track: "minmax(90px,1.2fr)", cell: (e) => <EndLink end={e.from} /> },
-    { id: "to", head: "To", track: "minmax(90px,1.2fr)", cell: (e) => <EndLink end={e.to} /> },
-    { id: "service", head: "Service", track: "minmax(80px,1fr)", cell: (e) => (e.service ? <Name text={e.service} /> : <span class="soft">none</span>), spare: 1 },
-    { id: "port", head: "Port", track: "92px", cell: (e) => <span class="mono">{port(e.protocol, e.port)}</span>, spare: 2 },
-    { id: "grant", head: "Grant", track: "minmax(90px,1.3fr)", cell: (e) => (e.grant ? <Name text={e.grant} mono /> : <span class="soft">none</span>), spare: 2 },
-    { id: "sent", head: "Sent", track: "84px", right: true, cell: (e) => (isTry(e) ? <span class="soft">–</span> : <Num field={f(e, "bytes_out")} value={e.bytes_out} as="bytes" />), spare: 1 },
-    { id: "back", head: "Back", track: "84px", right: true, cell: (e) => (isTry(e) ? <span class="soft">–</span> : <Num field={f(e, "bytes_back")} value={e.bytes_back} as="bytes" />), spare: 1 },
-    { id: "flows", head: "Flows", track: "76px", right: true, cell: (e) => (isTry(e) ? <Num field={f(e, "tries")} value={e.tries} of={plural(e.tries, "try", "tries")} /> : <Num field={f(e, "flows")} value={e.flows} />), spare: 2 },
-    { id: "last", head: "Last seen", track: "100px", right: true, cell: (e) => <When field={f(e, "last_seen")} at={e.last_seen / 1000} />, spare: 1 },
-  ], []);
+  const columns = useMemo(
+    (): Column<Edge>[] => [
+      { id: "verdict", head: "Verdict", track: "112px", cell: (e) => <VerdictMark verdict={e.verdict} /> },
+      { id: "from", head: "From", track: "minmax(90px,1.2fr)", cell: (e) => <EndLink end={e.from} /> },
+      { id: "to", head: "To", track: "minmax(90px,1.2fr)", cell: (e) => <EndLink end={e.to} /> },
+      {
+        id: "service",
+        head: "Service",
+        track: "minmax(80px,1fr)",
+        cell: (e) => (e.service ? <Name text={e.service} /> : <span class="soft">none</span>),
+        spare: 1,
+      },
+      {
+        id: "port",
+        head: "Port",
+        track: "92px",
+        cell: (e) => <span class="mono">{port(e.protocol, e.port)}</span>,
+        spare: 2,
+      },
+      {
+        id: "grant",
+        head: "Grant",
+        track: "minmax(90px,1.3fr)",
+        cell: (e) => (e.grant ? <Name text={e.grant} mono /> : <span class="soft">none</span>),
+        spare: 2,
+      },
+      {
+        id: "sent",
+        head: "Sent",
+        track: "84px",
+        right: true,
+        cell: (e) =>
+          isTry(e) ? <span class="soft">–</span> : <Num field={f(e, "bytes_out")} value={e.bytes_out} as="bytes" />,
+        spare: 1,
+      },
+      {
+        id: "back",
+        head: "Back",
+        track: "84px",
+        right: true,
+        cell: (e) =>
+          isTry(e) ? <span class="soft">–</span> : <Num field={f(e, "bytes_back")} value={e.bytes_back} as="bytes" />,
+        spare: 1,
+      },
+      {
+        id: "flows",
+        head: "Flows",
+        track: "76px",
+        right: true,
+        cell: (e) =>
+          isTry(e) ? (
+            <Num field={f(e, "tries")} value={e.tries} of={plural(e.tries, "try", "tries")} />
+          ) : (
+            <Num field={f(e, "flows")} value={e.flows} />
+          ),
+        spare: 2,
+      },
+      {
+        id: "last",
+        head: "Last seen",
+        track: "100px",
+        right: true,
+        cell: (e) => <When field={f(e, "last_seen")} at={e.last_seen / 1000} />,
+        spare: 1,
+      },
+    ],
+    [],
+  );
   return (
     <div class="edge-table">
-      <Table label="Edges of the map" rows={rows} columns={columns} keyOf={(e) => e.id} selected={sel?.startsWith("edge:") ? sel.slice(5) : null} onOpen={(e) => go({ sel: `edge:${e.id}` })} empty={<Empty title="No edge fits"><p>Take away a filter, or choose a longer time.</p></Empty>} />
+      <Table
+        label="Edges of the map"
+        rows={rows}
+        columns={columns}
+        keyOf={(e) => e.id}
+        selected={sel?.startsWith("edge:") ? sel.slice(5) : null}
+        onOpen={(e) => go({ sel: `edge:${e.id}` })}
+        empty={
+          <Empty title="No edge fits">
+            <p>Take away a filter, or choose a longer time.</p>
+          </Empty>
+        }
+      />
     </div>
   );
 }
@@ -117,11 +300,25 @@ function FirstSteps() {
   return (
     <div class="page first">
       <h1>Nothing is here yet</h1>
-      <p class="soft">The network {now ? <strong>{now.name}</strong> : null} has no node. Three commands make the first picture.</p>
+      <p class="soft">
+        The network {now ? <strong>{now.name}</strong> : null} has no node. Three commands make the first picture.
+      </p>
       <ol>
-        <li><h2>Say what is allowed</h2><p class="soft">Without a policy everything is refused.</p><Command text="warren policy apply policy.toml" /></li>
-        <li><h2>Make a token for a host</h2><p class="soft">It admits one host, with the tags you give it.</p><Command text="warren token create --name web-1 --tag web" /></li>
-        <li><h2>Enrol the host</h2><p class="soft">Run this there; the file `token` holds what the last command printed.</p><Command text="warren-node up --token-file token" /></li>
+        <li>
+          <h2>Say what is allowed</h2>
+          <p class="soft">Without a policy everything is refused.</p>
+          <Command text="warren policy apply policy.toml" />
+        </li>
+        <li>
+          <h2>Make a token for a host</h2>
+          <p class="soft">It admits one host, with the tags you give it.</p>
+          <Command text="warren token create --name web-1 --tag web" />
+        </li>
+        <li>
+          <h2>Enrol the host</h2>
+          <p class="soft">Run this there; the file `token` holds what the last command printed.</p>
+          <Command text="warren-node up --token-file token" />
+        </li>
       </ol>
       <p class="soft small">This page fills itself as soon as the first node is there.</p>
     </div>

@@ -22,7 +22,8 @@ export function mergeFlows(known: readonly FlowRow[], fresh: readonly FlowRow[])
 
 /** Both ends report a flow: shown is what its opener says, else what the other end says. */
 export function oneEach(rows: readonly FlowRow[]): FlowRow[] {
-  const tuple = (r: FlowRow) => `${r.protocol} ${r.from.address} ${r.from.port} ${r.to.address} ${r.to.port} ${r.verdict}`;
+  const tuple = (r: FlowRow) =>
+    `${r.protocol} ${r.from.address} ${r.from.port} ${r.to.address} ${r.to.port} ${r.verdict}`;
   const opened = new Map<string, FlowRow[]>();
   for (const r of rows) {
     if (!r.outbound) continue;
@@ -39,18 +40,58 @@ export function oneEach(rows: readonly FlowRow[]): FlowRow[] {
 function sum(old: FlowRow, row: FlowRow): FlowRow {
   return {
     ...row,
-    packets_out: old.packets_out + row.packets_out, bytes_out: old.bytes_out + row.bytes_out, packets_back: old.packets_back + row.packets_back, bytes_back: old.bytes_back + row.bytes_back,
-    started_ms: Math.min(old.started_ms, row.started_ms), count: row.end === "refused" ? old.count + row.count : row.count,
+    packets_out: old.packets_out + row.packets_out,
+    bytes_out: old.bytes_out + row.bytes_out,
+    packets_back: old.packets_back + row.packets_back,
+    bytes_back: old.bytes_back + row.bytes_back,
+    started_ms: Math.min(old.started_ms, row.started_ms),
+    count: row.end === "refused" ? old.count + row.count : row.count,
   };
 }
 
 const COLUMNS = [
-  "last", "started", "from", "from_address", "from_port", "to", "to_address", "to_port", "protocol", "service", "verdict", "grant", "generation", "bytes_out", "bytes_back", "packets_out", "packets_back", "end", "count",
+  "last",
+  "started",
+  "from",
+  "from_address",
+  "from_port",
+  "to",
+  "to_address",
+  "to_port",
+  "protocol",
+  "service",
+  "verdict",
+  "grant",
+  "generation",
+  "bytes_out",
+  "bytes_back",
+  "packets_out",
+  "packets_back",
+  "end",
+  "count",
 ] as const;
 
 export function csv(rows: readonly FlowRow[]): string {
   const cells = (r: FlowRow) => [
-    new Date(r.last_ms).toISOString(), new Date(r.started_ms).toISOString(), r.from.name, r.from.address, r.from.port, r.to.name, r.to.address, r.to.port, r.protocol, r.service, r.verdict, r.grant, r.generation, r.bytes_out, r.bytes_back, r.packets_out, r.packets_back, r.end, r.count,
+    new Date(r.last_ms).toISOString(),
+    new Date(r.started_ms).toISOString(),
+    r.from.name,
+    r.from.address,
+    r.from.port,
+    r.to.name,
+    r.to.address,
+    r.to.port,
+    r.protocol,
+    r.service,
+    r.verdict,
+    r.grant,
+    r.generation,
+    r.bytes_out,
+    r.bytes_back,
+    r.packets_out,
+    r.packets_back,
+    r.end,
+    r.count,
   ];
   return [COLUMNS.join(","), ...rows.map((r) => cells(r).map(csvCell).join(","))].join("\r\n") + "\r\n";
 }

@@ -1,6 +1,25 @@
 // What the page knows now, and how it stays true: loaded once, then kept by events; a resync or a gap loads anew.
-import { ApiError, address, get, onSignedOut, signIn as postSession, signOut as deleteSession, whoAmI } from "../api/client";
-import type { Alarm, AuditRow, EdgeDelta, FlowMap, NodeRow, PolicyRow, PolicyText, Problem, Session, Status } from "../api/types";
+import {
+  ApiError,
+  address,
+  get,
+  onSignedOut,
+  signIn as postSession,
+  signOut as deleteSession,
+  whoAmI,
+} from "../api/client";
+import type {
+  Alarm,
+  AuditRow,
+  EdgeDelta,
+  FlowMap,
+  NodeRow,
+  PolicyRow,
+  PolicyText,
+  Problem,
+  Session,
+  Status,
+} from "../api/types";
 import { add, begin, type LiveMap } from "../map/merge";
 import { Store } from "./store";
 import { type Place, format, parse } from "./url";
@@ -48,7 +67,8 @@ function heardTime(at: number): void {
 export function go(change: Partial<Place>, how: "push" | "replace" = "push"): void {
   const next = { ...place.get(), ...change };
   const text = format(next);
-  if (text !== location.pathname + location.search) history[how === "push" ? "pushState" : "replaceState"](null, "", text);
+  if (text !== location.pathname + location.search)
+    history[how === "push" ? "pushState" : "replaceState"](null, "", text);
   place.set(next);
 }
 
@@ -128,7 +148,11 @@ let again: ReturnType<typeof setTimeout> | null = null;
 async function loadAll(): Promise<void> {
   await Promise.all([loadStatus().then(loadPolicy), loadNodes(), loadMap()]);
   // A coordinator that is only just starting answers in a while.
-  if (isIn() && !status.get()) again ??= setTimeout(() => { again = null; void loadAll(); }, 3000);
+  if (isIn() && !status.get())
+    again ??= setTimeout(() => {
+      again = null;
+      void loadAll();
+    }, 3000);
 }
 
 // --- events
@@ -170,7 +194,10 @@ function listen(): void {
     soon();
   });
   on<Alarm>("alarm", (alarm) =>
-    status.update((s) => s && { ...s, alarms: [alarm, ...s.alarms.filter((a) => a.kind !== alarm.kind || a.subject !== alarm.subject)] }),
+    status.update(
+      (s) =>
+        s && { ...s, alarms: [alarm, ...s.alarms.filter((a) => a.kind !== alarm.kind || a.subject !== alarm.subject)] },
+    ),
   );
   on<AuditRow>("audit", (row) => newAudit.update((rows) => [row, ...rows].slice(0, 200)));
   on<PolicyRow>("policy", () => void loadPolicy());
@@ -215,7 +242,8 @@ export function start(): void {
     const { at, window: length } = place.get();
     // A long window hardly moves, and costs more to ask.
     const isDue = here() - loadedAt >= Math.max(REFRESH, Math.min(300, length / 30)) - 1;
-    if (isDue && isIn() && document.visibilityState === "visible" && at === null && connection.get().state === "live") void loadMap();
+    if (isDue && isIn() && document.visibilityState === "visible" && at === null && connection.get().state === "live")
+      void loadMap();
   }, REFRESH * 1000);
   session.subscribe(() => {
     if (!isIn()) return;

@@ -16,7 +16,12 @@ export interface Resource<T> {
  */
 export function useResource<T>(path: string | null, query: Query = {}, serial: unknown = 0): Resource<T> {
   const key = path === null ? null : `${path} ${JSON.stringify(query)}`;
-  const [state, set] = useState<{ key: string | null; data: T | null; problem: Problem | null; busy: boolean }>({ key: null, data: null, problem: null, busy: false });
+  const [state, set] = useState<{ key: string | null; data: T | null; problem: Problem | null; busy: boolean }>({
+    key: null,
+    data: null,
+    problem: null,
+    busy: false,
+  });
   const [turn, setTurn] = useState(0);
   const asked = useRef(query);
   asked.current = query;
@@ -30,7 +35,8 @@ export function useResource<T>(path: string | null, query: Query = {}, serial: u
       },
       (error: unknown) => {
         if (stop.signal.aborted) return;
-        const problem = error instanceof ApiError ? error.problem : { type: "", title: "", status: 0, detail: String(error) };
+        const problem =
+          error instanceof ApiError ? error.problem : { type: "", title: "", status: 0, detail: String(error) };
         set((s) => ({ key, data: s.key === key ? s.data : null, problem, busy: false }));
       },
     );

@@ -31,7 +31,17 @@ export const WINDOWS = [60, 300, 900, 3600, 21600, 86400] as const;
 export const DEFAULT_WINDOW = 300;
 
 export const HOME: Place = {
-  page: "map", at: null, window: DEFAULT_WINDOW, q: "", group: "tag", view: "map", sel: null, levels: {}, filters: {}, generation: null, line: null,
+  page: "map",
+  at: null,
+  window: DEFAULT_WINDOW,
+  q: "",
+  group: "tag",
+  view: "map",
+  sel: null,
+  levels: {},
+  filters: {},
+  generation: null,
+  line: null,
 };
 
 function whole(text: string | null, min: number, max: number): number | null {

@@ -13,10 +13,33 @@ const FORMS = { bytes, count, micros, seconds: span } as const;
 export type Form = keyof typeof FORMS;
 
 /** A number of the API. `field` names where it stands there; what is not known is said, never drawn as zero. */
-export function Num({ field, value, as = "count", of, className }: { field: string; value: number | null | undefined; as?: Form; of?: string; className?: string }) {
-  if (value === null || value === undefined) return <span class="unknown" data-field={field} data-value="null">{UNKNOWN}</span>;
+export function Num({
+  field,
+  value,
+  as = "count",
+  of,
+  className,
+}: {
+  field: string;
+  value: number | null | undefined;
+  as?: Form;
+  of?: string;
+  className?: string;
+}) {
+  if (value === null || value === undefined)
+    return (
+      <span class="unknown" data-field={field} data-value="null">
+        {UNKNOWN}
+      </span>
+    );
   return (
-    <span class={`num ${className ?? ""}`} data-field={field} data-value={value} data-form={as} title={as === "bytes" ? `${count(value)} bytes` : undefined}>
+    <span
+      class={`num ${className ?? ""}`}
+      data-field={field}
+      data-value={value}
+      data-form={as}
+      title={as === "bytes" ? `${count(value)} bytes` : undefined}
+    >
       {FORMS[as](value)}
       {of ? ` ${of}` : ""}
     </span>
@@ -26,7 +49,12 @@ export function Num({ field, value, as = "count", of, className }: { field: stri
 /** How long ago, and exactly when on hover. */
 export function When({ field, at, none = UNKNOWN }: { field: string; at: number | null | undefined; none?: string }) {
   const now = useStore(clock);
-  if (at === null || at === undefined) return <span class="unknown" data-field={field} data-value="null">{none}</span>;
+  if (at === null || at === undefined)
+    return (
+      <span class="unknown" data-field={field} data-value="null">
+        {none}
+      </span>
+    );
   return (
     <time class="num" dateTime={new Date(at * 1000).toISOString()} title={utc(at)} data-field={field} data-value={at}>
       {ago(at, now)}
@@ -34,7 +62,12 @@ export function When({ field, at, none = UNKNOWN }: { field: string; at: number 
   );
 }
 
-const VERDICT_ICON: Record<string, "check" | "cross" | "dash" | "dots"> = { allow: "check", deny: "cross", "would-deny": "dash", "would-allow": "dots" };
+const VERDICT_ICON: Record<string, "check" | "cross" | "dash" | "dots"> = {
+  allow: "check",
+  deny: "cross",
+  "would-deny": "dash",
+  "would-allow": "dots",
+};
 
 /** Shape, word and colour: any one of them is enough. */
 export function VerdictMark({ verdict, tries }: { verdict: string; tries?: boolean }) {
@@ -51,10 +84,24 @@ export function VerdictMark({ verdict, tries }: { verdict: string; tries?: boole
 export function Name({ text, mono }: { text: string | null | undefined; mono?: boolean }) {
   if (text === null || text === undefined || text === "") return <span class="unknown">{UNKNOWN}</span>;
   const shown = visible(text);
-  return <bdi class={mono ? "mono name" : "name"} title={shown.length > 24 ? shown : undefined}>{shown}</bdi>;
+  return (
+    <bdi class={mono ? "mono name" : "name"} title={shown.length > 24 ? shown : undefined}>
+      {shown}
+    </bdi>
+  );
 }
 
-export function Link({ to, children, className, title }: { to: Partial<Place>; children: ComponentChildren; className?: string; title?: string }) {
+export function Link({
+  to,
+  children,
+  className,
+  title,
+}: {
+  to: Partial<Place>;
+  children: ComponentChildren;
+  className?: string;
+  title?: string;
+}) {
   return (
     <a
       class={className ?? "link"}
@@ -107,7 +154,9 @@ export function Copy({ text, label = "Copy" }: { text: string; label?: string })
       }
     >
       <Icon name={said === "copied" ? "check" : "copy"} />
-      <span class="said" role="status">{said}</span>
+      <span class="said" role="status">
+        {said}
+      </span>
     </button>
   );
 }
@@ -127,7 +176,11 @@ export function Fault({ problem, again }: { problem: Problem; again?: () => void
     <div class="fault" role="alert">
       <strong>{problem.detail}</strong>
       {problem.hint ? <span>{problem.hint}</span> : null}
-      {again ? <button type="button" class="button" onClick={again}>Try again</button> : null}
+      {again ? (
+        <button type="button" class="button" onClick={again}>
+          Try again
+        </button>
+      ) : null}
     </div>
   );
 }
@@ -142,19 +195,49 @@ export function Field({ name, children }: { name: string; children: ComponentChi
 }
 
 export function Tag({ name }: { name: string }) {
-  return <span class="tag"><bdi>{visible(name)}</bdi></span>;
+  return (
+    <span class="tag">
+      <bdi>{visible(name)}</bdi>
+    </span>
+  );
 }
 
-export function Chip({ on, children, onClick, title }: { on: boolean; children: ComponentChildren; onClick: () => void; title?: string }) {
-  return <button type="button" class="chip" aria-pressed={on} onClick={onClick} title={title}>{children}</button>;
+export function Chip({
+  on,
+  children,
+  onClick,
+  title,
+}: {
+  on: boolean;
+  children: ComponentChildren;
+  onClick: () => void;
+  title?: string;
+}) {
+  return (
+    <button type="button" class="chip" aria-pressed={on} onClick={onClick} title={title}>
+      {children}
+    </button>
+  );
 }
 
 /** One of several, as a row of buttons. */
-export function Choice<T extends string>({ label, value, of, onChange }: { label: string; value: T; of: readonly (readonly [T, string])[]; onChange: (value: T) => void }) {
+export function Choice<T extends string>({
+  label,
+  value,
+  of,
+  onChange,
+}: {
+  label: string;
+  value: T;
+  of: readonly (readonly [T, string])[];
+  onChange: (value: T) => void;
+}) {
   return (
     <div class="choice" role="group" aria-label={label}>
       {of.map(([key, word]) => (
-        <button type="button" key={key} aria-pressed={key === value} onClick={() => onChange(key)}>{word}</button>
+        <button type="button" key={key} aria-pressed={key === value} onClick={() => onChange(key)}>
+          {word}
+        </button>
       ))}
     </div>
   );
@@ -170,5 +253,11 @@ export function Empty({ title, children }: { title: string; children?: Component
 }
 
 export function Loading() {
-  return <div class="loading" role="status" aria-label="loading"><span /><span /><span /></div>;
+  return (
+    <div class="loading" role="status" aria-label="loading">
+      <span />
+      <span />
+      <span />
+    </div>
+  );
 }

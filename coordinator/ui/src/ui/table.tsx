@@ -40,8 +40,20 @@ export function Table<T>({ label, rows, columns, keyOf, selected, onOpen, rowCla
   }, []);
   useLayoutEffect(() => {
     body.current?.style.setProperty("--tracks", columns.map((c) => c.track).join(" "));
-    body.current?.style.setProperty("--tracks-1", columns.filter((c) => c.spare !== 2).map((c) => c.track).join(" "));
-    body.current?.style.setProperty("--tracks-2", columns.filter((c) => !c.spare).map((c) => c.track).join(" "));
+    body.current?.style.setProperty(
+      "--tracks-1",
+      columns
+        .filter((c) => c.spare !== 2)
+        .map((c) => c.track)
+        .join(" "),
+    );
+    body.current?.style.setProperty(
+      "--tracks-2",
+      columns
+        .filter((c) => !c.spare)
+        .map((c) => c.track)
+        .join(" "),
+    );
   }, [columns]);
   const first = Math.max(0, Math.floor(top / HIGH) - 8);
   const last = Math.min(rows.length, first + Math.ceil(height / HIGH) + 18);
@@ -54,12 +66,20 @@ export function Table<T>({ label, rows, columns, keyOf, selected, onOpen, rowCla
     const element = body.current!;
     const y = index * HIGH;
     if (y < element.scrollTop) element.scrollTop = y;
-    if (y + HIGH * 2 > element.scrollTop + element.clientHeight) element.scrollTop = y + HIGH * 2 - element.clientHeight;
+    if (y + HIGH * 2 > element.scrollTop + element.clientHeight)
+      element.scrollTop = y + HIGH * 2 - element.clientHeight;
   };
   const onKeyDown = (event: TargetedKeyboardEvent<HTMLDivElement>) => {
     if (event.target !== event.currentTarget) return;
     const page = Math.floor(height / HIGH) - 1;
-    const steps: Record<string, number> = { ArrowDown: 1, ArrowUp: -1, PageDown: page, PageUp: -page, Home: -rows.length, End: rows.length };
+    const steps: Record<string, number> = {
+      ArrowDown: 1,
+      ArrowUp: -1,
+      PageDown: page,
+      PageUp: -page,
+      Home: -rows.length,
+      End: rows.length,
+    };
     const step = steps[event.key];
     if (step !== undefined) {
       event.preventDefault();
@@ -69,11 +89,27 @@ export function Table<T>({ label, rows, columns, keyOf, selected, onOpen, rowCla
       onOpen?.(rows[at]);
     }
   };
-  const cls = (c: Column<T>) => `${c.right ? "right" : columns[columns.indexOf(c) - 1]?.right ? "after" : ""} ${c.spare ? `spare-${c.spare}` : ""}`;
+  const cls = (c: Column<T>) =>
+    `${c.right ? "right" : columns[columns.indexOf(c) - 1]?.right ? "after" : ""} ${c.spare ? `spare-${c.spare}` : ""}`;
   return (
-    <div class="table" role="grid" aria-label={label} aria-rowcount={rows.length + 1} tabIndex={0} ref={body} data-table onScroll={(e) => setTop(e.currentTarget.scrollTop)} onKeyDown={onKeyDown} aria-activedescendant={at >= 0 ? `row-${at}` : undefined}>
+    <div
+      class="table"
+      role="grid"
+      aria-label={label}
+      aria-rowcount={rows.length + 1}
+      tabIndex={0}
+      ref={body}
+      data-table
+      onScroll={(e) => setTop(e.currentTarget.scrollTop)}
+      onKeyDown={onKeyDown}
+      aria-activedescendant={at >= 0 ? `row-${at}` : undefined}
+    >
       <div class="thead" role="row" aria-rowindex={1}>
-        {columns.map((c) => <div role="columnheader" key={c.id} class={cls(c)}>{c.head}</div>)}
+        {columns.map((c) => (
+          <div role="columnheader" key={c.id} class={cls(c)}>
+            {c.head}
+          </div>
+        ))}
       </div>
       {rows.length === 0 ? empty : null}
       <Spacer height={first * HIGH} />
@@ -92,7 +128,11 @@ export function Table<T>({ label, rows, columns, keyOf, selected, onOpen, rowCla
               onOpen?.(row);
             }}
           >
-            {columns.map((c) => <div role="gridcell" key={c.id} class={cls(c)}>{c.cell(row)}</div>)}
+            {columns.map((c) => (
+              <div role="gridcell" key={c.id} class={cls(c)}>
+                {c.cell(row)}
+              </div>
+            ))}
           </div>
         );
       })}

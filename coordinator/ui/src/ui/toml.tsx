@@ -7,7 +7,9 @@ export function Toml({ text, first = 1 }: { text: string; first?: number }) {
     <pre class="toml">
       {text.split("\n").map((line, i) => (
         <div class="toml-line" key={i}>
-          <span class="toml-no" aria-hidden="true">{first + i}</span>
+          <span class="toml-no" aria-hidden="true">
+            {first + i}
+          </span>
           <code>{tokens(line)}</code>
         </div>
       ))}
@@ -16,5 +18,13 @@ export function Toml({ text, first = 1 }: { text: string; first?: number }) {
 }
 
 export function tokens(line: string) {
-  return pieces(line).map((p, i) => (p.as === "plain" ? visible(p.text) : <span key={i} class={`t-${p.as}`}>{visible(p.text)}</span>));
+  return pieces(line).map((p, i) =>
+    p.as === "plain" ? (
+      visible(p.text)
+    ) : (
+      <span key={i} class={`t-${p.as}`}>
+        {visible(p.text)}
+      </span>
+    ),
+  );
 }
