@@ -1,11 +1,14 @@
 //! What an administrator asks. Acts that need the authority carry its signature already: this crate never sees its key.
 
+use std::net::SocketAddr;
+
 use serde::{Deserialize, Serialize};
 use warren_config::time::UnixTime;
 use warren_wire::id::{Generation, IdentityKey, NodeId};
 use warren_wire::signed::Signed;
 
 use crate::change::SourceText;
+use crate::external::FilePeer;
 
 /// Default life of freshness: 7 days; at least a minute.
 pub const DEFAULT_FRESHNESS: u64 = 7 * 24 * 3600;
@@ -42,6 +45,19 @@ pub enum Command {
     RevokeNode {
         #[serde(with = "crate::encoded")]
         revocation: Signed,
+    },
+    /// A [`warren_wire::statement::External`] signed by the authority.
+    AddExternal {
+        #[serde(with = "crate::encoded")]
+        external: Signed,
+        endpoint: Option<SocketAddr>,
+    },
+    /// A new file was made for a device without an agent.
+    IssueFile {
+        node: NodeId,
+        /// Where nodes may begin a handshake with it, from now on.
+        endpoint: Option<SocketAddr>,
+        peers: Vec<FilePeer>,
     },
     ApplyPolicy {
         sources: Vec<SourceText>,

@@ -15,6 +15,7 @@
 //! - [`change`]: what can happen, as data; [`store`]: where it is kept; [`audit`]: the same log read as history.
 //! - [`state`]: the log folded: [`directory`], [`tokens`], [`addresses`], [`policies`], [`alarm`]s.
 //! - [`command`]: what administrators ask; [`refusal`]: every no; `decide`: the pure decisions.
+//! - [`external`]: devices without an agent, and the files they were given.
 //! - [`enrolment`], [`session`], [`endpoints`], [`distribution`], [`flows`]: what is remembered only while running.
 //! - [`status`], [`query`], [`plan`]: what administrators read.
 
@@ -32,6 +33,7 @@ pub mod distribution;
 mod encoded;
 pub mod endpoints;
 pub mod enrolment;
+pub mod external;
 pub mod flows;
 pub mod output;
 pub mod plan;

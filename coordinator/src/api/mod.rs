@@ -81,6 +81,8 @@ routes! {
     "GET" "/v1/nodes" ("/v1/nodes?revoked=true") => read nodes,
     "GET" "/v1/nodes/{who}" ("/v1/nodes/web-1") => read node,
     "GET" "/v1/nodes/{who}/record" ("/v1/nodes/web-1/record") => read node_record,
+    "GET" "/v1/nodes/{who}/file" ("/v1/nodes/phone/file") => read node_file,
+    "GET" "/v1/externals/offer" ("/v1/externals/offer?key=5LeOV3qEPlRWW%2B0SdtDihvNshEZtQrs%2B%2Bt%2BZA4%2FUi6Q%3D&name=phone") => read external_offer,
     "GET" "/v1/policy" ("/v1/policy?generation=1") => read policy,
     "GET" "/v1/policy/history" ("/v1/policy/history") => read policy_history,
     "POST" "/v1/policy/review" ("/v1/policy/review") => write policy_review,
