@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use warren_coordinator::authority::Authority;
 use warren_wire::id::IdentityKey;
 use warren_wire::token::Token;
+use warren_wire::trust::Record;
 
 /// A socket between the command and the true coordinator that changes answers on the way.
 struct Liar {
@@ -204,4 +205,99 @@ fn a_lying_coordinator_gets_no_great_number_signed() {
         }
     };
     Liar::before(&world, generation).signed_nothing(&world, &["policy", "apply", &policy], "generation");
+}
+
+/// Phones may ping everybody.
+const PHONES: &str = r#"
+version = 1
+[tag.web]
+[tag.phone]
+[service.ping]
+on = ["all-nodes"]
+listen = ["icmp/echo"]
+[[grant]]
+id = "phones-ping"
+from = ["tag:phone"]
+to = ["service:ping"]
+"#;
+
+/// `wg pubkey` of some private key.
+const PHONE: &str = "hSDwCYkwp1R0i33ctD73Wg2/Og0mOBr066SpjqqbTmo=";
+
+/// A device sends its packets to whom its file names: the keys of one node beside the addresses of another would lead
+/// them to a thief.
+#[test]
+fn a_lying_coordinator_gets_no_other_nodes_key_into_a_file() {
+    let (world, _service) = two_members();
+    world.ok(&["policy", "apply", &world.write("p.toml", PHONES)]);
+    world.ok(&["node", "add-external", "--public-key", PHONE, "--name", "phone", "--tag", "phone"]);
+    let swapped: Lie = |path, answer| {
+        if path.ends_with("/file") {
+            let record =
+                |at: usize| Record::from_base64(answer["peers"][at]["record"].as_str().unwrap()).unwrap();
+            let (a, b) = (record(0), record(1));
+            let mixed = Record { keys: b.keys, ..a };
+            answer["peers"][0]["record"] = json!(mixed.to_base64());
+        }
+    };
+    let file = ["node", "external-file", "phone"];
+    Liar::before(&world, swapped).signed_nothing(&world, &file, "not what this authority signed");
+    let foreign: Lie = |path, answer| {
+        if path.ends_with("/file") {
+            answer["record"] = answer["peers"][0]["record"].clone();
+        }
+    };
+    Liar::before(&world, foreign).signed_nothing(&world, &file, "it speaks of node");
+    let unsigned: Lie = |path, answer| {
+        if path.ends_with("/file") {
+            answer["peers"][0]["record"] = json!(Record::default().to_base64());
+        }
+    };
+    Liar::before(&world, unsigned).signed_nothing(&world, &file, "not what this authority signed");
+    let honest = Liar::before(&world, |_, _| {});
+    let output = honest.ask(&world, &file);
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+}
+
+#[test]
+fn a_lying_coordinator_gets_no_address_signed_that_lies_outside_the_network() {
+    let (world, _service) = two_members();
+    let add = ["node", "add-external", "--public-key", PHONE, "--name", "phone"];
+    let outside: Lie = |path, answer| {
+        if path.starts_with("/v1/externals/offer") {
+            answer["v4"] = json!("192.0.2.1");
+        }
+    };
+    Liar::before(&world, outside).signed_nothing(&world, &add, "192.0.2.1 is outside the network's ranges");
+    let charter: Lie = |path, answer| {
+        if path.starts_with("/v1/externals/offer") {
+            answer["charter"] = json!("AAAA");
+        }
+    };
+    Liar::before(&world, charter).signed_nothing(&world, &add, "not what this authority signed");
+}
+
+#[test]
+fn a_device_is_added_with_the_key_name_and_tags_that_were_typed() {
+    let (world, _service) = two_members();
+    world.ok(&["policy", "apply", &world.write("p.toml", PHONES)]);
+    let more: Lie = |path, answer| {
+        if path.starts_with("/v1/externals/offer") {
+            answer["tags"] = json!(["admin"]);
+            answer["name"] = json!("root");
+        }
+    };
+    let output = Liar::before(&world, more)
+        .ask(&world, &["node", "add-external", "--public-key", PHONE, "--tag", "phone"]);
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+    let file = String::from_utf8(output.stdout).unwrap();
+    assert!(file.contains(PHONE) && file.contains("# web-1") && file.contains("# spy-1"), "{file}");
+    let nodes = world.json(&["node", "list"]);
+    let device = nodes.as_array().unwrap().iter().find(|node| node["external"].is_object()).unwrap();
+    assert_eq!((&device["tags"], &device["wireguard"]), (&json!(["phone"]), &json!([PHONE])));
+    assert!(device["name"].as_str().unwrap().starts_with("external-"), "{device}");
+    for bad in ["AAAA", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=", &format!("{PHONE}x")] {
+        let output = world.run(&["node", "add-external", "--public-key", bad]);
+        assert_eq!(code(&output), 2, "{bad}");
+    }
 }

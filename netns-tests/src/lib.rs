@@ -7,6 +7,7 @@
 //! - [`pair`]: two nodes that may call each other.
 //! - [`warren`]: the two programs of Warren on a street.
 //! - [`attack`]: what the attack programs in `attacks/` share.
+//! - [`external`]: a device with a stock WireGuard instead of an agent.
 //! - [`flows`]: one flow of every kind, and when each ended.
 //! - [`measure`]: what is counted at a target while it is attacked.
 //!
@@ -17,6 +18,7 @@
 
 pub mod attack;
 pub mod capture;
+pub mod external;
 pub mod flows;
 pub mod measure;
 pub mod nameserver;

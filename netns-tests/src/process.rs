@@ -116,6 +116,14 @@ impl Daemon {
             self.finished()
         })
     }
+    /// The same for what it runs: a wrapper that passes no signal on.
+    pub fn stop_child(mut self) -> ExitStatus {
+        let script = format!("kill -TERM $(pgrep -P {})", self.pid());
+        run(None, &["bash", "-c", &script], &[]).ok();
+        crate::wait::eventually("the wrapper ends with its child", std::time::Duration::from_secs(15), || {
+            self.finished()
+        })
+    }
     fn end(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();

@@ -218,6 +218,10 @@ impl Node {
         self.args.truncate(PLAIN_WORDS);
         self.args.extend(flags.iter().map(|flag| (*flag).to_owned()));
     }
+    /// The host's wall clock is off by so many seconds, from the agent's next start on.
+    pub fn set_clock(&mut self, seconds: i64) {
+        self.clock_offset = seconds;
+    }
     /// Puts a library in front of the agent's system calls, from its next start on.
     pub fn preload(&mut self, library: &str) {
         self.more.push(("LD_PRELOAD", library.to_owned()));
@@ -250,7 +254,9 @@ impl Node {
     }
     /// Asks the agent to stop and waits.
     pub fn stop(&mut self) {
-        let status = self.agent.take().expect("it runs").stop();
+        let agent = self.agent.take().expect("it runs");
+        // `faketime` passes no signal on.
+        let status = if self.clock_offset == 0 { agent.stop() } else { agent.stop_child() };
         assert!(status.success(), "the agent ended with {status}");
     }
     pub fn wait_enrolled(&mut self) {

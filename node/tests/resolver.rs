@@ -43,7 +43,7 @@ fn names() -> Arc<Names> {
     };
     let me = Member {
         id: NodeId([1; 16]),
-        identity: IdentityKey([1; 32]),
+        identity: Some(IdentityKey([1; 32])),
         subject: Subject { name: "me".parse().unwrap(), tags: BTreeSet::new() },
         v4: Some(Ipv4Addr::new(100, 64, 0, 1)),
         v6: "fd00:1:2::1".parse().unwrap(),

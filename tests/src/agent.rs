@@ -1,6 +1,7 @@
 //! A member's agent: the real control and the real data plane, with the deterministic stand-in sessions, as the program
 //! runs them. It does nothing itself; everything it wants done is an [`Effect`].
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -17,15 +18,20 @@ use warren_node_core::packet::vnet::Vnet;
 use warren_node_core::session::LaneSecret;
 use warren_node_core::session::standin::StandinEngine;
 use warren_wire::frame::{Decoder, MAX_FRAME, NodeSays, ToCoordinator, ToNode, encode};
-use warren_wire::id::NodeId;
+use warren_wire::id::{NodeId, WgKey};
 
 use crate::disk::Disk;
 use crate::laws::Numbers;
 
 /// Flow records are taken from the data plane this often.
 const DRAIN_MS: u64 = 1_000;
+/// Peers are shown what the coordinator said this often.
+const WORDS_MS: u64 = 30_000;
 /// Signed time has whole seconds: a step back as small as this is none.
 const CLOCK_TOLERANCE_MS: u64 = 1_000;
+/// Live flows of an earlier agent.
+type Flows = BTreeMap<NodeId, Vec<u8>>;
+
 const SETTINGS: Settings = Settings { mtu: 1420, tso: false, uso: false, workers: 1 };
 
 /// One thing the agent wants done.
@@ -82,6 +88,9 @@ pub struct Agent {
     decoder: Decoder,
     next_tick: Mono,
     next_drain: Mono,
+    next_words: Mono,
+    /// Peers that still seal for the agent before this one are greeted once.
+    greets: bool,
     /// The next agent takes flows over after its first publication.
     flows_to_restore: bool,
     /// So many outputs of control are done before the machine dies.
@@ -117,6 +126,8 @@ impl Agent {
             decoder: Decoder::new(MAX_FRAME),
             next_tick: birth.now,
             next_drain: birth.now.plus_millis(DRAIN_MS),
+            next_words: birth.now.plus_millis(WORDS_MS),
+            greets: true,
             flows_to_restore: !disk.flows.is_empty(),
             fuse: None,
             dead: false,
@@ -252,12 +263,24 @@ impl Agent {
         }
         if self.next_drain <= now {
             self.drain_flows(disk, now);
+            for (from, word) in self.plane.take_hearsay() {
+                self.control.handle_hearsay(from, &word, now);
+            }
+            self.drain(disk, now);
+        }
+        if self.next_words <= now {
+            self.next_words = now.plus_millis(WORDS_MS);
+            if let Some(word) = self.control.hearsay() {
+                self.plane.spread(&word, &mut workers.out, self.clock.at(now));
+                self.effects.extend(datagrams(&workers.out));
+                workers.out.sent();
+            }
         }
     }
 
     pub fn poll_timeout(&self) -> Mono {
         let control = self.control.poll_timeout().map_or(Mono(u64::MAX), |(at, _)| at);
-        control.min(self.next_tick).min(self.next_drain)
+        control.min(self.next_tick).min(self.next_drain).min(self.next_words)
     }
 
     fn drain_flows(&mut self, disk: &mut Disk, now: Mono) {
@@ -326,6 +349,10 @@ impl Agent {
         let moment = self.clock.at(now);
         let published = self.plane.publish(&publication.assembly, moment);
         self.effects.extend(published.frames.into_iter().map(|f| Effect::Tell(f[VNET_LEN..].to_vec())));
+        if self.greets && !publication.assembly.peers.is_empty() {
+            self.greets = false;
+            self.greet(&publication, &disk.flows, moment);
+        }
         if std::mem::take(&mut self.flows_to_restore) {
             let (restored, _) = self.plane.restore_flows(&disk.flows, moment);
             disk.flows.clear();
@@ -335,6 +362,21 @@ impl Agent {
         self.control.handle_published(a.epoch, a.revision, a.generation);
         self.next_tick = now;
         self.effects.push(Effect::Enforced(publication));
+    }
+}
+
+impl Agent {
+    /// As the program does: a handshake with those it spoke with before it died.
+    fn greet(&mut self, publication: &Publication, flows: &Flows, now: Now) {
+        let met: BTreeSet<WgKey> = self.plane.stamps().into_keys().map(|(_, theirs)| theirs).collect();
+        let mut out = Outbox::small();
+        for (id, spec) in &publication.assembly.peers {
+            if flows.contains_key(id) || spec.member.lanes.iter().any(|key| met.contains(key)) {
+                self.plane.initiate(*id, &mut out, now);
+            }
+        }
+        out.flush();
+        self.effects.extend(datagrams(&out));
     }
 }
 

@@ -2,6 +2,7 @@
 //! likes, to one real node. Built on `warren-wire` alone, so that no honest coordinator's scruples are in the way.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 
 use warren_config::item::{Item, ItemTree};
 use warren_node_core::clock::Mono;
@@ -16,7 +17,7 @@ use warren_wire::specimen::{SpecimenNetwork, SpecimenNode};
 use warren_wire::view::{Body, DELTA_BYTES, Entry, ProvenItem, View, cut};
 
 use crate::administrator::{COORDINATOR, resolved};
-use crate::agent::{Agent, Birth, Effect};
+use crate::agent::{Agent, Birth, Effect, Workers};
 use crate::clock::{SECOND, mono, wall, wall_ms};
 use crate::disk::Disk;
 use crate::laws::Numbers;
@@ -122,6 +123,8 @@ pub struct Victim {
     pub notices: Vec<String>,
     pub cuts: usize,
     pub enforced: Vec<Numbers>,
+    /// Datagrams it has sent and nobody has taken.
+    sent: Vec<Vec<u8>>,
     decoder: Decoder,
 }
 
@@ -147,6 +150,7 @@ impl Victim {
             notices: Vec::new(),
             cuts: 0,
             enforced: Vec::new(),
+            sent: Vec::new(),
             decoder: Decoder::new(MAX_FRAME),
         };
         victim.connect();
@@ -185,7 +189,7 @@ impl Victim {
         for _ in 0..seconds {
             self.now += SECOND;
             let now = self.mono();
-            let mut workers = crate::agent::Workers::default();
+            let mut workers = Workers::default();
             self.agent.handle_timeout(&mut self.disk, &mut workers, now);
             if self.listen() {
                 self.connect();
@@ -215,6 +219,7 @@ impl Victim {
                     self.enforced.push((a.epoch, a.revision, a.generation));
                 }
                 Effect::Say(bytes) => self.decoder.push(&bytes),
+                Effect::Datagram { bytes, .. } => self.sent.push(bytes),
                 _ => {}
             }
         }
@@ -224,6 +229,30 @@ impl Victim {
             }
         }
         dials
+    }
+
+    /// Its host sends a packet.
+    pub fn send(&mut self, packet: &[u8]) {
+        let now = self.mono();
+        self.agent.handle_packet(packet, &mut Workers::default(), now);
+        self.listen();
+    }
+
+    /// What it has sent goes to `other`, and back, until both are silent. They stand where [`Liar::view`] says.
+    pub fn exchange(&mut self, other: &mut Victim, places: [SocketAddr; 2]) {
+        let mut workers = Workers::default();
+        while !(self.sent.is_empty() && other.sent.is_empty()) {
+            for bytes in std::mem::take(&mut self.sent) {
+                let now = other.mono();
+                other.agent.handle_datagram(places[0], &bytes, &mut workers, now);
+            }
+            other.listen();
+            for bytes in std::mem::take(&mut other.sent) {
+                let now = self.mono();
+                self.agent.handle_datagram(places[1], &bytes, &mut workers, now);
+            }
+            self.listen();
+        }
     }
 
     /// Everything it enforces, as text: equal texts allow the same.

@@ -6,9 +6,11 @@
 use warren_config::policy::Subject;
 use warren_tests::clock::wall;
 use warren_tests::liar::{Liar, Victim, say};
+use warren_tests::packet::{SYN, Segment, tcp};
 use warren_tests::policies::{grant, policy};
 use warren_wire::frame::CoordinatorSays;
-use warren_wire::issue;
+use warren_wire::id::NodeId;
+use warren_wire::issue::{self, State};
 use warren_wire::signed::Signed;
 use warren_wire::specimen::{SpecimenNetwork, SpecimenNode, name};
 use warren_wire::view::{Body, DELTA_BYTES, Entry, Key, View, cut};
@@ -272,6 +274,72 @@ fn withheld_news_run_out() {
     assert!(stage.victim.cuts >= 1);
     let warned = stage.victim.notices.iter().any(|n| n.contains("fresh"));
     assert!(warned, "{:?}", stage.victim.notices);
+}
+
+/// The victim, and `orders-1`, which the same coordinator tells something else.
+fn confidants(told: impl Fn(&mut Liar) -> State) -> (Stage, Victim) {
+    let mut stage = stage();
+    let net = SpecimenNetwork::new(11);
+    let web = net.node(1, "web-1", &["web"]);
+    let text = policy(&[grant("web-reads-orders", "tag:web", "orders")]);
+    let older = policy(&[]);
+    let me = net.node(2, "orders-1", &["orders"]);
+    let mut other = Liar::new(net, me, &[older, text.clone(), text]);
+    let state = told(&mut other);
+    let mut orders = Victim::new(&other);
+    orders.hear(&other.tell(&other.view(state.generation, &[&web]), &state, 0));
+    assert_eq!(orders.agent.peers(), vec![web.id], "{:?}", orders.complaints);
+    for _ in 0..75 {
+        // Honest traffic, as ever: only where some is do agents speak.
+        let from = std::net::SocketAddr::new(web.v4.into(), 4000);
+        let to = std::net::SocketAddr::new(stage.orders.v4.into(), 8080);
+        stage.victim.send(&tcp(from, to, Segment { seq: 1, ack: 0, flags: SYN, len: 0 }));
+        stage.victim.exchange(&mut orders, places());
+        stage.victim.wait(1);
+        orders.wait(1);
+        stage.victim.exchange(&mut orders, places());
+    }
+    (stage, orders)
+}
+
+fn places() -> [std::net::SocketAddr; 2] {
+    ["198.18.9.1:51820", "198.18.9.2:51820"].map(|place| place.parse().unwrap())
+}
+
+#[test]
+fn news_withheld_from_one_node_are_noticed_when_it_speaks_with_another() {
+    let (stage, orders) = confidants(|other| other.state(11, 3));
+    let heard = stage.victim.complaints.iter().find(|c| c.contains("withholds news"));
+    let heard = heard.unwrap_or_else(|| panic!("{:?}", stage.victim.complaints));
+    assert!(heard.contains("orders-1") && heard.contains("generation 3"), "{heard}");
+    assert!(orders.complaints.is_empty(), "{:?}", orders.complaints);
+    // Nothing is taken over from a peer: the last good view stays.
+    assert_eq!(stage.victim.agent.peers(), vec![stage.orders.id]);
+}
+
+#[test]
+fn two_truths_for_two_nodes_are_noticed_when_they_speak() {
+    let (stage, orders) = confidants(|other| {
+        let gone = issue::revocation(other.net.id(), name_of_nobody(), wall(0), "", &other.net.authority);
+        other.note_revocation(gone);
+        other.state(10, 2)
+    });
+    for (who, victim) in [("web-1", &stage.victim), ("orders-1", &orders)] {
+        assert!(victim.complaints.iter().any(|c| c.contains("two truths")), "{who}: {:?}", victim.complaints);
+    }
+}
+
+#[test]
+fn nodes_that_were_told_the_same_have_no_doubt() {
+    let (stage, orders) = confidants(|other| other.state(10, 2));
+    for victim in [&stage.victim, &orders] {
+        assert!(victim.complaints.is_empty(), "{:?}", victim.complaints);
+        assert_eq!(victim.agent.status(victim.mono()).doubt, None);
+    }
+}
+
+fn name_of_nobody() -> NodeId {
+    NodeId([0xee; 16])
 }
 
 #[test]

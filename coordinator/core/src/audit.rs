@@ -51,6 +51,13 @@ fn sentence(change: &Change) -> String {
         Change::NodeAdmitted { token, node, name, .. } => {
             format!("node {name} ({node}) admitted by token {token}")
         }
+        Change::ExternalAdmitted { node, name, endpoint, .. } => {
+            let place = endpoint.map_or_else(String::new, |at| format!(" at {at}"));
+            format!("external device {name} ({node}){place} admitted by the authority")
+        }
+        Change::FileIssued { node, name, peers, .. } => {
+            format!("a file with {} peer(s) issued for external device {name} ({node})", peers.len())
+        }
         Change::KeysRenewed { node, .. } => format!("node {node} renewed its WireGuard keys"),
         Change::NodeAmended { node, name, tags, .. } => {
             format!("node {node} is now {name} with tags [{}]", tags.join(", "))

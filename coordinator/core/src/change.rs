@@ -4,6 +4,7 @@
 //! state is folded from is also the audit log, and a flipped byte or a missing line is found.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
@@ -16,6 +17,7 @@ use warren_wire::trust::Record;
 
 use crate::access::{KeyHash, KeyId, Scope};
 use crate::alarm::AlarmKind;
+use crate::external::FilePeer;
 use crate::output::ConnId;
 
 /// Version of the log's language; a reader that knows less refuses the log.
@@ -45,6 +47,23 @@ pub enum Change {
         name: String,
         #[serde(with = "crate::encoded")]
         record: Record,
+    },
+    /// A device without an agent; the authority itself admitted it.
+    ExternalAdmitted {
+        node: NodeId,
+        name: String,
+        #[serde(with = "crate::encoded")]
+        record: Record,
+        endpoint: Option<SocketAddr>,
+    },
+    /// What the newest file of a device names.
+    FileIssued {
+        node: NodeId,
+        name: String,
+        endpoint: Option<SocketAddr>,
+        peers: Vec<FilePeer>,
+        /// Nodes that only its last file named, and who must be told.
+        before: Vec<NodeId>,
     },
     KeysRenewed {
         node: NodeId,
@@ -104,6 +123,8 @@ impl Change {
             Change::TokenStored { .. } => "token-stored",
             Change::TokenRevoked { .. } => "token-revoked",
             Change::NodeAdmitted { .. } => "node-admitted",
+            Change::ExternalAdmitted { .. } => "external-admitted",
+            Change::FileIssued { .. } => "file-issued",
             Change::KeysRenewed { .. } => "keys-renewed",
             Change::NodeAmended { .. } => "node-amended",
             Change::NodeRevoked { .. } => "node-revoked",

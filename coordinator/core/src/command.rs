@@ -1,5 +1,7 @@
 //! What an administrator asks. Acts that need the authority carry its signature already: this crate never sees its key.
 
+use std::net::SocketAddr;
+
 use serde::{Deserialize, Serialize};
 use warren_config::time::UnixTime;
 use warren_wire::id::{Generation, IdentityKey, NodeId};
@@ -7,6 +9,7 @@ use warren_wire::signed::Signed;
 
 use crate::access::{KeyHash, KeyId, Scope};
 use crate::change::SourceText;
+use crate::external::FilePeer;
 
 /// Default life of freshness: 7 days; at least a minute.
 pub const DEFAULT_FRESHNESS: u64 = 7 * 24 * 3600;
@@ -48,6 +51,22 @@ pub enum Command {
         #[serde(with = "crate::encoded")]
         #[cfg_attr(feature = "schema", schema(value_type = String))]
         revocation: Signed,
+    },
+    /// A [`warren_wire::statement::External`] signed by the authority.
+    AddExternal {
+        #[serde(with = "crate::encoded")]
+        #[cfg_attr(feature = "schema", schema(value_type = String))]
+        external: Signed,
+        #[cfg_attr(feature = "schema", schema(value_type = Option<String>))]
+        endpoint: Option<SocketAddr>,
+    },
+    /// A new file was made for a device without an agent.
+    IssueFile {
+        node: NodeId,
+        /// Where nodes may begin a handshake with it, from now on.
+        #[cfg_attr(feature = "schema", schema(value_type = Option<String>))]
+        endpoint: Option<SocketAddr>,
+        peers: Vec<FilePeer>,
     },
     ApplyPolicy {
         sources: Vec<SourceText>,

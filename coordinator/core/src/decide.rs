@@ -17,6 +17,7 @@ use crate::alarm::AlarmKind;
 use crate::change::{Change, SourceText};
 use crate::command::{Command, MAX_FRESHNESS, MIN_FRESHNESS};
 use crate::directory::Node;
+use crate::external;
 use crate::policies::{InForce, MAX_FILE_NAME, MAX_SOURCE_BYTES, MAX_SOURCES};
 use crate::refusal::Refusal;
 use crate::state::{Founded, State};
@@ -36,6 +37,8 @@ pub(crate) fn decide(state: &State, command: Command, now: UnixTime) -> Result<V
         Command::RevokeToken { token } => revoke_token(state, token),
         Command::AmendNode { node, amendment } => amend(state, node, amendment, now),
         Command::RevokeNode { revocation } => revoke_node(state, revocation),
+        Command::AddExternal { external, endpoint } => external::add(state, external, endpoint, now),
+        Command::IssueFile { node, endpoint, peers } => external::issue(state, node, endpoint, peers),
         Command::ApplyPolicy { sources, head, expect, allow_observe } => {
             check_expected(state, expect)?;
             apply_policy(state, sources, head, allow_observe, now)
@@ -306,7 +309,11 @@ fn revoke_node(state: &State, revocation: Signed) -> Result<Vec<Change>, Refusal
     check_why(&statement.why)?;
     let node = live(state, &id)?;
     let name = node.member.name().to_string();
-    let peers = state.peers_of(&id);
+    let mut peers: BTreeSet<NodeId> = state.peers_of(&id).into_iter().collect();
+    // Who only kept a key for its file.
+    let file = node.device.as_ref().and_then(|device| device.file.as_ref());
+    peers.extend(file.iter().flat_map(|file| &file.peers).map(|peer| peer.node));
+    let peers = peers.into_iter().collect();
     Ok(vec![Change::NodeRevoked { node: id, name, why: statement.why, peers, revocation }])
 }
 

@@ -1,6 +1,7 @@
 //! The nodes: whose record holds, and who was revoked.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 
 use warren_config::name::Name;
 use warren_config::policy::Subject;
@@ -9,6 +10,8 @@ use warren_wire::id::{IdentityKey, NodeId, WgKey};
 use warren_wire::signed::Signed;
 use warren_wire::trust::{Member, Record};
 
+use crate::external::{Device, IssuedFile};
+
 /// At most so many nodes are ever in one network.
 pub const MAX_NODES: usize = 100_000;
 
@@ -16,7 +19,10 @@ pub const MAX_NODES: usize = 100_000;
 pub struct Node {
     pub member: Member,
     pub record: Record,
-    pub token: IdentityKey,
+    /// `None`: the authority itself admitted it.
+    pub token: Option<IdentityKey>,
+    /// Of a device without an agent.
+    pub device: Option<Device>,
     pub revoked: Option<Gone>,
 }
 
@@ -49,6 +55,8 @@ pub struct Directory {
     keys: BTreeMap<WgKey, NodeId>,
     /// For each node the revoked ones it was joined to, oldest first.
     bereaved: BTreeMap<NodeId, Vec<NodeId>>,
+    /// For each node its keys, present or past, that files of devices name.
+    filed: BTreeMap<NodeId, BTreeMap<WgKey, BTreeSet<NodeId>>>,
 }
 
 impl Directory {
@@ -84,6 +92,35 @@ impl Directory {
         self.bereaved.get(id).map(Vec::as_slice).unwrap_or_default()
     }
 
+    /// Keys of `id` that files name, and the devices that have those files.
+    pub fn filed(&self, id: &NodeId) -> impl Iterator<Item = (&WgKey, &BTreeSet<NodeId>)> {
+        self.filed.get(id).into_iter().flatten()
+    }
+
+    /// The newest file of a device takes the place of the one before.
+    pub(crate) fn set_file(&mut self, id: &NodeId, endpoint: Option<SocketAddr>, file: IssuedFile) {
+        self.forget_file(id);
+        for peer in &file.peers {
+            self.filed.entry(peer.node).or_default().entry(peer.key).or_default().insert(*id);
+        }
+        if let Some(node) = self.nodes.get_mut(id) {
+            node.device = Some(Device { endpoint, file: Some(file) });
+        }
+    }
+
+    fn forget_file(&mut self, id: &NodeId) {
+        let device = self.nodes.get_mut(id).and_then(|node| node.device.as_mut());
+        let Some(file) = device.and_then(|device| device.file.take()) else { return };
+        for peer in file.peers {
+            let Some(keys) = self.filed.get_mut(&peer.node) else { continue };
+            for devices in keys.values_mut() {
+                devices.remove(id);
+            }
+            keys.retain(|_, devices| !devices.is_empty());
+        }
+        self.filed.retain(|_, keys| !keys.is_empty());
+    }
+
     pub(crate) fn insert(&mut self, node: Node) {
         self.names.insert(node.member.name().clone(), node.id());
         self.keys.extend(node.member.lanes.iter().map(|key| (*key, node.id())));
@@ -103,6 +140,7 @@ impl Directory {
     }
 
     pub(crate) fn revoke(&mut self, id: &NodeId, gone: Gone) {
+        self.forget_file(id);
         let Some(node) = self.nodes.get_mut(id) else { return };
         self.names.remove(node.member.name());
         for peer in &gone.peers {

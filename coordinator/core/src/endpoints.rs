@@ -43,7 +43,7 @@ pub fn plain(address: SocketAddr) -> SocketAddr {
 }
 
 /// Nothing inside the overlay, on the host itself, on one link only, or for many at once.
-fn is_usable(network: &Network, candidate: SocketAddr) -> bool {
+pub fn is_usable(network: &Network, candidate: SocketAddr) -> bool {
     let forbidden = match candidate.ip() {
         IpAddr::V4(ip) => {
             ip.is_unspecified()

@@ -92,6 +92,11 @@ impl Offers {
         }
     }
 
+    /// Addresses that are promised to somebody.
+    pub fn leased(&self) -> &BTreeSet<IpAddr> {
+        &self.leased
+    }
+
     fn insert(&mut self, key: IdentityKey, offer: Offer) {
         self.leased.extend(offer.addresses());
         self.expiries.insert((offer.expires, key));
@@ -262,10 +267,13 @@ pub fn commit(
     let token = state.tokens().get(&offer.token)?;
     token.check(now)?;
     let EnrolCommit { admission, keys } = statements;
-    let record = Record { delegation: Some(token.signed.clone()), admission, keys, amendment: None };
+    let record = Record { delegation: Some(token.signed.clone()), admission, keys, ..Record::default() };
     let member = state.founded()?.member(&record);
     let member = member.map_err(|why| Refusal::BadStatement { what: "record", why })?;
     check_as_offered(&member, offer, &who, now)?;
+    if !member.addresses().all(|address| state.addresses().is_free(address, now)) {
+        return Err(Refusal::NoOffer);
+    }
     check_name(state, token, member.name())?;
     check_wearable(state, member.tags(), member.name().as_str(), now)?;
     check_keys_free(state, &member)?;
@@ -278,7 +286,7 @@ pub fn commit(
 }
 
 fn check_as_offered(member: &Member, offer: &Offer, who: &Applicant, now: UnixTime) -> Result<(), Refusal> {
-    if member.identity != who.key || member.id != who.node {
+    if member.identity != Some(who.key) || member.id != who.node {
         return Err(Refusal::Protocol("the admission names another identity key than this connection's"));
     }
     if *member.name() != offer.name {

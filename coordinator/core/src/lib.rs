@@ -15,6 +15,7 @@
 //! - [`change`]: what can happen, as data; [`store`]: where it is kept; [`audit`]: the same log read as history.
 //! - [`state`]: the log folded: [`directory`], [`tokens`], [`access`] (API keys), [`addresses`], [`policies`], [`alarm`]s.
 //! - [`command`]: what administrators ask; [`refusal`]: every no; `decide`: the pure decisions.
+//! - [`external`]: devices without an agent, and the files they were given.
 //! - [`enrolment`], [`session`], [`endpoints`], [`distribution`], [`flows`], [`edges`]: what is remembered only while running.
 //! - [`status`], [`query`], [`plan`]: what administrators read.
 
@@ -34,6 +35,7 @@ pub mod edges;
 mod encoded;
 pub mod endpoints;
 pub mod enrolment;
+pub mod external;
 pub mod flows;
 pub mod map;
 pub mod output;

@@ -58,6 +58,12 @@ pub enum Refusal {
     KeyTaken { key: WgKey, owner: NodeId },
     #[error("address {address} is not the one that was offered")]
     WrongAddress { address: IpAddr },
+    #[error("address {address} is taken")]
+    AddressTaken { address: IpAddr },
+    #[error("node {node} is no external device: it has an agent")]
+    NotExternal { node: NodeId },
+    #[error("the network changed while the file for node {node} was made")]
+    FileMoved { node: NodeId },
     #[error("there is no enrolment offer for this key, or it has run out")]
     NoOffer,
     #[error("no address is free")]
@@ -194,6 +200,13 @@ impl Refusal {
             }
             Refusal::KeyTaken { .. } => ("key-taken", "make a new WireGuard key on the host", W::KeyTaken),
             Refusal::WrongAddress { .. } => ("wrong-address", "begin the enrolment again", W::BadStatement),
+            Refusal::AddressTaken { .. } => ("address-taken", "do it again", W::BadStatement),
+            Refusal::NotExternal { .. } => (
+                "not-external",
+                "nodes with an agent need no file: they are told what they need",
+                W::Protocol,
+            ),
+            Refusal::FileMoved { .. } => ("file-moved", "do it again", W::Protocol),
             Refusal::NoOffer => ("no-offer", "begin the enrolment again", W::Protocol),
             Refusal::AddressesUsedUp => (
                 "addresses-used-up",

@@ -3,6 +3,8 @@
 //! Statements are checked again while they are folded in: what no longer holds is left out, named in an alarm, and
 //! everyone else is served.
 
+use std::net::SocketAddr;
+
 use warren_config::policy::Subject;
 use warren_config::time::UnixTime;
 use warren_wire::id::{Digest, Epoch, Generation, IdentityKey, NodeId};
@@ -18,6 +20,7 @@ use crate::alarm::{AlarmKind, Alarms};
 use crate::change::{Change, Entry, LogError, LogHead, Origin, Principal, Proposal};
 use crate::command::Command;
 use crate::directory::{Directory, Gone, Node};
+use crate::external::{Device, IssuedFile};
 use crate::policies::{Applied, Policies};
 use crate::refusal::Refusal;
 use crate::tokens::{TokenState, Tokens};
@@ -194,7 +197,16 @@ impl State {
                 self.tokens.revoke(token);
                 Ok(())
             }
-            Change::NodeAdmitted { token, node, record, .. } => self.admit(token, node, record),
+            Change::NodeAdmitted { token, node, record, .. } => {
+                // Spent even if the record does not hold: a token never comes back.
+                self.tokens.spend(token, *node);
+                self.admit(Some(*token), record, None)
+            }
+            Change::ExternalAdmitted { record, endpoint, .. } => self.admit(None, record, *endpoint),
+            Change::FileIssued { node, endpoint, peers, .. } => {
+                self.directory.set_file(node, *endpoint, IssuedFile { at, peers: peers.clone() });
+                Ok(())
+            }
             Change::KeysRenewed { node, keys } => {
                 self.renew(node, |record| Record { keys: Some(keys.clone()), ..record })
             }
@@ -233,6 +245,7 @@ impl State {
     fn isolate(&mut self, change: &Change, why: &str, at: UnixTime) {
         let subject = match change {
             Change::NodeAdmitted { node, .. }
+            | Change::ExternalAdmitted { node, .. }
             | Change::KeysRenewed { node, .. }
             | Change::NodeAmended { node, .. }
             | Change::NodeRevoked { node, .. } => format!("node {node}"),
@@ -267,12 +280,16 @@ impl State {
         Ok(())
     }
 
-    fn admit(&mut self, token: &IdentityKey, id: &NodeId, record: &Record) -> Result<(), String> {
-        // Spent even if the record does not hold: a token never comes back.
-        self.tokens.spend(token, *id);
+    fn admit(
+        &mut self,
+        token: Option<IdentityKey>,
+        record: &Record,
+        endpoint: Option<SocketAddr>,
+    ) -> Result<(), String> {
         let member = self.network()?.member(record).map_err(|e| e.to_string())?;
         self.addresses.hold(&member);
-        self.directory.insert(Node { member, record: record.clone(), token: *token, revoked: None });
+        let device = member.is_external().then_some(Device { endpoint, file: None });
+        self.directory.insert(Node { member, record: record.clone(), token, device, revoked: None });
         Ok(())
     }
 

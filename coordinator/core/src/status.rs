@@ -7,6 +7,7 @@ use warren_config::time::UnixTime;
 use warren_wire::id::{Epoch, Generation, IdentityKey, NetworkId, NodeId, Revision, WgKey};
 
 use crate::alarm::Alarm;
+use crate::external::{ExternalRow, StaleFile};
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
@@ -20,9 +21,13 @@ pub struct Status {
     pub observe: bool,
     pub nodes: usize,
     pub online: usize,
+    /// So many of the nodes are devices without an agent.
+    pub externals: usize,
     pub freshness: FreshnessStatus,
     pub enforcement: Enforcement,
     pub flows: FlowStatus,
+    /// Files of external devices that no longer say what is true.
+    pub stale_files: Vec<StaleFile>,
     pub alarms: Vec<Alarm>,
     pub now: UnixTime,
 }
@@ -78,14 +83,17 @@ pub struct NodeRow {
     pub id: NodeId,
     pub name: String,
     pub tags: Vec<String>,
-    pub identity: IdentityKey,
+    /// `None`: a device without an agent.
+    pub identity: Option<IdentityKey>,
     #[cfg_attr(feature = "schema", schema(value_type = Option<String>))]
     pub v4: Option<std::net::Ipv4Addr>,
     #[cfg_attr(feature = "schema", schema(value_type = String))]
     pub v6: std::net::Ipv6Addr,
     pub wireguard: Vec<WgKey>,
     pub enrolled: UnixTime,
-    pub token: IdentityKey,
+    /// `None`: the authority itself admitted it.
+    pub token: Option<IdentityKey>,
+    pub external: Option<ExternalRow>,
     pub key_serial: u64,
     pub amendment_serial: u64,
     pub revoked: Option<UnixTime>,

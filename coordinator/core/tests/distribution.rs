@@ -297,7 +297,7 @@ fn a_record_that_no_longer_holds_is_left_out_and_everyone_else_is_served() {
 }
 
 fn token_of(world: &World, host: usize) -> warren_wire::id::IdentityKey {
-    world.coordinator.state().directory().get(&world.id(host)).unwrap().token
+    world.coordinator.state().directory().get(&world.id(host)).unwrap().token.unwrap()
 }
 
 #[test]

@@ -23,8 +23,9 @@ use super::caller::{Admin, Operator, Reader};
 use super::extract::{Asked, Given, Reply, blocking, internal};
 use super::problem::{Kind, Problem};
 use super::types::{
-    AuditAsked, AuditPage, AuditVerified, Committed, EverAsked, NodeRecord, NodesAsked, PlanAsked, PlanReply,
-    PolicyAsked, Question, ReviewAsked, ServiceStatus, SinceAsked, StatusReply,
+    AuditAsked, AuditPage, AuditVerified, Committed, EverAsked, FilePeerRecord, NodeFile, NodeRecord,
+    NodesAsked, OfferAsked, Offered, PlanAsked, PlanReply, PolicyAsked, Question, ReviewAsked, ServiceStatus,
+    SinceAsked, StatusReply,
 };
 use crate::clock;
 use crate::network::NetworkInfo;
@@ -86,6 +87,8 @@ fn named(command: &Command) -> &'static str {
         Command::RevokeToken { .. } => "revoke-token",
         Command::AmendNode { .. } => "amend-node",
         Command::RevokeNode { .. } => "revoke-node",
+        Command::AddExternal { .. } => "add-external",
+        Command::IssueFile { .. } => "issue-file",
         Command::ApplyPolicy { .. } => "apply-policy",
         Command::RaiseEpoch { .. } => "raise-epoch",
         Command::MakeApiKey { .. } => "make-api-key",
@@ -119,6 +122,37 @@ pub async fn node_record(_: Reader, State(app): State<App>, Path(who): Path<Stri
         Ok::<_, Problem>(NodeRecord { charter: founded.charter.to_base64(), record: record.to_base64() })
     });
     Ok(Json(found.await??))
+}
+
+pub async fn node_file(_: Reader, State(app): State<App>, Path(who): Path<String>) -> Reply<NodeFile> {
+    let found = app.owner.ask(move |owner| {
+        let coordinator = owner.coordinator();
+        let draft = coordinator.file_draft(&who).map_err(|r| near(owner, &r))?;
+        let founded = coordinator.state().founded().map_err(|r| Problem::refusal(&r))?;
+        let peers = draft.peers.into_iter();
+        Ok::<_, Problem>(NodeFile {
+            charter: founded.charter.to_base64(),
+            record: draft.record.to_base64(),
+            endpoint: draft.endpoint,
+            peers: peers
+                .map(|(record, endpoint)| FilePeerRecord { record: record.to_base64(), endpoint })
+                .collect(),
+        })
+    });
+    Ok(Json(found.await??))
+}
+
+pub async fn external_offer(
+    _: Reader,
+    State(app): State<App>,
+    Asked(asked): Asked<OfferAsked>,
+) -> Reply<Offered> {
+    let offered = app.owner.ask(move |owner| {
+        let coordinator = owner.coordinator();
+        let addresses = coordinator.external_offer(&asked.key, &asked.name, clock::now())?;
+        Ok::<_, Refusal>(Offered { charter: coordinator.state().founded()?.charter.to_base64(), addresses })
+    });
+    Ok(Json(offered.await??))
 }
 
 /// A refusal; an unknown name gets the nearest known one as a hint, or learns that its node was revoked.

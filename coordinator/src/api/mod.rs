@@ -132,6 +132,8 @@ routes! {
     "GET" "/v1/nodes" ("/v1/nodes?revoked=true") => read handlers::nodes, "All nodes";
     "GET" "/v1/nodes/{who}" ("/v1/nodes/web-1") => read handlers::node, "One node, by name, id or overlay address";
     "GET" "/v1/nodes/{who}/record" ("/v1/nodes/web-1/record") => read handlers::node_record, "What was signed about a node";
+    "GET" "/v1/nodes/{who}/file" ("/v1/nodes/phone/file") => read handlers::node_file, "What a file for a device without an agent is made of";
+    "GET" "/v1/externals/offer" ("/v1/externals/offer?key=5LeOV3qEPlRWW%2B0SdtDihvNshEZtQrs%2B%2Bt%2BZA4%2FUi6Q%3D&name=phone") => read handlers::external_offer, "Free addresses for a device without an agent";
     "GET" "/v1/policy" ("/v1/policy?generation=1") => read handlers::policy, "A policy as it was applied";
     "GET" "/v1/policy/history" ("/v1/policy/history") => read handlers::policy_history, "Every generation of the policy";
     "POST" "/v1/policy/review" ("/v1/policy/review") => write handlers::policy_review, "What a policy would be: warnings, tests, proofs, and what it gives and takes";

@@ -1,13 +1,16 @@
 //! What the routes take and give, beyond the types of `warren-coordinator-core`.
 
+use std::net::SocketAddr;
+
 use serde::{Deserialize, Serialize};
 use warren_config::time::UnixTime;
 use warren_coordinator_core::audit::AuditRow;
 use warren_coordinator_core::change::SourceText;
+use warren_coordinator_core::external::ExternalOffer;
 use warren_coordinator_core::plan::{Cuts, Seen};
 use warren_coordinator_core::query::PolicyReview;
 use warren_coordinator_core::status::Status;
-use warren_wire::id::{Digest, Epoch, Generation, Revision};
+use warren_wire::id::{Digest, Epoch, Generation, Revision, WgKey};
 
 /// [`Status`] with two fields more, on one level.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -49,6 +52,38 @@ pub struct Committed {
 pub struct NodeRecord {
     pub charter: String,
     pub record: String,
+}
+
+/// What a file for a device without an agent is made of: records as in [`NodeRecord`], and places, which nobody signed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct NodeFile {
+    pub charter: String,
+    pub record: String,
+    #[schema(value_type = Option<String>)]
+    pub endpoint: Option<SocketAddr>,
+    pub peers: Vec<FilePeerRecord>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct FilePeerRecord {
+    pub record: String,
+    #[schema(value_type = Option<String>)]
+    pub endpoint: Option<SocketAddr>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+pub struct OfferAsked {
+    pub key: WgKey,
+    pub name: String,
+}
+
+/// Free addresses for a device, and the charter that says which there are.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Offered {
+    pub charter: String,
+    #[serde(flatten)]
+    pub addresses: ExternalOffer,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::IntoParams)]

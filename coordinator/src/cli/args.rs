@@ -8,7 +8,7 @@ use ipnet::Ipv4Net;
 use warren_config::name::Name;
 use warren_coordinator_core::access::Scope;
 use warren_wire::flow::FlowVerdict;
-use warren_wire::id::{Generation, IdentityKey, Revision};
+use warren_wire::id::{Generation, IdentityKey, Revision, WgKey};
 
 use super::duration::Seconds;
 use crate::{authority, serve, state_dir};
@@ -295,6 +295,17 @@ pub enum NodeCommand {
         #[arg(value_parser = name)]
         new_name: Name,
     },
+    /// Admit a device that runs no agent (phone, appliance) under the WireGuard key it has, and print its `wg-quick` file.
+    AddExternal(AddExternalArgs),
+    /// Issue a new `wg-quick` file for such a device and print it; the last one is out of date from then on.
+    ExternalFile {
+        #[command(flatten)]
+        authority: AuthorityArg,
+        /// Name, id or overlay address.
+        node: String,
+        #[command(flatten)]
+        place: PlaceArgs,
+    },
     /// Put a node out of the network, for ever.
     Revoke {
         #[command(flatten)]
@@ -304,6 +315,34 @@ pub enum NodeCommand {
         #[arg(long, default_value = "")]
         why: String,
     },
+}
+
+#[derive(Debug, Args)]
+pub struct AddExternalArgs {
+    #[command(flatten)]
+    pub authority: AuthorityArg,
+    /// The device's WireGuard public key (`wg pubkey`). Its private key stays on the device.
+    #[arg(long, value_name = "KEY", value_parser = wg_key)]
+    pub public_key: WgKey,
+    /// A tag the device will wear; may be given more than once.
+    #[arg(long = "tag", value_name = "TAG", value_parser = tag)]
+    pub tags: Vec<Name>,
+    /// Its name; `external-` and the beginning of its id if none is given.
+    #[arg(long, value_parser = name)]
+    pub name: Option<Name>,
+    /// Where nodes may begin a handshake with it, if it has a fixed address; without it the device must begin.
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub endpoint: Option<SocketAddr>,
+}
+
+#[derive(Debug, Args)]
+pub struct PlaceArgs {
+    /// Where nodes may begin a handshake with it from now on, instead of where they did.
+    #[arg(long, value_name = "ADDR:PORT", conflicts_with = "no_endpoint")]
+    pub endpoint: Option<SocketAddr>,
+    /// It has no fixed address (any more): the device must begin.
+    #[arg(long)]
+    pub no_endpoint: bool,
 }
 
 #[derive(Debug, Args)]
@@ -537,6 +576,16 @@ fn name(text: &str) -> Result<Name, String> {
 /// `web` and `tag:web` are the same tag.
 fn tag(text: &str) -> Result<Name, String> {
     name(text.strip_prefix("tag:").unwrap_or(text))
+}
+
+fn wg_key(text: &str) -> Result<WgKey, String> {
+    let key: WgKey = text
+        .parse()
+        .map_err(|_| "write the 44 characters that `wg pubkey` prints (never the private key)".to_owned())?;
+    match warren_wire::possession::is_usable(&key) {
+        true => Ok(key),
+        false => Err("no private key has this public key: copy what `wg pubkey` prints".to_owned()),
+    }
 }
 
 fn host_port(text: &str) -> Result<String, String> {

@@ -6,6 +6,7 @@ mod ask;
 mod audit;
 mod backup;
 pub mod duration;
+mod external;
 mod failure;
 mod flow;
 mod init;

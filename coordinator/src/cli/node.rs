@@ -10,7 +10,7 @@ use warren_wire::trust::Member;
 
 use super::args::{AuthorityArg, NodeCommand, NodeTagArgs};
 use super::duration::short;
-use super::{Context, Failure, Outcome, output, vouch};
+use super::{Context, Failure, Outcome, external, output, vouch};
 use crate::api::types::Committed;
 use crate::authority::Authority;
 use crate::client::url;
@@ -27,6 +27,10 @@ pub async fn run(context: &Context, command: NodeCommand) -> Outcome {
             let member = vouch::member(context, &authority, &node).await?;
             let subject = Subject { name: new_name, tags: member.tags().clone() };
             amend(context, &network, &authority, &member, subject).await
+        }
+        NodeCommand::AddExternal(args) => external::add(context, &args).await,
+        NodeCommand::ExternalFile { authority, node, place } => {
+            external::file(context, &authority, &node, &place).await
         }
         NodeCommand::Revoke { authority, node, why } => revoke(context, &authority, &node, &why).await,
     }
@@ -69,6 +73,8 @@ fn presence(node: &NodeRow) -> String {
     let age = |since: Option<warren_config::time::UnixTime>| since.map(|s| short(clock::now().since(s)));
     match (node.revoked, node.online, age(node.since)) {
         (Some(at), _, _) => format!("revoked {at}"),
+        _ if node.external.as_ref().is_some_and(|e| !e.stale.is_empty()) => "external, file stale".to_owned(),
+        _ if node.external.is_some() => "external".to_owned(),
         (None, true, Some(age)) => format!("online {age}"),
         (None, false, Some(age)) => format!("away {age}"),
         (None, true, None) => "online".to_owned(),
@@ -105,8 +111,14 @@ async fn show(context: &Context, who: &str) -> Outcome {
         ("sent", progress(node.sent)),
         ("enforced", progress(node.enforced)),
         ("agent", output::or_dash(node.agent.clone())),
-        ("enrolled", format!("{} by token {}", node.enrolled, node.token)),
-        ("identity", node.identity.to_string()),
+        (
+            "enrolled",
+            match node.token {
+                Some(token) => format!("{} by token {token}", node.enrolled),
+                None => format!("{} by the authority", node.enrolled),
+            },
+        ),
+        ("identity", output::or_dash(node.identity.map(|key| key.to_string()))),
         (
             "wireguard",
             format!(
@@ -117,6 +129,7 @@ async fn show(context: &Context, who: &str) -> Outcome {
         ),
         ("amended", format!("serial {}", node.amendment_serial)),
     ]);
+    node.external.iter().for_each(external::show);
     Ok(())
 }
 

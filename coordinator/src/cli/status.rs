@@ -4,7 +4,8 @@ use super::duration::{Seconds, short};
 use super::{Context, Outcome, output};
 use crate::api::types::StatusReply;
 use crate::text::plain;
-use warren_coordinator_core::status::Behind;
+use warren_coordinator_core::external::StaleFile;
+use warren_coordinator_core::status::{Behind, Status};
 use warren_wire::id::Generation;
 
 pub async fn run(context: &Context) -> Outcome {
@@ -43,6 +44,22 @@ fn behind_line(behind: &Behind, generation: Generation) -> String {
     )
 }
 
+fn nodes(s: &Status) -> String {
+    match s.externals {
+        0 => format!("{} ({} online)", s.nodes, s.online),
+        externals => format!("{} ({} online, {externals} external)", s.nodes, s.online),
+    }
+}
+
+fn stale_line(file: &StaleFile) -> String {
+    format!(
+        "file       that of external device {} is stale: {}; issue a new one with `warren node external-file {}`",
+        file.name,
+        file.why.join("; "),
+        file.name
+    )
+}
+
 fn show(reply: &StatusReply) {
     let s = &reply.status;
     if s.observe {
@@ -52,7 +69,7 @@ fn show(reply: &StatusReply) {
     output::pairs(&[
         ("network", format!("{} ({})", s.name, s.network)),
         ("state", format!("epoch {}, revision {}, policy generation {}", s.epoch, s.revision, s.generation)),
-        ("nodes", format!("{} ({} online)", s.nodes, s.online)),
+        ("nodes", nodes(s)),
         ("enforced", s.enforcement.summary.clone()),
         (
             "freshness",
@@ -69,6 +86,9 @@ fn show(reply: &StatusReply) {
     ]);
     for behind in &s.enforcement.behind {
         output::line(&plain(&behind_line(behind, s.enforcement.generation), 300));
+    }
+    for file in &s.stale_files {
+        output::line(&plain(&stale_line(file), 600));
     }
     for alarm in &s.alarms {
         let age = short(s.now.since(alarm.last));

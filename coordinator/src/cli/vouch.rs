@@ -4,15 +4,18 @@
 //!
 //! One thing cannot be seen from here: an answer that is true but old. Commands show what they signed.
 
+use std::net::IpAddr;
+
 use warren_config::item::ItemTree;
 use warren_config::resolve::{Source, resolve};
+use warren_coordinator_core::external::ExternalOffer;
 use warren_coordinator_core::query::PolicyText;
 use warren_wire::id::{Epoch, Generation};
 use warren_wire::signed::Signed;
-use warren_wire::trust::{Member, Record, SignedPolicy, Trust};
+use warren_wire::trust::{Member, Network, Record, SignedPolicy, Trust};
 
 use super::{Context, Failure};
-use crate::api::types::NodeRecord;
+use crate::api::types::{NodeFile, NodeRecord};
 use crate::authority::Authority;
 use crate::client::url;
 
@@ -42,12 +45,48 @@ pub async fn member(context: &Context, authority: &Authority, who: &str) -> Resu
     }
 }
 
+/// The ranges that addresses must lie in, as the authority signed them.
+pub fn network(authority: &Authority, charter: &str) -> Result<Network, Failure> {
+    let charter = Signed::from_base64(charter).map_err(|e| lie("the network", &e))?;
+    roots(authority).network(&charter).map_err(|e| lie("the network", &e))
+}
+
+/// A device and the nodes its file is to name: each with the key that was signed for it.
+pub fn file(authority: &Authority, answer: &NodeFile, who: &str) -> Result<(Member, Vec<Member>), Failure> {
+    let what = format!("the file for `{}`", crate::text::plain(who, 80));
+    let network = network(authority, &answer.charter)?;
+    let member = |record: &str| {
+        let record = Record::from_base64(record).map_err(|e| lie(&what, &e))?;
+        roots(authority).member(&network, &record).map_err(|e| lie(&what, &e))
+    };
+    let device = member(&answer.record)?;
+    if !is_named(&device, who) || !device.is_external() {
+        return Err(lie(&what, &format!("it speaks of node {} ({})", device.name(), device.id)));
+    }
+    let peers = answer.peers.iter().map(|peer| member(&peer.record)).collect::<Result<Vec<_>, _>>()?;
+    match peers.iter().find(|peer| peer.is_external()) {
+        None => Ok((device, peers)),
+        Some(peer) => Err(lie(&what, &format!("its peer {} has no agent either", peer.name()))),
+    }
+}
+
+/// What the coordinator proposes for a device that is not in yet.
+pub fn offered(network: &Network, addresses: &ExternalOffer) -> Result<(), Failure> {
+    let foreign =
+        addresses.v4.map(IpAddr::V4).filter(|_| addresses.v4.is_some_and(|a| !network.allows_v4(a)));
+    let foreign = foreign.or(Some(IpAddr::V6(addresses.v6)).filter(|_| !network.allows_v6(addresses.v6)));
+    match foreign {
+        None => Ok(()),
+        Some(address) => Err(lie("free addresses", &format!("{address} is outside the network's ranges"))),
+    }
+}
+
 /// By name, id or overlay address, as the coordinator looks it up.
 fn is_named(member: &Member, who: &str) -> bool {
     let who = who.strip_prefix("node:").unwrap_or(who);
     member.name().as_str() == who
         || who.parse().is_ok_and(|id: warren_wire::id::NodeId| id == member.id)
-        || who.parse().is_ok_and(|address: std::net::IpAddr| member.addresses().any(|a| a == address))
+        || who.parse().is_ok_and(|address: IpAddr| member.addresses().any(|a| a == address))
 }
 
 /// Most restores of a network that never had a policy.

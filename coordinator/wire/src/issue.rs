@@ -119,6 +119,21 @@ pub fn admission(network: &NetworkId, place: &Place, token: &SigningKey, identit
     Signed::seal(&admission, &[token, identity])
 }
 
+/// Signed by the authority: a device without an agent is in, under the WireGuard key it has.
+pub fn external(network: &NetworkId, place: &Place, key: &WgKey, authority: &SigningKey) -> Signed {
+    let external = statement::External {
+        network: network.0.to_vec(),
+        node: trust::external_id(network, key).0.to_vec(),
+        key: key.0.to_vec(),
+        name: place.name.to_string(),
+        tags: strings(&place.tags),
+        v4: place.v4.map(|a| a.octets().to_vec()).unwrap_or_default(),
+        v6: place.v6.octets().to_vec(),
+        enrolled: place.enrolled.0,
+    };
+    Signed::seal(&external, &[authority])
+}
+
 /// The node's WireGuard keys, lane by lane, each proven, signed by its identity key. `serial` is from 1 and grows.
 pub fn sign_lane_keys(
     network: &NetworkId,

@@ -63,6 +63,11 @@ pub fn sign(private: &[u8; 32], message: &[u8], nonce: &[u8; 64]) -> [u8; 64] {
     signature
 }
 
+/// Can this be the public half of a key that somebody holds: canonical, on the curve, not of low order?
+pub fn is_usable(key: &WgKey) -> bool {
+    verifying_key(key).is_some()
+}
+
 /// False for every malformed key or signature, and for low-order keys.
 pub fn verify(key: &WgKey, message: &[u8], signature: &[u8]) -> bool {
     let Some(public) = verifying_key(key) else { return false };

@@ -122,7 +122,7 @@ impl SpecimenNetwork {
             delegation: Some(issue::delegation(self.id(), &token, &self.terms(node), &self.authority)),
             admission: Some(issue::admission(self.id(), &node.place(), &node.token, &node.identity)),
             keys: Some(issue::sign_lane_keys(self.id(), &node.identity, 1, &node.lane_secrets(1))),
-            amendment: None,
+            ..Record::default()
         }
     }
 

@@ -5,6 +5,7 @@
 //! | [`Charter`] | authority | this network, its address ranges, its coordinator keys |
 //! | [`Delegation`] | authority | who holds this token's key may admit nodes like these |
 //! | [`Admission`] | token key and the node's identity key | this node is in, with this name, tags and addresses |
+//! | [`External`] | authority | this device without an agent is in, under this WireGuard key |
 //! | [`NodeKeys`] | the node's identity key | its WireGuard keys, each proven (XEdDSA) |
 //! | [`Amendment`] | authority | this node's name and tags are now these |
 //! | [`Revocation`] | authority | this node is out for ever |
@@ -96,6 +97,32 @@ pub struct Admission {
     pub enrolled: u64,
 }
 statement!(Admission, 3, "admission");
+
+/// A device that runs no agent (a phone, an appliance). It proves nothing itself: the authority vouches for its key.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct External {
+    #[prost(bytes = "vec", tag = "1")]
+    pub network: Vec<u8>,
+    /// Follows from the key ([`crate::trust::external_id`]).
+    #[prost(bytes = "vec", tag = "2")]
+    pub node: Vec<u8>,
+    /// X25519 public key, 32 bytes; another key is another node.
+    #[prost(bytes = "vec", tag = "3")]
+    pub key: Vec<u8>,
+    #[prost(string, tag = "4")]
+    pub name: String,
+    #[prost(string, repeated, tag = "5")]
+    pub tags: Vec<String>,
+    /// 4 bytes, or empty when the IPv4 range is used up.
+    #[prost(bytes = "vec", tag = "6")]
+    pub v4: Vec<u8>,
+    /// 16 bytes.
+    #[prost(bytes = "vec", tag = "7")]
+    pub v6: Vec<u8>,
+    #[prost(uint64, tag = "8")]
+    pub enrolled: u64,
+}
+statement!(External, 10, "admission of an external device");
 
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct NodeKeys {

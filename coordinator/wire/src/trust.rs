@@ -1,6 +1,7 @@
 //! Who may be believed about what. The chain record → delegation → authority, checked by everyone who receives
 //! a record; the result is a [`Member`], which exists in no other way.
 
+mod external;
 mod terms;
 
 use std::collections::BTreeSet;
@@ -71,13 +72,17 @@ pub struct Record {
     /// The newest amendment, if there was any.
     #[prost(message, optional, tag = "4")]
     pub amendment: Option<Signed>,
+    /// Of a device without an agent, instead of delegation, admission and keys.
+    #[prost(message, optional, tag = "5")]
+    pub external: Option<Signed>,
 }
 
 /// A node whose whole chain holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Member {
     pub id: NodeId,
-    pub identity: IdentityKey,
+    /// What it proves itself with on the control channel; `None` for an external device, which has no agent.
+    pub identity: Option<IdentityKey>,
     pub subject: Subject,
     pub v4: Option<Ipv4Addr>,
     pub v6: Ipv6Addr,
@@ -97,6 +102,11 @@ impl Network {
         let last = u32::from(self.v4_range.broadcast());
         let value = u32::from(address);
         self.v4_range.contains(&address) && value > first && value < last
+    }
+
+    /// The first address of the prefix, which no node has: agents speak to each other at it, inside the tunnel.
+    pub fn common_v6(&self) -> Ipv6Addr {
+        Ipv6Addr::from(u128::from(self.v6_prefix.network()).saturating_add(1))
     }
 
     /// As [`Network::allows_v4`]; IPv6 has no broadcast, its first address is the routers' anycast (RFC 4291
@@ -131,6 +141,10 @@ impl Member {
     /// would take something back is refused (threat: replay of an older, validly signed membership).
     pub fn is_older_than(&self, held: &Member) -> bool {
         self.key_serial < held.key_serial || self.amendment_serial < held.amendment_serial
+    }
+    /// A device without an agent: it is told nothing, and others enforce the policy for it.
+    pub fn is_external(&self) -> bool {
+        self.identity.is_none()
     }
     pub fn name(&self) -> &Name {
         &self.subject.name
@@ -209,17 +223,21 @@ impl Trust {
     /// Checks the whole chain of `record`; `network` gives the address ranges.
     pub fn member(&self, network: &Network, record: &Record) -> Result<Member, TrustError> {
         self.same_network("charter", &network.id.0)?;
+        if let Some(signed) = &record.external {
+            return self.external(network, record, signed);
+        }
         let delegation = self.delegation(present(&record.delegation, Delegation::NAME)?)?;
         let signed = present(&record.admission, Admission::NAME)?;
         let (id, identity, admission) = self.admission(network, &delegation, signed)?;
         let mut subject = admitted_subject(id, &delegation, &admission)?;
-        let (v4, v6) = addresses(network, id, &admission)?;
+        let (v4, v6) = addresses(network, id, Admission::NAME, &admission.v4, &admission.v6)?;
         let (key_serial, lanes) = self.keys(id, &identity, present(&record.keys, NodeKeys::NAME)?)?;
         let mut amendment_serial = 0;
         if let Some(signed) = &record.amendment {
             (amendment_serial, subject) = self.amendment(id, signed)?;
         }
         let enrolled = UnixTime(admission.enrolled);
+        let identity = Some(identity);
         Ok(Member { id, identity, subject, v4, v6, lanes, key_serial, amendment_serial, enrolled })
     }
 
@@ -401,12 +419,17 @@ fn digest(bytes: &[u8]) -> Option<[u8; 32]> {
 
 /// The id that belongs to an identity key in a network.
 pub fn node_id(network: &NetworkId, identity: &IdentityKey) -> NodeId {
-    let digest: [u8; 32] = Sha256::new()
-        .chain_update(b"warren node v1\0")
-        .chain_update(network.0)
-        .chain_update(identity.0)
-        .finalize()
-        .into();
+    hashed_id(b"warren node v1\0", network, &identity.0)
+}
+
+/// The id of an external device: no identity key has the same one.
+pub fn external_id(network: &NetworkId, key: &WgKey) -> NodeId {
+    hashed_id(b"warren external v1\0", network, &key.0)
+}
+
+fn hashed_id(domain: &[u8], network: &NetworkId, key: &[u8; 32]) -> NodeId {
+    let digest: [u8; 32] =
+        Sha256::new().chain_update(domain).chain_update(network.0).chain_update(key).finalize().into();
     let (id, _) = digest.split_first_chunk::<16>().unwrap_or((&[0; 16], &[]));
     NodeId(*id)
 }

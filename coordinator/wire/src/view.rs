@@ -16,7 +16,7 @@ use std::sync::Arc;
 use prost::Message as _;
 use sha2::{Digest as _, Sha256};
 
-use crate::id::{Digest, NodeId, Revision};
+use crate::id::{Digest, NodeId, Revision, WgKey};
 use crate::signed::{MAX_SIGNATURES, Signed};
 use crate::trust::{MAX_ITEMS, Record};
 
@@ -54,11 +54,13 @@ pub enum Key {
     Revoked(NodeId),
     /// A destination, by its IPv6 address, at which only audited grants would open something to this node.
     Audited(Ipv6Addr),
+    /// A WireGuard key of this node that files of external devices name: it is kept for them.
+    Filed(WgKey),
 }
 
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct Entry {
-    #[prost(oneof = "Body", tags = "1, 2, 3, 4, 5, 6, 7, 8")]
+    #[prost(oneof = "Body", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9")]
     pub body: Option<Body>,
 }
 
@@ -80,6 +82,8 @@ pub enum Body {
     Revoked(RevokedNode),
     #[prost(message, tag = "8")]
     Audited(AuditedDestination),
+    #[prost(message, tag = "9")]
+    Filed(FiledKey),
 }
 
 #[derive(Clone, PartialEq, Eq, prost::Message)]
@@ -133,6 +137,17 @@ pub struct AuditedDestination {
     pub services: Vec<u64>,
 }
 
+/// Unsigned, because it can only make the node use a key of its own, or none, with peers that it believes anyway.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct FiledKey {
+    /// An X25519 public key of the node itself, 32 bytes.
+    #[prost(bytes = "vec", tag = "1")]
+    pub key: Vec<u8>,
+    /// External peers of this node whose file names the key. None: it is only kept, for files of others.
+    #[prost(bytes = "vec", repeated, tag = "2")]
+    pub peers: Vec<Vec<u8>>,
+}
+
 /// A change to a view, cut into frames; applied only when the frame with the head has come and the digest agrees.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct Delta {
@@ -153,7 +168,7 @@ pub struct RemovedKey {
     /// Discriminant as in [`Body`].
     #[prost(uint32, tag = "1")]
     pub kind: u32,
-    /// Node id, big-endian item index or address; empty for single entries.
+    /// Node id, big-endian item index, address or key; empty for single entries.
     #[prost(bytes = "vec", tag = "2")]
     pub id: Vec<u8>,
 }
@@ -188,16 +203,18 @@ impl Key {
             Key::Endpoints(_) => 6,
             Key::Revoked(_) => 7,
             Key::Audited(_) => 8,
+            Key::Filed(_) => 9,
         }
     }
 
-    /// Node id, big-endian item index, address, or nothing.
+    /// Node id, big-endian item index, address, key, or nothing.
     pub fn id_bytes(&self) -> Vec<u8> {
         match self {
             Key::Charter | Key::Me | Key::PolicyHead => Vec::new(),
             Key::Item(index) => index.to_be_bytes().to_vec(),
             Key::Peer(node) | Key::Endpoints(node) | Key::Revoked(node) => node.0.to_vec(),
             Key::Audited(address) => address.octets().to_vec(),
+            Key::Filed(key) => key.0.to_vec(),
         }
     }
 }
@@ -221,6 +238,7 @@ impl TryFrom<&RemovedKey> for Key {
             (6, 16) => NodeId::from_slice(&removed.id).map(Key::Endpoints),
             (7, 16) => NodeId::from_slice(&removed.id).map(Key::Revoked),
             (8, 16) => v6(&removed.id).map(Key::Audited),
+            (9, 32) => WgKey::from_slice(&removed.id).map(Key::Filed),
             _ => None,
         };
         key.ok_or(ViewError::Malformed("a removal names nothing this version knows"))
@@ -243,7 +261,7 @@ fn bounded(signed: &Signed) -> Result<(), ViewError> {
 }
 
 fn bounded_record(record: &Record) -> Result<(), ViewError> {
-    let parts = [&record.delegation, &record.admission, &record.keys, &record.amendment];
+    let parts = [&record.delegation, &record.admission, &record.keys, &record.amendment, &record.external];
     parts.into_iter().flatten().try_for_each(bounded)
 }
 
@@ -293,6 +311,23 @@ impl AuditedDestination {
     }
 }
 
+impl FiledKey {
+    /// The peers it names; bytes that are no id are refused by [`Entry::key`] before.
+    pub fn peers(&self) -> impl Iterator<Item = NodeId> + '_ {
+        self.peers.iter().filter_map(|id| NodeId::from_slice(id))
+    }
+
+    fn key(&self) -> Result<Key, ViewError> {
+        if self.peers.len() > MAX_ENTRIES_OF_A_KIND || self.peers.iter().any(|id| id.len() != 16) {
+            return Err(ViewError::Malformed(
+                "a filed key names too many peers, or a node id is not 16 bytes",
+            ));
+        }
+        let key = WgKey::from_slice(&self.key);
+        key.map(Key::Filed).ok_or(ViewError::Malformed("a filed key is not 32 bytes"))
+    }
+}
+
 impl Entry {
     pub fn new(body: Body) -> Entry {
         Entry { body: Some(body) }
@@ -315,6 +350,11 @@ impl Entry {
         Entry::new(Body::Audited(AuditedDestination { v6: v6.octets().to_vec(), v4, services }))
     }
 
+    pub fn filed(key: WgKey, peers: impl IntoIterator<Item = NodeId>) -> Entry {
+        let peers = peers.into_iter().map(|node| node.0.to_vec()).collect();
+        Entry::new(Body::Filed(FiledKey { key: key.0.to_vec(), peers }))
+    }
+
     /// What the entry is about, if its shape is within bounds.
     pub fn key(&self) -> Result<Key, ViewError> {
         let body = self.body.as_ref();
@@ -329,6 +369,7 @@ impl Entry {
                 node(&peer.node).map(Key::Peer)
             }
             Body::Audited(destination) => destination.key(),
+            Body::Filed(filed) => filed.key(),
             Body::Endpoints(endpoints) => {
                 endpoints.check()?;
                 node(&endpoints.node).map(Key::Endpoints)
@@ -390,7 +431,7 @@ impl View {
     }
 
     fn check_counts(&self, change: &Change) -> Result<(), ViewError> {
-        let mut counts = [0_usize; 9];
+        let mut counts = [0_usize; 10];
         let kept = self.entries.keys().filter(|key| !change.remove.contains(key));
         let added = change.put.keys().filter(|key| !self.entries.contains_key(key));
         for key in kept.chain(added) {

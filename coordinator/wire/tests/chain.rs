@@ -70,7 +70,7 @@ fn a_record_with_a_whole_chain_makes_a_member() {
     let (net, node) = world();
     let member = net.member(&node).unwrap();
     assert_eq!(member.id, node.id);
-    assert_eq!(member.identity, node.identity_key());
+    assert_eq!(member.identity, Some(node.identity_key()));
     assert_eq!(member.subject, node.subject);
     assert_eq!((member.v4, member.v6), (Some(node.v4), node.v6));
     assert_eq!(member.lanes, [node.wg_key(0).unwrap()]);

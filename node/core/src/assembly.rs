@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use warren_config::filter::Rules;
-use warren_wire::id::{Epoch, Generation, NodeId, Revision};
+use warren_wire::id::{Epoch, Generation, NodeId, Revision, WgKey};
 use warren_wire::trust::{Member, Network};
 
 /// One consistent state of the world as this node may know it. Immutable; a change is a new assembly.
@@ -34,4 +34,7 @@ pub struct PeerSpec {
     pub inbound: Arc<Rules>,
     /// Where it may be reached, best first; already filtered by [`crate::path::acceptable`].
     pub candidates: Vec<SocketAddr>,
+    /// The key of this node that the peer, an external device, was told. It may be older than this node's keys are; one
+    /// that this node does not have (any more) is of no use, then as without: lane 0.
+    pub my_key: Option<WgKey>,
 }

@@ -37,6 +37,8 @@ const STAMPS: u64 = 120;
 /// Received stamps that are new: what a crash forgets of them, somebody who recorded it can replay.
 const RECEIVED: u64 = 20;
 const LOOK: u64 = 120;
+/// What the coordinator said is shown to peers; theirs is looked at with every report of flows.
+const WORDS: u64 = 120;
 /// Handshakes begun at once at a start; the others begin with their first packet.
 const GREETED: usize = 256;
 /// A packet worker silent for so many seconds starves the watchdog.
@@ -247,6 +249,7 @@ impl Driver {
     /// Machine first, then packets, then names; only then it is enforced.
     async fn publish(&mut self, publication: &Publication) -> Result<(), Error> {
         self.follow_charter(publication).await?;
+        self.forget_unfiled_keys();
         let shared = &self.parts.shared;
         let published = shared.plane.publish(&publication.assembly, shared.clock.now());
         published.frames.iter().for_each(|frame| shared.write_plain(frame));
@@ -335,7 +338,11 @@ impl Driver {
         self.ticks += 1;
         let every = |n: u64| self.ticks.is_multiple_of(n);
         let (flows, received, stamps, look) = (every(FLOWS), every(RECEIVED), every(STAMPS), every(LOOK));
+        if every(WORDS) {
+            self.show_peers();
+        }
         if flows {
+            self.hear_peers();
             self.report_flows();
             self.look_at_interface().await?;
             if self.parts.shared.pulse.alive(boot(), SILENCE) {
@@ -363,6 +370,21 @@ impl Driver {
             self.serve_names();
         }
         Ok(())
+    }
+
+    /// So that nobody can be told less than others without noticing.
+    fn show_peers(&self) {
+        let Some(word) = self.parts.control.hearsay() else { return };
+        let (shared, mut out) = (&self.parts.shared, Outbox::small());
+        shared.plane.spread(&word, &mut out, shared.clock.now());
+        out.transmits().for_each(|transmit| shared.sockets.send(&transmit, Sender::Control));
+        out.sent();
+    }
+
+    fn hear_peers(&mut self) {
+        for (from, word) in self.parts.shared.plane.take_hearsay() {
+            self.parts.control.handle_hearsay(from, &word, boot());
+        }
     }
 
     fn report_flows(&mut self) {
@@ -435,6 +457,19 @@ impl Driver {
         parts.shared.clock.forget_greatest();
         self.save_stamps();
         Ok(())
+    }
+
+    /// A disk that is full must not stop enforcement: then the keys are forgotten with a later view.
+    fn forget_unfiled_keys(&mut self) {
+        let parts = &mut self.parts;
+        let Some(fewer) = rotation::forget_unfiled(&parts.control, &parts.keys) else { return };
+        match parts.state.store_wg_keys(&fewer) {
+            Ok(()) => {
+                parts.shared.plane.replace_engine(rotation::engine(&fewer));
+                parts.keys = fewer;
+            }
+            Err(e) => tracing::warn!("a WireGuard key that no file names any more is kept: {e}"),
+        }
     }
 
     async fn look_at_addresses(&mut self) {

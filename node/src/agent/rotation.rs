@@ -3,6 +3,9 @@
 //! A peer refuses a handshake whose TAI64N stamp is not greater than the last one it saw from that key (WireGuard
 //! paper, section 5.1). After a clock that went back this node would be locked out until the old time comes again; a
 //! new key has no history.
+//!
+//! An external device has a file with one key of this node in it, and nobody who tells it of another: that key is kept
+//! for it until a new file names a newer one.
 
 use prost::Message;
 use warren_node_core::clock::Mono;
@@ -16,7 +19,7 @@ use crate::state::{StateDir, WgKeys};
 
 /// The engine of these keys.
 pub fn engine(keys: &WgKeys) -> BoringEngine {
-    BoringEngine::new(keys.lanes.iter().map(|lane| LaneSecret::new(**lane)))
+    BoringEngine::new(keys.lanes.iter().chain(&keys.kept).map(|key| LaneSecret::new(**key)))
 }
 
 /// Keys with the next serial: on disk, then announced.
@@ -28,7 +31,8 @@ pub fn rotate(
     old: &WgKeys,
     now: Mono,
 ) -> Result<WgKeys, Error> {
-    let new = WgKeys::generate(old.serial.saturating_add(1)).map_err(Error::Random)?;
+    let mut new = WgKeys::generate(old.serial.saturating_add(1)).map_err(Error::Random)?;
+    new.keep_filed(old, control.filed_keys().as_ref());
     state.store_wg_keys(&new)?;
     announce(state, control, identity, network, &new, now)?;
     tracing::warn!(
@@ -36,6 +40,14 @@ pub fn rotate(
         "new WireGuard keys, because the host's clock is behind a time it has shown before"
     );
     Ok(new)
+}
+
+/// What no file names any more is forgotten: the keys without it, or `None` if all are named.
+pub fn forget_unfiled(control: &Control, keys: &WgKeys) -> Option<WgKeys> {
+    let filed = control.filed_keys()?;
+    let mut fewer = keys.clone();
+    fewer.keep_filed(&WgKeys { lanes: Vec::new(), ..keys.clone() }, Some(&filed));
+    (fewer.kept.len() < keys.kept.len()).then_some(fewer)
 }
 
 /// Signs `keys` and gives them to the control half. Also after a crash between the two writes of a rotation.

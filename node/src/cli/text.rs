@@ -63,7 +63,7 @@ pub fn status(s: &Value) -> String {
             ("zone", "zone"),
         ],
     );
-    for (label, name) in [("cut", "cut"), ("last error", "last_error")] {
+    for (label, name) in [("cut", "cut"), ("last error", "last_error"), ("doubt", "doubt")] {
         if !s.get(name).is_none_or(Value::is_null) {
             text.push_str(&lines(s, &[(label, name)]));
         }

@@ -1,5 +1,7 @@
 //! Private keys as they lie on disk: text, so that a damaged file can be seen to be one.
 
+use std::collections::BTreeSet;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use ed25519_dalek::SigningKey;
@@ -12,6 +14,9 @@ use warren_wire::id::WgKey;
 fn lanes() -> usize {
     (2 * crate::worker::default_count()).min(warren_wire::trust::MAX_LANES)
 }
+
+/// Older keys that are kept for files of external devices; beyond that the oldest go.
+pub const MAX_KEPT: usize = 16;
 
 const IDENTITY_HEAD: &str = "warren identity key v1";
 const WG_HEAD: &str = "warren wireguard keys v1";
@@ -33,16 +38,39 @@ pub struct WgKeys {
     /// A newer set has a greater serial; from 1.
     pub serial: u64,
     pub lanes: Vec<Zeroizing<[u8; 32]>>,
+    /// Keys of before, oldest first, that files of external devices still name.
+    pub kept: Vec<Zeroizing<[u8; 32]>>,
+}
+
+fn public(private: &[u8; 32]) -> WgKey {
+    WgKey(PublicKey::from(&StaticSecret::from(*private)).to_bytes())
 }
 
 impl WgKeys {
     pub fn generate(serial: u64) -> Result<WgKeys, getrandom::Error> {
         let lanes = (0..lanes()).map(|_| new_seed()).collect::<Result<_, _>>()?;
-        Ok(WgKeys { serial, lanes })
+        Ok(WgKeys { serial, lanes, kept: Vec::new() })
     }
 
     pub fn public(&self) -> Vec<WgKey> {
-        self.lanes.iter().map(|lane| WgKey(PublicKey::from(&StaticSecret::from(**lane)).to_bytes())).collect()
+        self.lanes.iter().map(|lane| public(lane)).collect()
+    }
+
+    pub fn public_kept(&self) -> Vec<WgKey> {
+        self.kept.iter().map(|key| public(key)).collect()
+    }
+
+    /// Takes over from `old` what files of external devices name. While nobody knows (`None`): what they may name.
+    pub fn keep_filed(&mut self, old: &WgKeys, filed: Option<&BTreeSet<WgKey>>) {
+        let is_named = |key: &WgKey| filed.is_none_or(|filed| filed.contains(key));
+        // A file names the first lane.
+        let before =
+            old.kept.iter().chain(old.lanes.iter().take(if filed.is_none() { 1 } else { usize::MAX }));
+        let own = self.public();
+        let kept = before.filter(|key| is_named(&public(key)) && !own.contains(&public(key)));
+        self.kept = kept.cloned().collect();
+        let excess = self.kept.len().saturating_sub(MAX_KEPT);
+        self.kept.drain(..excess);
     }
 
     pub(super) fn encode(&self) -> Zeroizing<String> {
@@ -50,6 +78,11 @@ impl WgKeys {
         for lane in &self.lanes {
             text.push_str("lane ");
             text.push_str(&Zeroizing::new(STANDARD.encode(**lane)));
+            text.push('\n');
+        }
+        for key in &self.kept {
+            text.push_str("kept ");
+            text.push_str(&Zeroizing::new(STANDARD.encode(**key)));
             text.push('\n');
         }
         text
@@ -66,13 +99,17 @@ impl WgKeys {
             .and_then(|n| n.parse::<u64>().ok())
             .filter(|serial| *serial > 0)
             .ok_or("its second line is not `serial N`")?;
-        let lanes = lines
-            .map(|line| line.strip_prefix("lane ").ok_or_else(|| "a line is not `lane KEY`".to_owned()))
-            .map(|line| line.and_then(decode_key))
-            .collect::<Result<Vec<_>, _>>()?;
-        match lanes.len() {
-            1..=warren_wire::trust::MAX_LANES => Ok(WgKeys { serial, lanes }),
-            n => Err(format!("it holds {n} keys")),
+        let (mut lanes, mut kept) = (Vec::new(), Vec::new());
+        for line in lines {
+            match (line.strip_prefix("lane "), line.strip_prefix("kept ")) {
+                (Some(key), _) => lanes.push(decode_key(key)?),
+                (_, Some(key)) => kept.push(decode_key(key)?),
+                _ => return Err("a line is neither `lane KEY` nor `kept KEY`".to_owned()),
+            }
+        }
+        match (lanes.len(), kept.len()) {
+            (1..=warren_wire::trust::MAX_LANES, 0..=MAX_KEPT) => Ok(WgKeys { serial, lanes, kept }),
+            (lanes, kept) => Err(format!("it holds {lanes} keys and {kept} of before")),
         }
     }
 }

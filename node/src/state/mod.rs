@@ -5,7 +5,7 @@
 //! | `version` | format of this directory | once |
 //! | `lock` | held (`flock`) by the one agent that may use it | – |
 //! | `identity.key` | Ed25519 seed | once, at enrolment |
-//! | `wg.keys` | X25519 private keys, one per lane, and their serial | at enrolment and rotation |
+//! | `wg.keys` | X25519 private keys, one per lane, their serial, and older ones that files of external devices name | at enrolment and rotation |
 //! | `wg.stamp` | greatest wall time a handshake may have used | every half minute and at stop |
 //! | `trust.json` | network, authorities, coordinators: the roots | at enrolment |
 //! | `charter` | the signed charter of the network | at enrolment |

@@ -12,10 +12,13 @@ use warren_wire::specimen::name;
 use super::{Life, Reach, World};
 use crate::clock::{SECOND, wall};
 use crate::host::Port;
+use crate::link::Place;
 use crate::model::Moment;
 
 /// Longest back-off of a node, a dial and some rest.
 const PATIENCE_MS: u64 = 60_000;
+/// What is allowed and carried has arrived after this time.
+const ARRIVES_WITHIN: u64 = 21 * SECOND;
 /// What was given so long ago is on the map.
 const RECORDED_WITHIN: u64 = 2 * SECOND;
 
@@ -178,13 +181,7 @@ impl World {
             policy.services.values().flat_map(|s| &s.listen).map(|l| (l.protocol, l.first)).collect();
         ports.insert((Protocol::Tcp, 9));
         for node in &living {
-            for (protocol, port) in &ports {
-                match protocol {
-                    Protocol::Tcp => self.nodes[*node].host.listen(Port::Tcp(*port)),
-                    Protocol::Udp => self.nodes[*node].host.listen(Port::Udp(*port)),
-                    Protocol::IcmpEcho | Protocol::Number(_) => {}
-                }
-            }
+            ports.iter().for_each(|(protocol, port)| self.listen_at(*node, *protocol, *port));
         }
         for (a, b) in pairs(&living) {
             for (protocol, port) in &ports {
@@ -194,13 +191,79 @@ impl World {
         }
     }
 
+    /// As applications do, again and again. One end may have died and come back without its sessions: the other finds out
+    /// after 15 s (WireGuard paper, section 6.5).
+    fn reach_in_time(&mut self, a: usize, b: usize, protocol: Protocol, port: u16, v6: bool) -> Reach {
+        let end = self.now + ARRIVES_WITHIN;
+        loop {
+            let reach = self.reach(a, b, protocol, port, v6);
+            if reach == Reach::Arrived || self.now >= end {
+                return reach;
+            }
+            // Refused: other tags are on their way to one of them.
+            self.run_ms(100);
+        }
+    }
+
+    fn listen_at(&mut self, node: usize, protocol: Protocol, port: u16) {
+        match protocol {
+            Protocol::Tcp => self.nodes[node].host.listen(Port::Tcp(port)),
+            Protocol::Udp => self.nodes[node].host.listen(Port::Udp(port)),
+            Protocol::IcmpEcho | Protocol::Number(_) => {}
+        }
+    }
+
+    /// In the middle of everything, between two nodes at random: what the oracle allows and the links can carry arrives
+    /// within 21 s, whatever has just happened to them. `None` if nothing could be asked.
+    pub fn check_carried(&mut self) -> Option<Reach> {
+        let ready = |w: &World, n: &usize| {
+            let heard = !w.links.is_cut(Place::Coordinator, Place::Node(*n));
+            heard && w.is_online(*n) && w.enforces(*n)
+        };
+        let living: Vec<usize> = self.living().into_iter().filter(|n| ready(self, n)).collect();
+        let (a, b) = *self.random.pick(&pairs(&living))?;
+        let policy = self.model.policy(self.model.generation())?;
+        let listens: BTreeSet<(Protocol, u16)> =
+            policy.services.values().flat_map(|s| &s.listen).map(|l| (l.protocol, l.first)).collect();
+        let (from, to) = (self.id(a), self.id(b));
+        let allows = |(protocol, port): &(Protocol, u16)| {
+            !matches!(protocol, Protocol::Number(_))
+                && self.model.allows(self.moment(), &from, &to, *protocol, *port)
+        };
+        let allowed: Vec<(Protocol, u16)> = listens.into_iter().filter(allows).collect();
+        let (protocol, port) = *self.random.pick(&allowed)?;
+        let carried = |w: &World| {
+            let fair = w.links.weather(Place::Node(a), Place::Node(b)).loss == 0;
+            fair && !w.links.is_cut(Place::Node(a), Place::Node(b)) && w.share_a_family(a, b)
+        };
+        if !carried(self) || self.a_grant_ends_now() {
+            return None;
+        }
+        self.listen_at(b, protocol, port);
+        let v6 = self.random.chance(500);
+        let reach = self.reach_in_time(a, b, protocol, port, v6);
+        // One of them died meanwhile: a fuse was lit.
+        let alive = self.living();
+        if reach == Reach::Arrived || !alive.contains(&a) || !alive.contains(&b) || self.a_grant_ends_now() {
+            return Some(reach);
+        }
+        let ends = (&self.nodes[a].name, &self.nodes[b].name);
+        let (near, far) = (self.seen_of(a, &to), self.seen_of(b, &from));
+        self.fail(&format!(
+            "what is allowed and carried arrives in time: {ends:?} {protocol}/{port}\nnear: {near}\nfar: {far}"
+        ))
+    }
+
     fn check_one(&mut self, a: usize, b: usize, protocol: Protocol, port: u16, v6: bool) {
         let (from, to) = (self.id(a), self.id(b));
         let allowed = self.model.allows(self.moment(), &from, &to, protocol, port);
         if self.a_grant_ends_now() || allowed && !self.share_a_family(a, b) {
             return;
         }
-        let reach = self.reach(a, b, protocol, port, v6);
+        let reach = match allowed {
+            true => self.reach_in_time(a, b, protocol, port, v6),
+            false => self.reach(a, b, protocol, port, v6),
+        };
         let ends = (&self.nodes[a].name, &self.nodes[b].name);
         match (allowed, reach) {
             (true, Reach::Arrived) | (false, Reach::Refused(0..=100)) => {}

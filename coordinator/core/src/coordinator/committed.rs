@@ -59,12 +59,23 @@ impl Coordinator {
     fn take_effect(&mut self, change: &Change, entry: &Entry, now: UnixTime) -> BTreeSet<NodeId> {
         match change {
             Change::NodeAdmitted { node, name, .. } => {
-                if let Some(node) = self.state.directory.get(node) {
-                    let key = node.member.identity;
+                if let Some(key) = self.state.directory.get(node).and_then(|node| node.member.identity) {
                     self.offers.remove(&key);
                 }
                 self.notice(Level::Info, Some(*node), format!("{name} enrolled"));
                 self.distribution.node_changed(&self.state, *node)
+            }
+            Change::ExternalAdmitted { node, name, .. } => {
+                self.notice(Level::Info, Some(*node), format!("{name} is in, a device without an agent"));
+                let mut affected = self.distribution.node_changed(&self.state, *node);
+                affected.extend(self.place_device(*node));
+                affected
+            }
+            Change::FileIssued { node, name, peers, before, .. } => {
+                self.notice(Level::Info, Some(*node), format!("a new file was issued for {name}"));
+                let mut affected = self.place_device(*node);
+                affected.extend(peers.iter().map(|peer| peer.node).chain(before.iter().copied()));
+                affected
             }
             Change::KeysRenewed { node, .. } | Change::NodeAmended { node, .. } => {
                 self.distribution.node_changed(&self.state, *node)
@@ -110,6 +121,15 @@ impl Coordinator {
         let mut affected = self.distribution.node_changed(&self.state, node);
         affected.extend(peers);
         affected
+    }
+
+    /// A device says nothing of its place: it is where the administrator said. Who must be told.
+    pub(super) fn place_device(&mut self, node: NodeId) -> BTreeSet<NodeId> {
+        let device = self.state.directory.live(&node).and_then(|node| node.device.as_ref());
+        let Some(endpoint) = device.map(|device| device.endpoint) else { return BTreeSet::new() };
+        let own = endpoint.into_iter().collect();
+        self.endpoints.update(&self.founded.network, node, |reported| reported.own = own);
+        self.distribution.endpoints_changed(&self.endpoints, node)
     }
 
     fn everyone_online(&self) -> BTreeSet<NodeId> {

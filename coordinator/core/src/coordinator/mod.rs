@@ -1,6 +1,7 @@
 //! The whole coordinator as a value: durable state, sessions, and what they are owed.
 
 mod committed;
+mod devices;
 mod frames;
 mod questions;
 
@@ -90,6 +91,10 @@ impl Coordinator {
             ends_told: now,
             outputs: VecDeque::new(),
         };
+        let nodes: Vec<NodeId> = coordinator.state.directory.alive().map(|node| node.id()).collect();
+        for node in nodes {
+            coordinator.place_device(node);
+        }
         coordinator.freshness(now);
         coordinator.outputs.extend(coordinator.state.alarms.iter().cloned().map(Output::Alarm));
         Ok(coordinator)

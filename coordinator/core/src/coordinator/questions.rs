@@ -37,9 +37,11 @@ impl Coordinator {
             observe: self.state.policies.in_force().is_some_and(|policy| policy.observes()),
             nodes: self.state.directory.alive().count(),
             online: self.sessions.online_count(),
+            externals: self.devices().count(),
             freshness: self.freshness_status(),
             enforcement: self.enforcement(),
             flows: self.flows.status(),
+            stale_files: self.stale_files(),
             alarms: self.all_alarms(),
             now,
         }
@@ -76,7 +78,7 @@ impl Coordinator {
             behind: Vec::new(),
             summary: String::new(),
         };
-        for node in self.state.directory.alive() {
+        for node in self.state.directory.alive().filter(|node| !node.member.is_external()) {
             enforcement.of += 1;
             let enforces = self.sessions.presence(&node.id()).and_then(|p| p.enforced).map(|p| p.generation);
             if let Some(enforces) = enforces {
@@ -141,7 +143,7 @@ impl Coordinator {
         self.find(who).map(Node::id)
     }
 
-    fn find(&self, who: &str) -> Result<&Node, Refusal> {
+    pub(super) fn find(&self, who: &str) -> Result<&Node, Refusal> {
         let text = who.strip_prefix("node:").unwrap_or(who);
         let directory = &self.state.directory;
         let by_name = || directory.by_name(&Name::parse(text).ok()?);
@@ -167,6 +169,7 @@ impl Coordinator {
             wireguard: member.lanes.clone(),
             enrolled: member.enrolled,
             token: node.token,
+            external: node.device.as_ref().map(|device| self.external_row(node, device)),
             key_serial: member.key_serial,
             amendment_serial: member.amendment_serial,
             revoked: node.revoked.as_ref().map(|gone| gone.at),

@@ -116,6 +116,7 @@ impl Distribution {
         self.put_peers(state, id, &mut view);
         self.put_audited(state, id, &mut view);
         put_revoked(state, id, &mut view);
+        self.put_filed(state, id, &mut view);
         Some(view)
     }
 
@@ -141,6 +142,19 @@ impl Distribution {
             if let Some(endpoints) = self.endpoints.get(&peer) {
                 view.put(Key::Endpoints(peer), endpoints.clone());
             }
+        }
+    }
+
+    /// Keys of this node that files of devices name; of the devices only those it is joined with.
+    fn put_filed(&self, state: &State, id: &NodeId, view: &mut SharedView) {
+        let mut filed = state.directory.filed(id).peekable();
+        if filed.peek().is_none() {
+            return;
+        }
+        let peers = self.roster.peers(id);
+        for (key, devices) in filed {
+            let entry = Entry::filed(*key, devices.intersection(&peers).copied());
+            view.put(Key::Filed(*key), Sealed::new(entry));
         }
     }
 

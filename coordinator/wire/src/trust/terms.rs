@@ -108,28 +108,22 @@ pub(super) fn admitted_subject(
 pub(super) fn addresses(
     network: &Network,
     node: NodeId,
-    admission: &Admission,
+    what: &'static str,
+    v4: &[u8],
+    v6: &[u8],
 ) -> Result<(Option<Ipv4Addr>, Ipv6Addr), TrustError> {
-    let malformed =
-        |why: String| TrustError::Malformed { what: Admission::NAME, node: node.to_string(), why };
-    let v6: [u8; 16] = admission
-        .v6
-        .as_slice()
-        .try_into()
-        .map_err(|_| malformed(format!("its IPv6 address has {} bytes", admission.v6.len())))?;
-    let v6 = Ipv6Addr::from(v6);
+    let malformed = |family: &str, bytes: &[u8]| {
+        let why = format!("its {family} address has {} bytes", bytes.len());
+        TrustError::Malformed { what, node: node.to_string(), why }
+    };
+    let v6 = <[u8; 16]>::try_from(v6).map(Ipv6Addr::from).map_err(|_| malformed("IPv6", v6))?;
     if !network.allows_v6(v6) {
         return Err(TrustError::ForeignAddress { node, address: v6.into() });
     }
-    if admission.v4.is_empty() {
+    if v4.is_empty() {
         return Ok((None, v6));
     }
-    let v4: [u8; 4] = admission
-        .v4
-        .as_slice()
-        .try_into()
-        .map_err(|_| malformed(format!("its IPv4 address has {} bytes", admission.v4.len())))?;
-    let v4 = Ipv4Addr::from(v4);
+    let v4 = <[u8; 4]>::try_from(v4).map(Ipv4Addr::from).map_err(|_| malformed("IPv4", v4))?;
     if !network.allows_v4(v4) {
         return Err(TrustError::ForeignAddress { node, address: v4.into() });
     }

@@ -74,11 +74,19 @@ pub struct Belief {
     pub endpoints: BTreeMap<NodeId, Vec<String>>,
     /// As told, unsigned: addresses to recognise, and services of the policy's items that audited grants name there.
     pub audited: BTreeMap<IpAddr, BTreeSet<Name>>,
+    /// As told, unsigned: keys of this node that files of external peers name.
+    pub filed: BTreeMap<WgKey, BTreeSet<NodeId>>,
 }
 
 impl Belief {
     pub fn items(&self) -> impl Iterator<Item = &Item> {
         self.items.values()
+    }
+
+    /// The key of this node that an external peer's file names, if it has one.
+    pub fn filed_for(&self, peer: &Member) -> Option<WgKey> {
+        let names = |(_, peers): &(&WgKey, &BTreeSet<NodeId>)| peers.contains(&peer.id);
+        self.filed.iter().find(names).map(|(key, _)| *key).filter(|_| peer.is_external())
     }
 }
 
@@ -126,7 +134,7 @@ impl Judge<'_> {
         memory.charter_serial = network.serial;
         members.values().for_each(|member| memory.remember(member));
         memory.remember(&me);
-        let (endpoints, audited) = (endpoints(&view), audited(&view, &items));
+        let (endpoints, audited, filed) = (endpoints(&view), audited(&view, &items), filed(&view));
         let belief = Belief {
             head,
             epoch: signed.epoch,
@@ -140,6 +148,7 @@ impl Judge<'_> {
             members,
             endpoints,
             audited,
+            filed,
             view,
         };
         Ok(Believed { belief, memory, isolated })
@@ -332,6 +341,14 @@ fn verify_item(policy: &SignedPolicy, proven: &ProvenItem) -> Result<Item, Refus
 fn endpoints(view: &View) -> BTreeMap<NodeId, Vec<String>> {
     let told = |(key, entry): (&Key, &Arc<Entry>)| match (key, &entry.body) {
         (Key::Endpoints(node), Some(Body::Endpoints(told))) => Some((*node, told.candidates.clone())),
+        _ => None,
+    };
+    view.entries.iter().filter_map(told).collect()
+}
+
+fn filed(view: &View) -> BTreeMap<WgKey, BTreeSet<NodeId>> {
+    let told = |(key, entry): (&Key, &Arc<Entry>)| match (key, &entry.body) {
+        (Key::Filed(key), Some(Body::Filed(filed))) => Some((*key, filed.peers().collect())),
         _ => None,
     };
     view.entries.iter().filter_map(told).collect()

@@ -127,7 +127,7 @@ impl Enrolment {
             delegation: Some(signed),
             admission: Some(admission.clone()),
             keys: Some(keys.clone()),
-            amendment: None,
+            ..Record::default()
         };
         // What others would not believe is not sent.
         let member = self.trust.member(&network, &record)?;

@@ -130,6 +130,7 @@ impl Control {
         self.report(&believed.isolated);
         self.publish(now);
         self.store(now);
+        self.check_doubt(now);
     }
 
     fn report(&mut self, isolated: &[Isolated]) {
@@ -184,6 +185,7 @@ impl Control {
             self.corrected(before, now);
         }
         self.check_life(now);
+        self.check_doubt(now);
     }
 
     /// Signed time is not what it was: whatever ends or comes back with it is judged again.

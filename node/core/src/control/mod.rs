@@ -18,6 +18,7 @@ mod belief;
 pub mod clock;
 pub mod enrolment;
 mod frames;
+mod hearsay;
 pub mod keys;
 mod life;
 mod memory;
@@ -31,14 +32,14 @@ pub mod stored;
 #[cfg(test)]
 pub(crate) mod tests;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use warren_config::time::UnixTime;
 use warren_wire::flow::FlowRecord;
 use warren_wire::frame::{FrameError, NodeSays};
-use warren_wire::id::{Epoch, Generation, NodeId, Revision};
+use warren_wire::id::{Epoch, Generation, NodeId, Revision, WgKey};
 use warren_wire::signed::Signed;
 use warren_wire::trust::{Member, Network, Record, Trust, TrustError};
 use warren_wire::view::Assembler;
@@ -114,6 +115,7 @@ pub struct Control {
     store_at: Mono,
     last_error: Option<String>,
     complained: VecDeque<String>,
+    hearsay: hearsay::Hearsay,
     notices: VecDeque<Notice>,
     outputs: VecDeque<Output>,
 }
@@ -123,6 +125,9 @@ impl Control {
     pub fn new(config: Config) -> Result<Control, StartError> {
         let network = config.trust.network(&config.charter).map_err(StartError::Charter)?;
         let me = config.trust.member(&network, &config.record).map_err(StartError::Record)?;
+        if me.is_external() {
+            return Err(StartError::Record(TrustError::Missing { what: "this node's identity key" }));
+        }
         let memory = Memory { charter_serial: network.serial, ..Memory::default() };
         Ok(Control {
             network: Arc::new(network),
@@ -150,6 +155,7 @@ impl Control {
             store_at: Mono(u64::MAX),
             last_error: None,
             complained: VecDeque::new(),
+            hearsay: hearsay::Hearsay::default(),
             notices: VecDeque::new(),
             outputs: VecDeque::new(),
             config,
@@ -233,11 +239,10 @@ impl Control {
     /// New WireGuard keys of this node: told to the coordinator until its view shows them.
     pub fn handle_new_keys(&mut self, keys: Signed, now: Mono) -> Result<(), StartError> {
         self.latest = now;
-        let (serial, lanes) = self
-            .config
-            .trust
-            .keys(self.me.id, &self.me.identity, &keys)
-            .map_err(|error: TrustError| StartError::Keys { why: error.to_string() })?;
+        let refused = |error: TrustError| StartError::Keys { why: error.to_string() };
+        let missing = TrustError::Missing { what: "this node's identity key" };
+        let identity = self.me.identity.ok_or(missing).map_err(refused)?;
+        let (serial, lanes) = self.config.trust.keys(self.me.id, &identity, &keys).map_err(refused)?;
         if serial < self.next_key_serial() {
             let why = format!("their serial is {serial}, it must be at least {}", self.next_key_serial());
             return Err(StartError::Keys { why });
@@ -287,6 +292,7 @@ impl Control {
         if self.store_at <= now {
             self.store(now);
         }
+        self.check_doubt(now);
     }
 
     /// The next thing to do, in order, until `None`.
@@ -307,7 +313,12 @@ impl Control {
         let end = fresh.filter(|_| !self.warned_end).map(|f| (clock.when(f.end_ms()), Why::FreshnessEnds));
         let grant = self.next_end.map(|end| (clock.when(end.0.saturating_mul(1000)), Why::GrantEnds));
         let store = Some((self.store_at, Why::Store));
-        [session, half, end, grant, store].into_iter().flatten().filter(|(at, _)| *at != Mono(u64::MAX)).min()
+        let doubt = self.hearsay.due().map(|at| (at, Why::Doubt));
+        [session, half, end, grant, store, doubt]
+            .into_iter()
+            .flatten()
+            .filter(|(at, _)| *at != Mono(u64::MAX))
+            .min()
     }
 
     pub fn id(&self) -> NodeId {
@@ -322,6 +333,12 @@ impl Control {
     /// The last publication; none before [`Control::handle_started`].
     pub fn publication(&self) -> Option<Arc<Publication>> {
         self.publication.clone()
+    }
+
+    /// Keys of this node, present or past, that files of external devices name: whoever makes new keys keeps these.
+    /// `None` while no view is believed: then nobody knows.
+    pub fn filed_keys(&self) -> Option<BTreeSet<WgKey>> {
+        self.belief.as_ref().map(|belief| belief.filed.keys().copied().collect())
     }
 
     /// The record with this node's newest keys, to be kept with the identity.
@@ -352,6 +369,7 @@ impl Control {
             flows_waiting: self.flows.held(),
             flows_lost: self.flows.lost(),
             host_clock_off_ms: self.host_off,
+            doubt: self.hearsay.doubt().map(str::to_owned),
             notices: self.notices.iter().cloned().collect(),
         }
     }

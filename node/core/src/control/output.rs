@@ -96,6 +96,8 @@ pub enum Why {
     FreshnessEnds,
     /// Time moves on in the stored view.
     Store,
+    /// A peer has shown newer news than the coordinator has given this node.
+    Doubt,
 }
 
 /// The stored identity cannot be used.
@@ -133,6 +135,8 @@ pub struct Status {
     pub flows_lost: u64,
     /// The host's clock minus the network's time, milliseconds, when it is off by more than a minute.
     pub host_clock_off_ms: Option<i64>,
+    /// Why the coordinator is not believed to tell this node everything it tells others.
+    pub doubt: Option<String>,
     /// Newest last, at most 32.
     pub notices: Vec<Notice>,
 }

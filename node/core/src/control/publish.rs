@@ -86,7 +86,8 @@ fn peers(
         if outbound.joins_at(now) || inbound.joins_at(now) {
             let told = belief.endpoints.get(node).map(Vec::as_slice).unwrap_or_default();
             let candidates = candidates(told, &belief.network, own);
-            peers.insert(*node, PeerSpec { member: member.clone(), outbound, inbound, candidates });
+            let my_key = belief.filed_for(member);
+            peers.insert(*node, PeerSpec { member: member.clone(), outbound, inbound, candidates, my_key });
         }
     }
     peers

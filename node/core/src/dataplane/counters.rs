@@ -56,6 +56,8 @@ events! {
     Roamed = "peer-roamed",
     /// An authenticated packet from an address that cannot be an endpoint (inside the overlay).
     BadEndpoint = "endpoint-not-acceptable",
+    /// Words of other agents that came faster than they were read.
+    Unheard = "words-unheard",
     /// No peer owns the destination.
     NoPeer = "destination-no-peer",
 }

@@ -283,7 +283,7 @@ struct Padded<'a> {
 }
 
 /// The length a plaintext is padded to.
-fn padded(len: usize, mtu: usize) -> usize {
+pub(super) fn padded(len: usize, mtu: usize) -> usize {
     len.next_multiple_of(PAD).min(mtu.max(len))
 }
 

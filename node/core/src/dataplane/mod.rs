@@ -20,6 +20,7 @@
 mod counters;
 mod egress;
 mod gate;
+mod hearsay;
 mod ingress;
 mod narrow;
 pub mod outbox;
@@ -132,6 +133,8 @@ pub struct DataPlane<E: Engine> {
     nobody: Mutex<FlowTable>,
     frames: Mutex<VecDeque<Vec<u8>>>,
     next_sweep: Mutex<Mono>,
+    /// Words of other agents that control has not taken yet.
+    hearsay: Mutex<VecDeque<(NodeId, Vec<u8>)>>,
 }
 
 impl<E: Engine> DataPlane<E> {
@@ -152,6 +155,7 @@ impl<E: Engine> DataPlane<E> {
             nobody: Mutex::new(nobody),
             frames: Mutex::new(VecDeque::new()),
             next_sweep: Mutex::new(now.mono),
+            hearsay: Mutex::new(VecDeque::new()),
         }
     }
 

@@ -14,7 +14,7 @@ use super::{Control, DataPlane, Published, Stamps, forget_queued, frames_of};
 use crate::assembly::Assembly;
 use crate::clock::Now;
 use crate::conntrack::{Addresses, Cut, Edition, Ends, FlowTable, Limits};
-use crate::peers::{Lane, Link, Made, Snapshot, Use};
+use crate::peers::{Lane, Link, Made, Peer, Snapshot, Use};
 use crate::session::{Engine, Session as _};
 
 impl<E: Engine> DataPlane<E> {
@@ -77,13 +77,24 @@ impl<E: Engine> DataPlane<E> {
 
     /// Live flows as bytes for the next agent, for each peer with some, or with a session.
     pub fn snapshot_flows(&self, now: Now) -> BTreeMap<NodeId, Vec<u8>> {
-        let (lanes, mut nodes) = (self.agenda.turns(), self.awake.nodes());
+        let mut nodes = self.awake.nodes();
         let snapshot = self.snapshot.load();
-        let speaking = lanes.iter().filter_map(|turn| snapshot.lane(snapshot.place_of_index(turn.index)?));
-        nodes.extend(speaking.map(|(peer, _)| peer.node));
+        nodes.extend(self.speaking(&snapshot).map(|peer| peer.node));
         let nodes: BTreeSet<NodeId> = nodes.into_iter().collect();
         let peers = nodes.iter().filter_map(|node| snapshot.peer(node));
         peers.map(|peer| (peer.node, peer.link.snapshot(now))).collect()
+    }
+
+    /// Peers with a session, each once.
+    pub(super) fn speaking<'a>(
+        &self,
+        snapshot: &'a Snapshot<E>,
+    ) -> impl Iterator<Item = &'a Peer<E>> + use<'a, E> {
+        let turns = self.agenda.turns();
+        let slots =
+            turns.iter().filter_map(|turn| snapshot.place_of_index(turn.index)).map(|place| place.slot);
+        let slots: BTreeSet<usize> = slots.collect();
+        slots.into_iter().filter_map(|slot| snapshot.peers.get(slot))
     }
 
     /// May [`DataPlane::snapshot_flows`] give something else than it would have at the last call of this? Ask first.

@@ -53,7 +53,7 @@ fn member(n: u8, text: &str, tag: &str) -> Arc<Member> {
     let v6 = format!("fd00:1:2::{n:x}").parse().unwrap();
     Arc::new(Member {
         id: NodeId([n; 16]),
-        identity: IdentityKey([n; 32]),
+        identity: Some(IdentityKey([n; 32])),
         subject: Subject { name: name(text), tags: BTreeSet::from([name(tag)]) },
         v4: Some(Ipv4Addr::new(100, 64, 0, n)),
         v6,
@@ -76,6 +76,7 @@ pub(super) fn names_of(me: usize) -> Names {
         outbound: program.rules(&all[me].subject, &peer.subject).into(),
         inbound: program.rules(&peer.subject, &all[me].subject).into(),
         candidates: Vec::new(),
+        my_key: None,
     };
     let peers: BTreeMap<NodeId, PeerSpec> = all
         .iter()

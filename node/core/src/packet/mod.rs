@@ -30,6 +30,7 @@ pub mod split;
 mod tests;
 mod transport;
 pub mod vnet;
+pub mod word;
 
 pub use classify::classify;
 pub use reason::DropReason;

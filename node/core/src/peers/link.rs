@@ -60,6 +60,8 @@ pub struct Link {
     mtu: AtomicUsize,
     sent: Meter,
     received: Meter,
+    /// Packets both ways when this was last asked.
+    spoken: AtomicU64,
 }
 
 impl Link {
@@ -78,6 +80,7 @@ impl Link {
             mtu: AtomicUsize::new(usize::MAX),
             sent: Meter::default(),
             received: Meter::default(),
+            spoken: AtomicU64::new(0),
         }
     }
 
@@ -216,6 +219,12 @@ impl Link {
     }
     pub fn endpoints(&self) -> Endpoints {
         self.endpoints.lock().clone()
+    }
+
+    /// Did packets go either way since the last call?
+    pub fn spoke_since(&self) -> bool {
+        let packets = self.sent().packets.wrapping_add(self.received().packets);
+        self.spoken.swap(packets, Ordering::Relaxed) != packets
     }
 
     pub fn count_sent(&self, packets: u64, bytes: u64) {

@@ -39,6 +39,8 @@ use crate::session::Engine;
 pub struct Peer<E: Engine> {
     pub node: NodeId,
     pub name: String,
+    /// False for an external device: it would not understand what agents say to each other.
+    pub agent: bool,
     pub addresses: Addresses,
     pub outbound: Arc<Rules>,
     pub inbound: Arc<Rules>,

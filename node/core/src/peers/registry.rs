@@ -160,14 +160,17 @@ impl<E: Engine> Registry<E> {
         let usable = |mine: &WgKey, theirs: &WgKey| {
             engine.keys().contains(mine) && !conflicts.contains(&Conflict::Key(*theirs))
         };
-        let pairs: Vec<(WgKey, WgKey)> =
-            me.lanes.iter().copied().zip(spec.member.lanes.iter().copied()).collect();
+        // What an external device was told comes before what this node would choose now.
+        let told = spec.my_key.filter(|key| engine.keys().contains(key));
+        let mine = told.into_iter().chain(me.lanes.iter().copied().filter(|_| told.is_none()));
+        let pairs: Vec<(WgKey, WgKey)> = mine.zip(spec.member.lanes.iter().copied()).collect();
         let pairs = pairs.iter().filter(|(m, t)| usable(m, t)).enumerate();
         let lanes: Vec<_> = pairs.map(|(at, (m, t))| self.lane(at, *m, *t)).collect();
         let parity = usize::from(lanes.len() > 1 && me.id > node);
         Peer {
             node,
             name: spec.member.name().to_string(),
+            agent: !spec.member.is_external(),
             addresses: Addresses::of(&spec.member),
             outbound: spec.outbound.clone(),
             inbound: spec.inbound.clone(),

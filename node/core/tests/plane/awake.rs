@@ -27,7 +27,7 @@ fn silent(number: u32) -> Arc<Member> {
     };
     let mut silent = (*member(1, 2)).clone();
     silent.id = NodeId(id);
-    silent.identity = IdentityKey(key(9).0);
+    silent.identity = Some(IdentityKey(key(9).0));
     silent.subject.name = name(&format!("silent-{number}"));
     silent.v4 = Some((u32::from(std::net::Ipv4Addr::new(100, 65, 0, 0)) + number).into());
     silent.v6 = (u128::from(crate::world::v6(200)) + u128::from(number)).into();

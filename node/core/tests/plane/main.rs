@@ -3,13 +3,16 @@
 
 mod awake;
 mod changes;
+mod devices;
 mod mtu;
 mod random;
 mod replay;
 mod rogue;
 mod strangers;
+mod thieves;
 mod threads;
 mod traffic;
+mod words;
 mod world;
 
 /// One test function, two engines.

@@ -47,7 +47,7 @@ pub fn name(text: &str) -> Name {
 pub fn member(node: usize, lanes: usize) -> Arc<Member> {
     Arc::new(Member {
         id: NodeId([node as u8 + 1; 16]),
-        identity: IdentityKey([node as u8 + 1; 32]),
+        identity: Some(IdentityKey([node as u8 + 1; 32])),
         subject: Subject { name: name(&format!("node-{node}")), tags: BTreeSet::new() },
         v4: Some(v4(node)),
         v6: v6(node),
@@ -62,7 +62,8 @@ pub fn v4(node: usize) -> Ipv4Addr {
     Ipv4Addr::new(100, 64, 0, node as u8 + 1)
 }
 pub fn v6(node: usize) -> Ipv6Addr {
-    Ipv6Addr::new(0xfd00, 0xbeef, 0, 0, 0, 0, 0, node as u16 + 1)
+    // The first address is nobody's.
+    Ipv6Addr::new(0xfd00, 0xbeef, 0, 0, 0, 0, 0, node as u16 + 2)
 }
 pub fn underlay(node: usize) -> SocketAddr {
     (Ipv4Addr::new(192, 0, 2, node as u8 + 1), 51820).into()
@@ -119,6 +120,7 @@ pub fn assembly(
             outbound: program.rules(&mine.subject, &member.subject).into(),
             inbound: program.rules(&member.subject, &mine.subject).into(),
             candidates: vec![underlay(*other)],
+            my_key: None,
             member,
         };
         (spec.member.id, spec)

@@ -40,7 +40,7 @@ fn enrol(
     let step = enrolment.handle_frame(frame(CoordinatorSays::EnrolOffer(offer)), &secrets)?;
     let EnrolStep::Send(sent) = step else { panic!("done before the commit") };
     let Some(NodeSays::EnrolCommit(commit)) = sent.says else { panic!("no commit") };
-    let record = Record { delegation, admission: commit.admission, keys: commit.keys, amendment: None };
+    let record = Record { delegation, admission: commit.admission, keys: commit.keys, ..Record::default() };
     match enrolment.handle_frame(frame(answer(record)), &secrets)? {
         EnrolStep::Done(membership) => Ok(membership),
         EnrolStep::Send(_) => panic!("one commit is enough"),

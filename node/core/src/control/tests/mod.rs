@@ -1,5 +1,7 @@
 mod audit;
 mod enrolment;
+mod external;
+mod hearsay;
 mod lies;
 mod life;
 mod sessions;

@@ -213,3 +213,22 @@ fn new_keys_are_told_until_the_view_shows_them() {
     node.reconnect(&world, T0);
     assert_eq!(keys_said(&node), 2);
 }
+
+/// Whoever holds this node's identity key has signed other WireGuard keys with it.
+#[test]
+fn keys_of_its_own_that_it_does_not_hold_are_an_alarm() {
+    let mut world = World::new();
+    let mut node = world.settled();
+    let lanes = [keys::LaneSecret { private: zeroize::Zeroizing::new([9; 32]), nonce: [1; 64] }];
+    let stolen = keys::sign(world.net.id(), &world.web.id, 2, &world.web.identity, &lanes);
+    world.web.record.keys = Some(stolen);
+    world.revision += 1;
+    node.view(world.whole(world.view()));
+    assert!(node.has_notice("own-keys-behind"), "{:?}", node.notices());
+    let publication = node.control.publication().unwrap();
+    assert_eq!(
+        publication.assembly.me.lanes,
+        [world.web.wg_key(0).unwrap()],
+        "it goes on with what it holds"
+    );
+}

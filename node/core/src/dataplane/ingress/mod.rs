@@ -167,8 +167,11 @@ impl<E: Engine> DataPlane<E> {
         read.clear();
         refused.clear();
         for range in opened.iter().skip(first) {
-            match admit_source(snapshot, slot, bytes.get(range.clone()).unwrap_or_default()) {
-                Ok(packet) => read.push((range.start, packet)),
+            let bytes = bytes.get(range.clone()).unwrap_or_default();
+            match admit_source(snapshot, slot, bytes) {
+                Ok(packet) if snapshot.mine.contains(packet.tuple.dst) => read.push((range.start, packet)),
+                Ok(packet) if self.hear(snapshot, peer, bytes, &packet) => {}
+                Ok(packet) => refused.push((DropReason::DestinationNotMine, Some(packet.tuple))),
                 Err(refusal) => refused.push(refusal),
             }
         }
@@ -213,8 +216,7 @@ impl<E: Engine> DataPlane<E> {
     }
 }
 
-/// The source must be owned by the very peer whose session carried the packet, in the table of all peers; the
-/// destination must be this node.
+/// The source must be owned by the very peer whose session carried the packet, in the table of all peers.
 fn admit_source<E: Engine>(
     snapshot: &Snapshot<E>,
     slot: usize,
@@ -224,9 +226,6 @@ fn admit_source<E: Engine>(
     let owner = snapshot.owner(packet.tuple.src).map(|(slot, _)| slot);
     if owner != Some(slot) {
         return Err((DropReason::SourceNotPeers, Some(packet.tuple)));
-    }
-    if !snapshot.mine.contains(packet.tuple.dst) {
-        return Err((DropReason::DestinationNotMine, Some(packet.tuple)));
     }
     Ok(packet)
 }

@@ -1,0 +1,80 @@
+//! Words of agents between the packets of a tunnel ([`crate::packet::word`]): taken out before any judge sees them, never
+//! given to the host.
+
+use std::time::Duration;
+
+use warren_wire::id::NodeId;
+
+use super::egress::padded;
+use super::{DataPlane, Event, Outbox};
+use crate::clock::Now;
+use crate::packet::{Packet, word};
+use crate::peers::{Peer, Snapshot, Use};
+use crate::session::{Engine, Segments, Session as _};
+
+/// Words kept until the control half takes them.
+const KEPT: usize = 64;
+/// Keys older than this are not used any more (WireGuard paper, section 6.1).
+const LIVE: Duration = Duration::from_secs(180);
+
+/// One plaintext.
+struct One<'a>(&'a [u8]);
+
+impl Segments for One<'_> {
+    fn each(&mut self, mut seal: impl FnMut(&[u8])) {
+        seal(self.0);
+    }
+}
+
+impl<E: Engine> DataPlane<E> {
+    /// Says `payload` to every peer with an agent that packets went to or came from since the last time. Nobody is woken
+    /// by it: without a live session there is no word, and a word calls for none.
+    pub fn spread(&self, payload: &[u8], out: &mut Outbox, now: Now) {
+        let snapshot = self.snapshot.load();
+        let Some(common) = snapshot.network.as_ref().map(|network| network.common_v6()) else { return };
+        let Some(mut packet) = word::write(snapshot.mine.v6, common, payload) else { return };
+        packet.resize(padded(packet.len(), self.settings.mtu), 0);
+        for peer in self.speaking(&snapshot).filter(|peer| peer.agent) {
+            if let Some(to) = peer.link.endpoint().filter(|_| peer.link.spoke_since()) {
+                self.say(&snapshot, peer, &packet, &mut out.to(to), now);
+            }
+        }
+        out.flush();
+    }
+
+    fn say<K: crate::session::Sink>(
+        &self,
+        snapshot: &Snapshot<E>,
+        peer: &Peer<E>,
+        packet: &[u8],
+        out: &mut K,
+        now: Now,
+    ) {
+        let Some(lane) = peer.send_lane(0) else { return };
+        lane.with(&snapshot.engine, Use::Existing, now, |session| {
+            if session.stats(now).handshake_age.is_some_and(|age| age < LIVE) {
+                session.seal(&mut One(packet), out, now);
+            }
+        });
+    }
+
+    /// What peers have said since the last call, in order.
+    pub fn take_hearsay(&self) -> Vec<(NodeId, Vec<u8>)> {
+        self.hearsay.lock().drain(..).collect()
+    }
+
+    /// Is this a word? Its source was found to be the peer's own.
+    pub(super) fn hear(&self, snapshot: &Snapshot<E>, peer: &Peer<E>, bytes: &[u8], packet: &Packet) -> bool {
+        let common = snapshot.network.as_ref().map(|network| std::net::IpAddr::V6(network.common_v6()));
+        if common != Some(packet.tuple.dst) || !peer.agent {
+            return false;
+        }
+        let Some(payload) = word::read(bytes, packet) else { return false };
+        let mut heard = self.hearsay.lock();
+        match heard.len() < KEPT {
+            true => heard.push_back((peer.node, payload.to_vec())),
+            false => self.counters.event(Event::Unheard, 1),
+        }
+        true
+    }
+}
