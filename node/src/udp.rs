@@ -14,25 +14,27 @@
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 use rustix::io::Errno;
 use rustix::net::sockopt;
 use socket2::{Domain, Protocol, Socket, Type};
+use warren_node_core::clock::Mono;
 use warren_node_core::dataplane::Transmit;
 
+use crate::clock::boot;
 use crate::kernel::datagram::{self, Received, Wait};
 use crate::kernel::option::{self, Fragmentation, Switch};
 use crate::kernel::steer;
+
+mod rests;
+use rests::{Rests, Try};
 
 /// As wireguard-go and its relatives: a burst of 64 KiB batches must fit while a worker is elsewhere.
 const BUFFER_BYTES: usize = 7 * 1024 * 1024;
 /// Room for one receive: the largest batch UDP_GRO makes.
 pub const MAX_RECEIVE: usize = 65_536;
-/// A receive sleeps no longer: a worker shows that it lives, and sees that the agent stops.
-const RECEIVE_LIMIT: Duration = Duration::from_millis(250);
 /// Segments that one send may have; UDP_MAX_SEGMENTS of older kernels.
 const MAX_SEGMENTS: usize = 64;
 /// How often own traffic waits for a full send buffer, each time at most [`WAIT_MS`].
@@ -75,8 +77,6 @@ pub struct Port(UdpSocket);
 pub struct Family {
     control: Port,
     data: Vec<Port>,
-    /// Segmentation was refused once: it is not asked for again.
-    plain: AtomicBool,
 }
 
 /// The sockets of both families; at least one is there.
@@ -86,6 +86,7 @@ pub struct Sockets {
     v6: Option<Family>,
     counters: UdpCounters,
     notes: Narrow,
+    rests: Rests,
     port: u16,
 }
 
@@ -121,7 +122,8 @@ impl Sockets {
         if v4.is_none() && v6.is_none() {
             return Err(UdpError::Io { port, source: Errno::AFNOSUPPORT.into() });
         }
-        Ok(Sockets { v4, v6, counters: UdpCounters::default(), notes: Narrow::default(), port })
+        let (counters, notes, rests) = (UdpCounters::default(), Narrow::default(), Rests::default());
+        Ok(Sockets { v4, v6, counters, notes, rests, port })
     }
 
     pub fn port(&self) -> u16 {
@@ -143,9 +145,14 @@ impl Sockets {
     }
 
     pub fn send(&self, transmit: &Transmit<'_>, sender: Sender) {
+        self.send_at(transmit, sender, boot);
+    }
+
+    /// The time is asked for only if some place has refused segmented batches.
+    fn send_at(&self, transmit: &Transmit<'_>, sender: Sender, now: fn() -> Mono) {
         let family = if transmit.to.is_ipv4() { &self.v4 } else { &self.v6 };
         match family {
-            Some(family) => family.send(transmit, sender, self),
+            Some(family) => family.send(transmit, sender, self, now),
             None => count(&self.counters.lost, transmit.datagrams()),
         }
     }
@@ -155,11 +162,12 @@ impl Sockets {
         std::mem::take(&mut *self.notes.0.lock())
     }
 
-    pub fn counters(&self) -> [(&'static str, u64); 4] {
+    pub fn counters(&self) -> [(&'static str, u64); 5] {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         [
             ("udp-lost", read(&self.counters.lost)),
             ("udp-unsegmented", read(&self.counters.unsegmented)),
+            ("udp-places-unsegmented", self.rests.count()),
             ("udp-fragmented", read(&self.counters.fragmented)),
             ("udp-unanswered", read(&self.counters.unanswered)),
         ]
@@ -196,7 +204,7 @@ impl Family {
         let control = Port::bind(address, Fragmentation::Allowed)?;
         let data: io::Result<Vec<Port>> =
             (0..workers).map(|_| Port::bind(address, Fragmentation::Never)).collect();
-        let family = Family { control, data: data?, plain: AtomicBool::new(false) };
+        let family = Family { control, data: data? };
         let workers = u32::try_from(workers).unwrap_or(1);
         if let Err(e) = steer::attach(&family.control.0, workers) {
             tracing::warn!("the kernel spreads datagrams over the workers by address, not by session: {e}");
@@ -208,21 +216,27 @@ impl Family {
         self.control.0.local_addr().map_or(0, |address| address.port())
     }
 
-    fn send(&self, transmit: &Transmit<'_>, sender: Sender, all: &Sockets) {
+    fn send(&self, transmit: &Transmit<'_>, sender: Sender, all: &Sockets, now: fn() -> Mono) {
         let port = match sender {
             Sender::Worker(worker) => self.data.get(worker).unwrap_or(&self.control),
             Sender::Control => &self.control,
         };
         let (counters, notes) = (&all.counters, &all.notes);
         let shot = Shot { family: self, port, sender, counters, notes, to: transmit.to };
-        match transmit.segment.and_then(|size| u16::try_from(size).ok()) {
-            Some(size) if !self.plain.load(Ordering::Relaxed) => shot.segmented(transmit.bytes, size),
-            Some(size) => {
+        let Some(size) = transmit.segment.and_then(|size| u16::try_from(size).ok()) else {
+            shot.single(transmit.bytes);
+            return;
+        };
+        let rests = &all.rests;
+        match rests.ask(transmit.to, now) {
+            Try::OneByOne => {
                 shot.one_by_one(transmit.bytes, size);
             }
-            None => {
-                shot.single(transmit.bytes);
-            }
+            may => match shot.segmented(transmit.bytes, size) {
+                false => rests.refused(transmit.to, now()),
+                true if may == Try::SegmentedAgain => rests.taken(transmit.to),
+                true => {}
+            },
         }
     }
 }
@@ -238,7 +252,9 @@ struct Shot<'a> {
 }
 
 impl Shot<'_> {
-    fn segmented(&self, bytes: &[u8], size: u16) {
+    /// False if the kernel would not have a segmented batch; then its datagrams left one by one.
+    fn segmented(&self, bytes: &[u8], size: u16) -> bool {
+        let mut taken = true;
         for chunk in bytes.chunks(usize::from(size).max(1) * MAX_SEGMENTS) {
             match self.try_send(self.port, chunk, Some(size)) {
                 Ok(()) => {}
@@ -246,13 +262,12 @@ impl Shot<'_> {
                 // segmented at all (EINVAL, EMSGSIZE). Sent one by one, the second kind says which it is.
                 Err(Errno::IO | Errno::INVAL | Errno::MSGSIZE | Errno::OPNOTSUPP) => {
                     self.counters.unsegmented.fetch_add(1, Ordering::Relaxed);
-                    if self.one_by_one(chunk, size) == 0 {
-                        self.family.plain.store(true, Ordering::Relaxed);
-                    }
+                    taken &= self.one_by_one(chunk, size) > 0;
                 }
                 Err(errno) => self.count_lost(errno, chunk.len().div_ceil(usize::from(size).max(1))),
             }
         }
+        taken
     }
 
     /// Returns how many had to be sent in IP fragments.
@@ -313,7 +328,6 @@ impl Port {
         let socket = plain_socket(address)?;
         socket.set_reuse_port(true)?;
         socket.bind(&address.into())?;
-        socket.set_read_timeout(Some(RECEIVE_LIMIT))?;
         option::set_fragmentation(&socket, address.is_ipv4(), fragmentation)?;
         // Without it every datagram comes alone, which is only slower.
         let _ = option::set(&socket, Switch::UdpGro, true);
@@ -322,7 +336,7 @@ impl Port {
         Ok(Port(socket))
     }
 
-    /// One batch of equal datagrams from one source. `WouldBlock` when none came for a while.
+    /// One batch of equal datagrams from one source; sleeps until there is one, or until the thread is interrupted.
     pub fn receive(&self, buffer: &mut [u8]) -> io::Result<Received> {
         datagram::receive(&self.0, buffer, Wait::Socket)
     }

@@ -107,11 +107,26 @@ def show(seen, before, tolerance):
     return dearer
 
 
+def shares(seen):
+    """What filter and flow records cost of one batch of one flow, of the instructions outside the kernel. `split` contains
+    reading the packet once, which a tunnel without a filter would need too: it must know where to cut. On the way in every
+    packet is read; that is counted to the filter, though merging needs most of it."""
+    print("\nfilter and flow records, of a batch of one flow (instructions outside the kernel)")
+    for size, batch in (("1420", "44"), ("64", "44"), ("64", "1")):
+        judge, packets = seen["judge", "64", "64"], int(batch)
+        part = lambda *names: packets * sum(seen[name, size, batch] for name in names)
+        out = judge / (judge + part("split", "seal"))
+        read = packets * seen["classify", size, "1"]
+        back = (judge + read) / (judge + read + part("open", "merge"))
+        print(f"{batch:>3} packets of {size:>4} bytes: {100 * out:4.1f} % out, {100 * back:4.1f} % in")
+
+
 def main():
     args = arguments()
     before = read(args.compare) if args.compare else None
     seen = measure(build())
     dearer = show(seen, before, args.tolerance)
+    shares(seen)
     if args.save:
         head = "# Instructions per packet: operation, bytes, batch (judge: flows), count. Made by scripts/bench instructions --save\n"
         rows = (f"{' '.join(key)} {value:.0f}\n" for key, value in seen.items())

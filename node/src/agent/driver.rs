@@ -446,6 +446,7 @@ impl Driver {
             &parts.kept.identity,
             &parts.kept.network.id,
             &parts.keys,
+            parts.options.workers,
             boot(),
         )?;
         parts.shared.plane.replace_engine(rotation::engine(&keys));

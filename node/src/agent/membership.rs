@@ -16,7 +16,7 @@ use super::AGENT;
 use crate::error::Error;
 use crate::link;
 use crate::resolver::Resolver;
-use crate::state::{StateDir, StoredTrust, WgKeys, identity_from_seed, new_seed};
+use crate::state::{StateDir, StoredTrust, WgKeys, identity_from_seed, lanes_for, new_seed};
 
 /// What a member keeps, checked against its roots.
 pub struct Kept {
@@ -60,14 +60,15 @@ pub fn lane_secrets(keys: &WgKeys) -> Result<Vec<LaneSecret>, Error> {
 }
 
 /// Redeems a token. Keys go to disk first, the record last: a crash in between leaves a host that can try again with
-/// the same identity, and is no member until it has its record.
+/// the same identity, and is no member until it has its record. It makes keys for so many packet workers.
 pub async fn enrol(
     state: &StateDir,
     token: Token,
     name: Option<&Name>,
+    workers: usize,
     resolver: Arc<Resolver>,
 ) -> Result<Kept, Error> {
-    let secrets = secrets(state)?;
+    let secrets = secrets(state, workers)?;
     let membership = link::enrol(token, name, AGENT, &secrets, resolver).await?;
     state.store_trust(&StoredTrust {
         network: membership.trust.network,
@@ -81,7 +82,7 @@ pub async fn enrol(
 }
 
 /// The identity and keys of a try before, or new ones.
-fn secrets(state: &StateDir) -> Result<Secrets, Error> {
+fn secrets(state: &StateDir, workers: usize) -> Result<Secrets, Error> {
     let seed = match state.identity()? {
         Some(seed) => seed,
         None => {
@@ -93,7 +94,7 @@ fn secrets(state: &StateDir) -> Result<Secrets, Error> {
     let keys = match state.wg_keys()? {
         Some(keys) => keys,
         None => {
-            let keys = WgKeys::generate(1).map_err(Error::Random)?;
+            let keys = WgKeys::generate(1, lanes_for(workers)).map_err(Error::Random)?;
             state.store_wg_keys(&keys)?;
             keys
         }

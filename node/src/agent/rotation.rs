@@ -1,4 +1,5 @@
-//! New WireGuard keys when the wall clock is behind the greatest handshake stamp used.
+//! New WireGuard keys: all of them when the wall clock is behind the greatest handshake stamp used, and some more when the
+//! node has more packet workers than it has keys for.
 //!
 //! A peer refuses a handshake whose TAI64N stamp is not greater than the last one it saw from that key (WireGuard
 //! paper, section 5.1). After a clock that went back this node would be locked out until the old time comes again; a
@@ -15,23 +16,25 @@ use warren_node_core::session::boring::BoringEngine;
 
 use super::membership::lane_secrets;
 use crate::error::Error;
-use crate::state::{StateDir, WgKeys};
+use crate::state::{StateDir, WgKeys, lanes_for};
 
 /// The engine of these keys.
 pub fn engine(keys: &WgKeys) -> BoringEngine {
     BoringEngine::new(keys.lanes.iter().chain(&keys.kept).map(|key| LaneSecret::new(**key)))
 }
 
-/// Keys with the next serial: on disk, then announced.
+/// Other keys with the next serial, as many as there were or as `workers` need: on disk, then announced.
 pub fn rotate(
     state: &StateDir,
     control: &mut Control,
     identity: &ed25519_dalek::SigningKey,
     network: &warren_wire::id::NetworkId,
     old: &WgKeys,
+    workers: usize,
     now: Mono,
 ) -> Result<WgKeys, Error> {
-    let mut new = WgKeys::generate(old.serial.saturating_add(1)).map_err(Error::Random)?;
+    let lanes = lanes_for(workers).max(old.lanes.len());
+    let mut new = WgKeys::generate(next_serial(control, old), lanes).map_err(Error::Random)?;
     new.keep_filed(old, control.filed_keys().as_ref());
     state.store_wg_keys(&new)?;
     announce(state, control, identity, network, &new, now)?;
@@ -48,6 +51,33 @@ pub fn forget_unfiled(control: &Control, keys: &WgKeys) -> Option<WgKeys> {
     let mut fewer = keys.clone();
     fewer.keep_filed(&WgKeys { lanes: Vec::new(), ..keys.clone() }, Some(&filed));
     (fewer.kept.len() < keys.kept.len()).then_some(fewer)
+}
+
+/// The keys there are, and more if `workers` need more: then on disk, and announced.
+pub fn widen(
+    state: &StateDir,
+    control: &mut Control,
+    identity: &ed25519_dalek::SigningKey,
+    network: &warren_wire::id::NetworkId,
+    old: &WgKeys,
+    workers: usize,
+    now: Mono,
+) -> Result<WgKeys, Error> {
+    let Some(new) = old.widened(next_serial(control, old), lanes_for(workers)).map_err(Error::Random)? else {
+        return Ok(old.clone());
+    };
+    state.store_wg_keys(&new)?;
+    announce(state, control, identity, network, &new, now)?;
+    tracing::info!(
+        serial = new.serial,
+        keys = new.lanes.len(),
+        "more WireGuard keys, for more packet workers"
+    );
+    Ok(new)
+}
+
+fn next_serial(control: &Control, old: &WgKeys) -> u64 {
+    control.next_key_serial().max(old.serial.saturating_add(1))
 }
 
 /// Signs `keys` and gives them to the control half. Also after a crash between the two writes of a rotation.

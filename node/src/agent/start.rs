@@ -27,7 +27,7 @@ pub async fn run(options: Options, state: StateDir, kept: Kept) -> Result<(), Er
     let mut control = new_control(&options, &kept)?;
     control.handle_started(state.view()?.as_deref(), host_wall_ms(), boot());
     let resolver = Resolver::new(Arc::clone(&clock), options.names.own()?);
-    let keys = current_keys(&state, &mut control, &kept, &clock)?;
+    let keys = current_keys(&state, &mut control, &kept, options.workers, &clock)?;
     // Everything that can be wrong with the outside is found before the machine is changed.
     let sockets = Sockets::open(options.port, options.workers)?;
     let directory = options.run.join(&options.interface);
@@ -112,16 +112,18 @@ fn new_control(options: &Options, kept: &Kept) -> Result<Control, Error> {
     })?)
 }
 
-/// The stored keys; new ones if the host's clock is behind what it has shown; announced again if a rotation was cut short.
+/// The stored keys; new ones if the host's clock is behind what it has shown; announced again if a rotation was cut short;
+/// more if there are more packet workers than before.
 fn current_keys(
     state: &StateDir,
     control: &mut Control,
     kept: &Kept,
+    workers: usize,
     clock: &Clock,
 ) -> Result<WgKeys, Error> {
     let (network, now) = (&kept.network.id, boot());
     if clock.check_host().is_err() {
-        let new = rotation::rotate(state, control, &kept.identity, network, &kept.keys, now)?;
+        let new = rotation::rotate(state, control, &kept.identity, network, &kept.keys, workers, now)?;
         clock.forget_greatest();
         state.store_stamp(host_wall_ms())?;
         return Ok(new);
@@ -129,7 +131,7 @@ fn current_keys(
     if kept.keys.serial != kept.me.key_serial {
         rotation::announce(state, control, &kept.identity, network, &kept.keys, now)?;
     }
-    Ok(kept.keys.clone())
+    rotation::widen(state, control, &kept.identity, network, &kept.keys, workers, now)
 }
 
 fn new_plane(

@@ -161,7 +161,7 @@ pub struct RunFlags {
     #[arg(long, env = "WARREN_NODE_MTU", value_parser = clap::value_parser!(u16).range(1280..=9000))]
     mtu: Option<u16>,
     /// Packet workers, each with a thread for either direction; by default one for every four processors. Between two
-    /// nodes as many work side by side as both made keys for when they enrolled (two for each worker of the default).
+    /// nodes as many work side by side as both have: a node makes more keys when it has more workers than before.
     #[arg(long, env = "WARREN_NODE_WORKERS", value_parser = clap::value_parser!(u8).range(1..=8))]
     workers: Option<u8>,
     /// Do not answer names on port 53 of this node's overlay addresses.

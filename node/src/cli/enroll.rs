@@ -63,7 +63,7 @@ pub fn member(options: &Options, enrol: &args::Enrol) -> Result<(StateDir, Kept)
 fn redeem(options: &Options, state: &StateDir, token: Token, name: Option<&Name>) -> Result<Kept, Error> {
     let resolver = options.names.resolver()?;
     let runtime = runtime(1)?;
-    let kept = runtime.block_on(agent::enrol(state, token, name, resolver));
+    let kept = runtime.block_on(agent::enrol(state, token, name, options.workers, resolver));
     runtime.shutdown_timeout(std::time::Duration::from_secs(1));
     kept
 }

@@ -51,6 +51,7 @@ pub fn main() -> ExitCode {
     let quiet = !matches!(arguments.command, Command::Up { .. } | Command::Run { .. });
     logs::start(arguments.common.log_format, quiet);
     agent::protect_memory();
+    crate::kernel::memory::keep_few_arenas();
     let json = arguments.common.json;
     match carry_out(&arguments) {
         Ok(said) => {

@@ -179,6 +179,47 @@ mod tests {
 
     use super::*;
 
+    /// The two that follow need no kernel: Miri can run them.
+    #[test]
+    fn in_memory_an_address_comes_back_from_the_form_the_kernel_reads() {
+        for text in ["192.0.2.7:51820", "[2001:db8::7]:1", "[fe80::1%3]:65535"] {
+            let address: SocketAddr = text.parse().unwrap();
+            let mut name = Name::of(&address);
+            let (from, len) = name.parts();
+            let mut storage = MaybeUninit::<libc::sockaddr_storage>::zeroed();
+            // SAFETY: `name` has `len` bytes, the storage is larger, and they do not overlap.
+            unsafe {
+                std::ptr::copy_nonoverlapping(from.cast::<u8>(), storage.as_mut_ptr().cast(), len as usize)
+            };
+            // SAFETY: zeroed, and overwritten with plain data.
+            let storage = unsafe { storage.assume_init() };
+            assert_eq!(super::address(&storage), Some(address));
+        }
+    }
+
+    #[test]
+    fn in_memory_control_messages_are_written_and_read_inside_their_room() {
+        let mut control = Control([0; CONTROL]);
+        // SAFETY: as in `send`.
+        let mut message: libc::msghdr = unsafe { mem::zeroed() };
+        message.msg_control = control.0.as_mut_ptr().cast();
+        put_segment(&mut message, 1452);
+        assert_eq!(gro_size(&message), None, "it says another thing");
+        // SAFETY: `put_segment` has just written a header and two bytes there; four fit.
+        unsafe {
+            let head = libc::CMSG_FIRSTHDR(&message);
+            assert_eq!(((*head).cmsg_level, (*head).cmsg_type), (libc::SOL_UDP, libc::UDP_SEGMENT));
+            assert_eq!(libc::CMSG_DATA(head).cast::<u16>().read_unaligned(), 1452);
+            (*head).cmsg_type = libc::UDP_GRO;
+            assert_eq!(gro_size(&message), None, "too short for what it says");
+            (*head).cmsg_len = CMSG_INT as _;
+            libc::CMSG_DATA(head).cast::<libc::c_int>().write_unaligned(900);
+        }
+        assert_eq!(gro_size(&message), Some(900));
+        message.msg_controllen = 0;
+        assert_eq!(gro_size(&message), None);
+    }
+
     fn pair(ip: &str) -> Option<(UdpSocket, UdpSocket)> {
         Some((UdpSocket::bind((ip, 0)).ok()?, UdpSocket::bind((ip, 0)).ok()?))
     }

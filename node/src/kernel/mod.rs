@@ -3,12 +3,14 @@
 //!
 //! - [`datagram`] one batch of datagrams in, one batch out: `UDP_GRO`, `UDP_SEGMENT`, per-call non-blocking;
 //! - [`option`] socket options without a safe setter;
+//! - [`memory`] how much the allocator keeps;
 //! - [`interrupt`] waking a thread that sleeps in a system call;
 //! - [`steer`] which socket of a `SO_REUSEPORT` group gets a datagram.
 #![allow(unsafe_code, reason = "system calls with pointers; the only module of the workspace that may")]
 
 pub mod datagram;
 pub mod interrupt;
+pub mod memory;
 pub mod option;
 pub mod steer;
 

@@ -11,11 +11,18 @@ use super::checked;
 pub enum Switch {
     /// Received datagrams of one source and size come glued together.
     UdpGro,
+    /// Datagrams leave without a checksum (IPv4).
+    #[cfg(test)]
+    NoChecksum,
 }
 
 pub fn set(socket: impl AsFd, switch: Switch, on: bool) -> io::Result<()> {
-    let Switch::UdpGro = switch;
-    set_int(socket, libc::SOL_UDP, libc::UDP_GRO, libc::c_int::from(on))
+    let (level, name) = match switch {
+        Switch::UdpGro => (libc::SOL_UDP, libc::UDP_GRO),
+        #[cfg(test)]
+        Switch::NoChecksum => (libc::SOL_SOCKET, libc::SO_NO_CHECK),
+    };
+    set_int(socket, level, name, libc::c_int::from(on))
 }
 
 /// What the sender's kernel does with a datagram that is larger than the path.

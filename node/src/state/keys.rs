@@ -9,10 +9,11 @@ use x25519_dalek::{PublicKey, StaticSecret};
 use zeroize::Zeroizing;
 
 use warren_wire::id::WgKey;
+use warren_wire::trust::MAX_LANES;
 
-/// Lanes (WireGuard keys) a node makes: two for each packet worker, one a direction, so that none waits for another.
-fn lanes() -> usize {
-    (2 * crate::worker::default_count()).min(warren_wire::trust::MAX_LANES)
+/// Lanes (WireGuard keys) of a node: two for each packet worker, one a direction, so that none waits for another.
+pub fn lanes_for(workers: usize) -> usize {
+    workers.saturating_mul(2).clamp(1, MAX_LANES)
 }
 
 /// Older keys that are kept for files of external devices; beyond that the oldest go.
@@ -47,9 +48,20 @@ fn public(private: &[u8; 32]) -> WgKey {
 }
 
 impl WgKeys {
-    pub fn generate(serial: u64) -> Result<WgKeys, getrandom::Error> {
-        let lanes = (0..lanes()).map(|_| new_seed()).collect::<Result<_, _>>()?;
+    pub fn generate(serial: u64, lanes: usize) -> Result<WgKeys, getrandom::Error> {
+        let lanes = (0..lanes).map(|_| new_seed()).collect::<Result<_, _>>()?;
         Ok(WgKeys { serial, lanes, kept: Vec::new() })
+    }
+
+    /// The set `serial`, with new keys behind those of this one; `None` if it has as many already. What peers have agreed on
+    /// with the old keys goes on.
+    pub fn widened(&self, serial: u64, lanes: usize) -> Result<Option<WgKeys>, getrandom::Error> {
+        let Some(missing) = lanes.checked_sub(self.lanes.len()).filter(|missing| *missing > 0) else {
+            return Ok(None);
+        };
+        let more = WgKeys::generate(serial, missing)?;
+        let lanes = self.lanes.iter().cloned().chain(more.lanes.iter().cloned()).collect();
+        Ok(Some(WgKeys { lanes, kept: self.kept.clone(), ..more }))
     }
 
     pub fn public(&self) -> Vec<WgKey> {
@@ -108,7 +120,7 @@ impl WgKeys {
             }
         }
         match (lanes.len(), kept.len()) {
-            (1..=warren_wire::trust::MAX_LANES, 0..=MAX_KEPT) => Ok(WgKeys { serial, lanes, kept }),
+            (1..=MAX_LANES, 0..=MAX_KEPT) => Ok(WgKeys { serial, lanes, kept }),
             (lanes, kept) => Err(format!("it holds {lanes} keys and {kept} of before")),
         }
     }

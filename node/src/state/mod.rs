@@ -33,7 +33,7 @@ use warren_wire::id::WgKey;
 use zeroize::Zeroizing;
 
 pub use error::StateError;
-pub use keys::{WgKeys, identity_from_seed, new_seed};
+pub use keys::{WgKeys, identity_from_seed, lanes_for, new_seed};
 pub use trust::StoredTrust;
 
 /// Format of the directory that this program writes.

@@ -28,7 +28,7 @@ fn everything_is_private_whatever_the_umask_says() {
     let old = rustix::process::umask(Mode::empty());
     let state = StateDir::open(&path).expect("open");
     state.store_identity(&[7; 32]).expect("store");
-    state.store_wg_keys(&WgKeys::generate(1).expect("random")).expect("store");
+    state.store_wg_keys(&WgKeys::generate(1, 2).expect("random")).expect("store");
     state.store_trust(&trust()).expect("store");
     rustix::process::umask(old);
     assert_eq!(mode(&path), 0o700);
@@ -41,7 +41,7 @@ fn everything_is_private_whatever_the_umask_says() {
 #[test]
 fn what_was_stored_comes_back() {
     let (_base, path) = fresh();
-    let keys = WgKeys::generate(4).expect("random");
+    let keys = WgKeys::generate(4, 6).expect("random");
     {
         let state = StateDir::open(&path).expect("open");
         assert!(!state.is_enrolled().expect("read"));
@@ -162,4 +162,17 @@ fn a_full_disk_keeps_the_old_content() {
     assert_eq!(state.view().expect("read").as_deref(), Some(&b"old"[..]));
     let full = StateError::io(path, "write", std::io::Error::from_raw_os_error(28));
     assert!(matches!(full, StateError::Full { .. }));
+}
+
+#[test]
+fn more_workers_have_more_keys_and_those_that_peers_know_stay_in_their_places() {
+    let old = WgKeys::generate(7, lanes_for(1)).expect("random");
+    assert!(old.widened(8, lanes_for(1)).expect("random").is_none());
+    let new = old.widened(8, lanes_for(3)).expect("random").expect("four more");
+    assert_eq!((new.serial, new.lanes.len()), (8, 6));
+    assert_eq!(new.public()[..2], old.public()[..]);
+    let all: std::collections::BTreeSet<_> = new.public().into_iter().collect();
+    assert_eq!(all.len(), 6, "no key serves two lanes");
+    assert!(new.widened(9, lanes_for(2)).expect("random").is_none(), "fewer workers take no key away");
+    assert_eq!(lanes_for(crate::worker::MAX_WORKERS), warren_wire::trust::MAX_LANES);
 }

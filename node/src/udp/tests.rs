@@ -3,6 +3,7 @@ use super::*;
 fn receive_all(port: &Port, wanted: usize) -> Vec<Vec<u8>> {
     let mut got = Vec::new();
     let mut buffer = vec![0; MAX_RECEIVE];
+    port.0.set_read_timeout(Some(std::time::Duration::from_millis(250))).expect("an option");
     for _ in 0..40 {
         if got.len() >= wanted {
             return got;
@@ -73,4 +74,41 @@ fn what_cannot_be_sent_is_counted() {
     sockets.send(&Transmit { to, bytes: &[0; 300], segment: Some(100) }, Sender::Worker(0));
     let lost = sockets.counters().into_iter().find(|(name, _)| *name == "udp-lost").expect("a counter");
     assert_eq!(lost.1, 4);
+}
+
+fn at(seconds: u64) -> Mono {
+    Mono::from_millis(1000 * seconds)
+}
+
+/// Without UDP checksums the kernel does not segment (EINVAL), as on a device that cannot compute them.
+fn refuse(sockets: &Sockets, yes: bool) {
+    let port = sockets.of_worker(0).find(|port| port.0.local_addr().unwrap().is_ipv4());
+    option::set(&port.expect("a socket").0, Switch::NoChecksum, yes).expect("an option");
+}
+
+#[test]
+fn what_was_refused_for_one_place_is_tried_again_there_and_never_given_up_elsewhere() {
+    let count = |sockets: &Sockets, name: &str| {
+        sockets.counters().into_iter().find(|(is, _)| *is == name).expect("a counter").1
+    };
+    let (a, b, c) = (Sockets::open(0, 1), Sockets::open(0, 1), Sockets::open(0, 1));
+    let (a, b, c) = (a.expect("bind"), b.expect("bind"), c.expect("bind"));
+    let batch: Vec<u8> = (0..5).flat_map(|_| data(1, 500)).collect();
+    let send = |to: &Sockets, now: fn() -> Mono| {
+        let there = addresses(to)[0];
+        a.send_at(&Transmit { to: there, bytes: &batch, segment: Some(500) }, Sender::Worker(0), now);
+        let port = to.of_worker(0).find(|port| port.0.local_addr().unwrap().is_ipv4());
+        assert_eq!(receive_all(port.expect("a socket"), 5).len(), 5, "nothing is lost");
+        ["udp-unsegmented", "udp-places-unsegmented"].map(|name| count(&a, name))
+    };
+    assert_eq!(send(&b, || at(100)), [0, 0]);
+    refuse(&a, true);
+    assert_eq!(send(&b, || at(100)), [1, 1]);
+    assert_eq!(send(&b, || at(159)), [1, 1], "it rests");
+    assert_eq!(send(&b, || at(160)), [2, 1], "it is tried, and refused again");
+    assert_eq!(send(&b, || at(279)), [2, 1], "it rests longer");
+    refuse(&a, false);
+    assert_eq!(send(&c, || at(279)), [2, 1], "another place was never refused");
+    assert_eq!(send(&b, || at(280)), [2, 0], "it is segmented again");
+    assert_eq!(count(&a, "udp-lost"), 0);
 }

@@ -10,6 +10,7 @@ use warren_node_core::packet::vnet::Vnet;
 use warren_node_core::packet::{classify, split};
 use warren_node_core::session::Engine;
 
+use super::nice::Rank;
 use super::pulse::Worker;
 use super::{Shared, StopReason};
 use crate::tun::{Queue, Written};
@@ -30,6 +31,8 @@ pub(super) struct Batch<'a> {
 /// `number` is the packet worker's; `at` the position of the socket among its sockets.
 pub fn run<E: Engine>(shared: &Shared<E>, number: usize, at: usize, settings: &Settings) {
     let Some(port) = shared.sockets.of_worker(number).nth(at) else { return };
+    let Some(_bed) = shared.sleepers.lie_down(Worker::Ingress { number, at }) else { return };
+    let _ahead = Rank::ahead();
     let mut worker = IngressWorker::for_data(settings);
     let mut buffer = vec![0; MAX_RECEIVE];
     while !shared.stop.is_set() {
@@ -42,7 +45,7 @@ pub fn run<E: Engine>(shared: &Shared<E>, number: usize, at: usize, settings: &S
     }
 }
 
-/// False when nothing came for a while.
+/// False when it is time to look around.
 fn receive_one<E: Engine>(
     shared: &Shared<E>,
     port: &Port,
@@ -57,6 +60,7 @@ fn receive_one<E: Engine>(
             hand_out(shared, worker, number, Sender::Worker(number));
             true
         }
+        Err(e) if e.kind() == ErrorKind::Interrupted => false,
         Err(e) => may_go_on(shared, &e),
     }
 }
@@ -108,7 +112,7 @@ pub(super) fn hand_out<E: Engine>(
     }
     worker.sent();
     if refused != (false, false) {
-        worker.degrade(refused.0, refused.1);
+        worker.degrade(refused.0, refused.1, shared.clock.now());
     }
 }
 

@@ -14,6 +14,8 @@ mod aside;
 mod control;
 mod egress;
 mod ingress;
+mod nice;
+mod pace;
 mod pulse;
 mod sleepers;
 mod stop;

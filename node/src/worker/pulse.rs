@@ -22,7 +22,8 @@ pub enum Worker {
 }
 
 impl Worker {
-    fn slot(self) -> usize {
+    /// Below [`SLOTS`].
+    pub(super) fn slot(self) -> usize {
         match self {
             Worker::Tick => 0,
             Worker::Control => 1,
@@ -32,9 +33,12 @@ impl Worker {
     }
 }
 
+/// Tick, control, and three for each packet worker.
+pub(super) const SLOTS: usize = 2 + 3 * MAX_WORKERS;
+
 /// Last sign of each thread, nanoseconds on the boot-time clock; 0 for one that never began.
 #[derive(Debug, Default)]
-pub struct Pulse([AtomicU64; 2 + 3 * MAX_WORKERS]);
+pub struct Pulse([AtomicU64; SLOTS]);
 
 impl Pulse {
     pub fn beat(&self, worker: Worker, now: Mono) {

@@ -1,22 +1,23 @@
-//! Egress threads that may sleep in a read of the TUN, where no timer and no event reaches them: once a second, and when
-//! the agent stops, they are interrupted, so that each shows that it lives and sees the end.
+//! Packet threads that may sleep in a read of the TUN or a receive, where no timer and no event reaches them: once a second,
+//! and when the agent stops, they are interrupted, so that each shows that it lives and sees the end. (A time limit on the
+//! receive would do for sockets, but the kernel then starts and stops a timer for every packet that comes alone.)
 
 use std::sync::atomic::{AtomicI32, Ordering};
 
-use super::MAX_WORKERS;
+use super::pulse::{SLOTS, Worker};
 use crate::kernel::interrupt::{Thread, interrupt, this_thread};
 
-/// Thread by worker; 0 for none.
+/// Thread numbers; 0 for none.
 #[derive(Debug, Default)]
-pub struct Sleepers([AtomicI32; MAX_WORKERS]);
+pub struct Sleepers([AtomicI32; SLOTS]);
 
 /// As long as it lives, the thread may be interrupted.
 pub struct Bed<'a>(&'a AtomicI32);
 
 impl Sleepers {
-    /// The calling thread serves worker `number`.
-    pub fn lie_down(&self, number: usize) -> Option<Bed<'_>> {
-        let slot = self.0.get(number)?;
+    /// The calling thread is this one.
+    pub fn lie_down(&self, worker: Worker) -> Option<Bed<'_>> {
+        let slot = self.0.get(worker.slot())?;
         slot.store(this_thread().0, Ordering::Relaxed);
         Some(Bed(slot))
     }

@@ -1,10 +1,13 @@
 //! How much handshake work a source may cause, before its message costs more than a MAC.
 //!
-//! Handshakes are answered on the ingress worker that received them: no queue, no hand-over, nothing to overflow.
-//! What makes that safe is this gate. Every source (IPv4 /32, IPv6 /64) has a bucket of its own, so a flooder empties
+//! Handshakes are answered by the control worker, on a thread and a socket of its own; what this gate bounds is the time
+//! they take from the rest of the host. Every source (IPv4 /32, IPv6 /64) has a bucket of its own, so a flooder empties
 //! only his own; all sources where no peer is expected share one more bucket, which bounds the Diffie-Hellman work
 //! that strangers can cause to about 2 % of a core, however many addresses they forge. A source whose bucket is empty
-//! must prove its address and port with a cookie (WireGuard paper, section 5.3), and even then has a limit.
+//! must prove its address and port with a cookie (WireGuard paper, section 5.3), and even then has a limit: five a second
+//! for each, and 2,000 for all together, so that a crowd of honest peers that comes back after an outage, from addresses
+//! where nobody expects it, is answered at about the rate of stock implementations. Packets go before all this: their
+//! threads have the higher priority.
 //! Hosts where a peer is expected never share a bucket with strangers.
 //!
 //! The table has a fixed size and is indexed by a keyed hash: it cannot grow and cannot be aimed at. Two sources may
@@ -31,8 +34,8 @@ const EXPECTED: Rate = Rate { per_second: 20, burst: 20 };
 const STRANGER: Rate = Rate { per_second: 5, burst: 5 };
 const ALL_STRANGERS: Rate = Rate { per_second: 400, burst: 64 };
 const PROVED: Rate = Rate { per_second: 5, burst: 5 };
-const ALL_PROVED: Rate = Rate { per_second: 400, burst: 64 };
-const COOKIES: Rate = Rate { per_second: 1000, burst: 128 };
+const ALL_PROVED: Rate = Rate { per_second: 2000, burst: 256 };
+const COOKIES: Rate = Rate { per_second: 3000, burst: 256 };
 
 /// A token bucket in thousandths.
 #[derive(Clone, Copy, Debug, Default)]
@@ -55,6 +58,24 @@ impl Bucket {
     }
 }
 
+/// One bucket for each slot: what is spent, and since when. Numbers and not [`Bucket`]s, because then the memory comes from
+/// the system as zeros, and a page that no source falls into is never there.
+struct Buckets(Vec<(u32, u64)>);
+
+impl Buckets {
+    fn new() -> Buckets {
+        Buckets(vec![(0, 0); SLOTS])
+    }
+
+    fn take(&mut self, slot: usize, rate: Rate, now: Now) -> bool {
+        let Some(place) = self.0.get_mut(slot) else { return false };
+        let mut bucket = Bucket { spent: place.0, at_ms: place.1 };
+        let taken = bucket.take(rate, now);
+        *place = (bucket.spent, bucket.at_ms);
+        taken
+    }
+}
+
 /// What a handshake message may cause.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Admission {
@@ -67,10 +88,10 @@ pub enum Admission {
 
 pub struct Gate {
     seed: [u8; 32],
-    expected: Vec<Bucket>,
-    strangers: Vec<Bucket>,
-    proved: Vec<Bucket>,
-    responses: Vec<Bucket>,
+    expected: Buckets,
+    strangers: Buckets,
+    proved: Buckets,
+    responses: Buckets,
     all_strangers: Bucket,
     all_proved: Bucket,
     /// For strangers, and for hosts where a peer is expected.
@@ -82,10 +103,10 @@ impl Gate {
     pub fn new(seed: [u8; 32]) -> Gate {
         Gate {
             seed,
-            expected: vec![Bucket::default(); SLOTS],
-            strangers: vec![Bucket::default(); SLOTS],
-            proved: vec![Bucket::default(); SLOTS],
-            responses: vec![Bucket::default(); SLOTS],
+            expected: Buckets::new(),
+            strangers: Buckets::new(),
+            proved: Buckets::new(),
+            responses: Buckets::new(),
             all_strangers: Bucket::default(),
             all_proved: Bucket::default(),
             cookies: [Bucket::default(); 2],
@@ -97,10 +118,9 @@ impl Gate {
     pub fn admit(&mut self, from: SocketAddr, expected: bool, now: Now) -> Admission {
         let slot = self.slot(from.ip());
         let free = if expected {
-            self.expected.get_mut(slot).is_some_and(|b| b.take(EXPECTED, now))
+            self.expected.take(slot, EXPECTED, now)
         } else {
-            self.strangers.get_mut(slot).is_some_and(|b| b.take(STRANGER, now))
-                && self.all_strangers.take(ALL_STRANGERS, now)
+            self.strangers.take(slot, STRANGER, now) && self.all_strangers.take(ALL_STRANGERS, now)
         };
         if free {
             return Admission::Work;
@@ -113,14 +133,13 @@ impl Gate {
     /// send in the name of a peer, must not keep out what the peer answers to ours.
     pub fn admit_response(&mut self, from: SocketAddr, now: Now) -> bool {
         let slot = self.slot(from.ip());
-        self.responses.get_mut(slot).is_some_and(|b| b.take(EXPECTED, now))
+        self.responses.take(slot, EXPECTED, now)
     }
 
     /// It has proved its address. There is still a limit.
     pub fn admit_proved(&mut self, from: SocketAddr, now: Now) -> bool {
         let slot = self.slot(from.ip());
-        self.proved.get_mut(slot).is_some_and(|b| b.take(PROVED, now))
-            && self.all_proved.take(ALL_PROVED, now)
+        self.proved.take(slot, PROVED, now) && self.all_proved.take(ALL_PROVED, now)
     }
 
     /// A nonce for one more cookie reply, if one may be sent now: replies must not fill the send buffer.

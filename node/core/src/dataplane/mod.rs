@@ -26,6 +26,7 @@ mod narrow;
 pub mod outbox;
 mod publish;
 mod report;
+mod rest;
 mod tick;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -42,6 +43,7 @@ pub use egress::EgressWorker;
 pub use ingress::{Frame, IngressWorker};
 pub use narrow::inner_mtu;
 pub use outbox::{Outbox, Transmit};
+pub use rest::Rest;
 
 use crate::clock::{Mono, Now};
 use crate::conntrack::{Cut, FlowTable, Limits};

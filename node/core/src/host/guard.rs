@@ -21,14 +21,15 @@ pub fn ruleset(interface: &InterfaceName, addresses: &[IpAddr]) -> String {
     let (table, tun) = (table(interface), interface.as_str());
     let mut text = format!("table inet {table}\ndelete table inet {table}\ntable inet {table} {{\n");
     text.push_str("\tchain strong-host {\n\t\ttype filter hook prerouting priority -300; policy accept;\n");
+    // First, and as two comparisons, not one look-up in a set: every packet of the host passes here.
+    // (Writing to a String cannot fail.)
+    for own in ["lo", tun] {
+        let _ = writeln!(text, "\t\tiifname \"{own}\" accept");
+    }
     for address in addresses {
         let family = if address.is_ipv4() { "ip" } else { "ip6" };
-        // Writing to a String cannot fail.
         for side in ["daddr", "saddr"] {
-            let _ = writeln!(
-                text,
-                "\t\tiifname != {{ \"lo\", \"{tun}\" }} {family} {side} {address} counter drop"
-            );
+            let _ = writeln!(text, "\t\t{family} {side} {address} counter drop");
         }
     }
     text.push_str("\t}\n}\n");

@@ -74,12 +74,13 @@ impl Machine {
             assert!(self.unreachable.contains(range), "{range} is routed, but nothing catches it");
         }
         for (interface, address) in &self.addresses {
-            let line = format!(
-                "\"{}\" }} {} daddr {address} counter drop",
-                interface.as_str(),
-                if address.is_ipv4() { "ip" } else { "ip6" }
-            );
-            assert!(self.guard.iter().any(|g| g.contains(&line)), "{address} has no guard");
+            let family = if address.is_ipv4() { "ip" } else { "ip6" };
+            let lines = [
+                format!("\t\tiifname \"{}\" accept\n", interface.as_str()),
+                format!("\t\t{family} daddr {address} counter drop\n"),
+            ];
+            let guarded = |guard: &&String| lines.iter().all(|line| guard.contains(line));
+            assert!(self.guard.iter().any(|g| guarded(&g)), "{address} has no guard");
         }
     }
 }
@@ -105,10 +106,12 @@ fn the_guard_drops_overlay_addresses_that_come_by_another_way_be_it_as_destinati
         text,
         "table inet warren_wrn0\ndelete table inet warren_wrn0\ntable inet warren_wrn0 {\n\
          \tchain strong-host {\n\t\ttype filter hook prerouting priority -300; policy accept;\n\
-         \t\tiifname != { \"lo\", \"wrn0\" } ip daddr 100.64.0.5 counter drop\n\
-         \t\tiifname != { \"lo\", \"wrn0\" } ip saddr 100.64.0.5 counter drop\n\
-         \t\tiifname != { \"lo\", \"wrn0\" } ip6 daddr fd00:1:2::5 counter drop\n\
-         \t\tiifname != { \"lo\", \"wrn0\" } ip6 saddr fd00:1:2::5 counter drop\n\t}\n}\n"
+         \t\tiifname \"lo\" accept\n\
+         \t\tiifname \"wrn0\" accept\n\
+         \t\tip daddr 100.64.0.5 counter drop\n\
+         \t\tip saddr 100.64.0.5 counter drop\n\
+         \t\tip6 daddr fd00:1:2::5 counter drop\n\
+         \t\tip6 saddr fd00:1:2::5 counter drop\n\t}\n}\n"
     );
 }
 

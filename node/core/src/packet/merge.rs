@@ -68,7 +68,7 @@ impl Merger {
         Merger { offloads, ..Merger::default() }
     }
 
-    /// The TUN refused an offload: from now on do not use it.
+    /// For the packets to come; those already merged stay so.
     pub fn set_offloads(&mut self, offloads: Offloads) {
         self.offloads = offloads;
     }

@@ -37,6 +37,7 @@ impl<E: Engine> DataPlane<E> {
         stride: usize,
         now: Now,
     ) {
+        worker.prepare(now);
         let snapshot = self.snapshot.load();
         let stride = if stride == 0 { bytes.len().max(1) } else { stride };
         let mut rest = bytes;

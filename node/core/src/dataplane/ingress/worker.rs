@@ -3,7 +3,8 @@
 use std::net::SocketAddr;
 use std::ops::Range;
 
-use super::super::{Outbox, Settings, VNET_LEN};
+use super::super::{Outbox, Rest, Settings, VNET_LEN};
+use crate::clock::Now;
 use crate::packet::merge::{Merger, Offloads};
 use crate::packet::{DropReason, Packet, Tuple};
 use crate::session::{Arena, buffer_for};
@@ -37,7 +38,9 @@ pub struct IngressWorker {
     pub out: Outbox,
     pub(super) plain: Plain,
     pub(super) merger: Merger,
+    /// What the TUN said that it takes, and until when it is not given that, because it refused it all the same.
     offloads: Offloads,
+    rests: Option<(Rest, Rest)>,
     pub(super) data_only: bool,
     aside: Vec<(SocketAddr, Vec<u8>)>,
 }
@@ -51,6 +54,7 @@ impl IngressWorker {
             plain: Plain::new(),
             merger: Merger::new(offloads),
             offloads,
+            rests: None,
             data_only: false,
             aside: Vec::new(),
         }
@@ -77,11 +81,22 @@ impl IngressWorker {
         let arena = self.plain.bytes.as_slice();
         supers.iter().map(move |s| Frame { vnet: &s.vnet, arena, pieces: &s.pieces })
     }
-    /// The TUN refused an offload (EINVAL, EIO): do not use it again.
-    pub fn degrade(&mut self, tso: bool, uso: bool) {
-        self.offloads.tcp &= !tso;
-        self.offloads.udp &= !uso;
-        self.merger.set_offloads(self.offloads);
+    /// The TUN refused an offload (EINVAL, or EIO while it is down): it rests, then it is tried again.
+    pub fn degrade(&mut self, tso: bool, uso: bool, now: Now) {
+        let (tcp, udp) = self.rests.get_or_insert_default();
+        for (refused, rest) in [(tso, tcp), (uso, udp)] {
+            if refused {
+                rest.begin(now.mono);
+            }
+        }
+    }
+    /// Before a batch: merges what may be merged now.
+    pub(super) fn prepare(&mut self, now: Now) {
+        if let Some((tcp, udp)) = &self.rests {
+            let tcp = self.offloads.tcp && tcp.is_over(now.mono);
+            let udp = self.offloads.udp && udp.is_over(now.mono);
+            self.merger.set_offloads(Offloads { tcp, udp });
+        }
     }
     /// Everything was written and sent.
     pub fn sent(&mut self) {

@@ -70,6 +70,16 @@ fn stream(v4: bool, payload: &[u8], size: usize, flags: u8, options: &[u8]) -> V
         .collect()
 }
 
+/// Sets the two ECN bits (RFC 3168 section 5) of a packet without any.
+fn mark(packet: &mut [u8], ecn: u8) {
+    if packet[0] >> 4 == 4 {
+        packet[1] |= ecn;
+        checksum::set_ipv4_header(packet);
+    } else {
+        packet[1] |= ecn << 4;
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
@@ -77,10 +87,14 @@ proptest! {
     #[test]
     fn split_after_merge_is_the_identity_for_tcp(
         v4 in any::<bool>(), size in 8usize..1400, len in 1usize..40_000, psh in any::<bool>(), ece in any::<bool>(), options in 0usize..11,
+        ecn in 0u8..4,
     ) {
         let payload: Vec<u8> = (0..len.min(size * 100)).map(|i| (i * 31 % 251) as u8).collect();
         let flags = if psh { TcpFlags::PSH } else { 0 } | if ece { TcpFlags::ECE } else { 0 };
-        let packets = stream(v4, &payload, size, flags, &vec![1; options * 4]);
+        let mut packets = stream(v4, &payload, size, flags, &vec![1; options * 4]);
+        for packet in &mut packets {
+            mark(packet, ecn);
+        }
         let supers = coalesce(&packets, BOTH);
         prop_assert_eq!(supers.len(), 1);
         let back: Vec<Vec<u8>> = supers.into_iter().flat_map(|(vnet, frame)| segments(&vnet, frame)).collect();
@@ -230,6 +244,11 @@ fn packets_that_differ_in_anything_but_place_are_not_merged() {
     for other in [ece, acked, gap, longer, options, marked] {
         assert_eq!(coalesce(&[first.clone(), other], BOTH).len(), 2);
     }
+    // As long, and yet others: a later time stamp.
+    let stamped =
+        |seq, at| forge::tcp_with(way, ACK, seq, 1, &[1, 1, 8, 10, 0, 0, 0, at, 0, 0, 0, 1], &[2; 50]);
+    assert_eq!(coalesce(&[stamped(0, 1), stamped(50, 1)], BOTH).len(), 1);
+    assert_eq!(coalesce(&[stamped(0, 1), stamped(50, 2)], BOTH).len(), 2);
 }
 
 #[test]
