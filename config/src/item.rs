@@ -7,8 +7,6 @@
 //! Canonical order: settings, groups, tags, services, grants, invariants, tests; each kind by name. Layout, comments,
 //! order and the split into files leave no trace in it.
 
-use std::collections::BTreeSet;
-
 use ct_merkle::RootHash;
 use ct_merkle::mem_backed_tree::MemoryBackedTree;
 use serde::{Deserialize, Serialize};
@@ -214,13 +212,14 @@ impl ItemTree {
     pub fn len(&self) -> u64 {
         self.items.len() as u64
     }
-    /// Where the settings, these services and these grants stand, in order.
-    pub fn places(&self, services: &BTreeSet<&Name>, grants: &BTreeSet<&Name>) -> Vec<usize> {
-        let find =
-            |key: (u8, &Name)| self.items.binary_search_by(|(item, _)| rank(item).cmp(&Some(key))).ok();
-        let services = services.iter().filter_map(|name| find((3, *name)));
-        let grants = grants.iter().filter_map(|id| find((4, *id)));
-        std::iter::once(0).chain(services).chain(grants).collect()
+    pub fn place_of_service(&self, name: &Name) -> Option<usize> {
+        self.place_of((SERVICE, name))
+    }
+    pub fn place_of_grant(&self, id: &Name) -> Option<usize> {
+        self.place_of((GRANT, id))
+    }
+    fn place_of(&self, key: (u8, &Name)) -> Option<usize> {
+        self.items.binary_search_by(|(item, _)| rank(item).cmp(&Some(key))).ok()
     }
     pub fn is_empty(&self) -> bool {
         self.items.is_empty()
@@ -238,14 +237,18 @@ impl ItemTree {
     }
 }
 
+/// Ranks of kinds in canonical order.
+const SERVICE: u8 = 3;
+const GRANT: u8 = 4;
+
 /// An item's place in canonical order; the settings stand before all.
 fn rank(item: &Item) -> Option<(u8, &Name)> {
     Some(match item {
         Item::Settings(_) => return None,
         Item::Group(group) => (1, &group.name),
         Item::Tag(tag) => (2, &tag.name),
-        Item::Service(service) => (3, &service.name),
-        Item::Grant(grant) => (4, &grant.id),
+        Item::Service(service) => (SERVICE, &service.name),
+        Item::Grant(grant) => (GRANT, &grant.id),
         Item::Invariant(invariant) => (5, &invariant.id),
         Item::Test(test) => (6, &test.id),
     })

@@ -1,117 +1,145 @@
 //! Many subjects at once: who is joined with whom, and whom a grant touches, at a cost of what is found.
+//!
+//! Each subject's selectors are looked up once, when it comes; afterwards every question follows numbers, not names.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use super::Program;
-use crate::name::Name;
-use crate::policy::{Grant, GrantMode, Mode, Selector, Service, Subject};
+use super::{Program, opens_any, sorted};
+use crate::policy::{Grant, GrantMode, Mode, Subject};
 
-/// Subjects by what selectors ask for. A place is given in the order of adding.
+/// Subjects under one program. A place is given in the order of adding.
 #[derive(Clone, Debug, Default)]
 pub struct Cast {
-    subjects: Vec<Subject>,
-    by_tag: BTreeMap<Name, Vec<usize>>,
-    by_name: BTreeMap<Name, Vec<usize>>,
+    program: Arc<Program>,
+    parts: Vec<Part>,
+    /// For each service the places of the subjects that may offer it, in order.
+    offerers: Vec<Vec<usize>>,
+    /// For each grant the places of its sources, in order.
+    sources: Vec<Vec<usize>>,
+}
+
+/// What one subject does, by places in the program, in order.
+#[derive(Clone, Debug)]
+struct Part {
+    offers: Vec<usize>,
+    opens: Vec<usize>,
+}
+
+/// What of a program concerns a subject, by places in the program, in order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Concern {
+    pub(super) services: Vec<usize>,
+    pub(super) grants: Vec<usize>,
 }
 
 impl Cast {
+    pub fn new(program: Arc<Program>) -> Cast {
+        let offerers = vec![Vec::new(); program.services.len()];
+        let sources = vec![Vec::new(); program.grants.len()];
+        Cast { program, parts: Vec::new(), offerers, sources }
+    }
+
     /// The new subject's place.
-    pub fn add(&mut self, subject: Subject) -> usize {
-        let place = self.subjects.len();
-        for tag in &subject.tags {
-            self.by_tag.entry(tag.clone()).or_default().push(place);
-        }
-        self.by_name.entry(subject.name.clone()).or_default().push(place);
-        self.subjects.push(subject);
+    pub fn add(&mut self, subject: &Subject) -> usize {
+        let place = self.parts.len();
+        let part = Part { offers: self.program.offers_of(subject), opens: self.program.grants_from(subject) };
+        part.offers.iter().for_each(|service| push(&mut self.offerers, *service, place));
+        part.opens.iter().for_each(|grant| push(&mut self.sources, *grant, place));
+        self.parts.push(part);
         place
     }
 
-    /// Adds the places that `selector` matches; of its tags, the rarest is looked up.
-    fn add_matching(&self, selector: &Selector, found: &mut Vec<usize>) {
-        match selector {
-            Selector::AllNodes => found.extend(0..self.subjects.len()),
-            Selector::Node(name) => found.extend(self.by_name.get(name).into_iter().flatten()),
-            Selector::Tags(tags) => {
-                let lists =
-                    tags.iter().map(|tag| self.by_tag.get(tag).map(Vec::as_slice).unwrap_or_default());
-                let rarest = lists.min_by_key(|list| list.len()).unwrap_or_default();
-                let matches =
-                    |place: &&usize| self.subjects.get(**place).is_some_and(|s| selector.matches(s));
-                found.extend(rarest.iter().filter(matches));
-            }
-        }
-    }
-
-    fn add_sources(&self, grant: &Grant, found: &mut Vec<usize>) {
-        let mut from = Vec::new();
-        grant.from.iter().for_each(|selector| self.add_matching(selector, &mut from));
-        let included = |place: &usize| self.subjects.get(*place).is_some_and(|s| grant.includes(s));
-        found.extend(from.into_iter().filter(|place| grant.except.is_empty() || included(place)));
-    }
-
-    fn add_offerers(&self, service: &Service, found: &mut Vec<usize>) {
-        service.on.iter().for_each(|selector| self.add_matching(selector, found));
-    }
-}
-
-impl Program {
-    /// Places that `subject` is joined with, in either direction and in order: where [`Program::rules`] join. May contain its own.
-    pub fn joined_with(&self, subject: &Subject, cast: &Cast) -> Vec<usize> {
-        if self.settings.mode == Mode::Observe {
-            return (0..cast.subjects.len()).collect();
+    /// Places that the subject at `place` is joined with, in either direction and in order: where [`Program::rules`] join.
+    /// May contain its own.
+    pub fn joined_with(&self, place: usize) -> Vec<usize> {
+        if self.program.settings.mode == Mode::Observe {
+            return (0..self.parts.len()).collect();
         }
         let mut found = Vec::new();
-        for grant in self.grants_from(subject).filter(|grant| grant.mode == GrantMode::Enforce) {
-            for service in self.opened_by(grant) {
-                cast.add_offerers(service, &mut found);
+        self.for_destinations(place, GrantMode::Enforce, |grant, service| {
+            if self.opens(grant, service) {
+                found.extend_from_slice(list(&self.offerers, service));
             }
-        }
-        for service in self.offered_by(subject) {
-            let grants = self.grants_naming(&service.name).filter(|grant| grant.mode == GrantMode::Enforce);
-            for grant in grants.filter(|grant| opens_any(grant, service)) {
-                cast.add_sources(grant, &mut found);
+        });
+        self.for_sources(place, GrantMode::Enforce, |grant, service| {
+            if self.opens(grant, service) {
+                found.extend_from_slice(list(&self.sources, grant));
             }
-        }
+        });
         sorted(found)
     }
 
-    /// Places whose rules a change of `grant` can alter: its sources, and whoever offers what it names.
-    pub fn touched_by(&self, grant: &Grant, cast: &Cast) -> Vec<usize> {
-        let mut found = Vec::new();
-        cast.add_sources(grant, &mut found);
-        let services = grant.to.iter().filter_map(|name| self.services.get(name));
-        services.for_each(|service| cast.add_offerers(service, &mut found));
-        sorted(found)
+    /// From whom to whom, with the one at `place` as either, audited grants would open which services (by their place in
+    /// the program): where [`Program::audited_at`] finds some.
+    pub fn audits(&self, place: usize) -> BTreeMap<(usize, usize), BTreeSet<usize>> {
+        let mut found: BTreeMap<(usize, usize), BTreeSet<usize>> = BTreeMap::new();
+        let mut add = |pair, service| {
+            found.entry(pair).or_default().insert(service);
+        };
+        self.for_destinations(place, GrantMode::Audit, |_, service| {
+            list(&self.offerers, service).iter().for_each(|to| add((place, *to), service));
+        });
+        self.for_sources(place, GrantMode::Audit, |grant, service| {
+            list(&self.sources, grant).iter().for_each(|from| add((*from, place), service));
+        });
+        found
     }
 
-    fn opened_by(&self, grant: &Grant) -> impl Iterator<Item = &Service> {
-        let services = grant.to.iter().filter_map(|name| self.services.get(name));
-        services.filter(|service| opens_any(grant, service))
+    /// Each service that a grant of this mode names with the one at `place` as a source.
+    fn for_destinations(&self, place: usize, mode: GrantMode, mut each: impl FnMut(usize, usize)) {
+        let Some(part) = self.parts.get(place) else { return };
+        for grant in part.opens.iter().filter(|grant| self.is(**grant, mode)) {
+            list(&self.program.named_by, *grant).iter().for_each(|service| each(*grant, *service));
+        }
     }
 
-    /// What [`Program::concerns`] says, found by index: the names of the grants and of the services.
-    pub fn concerning(&self, subject: &Subject) -> (BTreeSet<&Name>, BTreeSet<&Name>) {
-        let offered = self.offered_by(subject);
-        let mut grants: BTreeSet<&Name> = BTreeSet::new();
-        let mut services: BTreeSet<&Name> = offered.iter().map(|service| &service.name).collect();
-        for service in offered {
-            grants.extend(self.grants_naming(&service.name).map(|grant| &grant.id));
+    /// Each grant of this mode that names a service of the one at `place`.
+    fn for_sources(&self, place: usize, mode: GrantMode, mut each: impl FnMut(usize, usize)) {
+        let Some(part) = self.parts.get(place) else { return };
+        for service in &part.offers {
+            let grants = list(&self.program.naming, *service).iter();
+            grants.filter(|grant| self.is(**grant, mode)).for_each(|grant| each(*grant, *service));
         }
-        for grant in self.grants_from(subject) {
-            grants.insert(&grant.id);
-            services.extend(grant.to.iter().filter(|name| self.services.contains_key(*name)));
+    }
+
+    fn is(&self, grant: usize, mode: GrantMode) -> bool {
+        self.program.grants.get(grant).is_some_and(|grant| grant.mode == mode)
+    }
+
+    fn opens(&self, grant: usize, service: usize) -> bool {
+        let (grant, service) = (self.program.grants.get(grant), self.program.services.get(service));
+        grant.zip(service).is_some_and(|(grant, service)| opens_any(grant, service))
+    }
+
+    /// Places whose rules a change of `grant` can alter: its sources, and whoever offers what it names. Nobody for one
+    /// that is not in the program.
+    pub fn touched_by(&self, grant: &Grant) -> Vec<usize> {
+        let Some(grant) = self.program.grant_place(&grant.id) else { return Vec::new() };
+        let services = list(&self.program.named_by, grant).iter();
+        let offerers = services.flat_map(|service| list(&self.offerers, *service));
+        sorted(list(&self.sources, grant).iter().chain(offerers).copied().collect())
+    }
+
+    /// What [`Program::concerns`] says of the subject at `place`, found by index.
+    pub fn concerning(&self, place: usize) -> Concern {
+        let (mut services, mut grants) = (Vec::new(), Vec::new());
+        if let Some(part) = self.parts.get(place) {
+            services.extend_from_slice(&part.offers);
+            grants.extend_from_slice(&part.opens);
+            part.offers.iter().for_each(|s| grants.extend_from_slice(list(&self.program.naming, *s)));
+            part.opens.iter().for_each(|g| services.extend_from_slice(list(&self.program.named_by, *g)));
         }
-        (grants, services)
+        Concern { services: sorted(services), grants: sorted(grants) }
     }
 }
 
-/// In order, each once.
-fn sorted(mut places: Vec<usize>) -> Vec<usize> {
-    places.sort_unstable();
-    places.dedup();
-    places
+fn push(lists: &mut [Vec<usize>], at: usize, place: usize) {
+    if let Some(list) = lists.get_mut(at) {
+        list.push(place);
+    }
 }
 
-fn opens_any(grant: &Grant, service: &Service) -> bool {
-    service.listen.iter().any(|listen| grant.may_open(service, listen))
+fn list(lists: &[Vec<usize>], at: usize) -> &[usize] {
+    lists.get(at).map(Vec::as_slice).unwrap_or_default()
 }

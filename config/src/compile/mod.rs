@@ -4,96 +4,99 @@
 //! source in `from` (found by index, never by a scan over all grants), then one sweep over the ports of what was found.
 
 mod cast;
+mod index;
+mod items;
 mod sweep;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-pub use self::cast::Cast;
+pub use self::cast::{Cast, Concern};
+use self::index::Index;
+pub use self::items::ItemPlaces;
 use self::sweep::{openings_of, sweep};
 use crate::filter::Rules;
 use crate::item::Item;
 use crate::name::Name;
-use crate::policy::{Grant, GrantMode, Listen, Mode, Policy, Selector, Service, Settings, Subject};
+use crate::policy::{Grant, GrantMode, Listen, Mode, Policy, Service, Settings, Subject};
 use crate::time::UnixTime;
 
 /// The part of a policy that compiles to rules: built from a whole policy or from the items a node was given.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Program {
     settings: Settings,
-    services: BTreeMap<Name, Service>,
-    grants: BTreeMap<Name, Grant>,
-    /// Services by one thing their offerer must be.
-    offers: BTreeMap<Anchor, BTreeSet<Name>>,
-    /// Grants by the services they name.
-    grants_to: BTreeMap<Name, BTreeSet<Name>>,
-    /// Grants by one thing their sources must be.
-    grants_from: BTreeMap<Anchor, BTreeSet<Name>>,
-}
-
-/// Something a selector's nodes have in common: looking up all anchors of a subject finds every selector that may
-/// match it.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Anchor {
-    Anyone,
-    Node(Name),
-    Tag(Name),
-}
-
-fn anchor(selector: &Selector) -> Anchor {
-    match selector {
-        Selector::AllNodes => Anchor::Anyone,
-        Selector::Node(name) => Anchor::Node(name.clone()),
-        Selector::Tags(tags) => tags.first().map_or(Anchor::Anyone, |tag| Anchor::Tag(tag.clone())),
-    }
-}
-
-fn anchors(subject: &Subject) -> impl Iterator<Item = Anchor> + '_ {
-    [Anchor::Anyone, Anchor::Node(subject.name.clone())]
-        .into_iter()
-        .chain(subject.tags.iter().map(|tag| Anchor::Tag(tag.clone())))
+    /// In order of their names; everywhere else a service is its place here.
+    services: Vec<Service>,
+    /// In order of their ids, without those that are `off`; everywhere else a grant is its place here.
+    grants: Vec<Grant>,
+    /// Services by `on`.
+    offers: Index,
+    /// Grants by `from`.
+    sources: Index,
+    /// For each service the grants that name it.
+    naming: Vec<Vec<usize>>,
+    /// For each grant the services it names, as far as they are here.
+    named_by: Vec<Vec<usize>>,
 }
 
 impl Program {
     pub fn of_policy(policy: &Policy) -> Program {
-        let mut program = Program { settings: policy.settings.clone(), ..Program::default() };
-        policy.services.values().for_each(|service| program.add_service(service));
-        policy.grants.values().for_each(|grant| program.add_grant(grant));
-        program
+        Program::new(policy.settings.clone(), policy.services.values(), policy.grants.values())
     }
 
     /// Items of other kinds are ignored; a grant whose service is absent grants nothing there.
     pub fn of_items<'a>(items: impl IntoIterator<Item = &'a Item>) -> Program {
-        let mut program = Program::default();
+        let mut settings = Settings::default();
+        let (mut services, mut grants) = (BTreeMap::new(), BTreeMap::new());
         for item in items {
             match item {
-                Item::Settings(settings) => program.settings = settings.clone(),
-                Item::Service(service) => program.add_service(service),
-                Item::Grant(grant) => program.add_grant(grant),
+                Item::Settings(given) => settings = given.clone(),
+                Item::Service(service) => {
+                    services.insert(&service.name, service);
+                }
+                Item::Grant(grant) => {
+                    grants.insert(&grant.id, grant);
+                }
                 Item::Group(_) | Item::Tag(_) | Item::Invariant(_) | Item::Test(_) => {}
             }
         }
+        Program::new(settings, services.into_values(), grants.into_values())
+    }
+
+    /// Services and grants come in order of their names.
+    fn new<'a>(
+        settings: Settings,
+        services: impl Iterator<Item = &'a Service>,
+        grants: impl Iterator<Item = &'a Grant>,
+    ) -> Program {
+        let mut program = Program { settings, services: services.cloned().collect(), ..Program::default() };
+        for (place, service) in program.services.iter().enumerate() {
+            program.offers.add(&service.on, place);
+        }
+        program.naming.resize_with(program.services.len(), Vec::new);
+        // `off` is as good as absent.
+        grants.filter(|grant| grant.mode != GrantMode::Off).for_each(|grant| program.add_grant(grant));
         program
     }
 
-    fn add_service(&mut self, service: &Service) {
-        for selector in &service.on {
-            self.offers.entry(anchor(selector)).or_default().insert(service.name.clone());
+    fn add_grant(&mut self, grant: &Grant) {
+        let place = self.grants.len();
+        let named: Vec<usize> = grant.to.iter().filter_map(|name| self.service_place(name)).collect();
+        for service in &named {
+            if let Some(naming) = self.naming.get_mut(*service) {
+                naming.push(place);
+            }
         }
-        self.services.insert(service.name.clone(), service.clone());
+        self.sources.add(&grant.from, place);
+        self.named_by.push(named);
+        self.grants.push(grant.clone());
     }
 
-    fn add_grant(&mut self, grant: &Grant) {
-        // `off` is as good as absent.
-        if grant.mode == GrantMode::Off {
-            return;
-        }
-        for service in &grant.to {
-            self.grants_to.entry(service.clone()).or_default().insert(grant.id.clone());
-        }
-        for selector in &grant.from {
-            self.grants_from.entry(anchor(selector)).or_default().insert(grant.id.clone());
-        }
-        self.grants.insert(grant.id.clone(), grant.clone());
+    fn service_place(&self, name: &Name) -> Option<usize> {
+        self.services.binary_search_by(|service| service.name.cmp(name)).ok()
+    }
+
+    fn grant_place(&self, id: &Name) -> Option<usize> {
+        self.grants.binary_search_by(|grant| grant.id.cmp(id)).ok()
     }
 
     pub fn settings(&self) -> &Settings {
@@ -102,18 +105,18 @@ impl Program {
 
     /// Every grant that can matter (`off` ones are left out).
     pub fn grants(&self) -> impl Iterator<Item = &Grant> {
-        self.grants.values()
+        self.grants.iter()
     }
 
     pub fn services(&self) -> impl Iterator<Item = &Service> {
-        self.services.values()
+        self.services.iter()
     }
 
     /// Rules for flows that `from` opens at `to`.
     pub fn rules(&self, from: &Subject, to: &Subject) -> Rules {
         let mut openings = Vec::new();
-        for service in self.offered_by(to) {
-            for grant in self.grants_naming(&service.name).filter(|grant| grant.includes(from)) {
+        for (service, grants) in self.offered_with_grants(to) {
+            for grant in grants.filter(|grant| grant.includes(from)) {
                 openings.extend(openings_of(grant, service));
             }
         }
@@ -129,7 +132,7 @@ impl Program {
         at: UnixTime,
     ) -> BTreeSet<(&Name, &Name)> {
         let mut given = BTreeSet::new();
-        for service in self.offered_by(to) {
+        for (service, grants) in self.offered_with_grants(to) {
             let opens = |grant: &&Grant| {
                 let entries = service.listen.iter().filter(|entry| entry.overlaps(&listen));
                 grant.mode == GrantMode::Enforce
@@ -137,51 +140,63 @@ impl Program {
                     && grant.includes(from)
                     && entries.into_iter().any(|entry| grant.may_open(service, entry))
             };
-            let grants = self.grants_naming(&service.name).filter(opens);
-            given.extend(grants.map(|grant| (&service.name, &grant.id)));
+            given.extend(grants.filter(opens).map(|grant| (&service.name, &grant.id)));
         }
         given
     }
 
     /// Services of `to` that only an audited grant would open to `from`: what `from` is told to recognise.
     pub fn audited_at<'a>(&'a self, from: &'a Subject, to: &Subject) -> impl Iterator<Item = &'a Name> {
-        let audits = |service: &Name| self.grants_naming(service).any(|grant| audits(grant, from));
-        self.offered_by(to).into_iter().map(|service| &service.name).filter(move |name| audits(name))
+        self.offered_with_grants(to).filter_map(|(service, mut grants)| {
+            grants.any(|grant| audits(grant, from)).then_some(&service.name)
+        })
     }
 
     /// Rules that recognise what audited grants would open to `from` at an offerer of `services`, and pass nothing: not
     /// even in `observe` mode, where everybody is a peer and these are not asked.
     pub fn audited<'a>(&self, from: &Subject, services: impl IntoIterator<Item = &'a Name>) -> Rules {
         let mut openings = Vec::new();
-        for service in services.into_iter().filter_map(|name| self.services.get(name)) {
-            for grant in self.grants_naming(&service.name).filter(|grant| audits(grant, from)) {
+        for place in services.into_iter().filter_map(|name| self.service_place(name)) {
+            let Some(service) = self.services.get(place) else { continue };
+            for grant in self.grants_naming(place).filter(|grant| audits(grant, from)) {
                 openings.extend(openings_of(grant, service));
             }
         }
         sweep(openings, false)
     }
 
-    fn grants_naming(&self, service: &Name) -> impl Iterator<Item = &Grant> {
-        self.grants_to.get(service).into_iter().flatten().filter_map(|id| self.grants.get(id))
+    /// The grants that name the service at this place, in order of their ids.
+    fn grants_naming(&self, service: usize) -> impl Iterator<Item = &Grant> {
+        let places = self.naming.get(service).into_iter().flatten();
+        places.filter_map(|place| self.grants.get(*place))
     }
 
-    /// Grants with `subject` in `from` and not in `except`, in order of their ids.
-    fn grants_from(&self, subject: &Subject) -> impl Iterator<Item = &Grant> {
-        let ids: BTreeSet<&Name> =
-            anchors(subject).filter_map(|anchor| self.grants_from.get(&anchor)).flatten().collect();
-        let grants = ids.into_iter().filter_map(|id| self.grants.get(id));
-        grants.filter(|grant| grant.includes(subject))
+    /// Grants with `subject` in `from` and not in `except`, in order.
+    fn grants_from(&self, subject: &Subject) -> Vec<usize> {
+        let mut places = self.sources.near(subject);
+        places.retain(|place| self.grants.get(*place).is_some_and(|grant| grant.includes(subject)));
+        places
+    }
+
+    /// Services `subject` may offer, in order.
+    fn offers_of(&self, subject: &Subject) -> Vec<usize> {
+        let mut places = self.offers.near(subject);
+        places.retain(|place| self.services.get(*place).is_some_and(|service| service.offered_by(subject)));
+        places
+    }
+
+    /// Services `subject` may offer, in order of their names, each with the grants that name it.
+    fn offered_with_grants(
+        &self,
+        subject: &Subject,
+    ) -> impl Iterator<Item = (&Service, impl Iterator<Item = &Grant>)> {
+        let places = self.offers_of(subject).into_iter();
+        places.filter_map(|place| Some((self.services.get(place)?, self.grants_naming(place))))
     }
 
     /// Services `subject` may offer, in order of their names.
     pub fn offered_by(&self, subject: &Subject) -> Vec<&Service> {
-        let names: BTreeSet<&Name> =
-            anchors(subject).filter_map(|anchor| self.offers.get(&anchor)).flatten().collect();
-        names
-            .into_iter()
-            .filter_map(|name| self.services.get(name))
-            .filter(|service| service.offered_by(subject))
-            .collect()
+        self.offers_of(subject).into_iter().filter_map(|place| self.services.get(place)).collect()
     }
 
     /// Does this item matter to `subject`: settings always; a grant it is in `from` of (after `except`) or offers a
@@ -196,15 +211,27 @@ impl Program {
     }
 
     fn grant_concerns(&self, grant: &Grant, subject: &Subject) -> bool {
-        let offers = |name| self.services.get(name).is_some_and(|service| service.offered_by(subject));
-        grant.includes(subject) || grant.to.iter().any(offers)
+        let services = grant.to.iter().filter_map(|name| self.services.get(self.service_place(name)?));
+        grant.includes(subject) || services.into_iter().any(|service| service.offered_by(subject))
     }
 
     fn service_concerns(&self, service: &Service, subject: &Subject) -> bool {
-        service.offered_by(subject) || self.grants_naming(&service.name).any(|grant| grant.includes(subject))
+        let names = |grant: &&Grant| grant.to.contains(&service.name);
+        service.offered_by(subject) || self.grants.iter().filter(names).any(|grant| grant.includes(subject))
     }
 }
 
 fn audits(grant: &Grant, from: &Subject) -> bool {
     grant.mode == GrantMode::Audit && grant.includes(from)
+}
+
+fn opens_any(grant: &Grant, service: &Service) -> bool {
+    service.listen.iter().any(|listen| grant.may_open(service, listen))
+}
+
+/// In order, each once.
+fn sorted(mut places: Vec<usize>) -> Vec<usize> {
+    places.sort_unstable();
+    places.dedup();
+    places
 }

@@ -1,6 +1,8 @@
 //! Small policies, made so that their parts meet.
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used, reason = "shared by tests that each use a part")]
 
+pub mod packet;
+
 use std::collections::BTreeSet;
 
 use proptest::prelude::*;

@@ -212,18 +212,18 @@ pub(crate) fn check_not_reserved(state: &State, name: &Name, why: &str) -> Resul
 pub(crate) fn check_wearable(
     state: &State,
     tags: &BTreeSet<Name>,
-    node: &str,
+    who: &str,
     now: UnixTime,
 ) -> Result<(), Refusal> {
     let Some(policy) = state.policies.in_force() else { return Ok(()) };
     if let Some((a, b)) = policy.not_with(tags) {
-        return Err(Refusal::NotWith { node: node.to_owned(), a: a.to_string(), b: b.to_string() });
+        return Err(Refusal::NotWith { who: who.to_owned(), a: a.to_string(), b: b.to_string() });
     }
     if tags.iter().any(|tag| proof::is_unowned(&policy.policy, tag)) {
         let broken = broken(state, policy, tags, now);
         if !broken.is_empty() {
             let worn: Vec<&str> = tags.iter().map(Name::as_str).collect();
-            return Err(Refusal::InvariantsBroken { what: format!("{node} ({})", worn.join(", ")), broken });
+            return Err(Refusal::InvariantsBroken { what: format!("{who} ({})", worn.join(", ")), broken });
         }
     }
     Ok(())
@@ -283,7 +283,7 @@ fn amend(state: &State, id: NodeId, amendment: Signed, now: UnixTime) -> Result<
             "the policy speaks of the node's present name: change the policy first",
         )?;
     }
-    check_wearable(state, member.tags(), member.name().as_str(), now)?;
+    check_wearable(state, member.tags(), &format!("node {}", member.name()), now)?;
     let name = member.name().to_string();
     let tags = member.tags().iter().map(Name::to_string).collect();
     Ok(vec![Change::NodeAmended { node: id, name, tags, amendment }])
@@ -397,8 +397,8 @@ pub(crate) fn check_against_nodes(state: &State, policy: &InForce) -> Result<(),
             return Err(Refusal::ServiceNamesNode { name: node.member.name().to_string(), node: node.id() });
         }
         if let Some((a, b)) = policy.not_with(node.member.tags()) {
-            let node = node.member.name().to_string();
-            return Err(Refusal::NotWith { node, a: a.to_string(), b: b.to_string() });
+            let who = format!("node {}", node.member.name());
+            return Err(Refusal::NotWith { who, a: a.to_string(), b: b.to_string() });
         }
     }
     Ok(())

@@ -275,7 +275,7 @@ pub fn commit(
         return Err(Refusal::NoOffer);
     }
     check_name(state, token, member.name())?;
-    check_wearable(state, member.tags(), member.name().as_str(), now)?;
+    check_wearable(state, member.tags(), &format!("node {}", member.name()), now)?;
     check_keys_free(state, &member)?;
     if state.directory().len() >= MAX_NODES {
         return Err(Refusal::TooMany { what: "nodes", limit: MAX_NODES });

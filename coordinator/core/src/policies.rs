@@ -1,12 +1,12 @@
 //! Every generation as it was applied, and the one in force, compiled once.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use warren_config::compile::Program;
-use warren_config::item::{Item, ItemTree};
+use warren_config::compile::{ItemPlaces, Program};
+use warren_config::item::ItemTree;
 use warren_config::name::Name;
-use warren_config::policy::{GrantMode, Mode, Policy, Selector, Subject, Target, TestEnd};
+use warren_config::policy::{Mode, Policy, Selector, Subject, Target, TestEnd};
 use warren_config::resolve::{Source, resolve};
 use warren_config::time::UnixTime;
 use warren_wire::id::{Digest, Epoch, Generation};
@@ -42,29 +42,21 @@ impl Applied {
 #[derive(Clone, Debug)]
 pub struct InForce {
     pub policy: Policy,
-    pub program: Program,
+    pub program: Arc<Program>,
     pub tree: ItemTree,
     /// Node names the policy speaks of: only a token bound to such a name may give it.
     pub mentioned: BTreeSet<Name>,
-    /// Services by the index of their item; empty if no grant is audited.
-    audited: BTreeMap<Name, u64>,
+    /// Where what the program names stands in the tree.
+    pub places: ItemPlaces,
 }
 
 impl InForce {
     pub fn new(policy: Policy) -> InForce {
-        let program = Program::of_policy(&policy);
+        let program = Arc::new(Program::of_policy(&policy));
         let tree = ItemTree::new(&policy);
         let mentioned = mentioned(&policy);
-        let service = |(item, index): (&Item, u64)| match item {
-            Item::Service(service) => Some((service.name.clone(), index)),
-            _ => None,
-        };
-        let items = tree.items().iter().map(|(item, _)| item).zip(0..);
-        let audited = match policy.grants.values().any(|grant| grant.mode == GrantMode::Audit) {
-            true => items.filter_map(service).collect(),
-            false => BTreeMap::new(),
-        };
-        InForce { policy, program, tree, mentioned, audited }
+        let places = ItemPlaces::new(&program, &tree);
+        InForce { policy, program, tree, mentioned, places }
     }
 
     /// The compiled form of texts, or all their faults.
@@ -83,16 +75,6 @@ impl InForce {
     /// Are two nodes peers: may either ever open something at the other?
     pub fn joins(&self, a: &Subject, b: &Subject) -> bool {
         self.program.rules(a, b).joins() || self.program.rules(b, a).joins()
-    }
-
-    /// Items of the services of `to` that only audited grants would open to `from`; empty for peers, who know each other.
-    pub fn audited(&self, from: &Subject, to: &Subject) -> Vec<u64> {
-        if self.audited.is_empty() {
-            return Vec::new();
-        }
-        let found: Vec<u64> =
-            self.program.audited_at(from, to).filter_map(|name| self.audited.get(name).copied()).collect();
-        if found.is_empty() || self.joins(from, to) { Vec::new() } else { found }
     }
 
     /// Two tags of `subject` that may not be worn together.

@@ -68,8 +68,9 @@ pub enum Refusal {
     NoOffer,
     #[error("no address is free")]
     AddressesUsedUp,
-    #[error("tags `{a}` and `{b}` may not be worn together (node {node})")]
-    NotWith { node: String, a: String, b: String },
+    /// `who`: `node NAME`, or the node of a token.
+    #[error("tags `{a}` and `{b}` may not be worn together ({who})")]
+    NotWith { who: String, a: String, b: String },
     #[error("serial {found} is not newer than {known}")]
     OldSerial { known: u64, found: u64 },
     // --- policy

@@ -307,3 +307,17 @@ fn tags_that_exclude_each_other_are_refused_at_the_token() {
     let both = world.token_with(NameRule::AnyFree, &["db", "web"], 1, 60);
     assert!(matches!(both, Err(Refusal::NotWith { .. })));
 }
+
+#[test]
+fn tags_that_came_to_exclude_each_other_are_refused_at_the_enrolment() {
+    let mut world = World::new(20);
+    world.apply(CHAIN).unwrap();
+    let token = world.token(&["db", "web"], 1);
+    world.apply(&CHAIN.replace("[tag.web]", "[tag.web]\nnot-with = [\"tag:db\"]")).unwrap();
+    let host = applicants(&mut world, 1, &token)[0];
+    assert!(world.finish(host, &token).is_none());
+    assert_eq!(world.hosts[host].code(), Some(RefusalCode::PolicyForbids));
+    let told = world.hosts[host].refused.as_ref().unwrap();
+    assert!(told.message.contains("tags `db` and `web` may not be worn together"), "{}", told.message);
+    assert_eq!(admitted(&world), 0);
+}

@@ -90,7 +90,7 @@ fn a_policy_that_an_enrolled_node_violates_is_refused_and_names_it() {
     let mut world = street(4);
     world.join("both", &["web", "db"]);
     let r = world.apply(&CHAIN.replace("[tag.web]", "[tag.web]\nnot-with = [\"tag:db\"]")).unwrap_err();
-    assert!(matches!(&r, Refusal::NotWith { node, .. } if node == "both"), "{r}");
+    assert!(matches!(&r, Refusal::NotWith { who, .. } if who == "node both"), "{r}");
     let r = world.apply(&CHAIN.replace("orders-api", "web-1")).unwrap_err();
     assert!(matches!(&r, Refusal::ServiceNamesNode { name, .. } if name == "web-1"), "{r}");
 }

@@ -21,10 +21,8 @@ type ClassKey = (Option<Name>, BTreeSet<Name>);
 #[derive(Clone, Debug)]
 struct Class {
     members: BTreeSet<NodeId>,
-    /// Any member: all are alike.
-    subject: Subject,
-    /// Places of classes whose members are joined with this one's; may contain itself.
-    joined: BTreeSet<usize>,
+    /// Places of classes whose members are joined with this one's, in order; may contain its own.
+    joined: Vec<usize>,
     /// Classes at whose members only audited grants would open something to this one's, with those services' items.
     audits: BTreeMap<usize, Arc<Vec<u64>>>,
     /// The other way round.
@@ -49,7 +47,8 @@ impl Roster {
         policy: Option<Arc<InForce>>,
         nodes: impl IntoIterator<Item = (NodeId, &'a Subject)>,
     ) -> Roster {
-        let mut roster = Roster { policy, ..Roster::default() };
+        let cast = policy.as_ref().map(|policy| Cast::new(policy.program.clone())).unwrap_or_default();
+        let mut roster = Roster { policy, cast, ..Roster::default() };
         nodes.into_iter().for_each(|(id, subject)| roster.insert(id, subject));
         roster
     }
@@ -89,7 +88,7 @@ impl Roster {
         };
         let all: usize =
             class.joined.iter().filter_map(|p| self.classes.get(*p)).map(|c| c.members.len()).sum();
-        all.saturating_sub(usize::from(class.joined.contains(place)))
+        all.saturating_sub(usize::from(class.joined.binary_search(place).is_ok()))
     }
 
     /// Live nodes at which only audited grants would open something to this one, with the items of those services.
@@ -117,41 +116,43 @@ impl Roster {
     }
 
     fn add_class(&mut self, policy: &InForce, key: ClassKey, subject: &Subject) -> usize {
-        let place = self.cast.add(subject.clone());
-        let joined: BTreeSet<usize> = policy.program.joined_with(subject, &self.cast).into_iter().collect();
+        let place = self.cast.add(subject);
+        let joined = self.cast.joined_with(place);
         for other in joined.iter().filter(|other| **other != place) {
             if let Some(class) = self.classes.get_mut(*other) {
-                class.joined.insert(place);
+                // The newest place is the greatest: the list stays in order.
+                class.joined.push(place);
             }
         }
-        let (grants, services) = policy.program.concerning(subject);
         self.classes.push(Class {
             members: BTreeSet::new(),
-            subject: subject.clone(),
             joined,
             audits: BTreeMap::new(),
             audited_by: BTreeSet::new(),
-            items: Arc::new(policy.tree.places(&services, &grants)),
+            items: Arc::new(policy.places.of(&self.cast.concerning(place))),
         });
         self.by_key.insert(key, place);
-        for other in 0..=place {
-            self.add_audits(policy, place, other);
-            self.add_audits(policy, other, place);
-        }
+        self.add_audits(policy, place);
         place
     }
 
-    fn add_audits(&mut self, policy: &InForce, from: usize, to: usize) {
-        let (Some(source), Some(target)) = (self.classes.get(from), self.classes.get(to)) else { return };
-        let services = policy.audited(&source.subject, &target.subject);
-        if services.is_empty() {
-            return;
-        }
-        if let Some(class) = self.classes.get_mut(from) {
-            class.audits.insert(to, Arc::new(services));
-        }
-        if let Some(class) = self.classes.get_mut(to) {
-            class.audited_by.insert(from);
+    /// Who has to recognise whom, with the newest class as either. Peers know each other already.
+    fn add_audits(&mut self, policy: &InForce, place: usize) {
+        for ((from, to), services) in self.cast.audits(place) {
+            let other = if from == place { to } else { from };
+            let joined =
+                self.classes.get(place).is_some_and(|class| class.joined.binary_search(&other).is_ok());
+            if joined {
+                continue;
+            }
+            let items = services.into_iter().filter_map(|service| policy.places.service(service));
+            let items: Vec<u64> = items.map(|item| item as u64).collect();
+            if let Some(class) = self.classes.get_mut(from) {
+                class.audits.insert(to, Arc::new(items));
+            }
+            if let Some(class) = self.classes.get_mut(to) {
+                class.audited_by.insert(from);
+            }
         }
     }
 }
