@@ -2,18 +2,18 @@
 //!
 //! | law | what | test |
 //! |---|---|---|
-//! | 1 | nothing is allowed by absence | `law_1_nothing_is_allowed_by_absence`, `law_1_a_truncated_file_never_opens_more` |
+//! | 1 | nothing is allowed by absence | `law_1_nothing_is_allowed_by_absence`, `law_1_a_truncated_file_never_opens_more`; the last good policy stays: `coordinator/core/tests/policy.rs`, `a_faulty_text_is_refused_…`, `what_is_unsigned_…` |
 //! | 2 | allow-only; order never matters | `law_2_a_grant_more_never_takes_away`, `law_2_and_10_order_layout_…` |
-//! | 3 | faults with place and hint, all in one go | `law_3_all_faults_…`, `law_3_a_node_that_is_not_enrolled_is_a_warning`, `faults.rs` |
+//! | 3 | faults with place and hint, all in one go | `law_3_all_faults_…`, `law_3_every_kind_of_fault_…`, `law_3_a_node_that_is_not_enrolled_is_a_warning`; read by eyes: `faults.rs` |
 //! | 4 | `all-nodes` on one side only | `law_4_all_nodes_on_both_sides_is_refused` |
-//! | 5 | IPv4 and IPv6 together | `law_5_nothing_can_name_an_address_family` |
-//! | 6 | direction is who opens | `law_6_a_grant_opens_one_direction` (replies: `node/core`, conntrack) |
+//! | 5 | IPv4 and IPv6 together | `law_5_nothing_can_name_an_address_family`; bytes of both: `node/core/tests/policy.rs`, `law_5_a_first_packet_of_either_family_…` |
+//! | 6 | direction is who opens | `law_6_a_grant_opens_one_direction`; replies: `node/core/src/conntrack/tests.rs`, `a_granted_flow_passes_both_ways`, `pf_12_a_packet_the_other_way_without_a_flow_is_dropped` |
 //! | 7 | names | `law_7_names_have_no_look_alikes` |
 //! | 8 | warnings with ids | `law_8_each_warning_has_its_id` |
 //! | 9 | UTC instants | `law_9_times_are_utc_instants` |
 //! | 10 | the canonical hash | `law_2_and_10_…`, `law_10_whatever_has_a_meaning_has_a_hash` |
 //! | 11 | later keys are unknown | `law_11_keys_of_later_capabilities_are_errors` |
-//! | 12 | `fmt` keeps comments and order | `layout.rs`: `law_12_…` |
+//! | 12 | `fmt`, the only tool that edits, keeps comments and order | `layout.rs`: `law_12_…` (three of them) |
 //!
 //! The lines of "Meanings that two readers must share" and of "Questions the language can be asked" are in `meanings.rs`.
 
@@ -176,6 +176,46 @@ fn law_3_all_faults_are_reported_in_one_go() {
         (faults.findings[6].column, faults.findings[6].hint.as_deref()),
         (7, Some("did you mean `x`?"))
     );
+}
+
+/// A fault of each kind the law names: where it is, what is underlined, and the nearest known name.
+#[test]
+fn law_3_every_kind_of_fault_has_its_place_its_text_and_its_hint() {
+    let tables = |rest: &str| {
+        format!(
+            "version = 1\n[group.ops]\nmembers = [\"a@b.c\"]\n[tag.web]\nowners = [\"group:ops\"]\n[service.shop]\non = [\"tag:web\"]\nlisten = [\"tcp/1\"]\n{rest}\n"
+        )
+    };
+    let grant = |rest: &str| tables(&format!("[[grant]]\nid = \"g\"\n{rest}"));
+    let service = |listen: &str| tables(&format!("[service.x]\non = [\"tag:web\"]\nlisten = [{listen}]"));
+    let to_shop = "from = [\"tag:web\"]\nto = [\"service:shop\"]";
+    // The file, the fault, what is underlined, what the hint names.
+    let cases = [
+        (grant(&format!("{to_shop}\nexcpet = []")), "unknown-key", "excpet", "except"),
+        (tables("[tga.x]"), "unknown-key", "tga", "tag"),
+        (grant("from = [\"tag:wep\"]\nto = [\"service:shop\"]"), "unknown-tag", "tag:wep", "web"),
+        (tables("[tag.x]\nowners = [\"group:osp\"]"), "unknown-group", "group:osp", "ops"),
+        (grant("from = [\"tag:web\"]\nto = [\"service:shpo\"]"), "unknown-service", "service:shpo", "shop"),
+        (service("\"tpc/1\""), "unknown-protocol", "tpc", "tcp"),
+        (grant(&format!("{to_shop}\nmode = \"enforced\"")), "unknown-value", "enforced", "enforce"),
+        (grant("from = []\nto = [\"service:shop\"]"), "empty-list", "[]", ""),
+        (service("\"tcp/9-8\""), "backward-range", "9-8", "8-9"),
+        (service("\"tcp/0\""), "bad-port", "0", "65535"),
+        (tables("[tag.x]\nnot-with = [\"tag:x\"]"), "not-with-itself", "tag:x", ""),
+        (grant(&format!("{to_shop}\n[[grant]]\nid = \"g\"\n{to_shop}")), "duplicate-id", "g", ""),
+    ];
+    for (text, id, underlined, hint) in cases {
+        let faults = read(&[&text]).unwrap_err();
+        let [fault] = faults.findings.as_slice() else { panic!("{:?}\n{text}", faults.findings) };
+        assert_eq!((fault.id, fault.file.as_str()), (id, "0.toml"), "{text}");
+        let line = text.lines().nth(fault.line - 1).unwrap();
+        let at: String = line.chars().skip(fault.column - 1).collect();
+        assert!(at.trim_start_matches('"').starts_with(underlined), "{id}: `{at}`");
+        assert!(fault.hint.as_deref().unwrap_or_default().contains(hint), "{id}: {:?}", fault.hint);
+        let told = render(&faults.findings, &files(&[&text]), false);
+        let place = format!("0.toml:{}:{}", fault.line, fault.column);
+        assert!(told.contains(&place) && told.contains(&"^".repeat(underlined.len())), "{told}");
+    }
 }
 
 #[test]

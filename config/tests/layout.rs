@@ -158,7 +158,7 @@ only  = {
 "#;
 
 #[test]
-fn a_loose_file_is_laid_out_as_shown() {
+fn law_12_a_loose_file_is_laid_out_as_shown_with_every_comment_in_its_place() {
     assert_eq!(laid_out(LOOSE), TIGHT);
     obeys_the_laws(LOOSE);
     obeys_the_laws(&LOOSE.replace('\n', "\r\n"));
@@ -199,7 +199,7 @@ fn disturbed(text: &str, throws: &[(usize, usize)]) -> String {
 
 proptest! {
     #[test]
-    fn fmt_keeps_comments_order_and_meaning_of_disturbed_files(
+    fn law_12_fmt_keeps_comments_order_and_meaning_of_disturbed_files(
         throws in prop::collection::vec((0..600usize, 0..30usize), 0..80),
     ) {
         obeys_the_laws(&disturbed(FULL, &throws));

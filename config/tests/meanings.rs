@@ -4,13 +4,21 @@
 //! |---|---|
 //! | lists are unions; `except` and `on` | `lists_are_unions_and_except_subtracts_from_from_only` |
 //! | `to` of a grant names services only; tests and invariants also nodes with a port | `a_grant_names_services_and_a_test_may_name_a_port` |
+//! | a verdict is over source, destination, protocol and port | `judge.rs`; in bytes: `node/core/tests/policy.rs` |
 //! | two services on one port | `on_a_shared_port_the_narrower_listen_then_the_smaller_id_is_named` |
 //! | `all-nodes` meets `all-nodes` by `icmp/echo` only | `all_nodes_meets_all_nodes_only_by_ping` (also `laws.rs`, law 4) |
-//! | `not-with` is symmetric; `apply` is refused while a node violates it | `laws.rs`: `not_with_is_symmetric`; the refusal: coordinator core |
+//! | `not-with` is symmetric | `laws.rs`: `not_with_is_symmetric` |
+//! | `apply` is refused while a node violates it | `coordinator/core/tests/policy.rs`: `a_policy_that_an_enrolled_node_violates_is_refused_and_names_it`; tokens and newcomers: `enrolment.rs` there, `tags_that_…_exclude_each_other_are_refused_at_the_…` |
 //! | groups own tags and are never nodes | `a_group_owns_tags_and_is_never_a_node` |
-//! | a node name used by a policy is reserved | coordinator core; the proofs count a name as one node: `except_by_name_is_one_node` |
-//! | `mode = "observe"` | `laws.rs`: `observe_passes_and_says_so_…`; `tests_and_invariants_answer_as_if_enforcing` |
-//! | `mode = "audit"` joins nobody | `laws.rs`: `an_audited_grant_joins_nobody` |
+//! | a node name used by a policy is reserved | `coordinator/core/tests/enrolment.rs`: `names_belong_to_the_first_comer_and_reserved_ones_to_bound_tokens`; the proofs count a name as one node: `except_by_name_is_one_node` |
+//! | a rename runs the proofs again | none can change: `coordinator/core/tests/policy.rs`: `a_rename_cannot_take_or_leave_a_name_the_policy_speaks_of`; `a_name_the_policy_does_not_speak_of_changes_no_answer` |
+//! | `mode = "observe"` passes and records | `laws.rs`: `observe_passes_and_says_so_…`; both ends: `tests/tests/audit_and_observe.rs` |
+//! | … bypasses neither the source check nor revocation nor signatures | `node/core/tests/policy.rs`: `observe_lets_no_foreign_source_pass`; `coordinator/core/tests/policy.rs`: `observe_bypasses_neither_revocation_nor_signatures` |
+//! | … answers as if enforcing | `tests_and_invariants_answer_as_if_enforcing` |
+//! | … takes a flag and raises an alarm | `coordinator/core/tests/policy.rs`: `observe_mode_takes_a_flag_and_raises_an_alarm_until_it_ends` |
+//! | `mode = "audit"` joins nobody and gives no key | `laws.rs`: `an_audited_grant_joins_nobody`; `coordinator/core/tests/distribution.rs`: `an_audited_grant_joins_nobody_and_tells_only_its_sender_what_to_recognise` |
+//! | … the sender recognises and records | `audit.rs`; `node/core/src/conntrack/tests.rs`: `an_audited_grant_does_not_pass_and_is_recorded_as_would_allow` |
+//! | flows end at `until`, without a new generation | `node/core/src/conntrack/tests.rs`: `a_flow_ends_at_the_instant_of_until`; `tests/tests/policy_change.rs`: `until_cuts_at_its_instant_without_a_new_generation` |
 //! | `until`: `never` counts it, `always` ignores it | `never_counts_a_grant_that_ends_and_always_ignores_it` |
 //! | `only`, `never`, `always` | `only_never_and_always_speak_of_every_possible_node`, `proof.rs` |
 //! | `can` says yes only if all passes, else lists both | `can_says_yes_only_if_everything_passes` |
@@ -18,10 +26,13 @@
 //! | merged files | `laws.rs`: `version_mode_and_dns_stand_in_exactly_one_file` |
 //! | a test may say what its ends wear | `a_described_end_makes_except_the_only_reason` |
 //! | `tag:x` is a node with that tag alone, `node:x` an untagged one unless enrolled | `in_a_question_a_tag_is_a_node_that_wears_it_alone` |
+//! | invariants and `--ever` speak of at least that tag | `ever_ranges_over_…`, `only_never_and_always_…` |
+//! | exit codes | `coordinator/tests/policy.rs`: `check_and_can_end_with_the_codes_of_the_specification` |
 //! | `can`: yes with the grant, no with the nearest miss | `examples.rs`: `a_no_names_the_nearest_miss` |
 //! | `can --ever`, `--via any`: witness or proof | `ever_comes_with_a_chain_of_grants` |
 //! | `diff` | `examples.rs`: `a_diff_is_exact`; `a_reordered_policy_has_no_difference` |
 //! | `prove`, also for tags that nodes wear | `a_proof_counts_with_a_tag_that_a_node_wears_already` |
+//! | … asked again at a token and at the enrolment | `coordinator/core/tests/invariants.rs`, each law at each of them |
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may fail by panic")]
 
@@ -166,6 +177,26 @@ fn except_by_name_is_one_node() {
             + &law("two-is-out", r#"never = { from = ["node:two"], to = ["service:b"] }"#)),
     );
     assert_eq!(holds(&policy), [true, false]);
+}
+
+/// Why a rename between such names needs no new proof.
+#[test]
+fn a_name_the_policy_does_not_speak_of_changes_no_answer() {
+    let policy = policy(
+        &(grant("g", r#""tag:a", "node:one""#, r#""service:b", "service:c""#, r#"except = ["node:two"]"#)
+            + &grant("h", r#""all-nodes""#, r#""service:a""#, "")),
+    );
+    let program = Program::of_policy(&policy);
+    for tags in [&[][..], &["a"], &["b"], &["a", "c"]] {
+        for other in [node("two", &["a"]), node("x-9", &["b"]), node("one", &["c"])] {
+            let renamed = [node("old", tags), node("new", tags)];
+            let [old, new] = renamed.each_ref().map(|n| (program.rules(n, &other), program.rules(&other, n)));
+            assert!(old == new, "{tags:?}");
+        }
+    }
+    // And one that it speaks of does.
+    let b = node("x-9", &["b"]);
+    assert!(program.rules(&node("old", &["a"]), &b) != program.rules(&node("two", &["a"]), &b));
 }
 
 #[test]

@@ -33,7 +33,7 @@ pub enum ClientError {
         "no permission to use the coordinator's socket {socket}: run the command as root or as the service's user, or join its group (`warren`) and log in again"
     )]
     NotPermitted { socket: PathBuf },
-    #[error("the coordinator at {socket} did not answer in {} s: see its log", TIME.as_secs())]
+    #[error("the coordinator at {socket} did not answer within a minute: see its log")]
     Silent { socket: PathBuf },
     #[error("the connection to the coordinator at {socket} failed: {why}")]
     Broken { socket: PathBuf, why: String },
@@ -124,6 +124,10 @@ impl Client {
     fn problem(&self, status: StatusCode, bytes: &[u8]) -> ClientError {
         match serde_json::from_slice(bytes) {
             Ok(problem) => ClientError::Problem(problem),
+            // The coordinator gave the question up; it takes as long as this program waits.
+            Err(_) if status == StatusCode::SERVICE_UNAVAILABLE && bytes.is_empty() => {
+                ClientError::Silent { socket: self.socket.clone() }
+            }
             Err(_) => self.unreadable(&format!("status {status}")),
         }
     }

@@ -109,6 +109,46 @@ fn can_and_diff_answer_without_a_coordinator() {
 }
 
 #[test]
+fn check_and_can_end_with_the_codes_of_the_specification() {
+    let world = World::empty();
+    let clean = world.write("clean.toml", WEB_TO_ORDERS);
+    let warned = world.write("warned.toml", &format!("{WEB_TO_ORDERS}[tag.lost]\n"));
+    let faulty = world.write("faulty.toml", &WEB_TO_ORDERS.replace("8443", "0"));
+    let failing =
+        world.write("failing.toml", &WEB_TO_ORDERS.replace("expect = \"allow\"", "expect = \"deny\""));
+    let never = "[[invariant]]\nid = \"i\"\nnever = { from = [\"tag:web\"], to = [\"service:orders\"] }\n";
+    let broken = world.write("broken.toml", &format!("{WEB_TO_ORDERS}{never}"));
+    let missing = "/nonexistent/policy.toml";
+    for (file, wanted) in
+        [(clean.as_str(), 0), (&warned, 0), (&faulty, 1), (&failing, 1), (&broken, 1), (missing, 2)]
+    {
+        for form in [&["--json"][..], &["--sarif"], &[]] {
+            let output = world.run(&[&["policy", "check", file], form].concat());
+            assert_eq!(code(&output), wanted, "{file} {form:?}: {}", stderr(&output));
+        }
+    }
+    assert_eq!(code(&world.run(&["policy", "check"])), 2);
+    assert_eq!(code(&world.run(&["policy", "check", &clean, "--nothing"])), 2);
+    for (args, wanted) in [
+        (&["tag:web", "service:orders"][..], 0),
+        (&["tag:web", "tag:orders", "tcp/8443"], 0),
+        (&["--ever", "tag:web", "service:orders"], 0),
+        (&["node:laptop", "service:orders"], 1),
+        (&["--ever", "tag:web", "tag:orders", "tcp/22"], 1),
+        (&["tag:wep", "service:orders"], 2),
+        (&["web", "service:orders"], 2),
+        (&["tag:web", "tag:orders", "tpc/1"], 2),
+        (&["--via", "any", "tag:web", "service:orders"], 2),
+    ] {
+        let output = world.run(&[&["can", "--policy", &clean], args].concat());
+        assert_eq!(code(&output), wanted, "{args:?}: {}{}", stdout(&output), stderr(&output));
+    }
+    for bad in [&faulty, missing] {
+        assert_eq!(code(&world.run(&["can", "--policy", bad, "tag:web", "service:orders"])), 2, "{bad}");
+    }
+}
+
+#[test]
 fn a_rollback_is_a_new_generation_with_old_text() {
     let world = World::new();
     let _service = world.serve();

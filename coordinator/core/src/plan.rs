@@ -5,17 +5,21 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use warren_config::filter::Rules;
 use warren_config::policy::{Listen, Mode, Protocol, Subject};
 use warren_config::question::{Kinds, Tuple};
 use warren_config::time::UnixTime;
 use warren_wire::flow::FlowVerdict;
 use warren_wire::id::NodeId;
 
-use crate::flows::FlowRow;
+use crate::flows::{FlowPoint, FlowRow};
 use crate::policies::InForce;
 
 /// More pairs of nodes and ports than this are counted and not listed.
 pub const MAX_CUTS: usize = 10_000;
+
+/// Compiled rules of so many pairs of nodes are kept at a time.
+const MAX_PAIRS: usize = 4096;
 
 /// One pair of nodes and one port that was used and would be refused.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -59,6 +63,51 @@ pub struct Cuts {
     pub unlisted: u64,
 }
 
+/// What a plan looks at in a [`FlowRow`]; of a stored one nothing else is read.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Window<'a> {
+    reporter: NodeId,
+    boot: u64,
+    flow: u64,
+    from: WindowEnd,
+    to: WindowEnd,
+    protocol: u8,
+    verdict: FlowVerdict,
+    #[serde(borrow)]
+    grant: Option<&'a str>,
+    #[serde(borrow)]
+    service: Option<&'a str>,
+    bytes_out: u64,
+    bytes_back: u64,
+    last_ms: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+struct WindowEnd {
+    node: Option<NodeId>,
+    port: u16,
+}
+
+impl<'a> From<&'a FlowRow> for Window<'a> {
+    fn from(row: &'a FlowRow) -> Window<'a> {
+        let end = |point: &FlowPoint| WindowEnd { node: point.node, port: point.port };
+        Window {
+            reporter: row.reporter,
+            boot: row.boot,
+            flow: row.flow,
+            from: end(&row.from),
+            to: end(&row.to),
+            protocol: row.protocol,
+            verdict: row.verdict,
+            grant: row.grant.as_deref(),
+            service: row.service.as_deref(),
+            bytes_out: row.bytes_out,
+            bytes_back: row.bytes_back,
+            last_ms: row.last_ms,
+        }
+    }
+}
+
 type Path = (NodeId, NodeId, u8, u16);
 
 #[derive(Clone, Debug, Default)]
@@ -80,6 +129,8 @@ pub struct Forecast {
     lost: Vec<Tuple>,
     nodes: BTreeMap<NodeId, Subject>,
     at: UnixTime,
+    /// What each policy lets pass between two nodes, compiled once for all their ports.
+    rules: BTreeMap<(NodeId, NodeId), (Rules, Rules)>,
     /// `None`: it would go on, or does not pass today.
     paths: BTreeMap<Path, Option<Sum>>,
     listed: usize,
@@ -95,12 +146,12 @@ impl Forecast {
         at: UnixTime,
     ) -> Forecast {
         let kinds = Kinds::between(&before.policy, &after.policy);
-        let (paths, unlisted) = (BTreeMap::new(), BTreeSet::new());
-        Forecast { before, after, kinds, lost, nodes, at, paths, listed: 0, unlisted }
+        let (rules, paths, unlisted) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
+        Forecast { before, after, kinds, lost, nodes, at, rules, paths, listed: 0, unlisted }
     }
 
     /// One record. What did not pass, and what a node that is gone did, nobody can cut.
-    pub fn take(&mut self, row: &FlowRow) {
+    pub fn take(&mut self, row: &Window<'_>) {
         if !matches!(row.verdict, FlowVerdict::Allow | FlowVerdict::WouldDeny) {
             return;
         }
@@ -128,18 +179,26 @@ impl Forecast {
         self.paths.insert(path, cut.then(Sum::default));
     }
 
-    fn is_cut(&self, (from, to, protocol, port): Path) -> bool {
-        let (Some(from), Some(to)) = (self.nodes.get(&from), self.nodes.get(&to)) else { return false };
-        let passes = |policy: &InForce| {
-            policy.program.rules(from, to).judge(protocol_of(protocol), port, self.at).passes()
-        };
-        passes(&self.before) && !passes(&self.after)
+    fn is_cut(&mut self, (from, to, protocol, port): Path) -> bool {
+        let (Some(source), Some(target)) = (self.nodes.get(&from), self.nodes.get(&to)) else { return false };
+        if self.rules.len() >= MAX_PAIRS {
+            self.rules.clear();
+        }
+        let compile = |policy: &InForce| policy.program.rules(source, target);
+        let (before, after) =
+            self.rules.entry((from, to)).or_insert_with(|| (compile(&self.before), compile(&self.after)));
+        let passes = |rules: &Rules| rules.judge(protocol_of(protocol), port, self.at).passes();
+        passes(before) && !passes(after)
     }
 
     /// Under each row of the difference; the most used first.
     pub fn finish(mut self) -> Cuts {
         let paths = std::mem::take(&mut self.paths);
-        let found = paths.into_iter().filter_map(|(path, sum)| self.cut(path, sum?));
+        let mut losses: BTreeMap<(&str, &str), Vec<&Tuple>> = BTreeMap::new();
+        for tuple in &self.lost {
+            losses.entry((&tuple.from, &tuple.to)).or_default().push(tuple);
+        }
+        let found = paths.into_iter().filter_map(|(path, sum)| self.cut(&losses, path, sum?));
         let mut cuts: Vec<Cut> = found.collect();
         cuts.sort_by(|a, b| {
             let key = |c: &Cut| (c.loss.is_none(), c.loss.clone(), std::cmp::Reverse(c.flows));
@@ -148,11 +207,16 @@ impl Forecast {
         Cuts { cuts, unlisted: self.unlisted.len() as u64 }
     }
 
-    fn cut(&self, (from, to, protocol, port): Path, sum: Sum) -> Option<Cut> {
+    fn cut(
+        &self,
+        losses: &BTreeMap<(&str, &str), Vec<&Tuple>>,
+        (from, to, protocol, port): Path,
+        sum: Sum,
+    ) -> Option<Cut> {
         let (from, to) = (self.nodes.get(&from)?, self.nodes.get(&to)?);
         let listen = Listen { protocol: protocol_of(protocol), first: port, last: port };
         let (from_kind, to_kind) = (self.kinds.label(from), self.kinds.label(to));
-        let takes = |t: &&Tuple| t.from == from_kind && t.to == to_kind && t.listen.covers(&listen);
+        let mut rows = losses.get(&(from_kind.as_str(), to_kind.as_str())).into_iter().flatten();
         Some(Cut {
             from: from.name.to_string(),
             to: to.name.to_string(),
@@ -162,7 +226,7 @@ impl Forecast {
             flows: sum.flows.values().map(|flows| flows.len() as u64).max().unwrap_or(0),
             bytes: sum.bytes.values().copied().max().unwrap_or(0),
             last: sum.last,
-            loss: self.lost.iter().find(takes).cloned(),
+            loss: rows.find(|row| row.listen.covers(&listen)).map(|row| (*row).clone()),
         })
     }
 
@@ -173,15 +237,15 @@ impl Forecast {
 }
 
 impl Sum {
-    fn add(&mut self, row: &FlowRow) {
+    fn add(&mut self, row: &Window<'_>) {
         self.flows.entry(row.reporter).or_default().insert((row.boot, row.flow));
         let bytes = self.bytes.entry(row.reporter).or_default();
         *bytes = bytes.saturating_add(row.bytes_out).saturating_add(row.bytes_back);
         let last = UnixTime(row.last_ms / 1000);
         if last >= self.last {
             self.last = last;
-            self.grant.clone_from(&row.grant);
-            self.service.clone_from(&row.service);
+            self.grant = row.grant.map(str::to_owned);
+            self.service = row.service.map(str::to_owned);
         }
     }
 }

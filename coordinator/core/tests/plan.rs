@@ -53,7 +53,7 @@ fn saw(world: &mut World, flow: u64, ends: (usize, usize), port: u32, verdict: F
 fn forecast(world: &World, policy: &str) -> Cuts {
     let sources = [SourceText { file: "p.toml".into(), text: policy.into() }];
     let (_, mut forecast) = world.coordinator.forecast(&sources, world.now).unwrap();
-    world.coordinator.flows(&FlowFilter::default()).iter().for_each(|row| forecast.take(row));
+    world.coordinator.flows(&FlowFilter::default()).iter().for_each(|row| forecast.take(&row.into()));
     forecast.finish()
 }
 

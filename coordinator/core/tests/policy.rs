@@ -117,6 +117,34 @@ fn observe_mode_takes_a_flag_and_raises_an_alarm_until_it_ends() {
 }
 
 #[test]
+fn observe_bypasses_neither_revocation_nor_signatures() {
+    let mut world = street(11);
+    let lone = world.join("lone", &[]);
+    assert!(world.hosts[lone].peers().is_empty(), "nothing joins it");
+    let observe = CHAIN.replace("version = 1", "version = 1\nmode = \"observe\"");
+    let command = |world: &World, foreign: Option<&SpecimenNetwork>| {
+        let mut command = world.policy_command(&observe);
+        if let Command::ApplyPolicy { allow_observe, head, .. } = &mut command {
+            *allow_observe = true;
+            if let Some(net) = foreign {
+                let signed = world.net.trust.policy(head).unwrap();
+                *head = net.policy_head(signed.generation, signed.root, signed.items);
+            }
+        }
+        command
+    };
+    let unsigned = command(&world, Some(&SpecimenNetwork::new(77)));
+    assert!(matches!(world.command(unsigned), Err(Refusal::BadStatement { .. })));
+    assert!(world.hosts[lone].peers().is_empty());
+    let signed = command(&world, None);
+    world.command(signed).unwrap();
+    assert_eq!(world.hosts[lone].peers().len(), 2, "everybody is a peer of everybody");
+    world.revoke(0).unwrap();
+    assert_eq!(world.hosts[lone].peers(), [world.id(1)], "but for the revoked");
+    assert!(world.coordinator.state().peers_of(&world.id(0)).is_empty());
+}
+
+#[test]
 fn a_rename_cannot_take_or_leave_a_name_the_policy_speaks_of() {
     let mut world = street(6);
     world

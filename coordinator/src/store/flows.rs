@@ -5,6 +5,7 @@ use std::path::Path;
 use rusqlite::{Connection, params};
 use warren_config::time::UnixTime;
 use warren_coordinator_core::flows::{FlowFilter, FlowRow};
+use warren_coordinator_core::plan;
 
 use super::OpenStoreError;
 use super::open::{self, Kind};
@@ -132,16 +133,21 @@ impl FlowStore {
         Ok(rows)
     }
 
-    /// Every row received at `since` or later, oldest first, windows one by one. A row an older program wrote
-    /// differently is left out. Returns how many there were.
-    pub fn each_since(&self, since: UnixTime, mut each: impl FnMut(&FlowRow)) -> rusqlite::Result<u64> {
+    /// What a plan looks at of every row received at `since` or later, oldest first, windows one by one. A row an older
+    /// program wrote differently is left out. Returns how many there were.
+    pub fn each_since(
+        &self,
+        since: UnixTime,
+        mut each: impl FnMut(&plan::Window<'_>),
+    ) -> rusqlite::Result<u64> {
         let mut statement =
             self.connection.prepare_cached("SELECT row FROM flow WHERE received >= ?1 ORDER BY id")?;
-        let texts = statement.query_map(params![number(since.0)], |row| row.get::<_, String>(0))?;
+        let mut rows = statement.query(params![number(since.0)])?;
         let mut count = 0;
-        for text in texts {
-            if let Ok(row) = serde_json::from_str::<FlowRow>(&text?) {
-                each(&row);
+        while let Some(row) = rows.next()? {
+            let text = row.get_ref(0)?.as_str().unwrap_or_default();
+            if let Ok(window) = serde_json::from_str(text) {
+                each(&window);
                 count += 1;
             }
         }
@@ -227,6 +233,19 @@ mod tests {
         assert_eq!(rows.iter().map(|r| (r.flow, r.bytes_out)).collect::<Vec<_>>(), [(1, 200), (2, 100)]);
         let filter = FlowFilter { from: Some("orders-1".into()), ..FlowFilter::default() };
         assert!(store.query(&filter).unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_plan_reads_of_a_stored_row_what_it_would_read_of_the_row() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut store = FlowStore::open(&dir.path().join("flows.db")).unwrap();
+        let mut bare = row(2, 11);
+        (bare.from.node, bare.grant, bare.service, bare.to.name) = (None, None, None, None);
+        let rows = [row(1, 10), bare, row(1, 12)];
+        store.append(&rows).unwrap();
+        let mut expected = rows[1..].iter().map(plan::Window::from);
+        let count = store.each_since(UnixTime(11), |seen| assert_eq!(Some(seen), expected.next().as_ref()));
+        assert_eq!((count.unwrap(), expected.next()), (2, None));
     }
 
     #[test]

@@ -16,7 +16,8 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRng, TestRunner};
 use warren_config::compile::Program;
 use warren_config::oracle;
-use warren_config::policy::{Policy, Protocol};
+use warren_config::policy::{Mode, Policy, Protocol, Subject};
+use warren_config::time::UnixTime;
 use warren_node_core::clock::{Mono, Now};
 use warren_node_core::conntrack::{Addresses, Edition, Ends, FlowIds, FlowTable, Limits, Load};
 use warren_node_core::judge::{Ruling, inbound, outbound};
@@ -29,7 +30,11 @@ fn addresses(last: u8) -> Addresses {
 
 /// The packet that opens a flow from 1 to 2.
 fn opening(v6: bool, protocol: Protocol, port: u16) -> Vec<u8> {
-    let (from, to) = (addresses(1), addresses(2));
+    opening_between(v6, (1, 2), protocol, port)
+}
+
+fn opening_between(v6: bool, ends: (u8, u8), protocol: Protocol, port: u16) -> Vec<u8> {
+    let (from, to) = (addresses(ends.0), addresses(ends.1));
     let ip = match v6 {
         true => PacketBuilder::ipv6(from.v6.octets(), to.v6.octets(), 64),
         false => PacketBuilder::ipv4(from.v4.unwrap().octets(), to.v4.unwrap().octets(), 64),
@@ -90,5 +95,20 @@ fn law_5_a_first_packet_of_either_family_passes_where_the_judge_allows_it() {
             let count = counts.get(&(family, protocol, says)).copied().unwrap_or(0);
             assert!(count * 100 >= cases, "{family} {protocol} allowed {says}: {count} of {cases}");
         }
+    }
+}
+
+/// Everything else passes in this mode.
+#[test]
+fn observe_lets_no_foreign_source_pass() {
+    let mut policy = Policy::default();
+    policy.settings.mode = Mode::Observe;
+    let [from, to] = ["n1", "n2"].map(|name| Subject { name: name.parse().unwrap(), tags: [].into() });
+    let p = Packet { from, to, protocol: Protocol::Tcp, port: 22, at: UnixTime(9) };
+    for v6 in [false, true] {
+        let bytes = |ends| opening_between(v6, ends, p.protocol, p.port);
+        assert_eq!(passes(&policy, &p, &bytes((1, 2))), (true, true));
+        assert_eq!(passes(&policy, &p, &bytes((3, 2))), (false, false), "not the sender's address");
+        assert_eq!(passes(&policy, &p, &bytes((1, 3))), (false, false), "not the receiver's");
     }
 }
