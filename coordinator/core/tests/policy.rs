@@ -9,7 +9,6 @@ use warren_coordinator_core::alarm::AlarmKind;
 use warren_coordinator_core::change::SourceText;
 use warren_coordinator_core::command::Command;
 use warren_coordinator_core::refusal::Refusal;
-use warren_wire::issue::NameRule;
 use warren_wire::specimen::SpecimenNetwork;
 
 fn refused(world: &mut World, change: impl FnOnce(&mut World, &mut Command)) -> Refusal {
@@ -242,17 +241,12 @@ owners = ["group:ops"]
 not-with = ["tag:web"]
 [tag.web]
 owners = ["group:ops"]
-[tag.old]
 [service.orders]
 on = ["tag:web"]
 listen = ["tcp/8443"]
 [[grant]]
 id = "web-to-web"
 from = ["tag:web"]
-to = ["service:orders"]
-[[grant]]
-id = "old-to-web"
-from = ["tag:old"]
 to = ["service:orders"]
 [[invariant]]
 id = "dev-never-orders"
@@ -270,19 +264,4 @@ fn a_policy_that_breaks_its_invariant_is_refused_with_a_witness_and_the_last_goo
     assert_eq!(world.coordinator.policy_history().len(), 1);
     let sources = [SourceText { file: "p.toml".into(), text: wide }];
     assert!(!world.coordinator.review(&sources, world.now).unwrap().proofs[0].holds());
-}
-
-#[test]
-fn a_token_a_node_or_a_retag_that_would_break_an_invariant_is_refused() {
-    let mut world = World::new(41);
-    world.apply(WALL).unwrap();
-    // Nobody can own `old`, so the proof did not count with it; with `dev` it would open orders.
-    let broken = |r: Result<_, Refusal>| matches!(r, Err(Refusal::InvariantsBroken { .. }));
-    assert!(broken(world.token_with(NameRule::AnyFree, &["dev", "old"], 1, 60).map(|_| ())));
-    let node = world.join("d", &["dev"]);
-    assert!(broken(world.amend(node, 1, "d", &["dev", "old"]).map(|_| ())));
-    // A node that wears it already stands against the policy.
-    let mut world = World::new(42);
-    world.join("relic", &["old"]);
-    assert!(broken(world.apply(WALL).map(|_| ())));
 }
