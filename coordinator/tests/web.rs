@@ -370,6 +370,43 @@ fn the_map_says_what_the_records_said_live_and_after_a_restart() {
 }
 
 #[test]
+fn the_past_is_asked_as_it_was() {
+    let world = World::new();
+    let service = world.serve();
+    for (number, name, tag) in [(1, "web-1", "web"), (2, "orders-1", "orders")] {
+        let token = world.token(&["--name", name, "--tag", tag]);
+        block_on(Node::new(number, &token).enrol(&token, service.addr())).unwrap();
+    }
+    let tags = "version = 1\n[tag.web]\n[tag.orders]\n[service.orders]\non = [\"tag:orders\"]\nlisten = [\"tcp/8080\"]\n";
+    let grant = "[[grant]]\nid = \"web-reads-orders\"\nfrom = [\"tag:web\"]\nto = [\"service:orders\"]\n";
+    let apply = |name: &str, text: &str| {
+        let file = world.write(name, text);
+        world.ok(&["policy", "apply", &file]);
+        world.json(&["policy", "history"]).as_array().unwrap().iter().find(|r| r["current"] == true).unwrap()
+            ["applied"]
+            .as_u64()
+            .unwrap()
+    };
+    let granted = apply("a.toml", &format!("{tags}{grant}"));
+    wait_for("the next second", || (warren_coordinator::clock::now().0 > granted).then_some(()));
+    apply("b.toml", tags);
+    world.fails(1, &["can", "tag:web", "service:orders"]);
+    let then = granted.to_string();
+    world.ok(&["can", "tag:web", "service:orders", "--at", &then]);
+    let why = world.json(&["why", "web-1", "orders-1", "tcp/8080", "--at", &then]);
+    assert_eq!((&why["allowed"], &why["generation"]), (&json!(true), &json!(1)));
+    // Before the policy there was none, and before the nodes there were none.
+    world.fails(1, &["can", "tag:web", "service:orders", "--at", &(granted - 100_000).to_string()]);
+    let nobody = world.fails(1, &["why", "web-1", "orders-1", "--at", &(granted - 100_000).to_string()]);
+    assert!(nobody.contains("web-1"), "{nobody}");
+    assert!(
+        world
+            .fails(2, &["can", "tag:web", "service:orders", "--at", "2199-01-01T00:00:00Z"])
+            .contains("future")
+    );
+}
+
+#[test]
 fn a_listener_who_was_away_goes_on_or_is_told_to_load_anew() {
     let world = World::new();
     let service = world.serve_with(API);

@@ -17,7 +17,7 @@
 //! - [`command`]: what administrators ask; [`refusal`]: every no; `decide`: the pure decisions.
 //! - [`external`]: devices without an agent, and the files they were given.
 //! - [`enrolment`], [`session`], [`endpoints`], [`distribution`], [`flows`], [`edges`]: what is remembered only while running.
-//! - [`status`], [`query`], [`plan`]: what administrators read.
+//! - [`status`], [`query`], [`inquiry`], [`plan`]: what administrators read.
 
 #![forbid(unsafe_code)]
 
@@ -37,6 +37,7 @@ pub mod endpoints;
 pub mod enrolment;
 pub mod external;
 pub mod flows;
+pub mod inquiry;
 pub mod map;
 pub mod output;
 pub mod plan;

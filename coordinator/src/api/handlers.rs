@@ -12,6 +12,7 @@ use warren_coordinator_core::audit::{self, AuditRow};
 use warren_coordinator_core::change::{LogHead, Principal as Actor};
 use warren_coordinator_core::command::{Command, TokenRow};
 use warren_coordinator_core::flows::{FlowFilter, FlowPage, FlowRow};
+use warren_coordinator_core::inquiry::Inquiry;
 use warren_coordinator_core::plan::Seen;
 use warren_coordinator_core::query::{Ever, PolicyReview, PolicyText, Why};
 use warren_coordinator_core::refusal::Refusal;
@@ -235,6 +236,9 @@ pub async fn ever(_: Reader, State(app): State<App>, Asked(q): Asked<EverAsked>)
 }
 
 pub async fn can(_: Reader, State(app): State<App>, Asked(q): Asked<Question>) -> Reply<Answer> {
+    if let Some(at) = q.at {
+        return past(&app, at, move |then, at| then.can(&q.from, &q.to, q.port.as_deref(), at)).await;
+    }
     let answer = app.owner.ask(move |owner| {
         owner.coordinator().can(&q.from, &q.to, q.port.as_deref(), clock::now()).map_err(|r| near(owner, &r))
     });
@@ -242,10 +246,29 @@ pub async fn can(_: Reader, State(app): State<App>, Asked(q): Asked<Question>) -
 }
 
 pub async fn why(_: Reader, State(app): State<App>, Asked(q): Asked<Question>) -> Reply<Why> {
+    if let Some(at) = q.at {
+        return past(&app, at, move |then, at| then.why(&q.from, &q.to, q.port.as_deref(), at)).await;
+    }
     let answer = app.owner.ask(move |owner| {
         owner.coordinator().why(&q.from, &q.to, q.port.as_deref(), clock::now()).map_err(|r| near(owner, &r))
     });
     Ok(Json(answer.await??))
+}
+
+/// Asks the network as its log told it at that moment.
+async fn past<T: Send + 'static>(
+    app: &App,
+    at: u64,
+    ask: impl FnOnce(Inquiry<'_>, UnixTime) -> Result<T, Refusal> + Send + 'static,
+) -> Reply<T> {
+    let now = clock::now();
+    if at > now.0 {
+        let text = format!("{at} is in the future: a time is in seconds since 1970 and at most {}", now.0);
+        return Err(Problem::new(Kind::BadRequest, text));
+    }
+    let (log, at) = (app.state.log(), UnixTime(at));
+    let answer = blocking(move || Ok(ask(Inquiry(&super::map::truth_at(&log, at)?), at)?));
+    Ok(Json(answer.await?))
 }
 
 pub async fn flows(

@@ -143,6 +143,9 @@ pub struct Question {
     pub from: String,
     pub to: String,
     pub port: Option<String>,
+    /// As things were then, seconds since 1970. Without: now.
+    #[serde(default)]
+    pub at: Option<u64>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::IntoParams)]

@@ -473,6 +473,9 @@ pub struct CanArgs {
     /// Ask this policy file or directory instead of a coordinator.
     #[arg(long, value_name = "PATH")]
     pub policy: Option<PathBuf>,
+    /// As things were then, like 2026-11-28T18:00:00Z.
+    #[arg(long, value_name = "TIME", conflicts_with_all = ["policy", "ever"])]
+    pub at: Option<String>,
     /// Ask of every node that could ever be enrolled: yes comes with a witness, no is a proof.
     #[arg(long)]
     pub ever: bool,
@@ -494,6 +497,9 @@ pub struct WhyArgs {
     pub to: String,
     /// `tcp/8443`, `udp/53`, `icmp/echo`, …
     pub port: Option<String>,
+    /// As things were then, like 2026-11-28T18:00:00Z.
+    #[arg(long, value_name = "TIME")]
+    pub at: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]

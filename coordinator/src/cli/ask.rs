@@ -25,6 +25,7 @@ pub async fn can(context: &Context, args: &CanArgs) -> Outcome {
                 ("from", Some(args.from.clone())),
                 ("to", Some(args.to.clone())),
                 ("port", args.port.clone()),
+                ("at", then(args.at.as_deref())?),
             ];
             context.client.get(&url(&["v1", "can"], &query)).await?
         }
@@ -35,6 +36,11 @@ pub async fn can(context: &Context, args: &CanArgs) -> Outcome {
         show(&answer);
     }
     if answer.yes { Ok(()) } else { Err(Failure::shown()) }
+}
+
+/// A moment of the past, as the API wants it.
+fn then(at: Option<&str>) -> Result<Option<String>, Failure> {
+    at.map(|text| super::map::moment(text).map(|at| at.to_string())).transpose()
 }
 
 /// Over every node that could be enrolled. A coordinator counts with the tags that are worn, whoever owns them.
@@ -114,8 +120,12 @@ fn passing(p: &Passing) -> String {
 }
 
 pub async fn why(context: &Context, args: &WhyArgs) -> Outcome {
-    let query =
-        [("from", Some(args.from.clone())), ("to", Some(args.to.clone())), ("port", args.port.clone())];
+    let query = [
+        ("from", Some(args.from.clone())),
+        ("to", Some(args.to.clone())),
+        ("port", args.port.clone()),
+        ("at", then(args.at.as_deref())?),
+    ];
     let why: Why = context.client.get(&url(&["v1", "why"], &query)).await?;
     if context.json {
         output::json(&why);

@@ -1,12 +1,8 @@
 //! What administrators read, answered from what is in memory.
 
-use std::net::IpAddr;
-use std::sync::Arc;
-
 use warren_config::name::Name;
-use warren_config::policy::{Policy, Selector, Target};
 use warren_config::proof;
-use warren_config::question::{self, Answer, Question, QuestionError};
+use warren_config::question::{self, Answer, Question};
 use warren_config::resolve::{self, Finding, Source};
 use warren_config::time::UnixTime;
 use warren_wire::id::{Digest, Generation, NodeId};
@@ -19,6 +15,7 @@ use crate::command::TokenRow;
 use crate::decide;
 use crate::directory::Node;
 use crate::flows::{FlowFilter, FlowPage, FlowRow};
+use crate::inquiry::{Inquiry, bad};
 use crate::plan::Forecast;
 use crate::policies::InForce;
 use crate::query::{Ever, PolicyReview, PolicyText, Why};
@@ -144,14 +141,12 @@ impl Coordinator {
     }
 
     pub(super) fn find(&self, who: &str) -> Result<&Node, Refusal> {
-        let text = who.strip_prefix("node:").unwrap_or(who);
-        let directory = &self.state.directory;
-        let by_name = || directory.by_name(&Name::parse(text).ok()?);
-        let by_id = || directory.get(&text.parse().ok()?);
-        let by_address = || directory.get(&self.state.addresses.holder(text.parse::<IpAddr>().ok()?)?);
-        let unknown =
-            || Refusal::NodeUnknown(text.chars().take(80).collect::<String>().escape_debug().to_string());
-        by_name().or_else(by_id).or_else(by_address).ok_or_else(unknown)
+        Inquiry(&self.state).find(who)
+    }
+
+    /// Questions about what is true now.
+    pub fn inquiry(&self) -> Inquiry<'_> {
+        Inquiry(&self.state)
     }
 
     fn row(&self, node: &Node) -> NodeRow {
@@ -211,12 +206,6 @@ impl Coordinator {
         })
     }
 
-    /// The policy in force; the empty one, which denies everything, before the first.
-    fn policy(&self) -> Arc<InForce> {
-        let current = self.state.policies.in_force().cloned();
-        current.unwrap_or_else(|| Arc::new(InForce::new(Policy::default())))
-    }
-
     /// Resolves, tests and compares without applying: the answer to `policy check` and `policy diff`, and what to sign.
     pub fn review(&self, sources: &[SourceText], now: UnixTime) -> Result<PolicyReview, Refusal> {
         let (new, warnings) = self.read(sources, now)?;
@@ -232,7 +221,7 @@ impl Coordinator {
         let (new, warnings) = self.read(sources, now)?;
         let review = self.review_of(&new, warnings, now);
         let nodes = self.state.directory.alive().map(|node| (node.id(), node.subject().clone())).collect();
-        let forecast = Forecast::new(self.policy(), new, review.diff.lost.clone(), nodes, now);
+        let forecast = Forecast::new(self.inquiry().policy(), new, review.diff.lost.clone(), nodes, now);
         Ok((review, forecast))
     }
 
@@ -260,7 +249,7 @@ impl Coordinator {
             tests: decide::run_tests(&self.state, new, now),
             proofs: proof::prove(&new.policy, &decide::worn(&self.state, now), now),
             refused: decide::check_against_nodes(&self.state, new).err().map(|refusal| refusal.body()),
-            diff: question::diff(&self.policy().policy, &new.policy, &nodes, now),
+            diff: question::diff(&self.inquiry().policy().policy, &new.policy, &nodes, now),
         }
     }
 
@@ -273,11 +262,11 @@ impl Coordinator {
         through: bool,
         now: UnixTime,
     ) -> Result<Ever, Refusal> {
-        let (from, to) = (self.subject_text(from), self.target_text(to));
+        let (from, to) = (self.inquiry().subject_text(from), self.inquiry().target_text(to));
         let from = question::parse_selector(&from).map_err(bad)?;
         let to = question::parse_target(&to, port).map_err(bad)?;
         let asked = Question { from, to, at: now };
-        let policy = self.policy();
+        let policy = self.inquiry().policy();
         question::check(&policy.policy, &asked).map_err(bad)?;
         let worn = decide::worn(&self.state, now);
         let witness = proof::ever_worn(&policy.policy, &worn, &asked.from, &asked.to, through, now)?;
@@ -290,70 +279,11 @@ impl Coordinator {
     }
 
     pub fn can(&self, from: &str, to: &str, port: Option<&str>, now: UnixTime) -> Result<Answer, Refusal> {
-        let (from, to) = (self.subject_text(from), self.target_text(to));
-        let from = question::parse_selector(&from).map_err(bad)?;
-        let to = question::parse_target(&to, port).map_err(bad)?;
-        self.ask(from, to, now)
+        self.inquiry().can(from, to, port, now)
     }
 
-    fn ask(&self, from: Selector, to: Target, at: UnixTime) -> Result<Answer, Refusal> {
-        let nodes = self.state.directory.subjects();
-        question::can(&self.policy().policy, &nodes, &Question { from, to, at }).map_err(bad)
-    }
-
-    /// Node names, ids and overlay addresses are as good as `node:NAME`.
-    fn subject_text(&self, text: &str) -> String {
-        let plain = text.parse::<IpAddr>().is_ok() || !text.contains(':');
-        match self.find(text) {
-            Ok(node) if plain => format!("node:{}", node.member.name()),
-            _ => text.to_owned(),
-        }
-    }
-
-    fn target_text(&self, text: &str) -> String {
-        let service = Name::parse(text).is_ok_and(|name| self.policy().policy.services.contains_key(&name));
-        if service { format!("service:{text}") } else { self.subject_text(text) }
-    }
-
-    /// Ends are node names, ids or overlay addresses; `to` may be a service.
     pub fn why(&self, from: &str, to: &str, port: Option<&str>, now: UnixTime) -> Result<Why, Refusal> {
-        let source = self.find(from)?.subject().clone();
-        let target = self.target_text(to);
-        let exact = port.filter(|_| !target.starts_with("service:"));
-        let (by, miss) = match exact {
-            Some(port) => {
-                let listen = question::parse_listen(port).map_err(bad)?;
-                let destination = self.find(&target)?.subject().clone();
-                match question::explain(&self.policy().policy, &source, &destination, listen, now) {
-                    Ok(passing) => (Some(passing), None),
-                    Err(miss) => (None, Some(miss)),
-                }
-            }
-            None => {
-                let to = question::parse_target(&target, port).map_err(bad)?;
-                let answer = self.ask(Selector::Node(source.name.clone()), to, now)?;
-                let miss = if answer.yes { None } else { answer.fails.into_iter().next() };
-                (answer.passes.into_iter().next().filter(|_| answer.yes), miss)
-            }
-        };
-        let generation = self.state.generation();
-        let message = match (&by, &miss) {
-            (Some(by), _) => {
-                format!("allowed by grant {} (service {}) at generation {generation}", by.grant, by.service)
-            }
-            (None, Some(miss)) => format!("not allowed at generation {generation}: {}", miss.reason),
-            (None, None) => format!("not allowed at generation {generation}: nothing there could be reached"),
-        };
-        Ok(Why {
-            allowed: by.is_some(),
-            generation,
-            from: source.name.to_string(),
-            to: target.strip_prefix("node:").unwrap_or(&target).to_owned(),
-            observe: self.policy().observes(),
-            by,
-            nearest: miss.and_then(|miss| miss.nearest).map(|name| name.to_string()),
-            message,
-        })
+        self.inquiry().why(from, to, port, now)
     }
 
     // --- flows
@@ -372,10 +302,6 @@ impl Coordinator {
     pub fn flow_cursor(&self) -> u64 {
         self.flows.cursor()
     }
-}
-
-fn bad(error: QuestionError) -> Refusal {
-    Refusal::BadQuestion(error.to_string())
 }
 
 /// Names at most so many that are behind.
