@@ -1,5 +1,5 @@
 // What each route says of the synthetic world.
-import { edgeIn, flowsOf } from "./world.mjs";
+import { edgeIn, flowsOf, keyOf } from "./world.mjs";
 
 export class Problem extends Error {
   constructor(status, word, detail, hint) {
@@ -165,7 +165,7 @@ export const matches = (q) => {
   return (e) =>
     is(q.from, e.from) &&
     is(q.to, e.to) &&
-    (!q.service || e.service === q.service) &&
+    (!q.service || keyOf(e).service === q.service) &&
     (!q.verdict || e.verdict === q.verdict) &&
     (!q.grant || e.grant === q.grant);
 };
