@@ -1,5 +1,5 @@
 // What each route says of the synthetic world.
-import { edgeIn, flowsOf } from "./world.mjs";
+import { edgeIn, flowsOf, keyOf } from "./world.mjs";
 
 export class Problem extends Error {
   constructor(status, word, detail, hint) {
@@ -118,16 +118,24 @@ function windowOf(q, now) {
       `\`at=${q.at}\`, \`window=${q.window}\` is no time`,
       "at: seconds since 1970; window: 1 to 2678400 seconds",
     );
-  const resolution = window <= 3600 ? 1 : window <= 86400 ? 60 : 3600;
-  return { live, at: live ? at : Math.floor(at / resolution) * resolution, window, resolution };
+  const resolution = window <= 600 ? 1 : window <= 86400 ? 60 : 3600;
+  // A step that has begun belongs to the stretch: a coarse one ends in the future.
+  const end = Math.ceil(at / resolution) * resolution;
+  return {
+    live,
+    at: end,
+    from: Math.floor((at - window) / resolution) * resolution,
+    until: Math.min(end, now),
+    resolution,
+  };
 }
 
 export function mapOf(mock, q, now) {
   const { world } = mock;
-  const { live, at, window, resolution } = windowOf(q, now);
+  const { live, at, from, until, resolution } = windowOf(q, now);
   return {
     at,
-    from: at - window,
+    from,
     resolution,
     live,
     revision: world.revision,
@@ -141,7 +149,7 @@ export function mapOf(mock, q, now) {
         : { ...mapNode(world, n, mock.started), online: null, enforces: null, behind_since: null },
     ),
     services: world.services.map(({ name, ports, nodes }) => ({ name, ports, nodes })),
-    edges: world.edges.map((e) => edgeIn(e, at - window, at)).filter(Boolean),
+    edges: world.edges.map((e) => edgeIn(e, from, until)).filter(Boolean),
   };
 }
 
@@ -165,7 +173,7 @@ export const matches = (q) => {
   return (e) =>
     is(q.from, e.from) &&
     is(q.to, e.to) &&
-    (!q.service || e.service === q.service) &&
+    (!q.service || keyOf(e).service === q.service) &&
     (!q.verdict || e.verdict === q.verdict) &&
     (!q.grant || e.grant === q.grant);
 };

@@ -475,7 +475,9 @@ export function sums(edge, a, b) {
 export const quiet = (s) => !s.flows && !s.tries && !s.bytes_out && !s.bytes_back;
 
 export function keyOf(e) {
-  const { id, from, to, service, protocol, port, verdict, grant, generation } = e;
+  const { id, from, to, protocol, port, verdict, grant, generation } = e;
+  // Who was refused did not learn the name of what it knocked at.
+  const service = verdict === "deny" ? null : e.service;
   return { id, from, to, service, protocol, port, verdict, grant, generation };
 }
 
@@ -524,7 +526,7 @@ export function flowsOf(world, t, limit = Infinity) {
         protocol: e.protocol,
         verdict: e.verdict,
         grant: e.verdict === "allow" ? e.grant : null,
-        service: e.service,
+        service: keyOf(e).service,
         generation: e.generation,
         packets_out: refused ? s.tries : 1 + Math.floor(bytes / 900),
         bytes_out: refused ? s.tries * 60 : bytes,

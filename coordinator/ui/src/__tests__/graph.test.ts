@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { between, groups, links, width } from "../map/graph";
+import { aim, between, covers, groups, links, width } from "../map/graph";
 import { chosen, linkIdOf, matching, selOfLink } from "../map/select";
 import { GROUPINGS, type Level } from "../state/url";
 import { mapOf } from "./world";
@@ -50,4 +50,22 @@ test("search finds by service, node, tag, port and grant, and nothing else", () 
   expect(matching("", all, tags)).toBeNull();
   expect(matching("no-such-thing", all, tags)?.size).toBe(0);
   expect(matching("checkout-db", all, tags)?.size).toBeGreaterThan(0);
+});
+
+test("a refusal whose service is not known belongs to what is offered there, or to nothing", () => {
+  const edge = map.edges.find((e) => e.service !== null && e.protocol === 6)!;
+  expect(aim({ ...edge, service: null }, map.services)).toBe(edge.service);
+  expect(aim({ ...edge, service: null, port: 1 }, map.services)).toBeNull();
+  expect(aim({ ...edge, service: null, protocol: 17 }, map.services)).toBeNull();
+});
+
+test("ports are read as a policy writes them", () => {
+  expect([
+    covers("tcp/443", 6, 443),
+    covers("tcp/9000-9010", 6, 9005),
+    covers("tcp/9000-9010", 6, 9011),
+    covers("udp/53", 6, 53),
+    covers("icmp/echo", 58, 0),
+    covers("proto/132", 132, 0),
+  ]).toEqual([true, true, false, false, true, true]);
 });

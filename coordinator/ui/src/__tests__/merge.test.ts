@@ -51,3 +51,10 @@ test("what the other end echoes of an opener's flows is not counted again", () =
   expect(after.bytes_out).toBe(edge.bytes_out);
   expect(add(begin(map), NOW, [{ ...delta, seen_by: ["from"] }]).byId.get(edge.id)!.bytes_out).toBe(2 * edge.bytes_out);
 });
+
+test("a coarse map that ends in the future takes the seconds until then", () => {
+  const map = { ...mapOf(10), resolution: 60, at: NOW + 45 };
+  const live = add(begin(map, NOW), NOW, second(10, NOW));
+  expect(live.next).toBe(NOW + 1);
+  expect(live.map.edges.some((e, i) => e.bytes_out > (map.edges[i]?.bytes_out ?? 0))).toBe(true);
+});

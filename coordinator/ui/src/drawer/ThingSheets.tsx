@@ -1,5 +1,5 @@
 import type { Edge, PolicyUsage } from "../api/types";
-import { groups } from "../map/graph";
+import { aim, groups } from "../map/graph";
 import { NodeState } from "../map/GroupBox";
 import { sumField } from "../map/LinkCard";
 import { blocks } from "../policy-text";
@@ -42,7 +42,7 @@ function Totals({ edges }: { edges: readonly Edge[] }) {
 
 export function ServiceSheet({ value, live, text }: SheetData) {
   const service = live?.map.services.find((s) => s.name === value);
-  const edges = byWeight(live?.map.edges.filter((e) => e.service === value) ?? []);
+  const edges = byWeight(live?.map.edges.filter((e) => aim(e, live.map.services) === value) ?? []);
   const grants =
     text?.sources
       .flatMap((s) => blocks(s.file, s.text))

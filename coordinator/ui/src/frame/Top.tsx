@@ -50,7 +50,9 @@ function NetworkState() {
       </strong>
       {lost ? (
         <span class="stale" role="status" title={link.heard ? utc(link.heard) : ""}>
-          not live since {link.heard ? `${clockWord(link.heard)}, ${ago(link.heard, Date.now() / 1000)}` : "the start"}
+          {link.heard
+            ? `not live since ${clockWord(link.heard)}, ${ago(link.heard, Date.now() / 1000)}`
+            : "not live: no event has come yet"}
         </span>
       ) : (
         <a

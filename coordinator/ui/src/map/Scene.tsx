@@ -57,7 +57,7 @@ export function Scene(props: Props) {
   const { places, boxes, slots, links } = picture;
   const [hover, setHover] = useState(NOWHERE);
   const [lifted, setLifted] = useState<string | null>(null);
-  const bySelection = useMemo(() => chosen(sel, links), [sel, links]);
+  const bySelection = useMemo(() => chosen(sel, links, live.map.services), [sel, links, live.map.services]);
   const bySearch = useSearch(q, links, live.map);
   const strokes = useMemo(() => picture.router.strokes(links, slots, boxes), [links, slots, boxes]);
   const touched = useMemo(() => (hover.slot ? touching(hover.slot, links) : null), [hover.slot, links]);

@@ -1,5 +1,5 @@
 // From the API's map to what is drawn: groups of nodes, what stands inside them, and the links between.
-import type { Edge, End, FlowMap, MapNode, Verdict } from "../api/types";
+import type { Edge, End, FlowMap, MapNode, MapService, Verdict } from "../api/types";
 import type { Grouping, Level } from "../state/url";
 import { visible } from "../format";
 
@@ -46,7 +46,10 @@ export function groups(map: FlowMap, by: Grouping): Group[] {
     group.nodes.push(node);
     members.set(node.id, group);
   }
+  const everybody = map.nodes.filter((n) => n.revoked === null).length;
   for (const service of map.services) {
+    // What every node offers (ping, mostly) tells no node from another: it is in the sheets, not in the boxes.
+    if (everybody > 2 && service.nodes.length >= everybody) continue;
     for (const id of service.nodes) {
       const group = members.get(id);
       if (!group) continue;
@@ -79,6 +82,27 @@ export function groups(map: FlowMap, by: Grouping): Group[] {
 /** What an end without a known node is called. */
 export function stranger(end: End): string {
   return end.address ?? end.name ?? end.node ?? "not known";
+}
+
+/** Does `tcp/9000-9010` cover this protocol and port? */
+export function covers(listen: string, protocol: number, port: number): boolean {
+  const [name, range = ""] = listen.split("/");
+  if (name === "icmp") return protocol === 1 || protocol === 58;
+  if (name === "proto") return protocol === Number(range);
+  if (protocol !== (name === "tcp" ? 6 : name === "udp" ? 17 : -1)) return false;
+  const [first = 0, last = first] = range.split("-").map(Number);
+  return first <= port && port <= last;
+}
+
+/** The service an edge is about. Who was refused did not learn its name: then what the other end offers on that port. */
+export function aim(edge: Edge, services: readonly MapService[]): string | null {
+  if (edge.service !== null) return edge.service;
+  const node = edge.to.node;
+  if (node === null) return null;
+  return (
+    services.find((s) => s.nodes.includes(node) && s.ports.some((p) => covers(p, edge.protocol, edge.port)))?.name ??
+    null
+  );
 }
 
 // --- slots: the places in a drawing that a link can touch
@@ -134,7 +158,7 @@ export function links(
   };
   for (const edge of map.edges) {
     const [from, fromGroup] = place(edge.from, edge.service, false);
-    const [to, toGroup] = place(edge.to, edge.service, true);
+    const [to, toGroup] = place(edge.to, aim(edge, map.services), true);
     const id = `${from}\r${to}\r${edge.verdict}`;
     let link = found.get(id);
     if (!link) {
@@ -159,7 +183,7 @@ export function between(map: FlowMap, list: readonly Group[], id: string): Link 
     return (end: End, edge: Edge) => {
       if (kind === "a") return !end.node && stranger(end) === a;
       if (kind === "g" && a === OUTSIDE) return !end.node;
-      return !!end.node && members.has(end.node) && (!target || !service || edge.service === service);
+      return !!end.node && members.has(end.node) && (!target || !service || aim(edge, map.services) === service);
     };
   };
   const [isFrom, isTo] = [fits(from, false), fits(to, true)];

@@ -11,8 +11,10 @@ export interface LiveMap {
   pulse: Map<string, { at: number; bytes: number; tries: number }>;
 }
 
-export function begin(map: FlowMap): LiveMap {
-  return { map, byId: new Map(map.edges.map((edge) => [edge.id, edge])), next: map.at, pulse: new Map() };
+/** A coarse map ends at a full minute or hour that is still to come: what it holds, it holds until `told`. */
+export function begin(map: FlowMap, told: number = map.at): LiveMap {
+  const next = map.resolution === 1 ? map.at : Math.min(map.at, told);
+  return { map, byId: new Map(map.edges.map((edge) => [edge.id, edge])), next, pulse: new Map() };
 }
 
 /** The map with one more second. A second that the map has already is ignored. */

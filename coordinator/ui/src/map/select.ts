@@ -1,7 +1,7 @@
 // What can be selected on the map, and its address.
-import type { Edge } from "../api/types";
+import type { Edge, MapService } from "../api/types";
 import { port } from "../format";
-import type { Link } from "./graph";
+import { aim, type Link } from "./graph";
 
 const pack = (id: string) => id.split("\n").map(encodeURIComponent).join("/");
 const unpack = (text: string) => text.split("/").map(decodeURIComponent).join("\n");
@@ -41,7 +41,11 @@ export function selOfSlot(id: string): string {
 }
 
 /** The links that belong to what is selected; null: nothing on this map. */
-export function chosen(sel: string | null, links: readonly Link[]): Set<string> | null {
+export function chosen(
+  sel: string | null,
+  links: readonly Link[],
+  services: readonly MapService[] = [],
+): Set<string> | null {
   if (!sel) return null;
   const kind = sel.slice(0, sel.indexOf(":"));
   const value = sel.slice(kind.length + 1);
@@ -57,7 +61,7 @@ export function chosen(sel: string | null, links: readonly Link[]): Set<string> 
       case "node":
         return link.edges.some((e) => e.from.node === value || e.to.node === value);
       case "service":
-        return link.edges.some((e) => e.service === value);
+        return link.edges.some((e) => aim(e, services) === value);
       case "grant":
         return link.edges.some((e) => e.grant === value);
       case "address":

@@ -125,7 +125,7 @@ export async function loadMap(): Promise<void> {
   try {
     const map = await get<FlowMap>("/map", { at, window }, mine.signal);
     loadedAt = here();
-    let live = begin(map);
+    let live = begin(map, Math.floor(now()) + 1);
     if (at === null) for (const second of waiting) live = add(live, second.at, second.edges);
     mapState.set({ key, live, problem: null });
   } catch (error) {
