@@ -35,7 +35,9 @@ const STRANGER: Rate = Rate { per_second: 5, burst: 5 };
 const ALL_STRANGERS: Rate = Rate { per_second: 400, burst: 64 };
 const PROVED: Rate = Rate { per_second: 5, burst: 5 };
 const ALL_PROVED: Rate = Rate { per_second: 2000, burst: 256 };
-const COOKIES: Rate = Rate { per_second: 3000, burst: 256 };
+/// To addresses that nobody has, they fill the send buffer until the kernel has given up looking for them: a few seconds'
+/// worth must fit.
+const COOKIES: Rate = Rate { per_second: 1000, burst: 128 };
 
 /// A token bucket in thousandths.
 #[derive(Clone, Copy, Debug, Default)]
