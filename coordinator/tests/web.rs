@@ -396,7 +396,9 @@ fn the_past_is_asked_as_it_was() {
     let why = world.json(&["why", "web-1", "orders-1", "tcp/8080", "--at", &then]);
     assert_eq!((&why["allowed"], &why["generation"]), (&json!(true), &json!(1)));
     // Before the policy there was none, and before the nodes there were none.
-    world.fails(1, &["can", "tag:web", "service:orders", "--at", &(granted - 100_000).to_string()]);
+    let before =
+        world.fails(2, &["can", "tag:web", "service:orders", "--at", &(granted - 100_000).to_string()]);
+    assert!(before.contains("no tag `web`"), "{before}");
     let nobody = world.fails(1, &["why", "web-1", "orders-1", "--at", &(granted - 100_000).to_string()]);
     assert!(nobody.contains("web-1"), "{nobody}");
     assert!(
