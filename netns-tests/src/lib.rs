@@ -8,6 +8,7 @@
 //! - [`warren`]: the two programs of Warren on a street.
 //! - [`attack`]: what the attack programs in `attacks/` share.
 //! - [`external`]: a device with a stock WireGuard instead of an agent.
+//! - [`nameserver`], [`signed`]: encrypted DNS servers, and a small internet whose names are signed; [`stock`]: resolvers.
 //! - [`flows`]: one flow of every kind, and when each ended.
 //! - [`measure`]: what is counted at a target while it is attacked.
 //!
@@ -24,6 +25,8 @@ pub mod measure;
 pub mod nameserver;
 pub mod pair;
 pub mod process;
+pub mod signed;
+pub mod stock;
 pub mod street;
 pub mod town;
 pub mod wait;

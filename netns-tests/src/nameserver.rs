@@ -24,14 +24,14 @@ pub struct NameServer {
     pub ca: String,
 }
 
-fn certificate(host: &Host) -> (String, String, String) {
+pub(crate) fn certificate(host: &Host) -> (String, String, String) {
     let [ca, certificate, key] = ["ca.pem", "server.pem", "server.key"].map(|file| host.path(file));
     let program = example_binary("dns-upstream");
     run(None, &[&program, "tls", "127.0.0.1:0", NAME, "honest", &ca, &certificate, &key], &[]).ok();
     (ca, certificate, key)
 }
 
-fn listens(host: &Host, ports: &[&str]) {
+pub(crate) fn listens(host: &Host, ports: &[&str]) {
     for port in ports {
         let filter = format!("sport = :{port}");
         until("the name server listens", LIMIT, || {
@@ -42,14 +42,18 @@ fn listens(host: &Host, ports: &[&str]) {
 
 /// Debian's unbound: DNS over TLS on port 853, over HTTPS on 443, and in clear on 53.
 pub fn unbound(host: &Host) -> NameServer {
+    unbound_at(host, &host.v4)
+}
+
+/// The same at another address of the host.
+pub fn unbound_at(host: &Host, address: &str) -> NameServer {
     let (ca, certificate, key) = certificate(host);
     let config = format!(
-        "server:\n  interface: {v4}@53\n  interface: {v4}@853\n  interface: {v4}@443\n  tls-service-pem: {certificate}\n  \
-         tls-service-key: {key}\n  tls-port: 853\n  https-port: 443\n  access-control: 0.0.0.0/0 allow\n  username: \"\"\n  \
-         chroot: \"\"\n  directory: \"{dir}\"\n  pidfile: \"\"\n  use-syslog: no\n  logfile: \"\"\n  do-daemonize: no\n  \
+        "server:\n  interface: {address}@53\n  interface: {address}@853\n  interface: {address}@443\n  tls-service-pem: {certificate}\n  \
+         tls-service-key: {key}\n  tls-port: 853\n  https-port: 443\n  access-control: 0.0.0.0/0 allow\n  access-control: ::/0 allow\n  \
+         username: \"\"\n  chroot: \"\"\n  directory: \"{dir}\"\n  pidfile: \"\"\n  use-syslog: no\n  logfile: \"\"\n  do-daemonize: no\n  \
          module-config: \"iterator\"\n  local-zone: example. redirect\n  local-data: \"example. 60 A {ADDRESS}\"\n  \
          local-data: \"example. 60 AAAA 2001:db8::7\"\n  local-data: \"coordinator.lab. 60 A {COORDINATOR}\"\nremote-control:\n  control-enable: no\n",
-        v4 = host.v4,
         dir = host.dir.display(),
     );
     let file = host.path("unbound.conf");

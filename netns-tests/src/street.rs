@@ -126,6 +126,22 @@ impl Street {
             (host.v4, host.v6) = ("10.92.0.2".to_owned(), "fd92::2".to_owned());
         }
     }
+    /// Makes `inner` a container of `outer`: behind a bridge of that host, which forwards and hides it.
+    pub fn move_into_bridge(&self, inner: &Host, outer: &Host, bridge: &str) {
+        let (out, port) = (outer.namespace.as_str(), inner.port.as_str());
+        ip(&["-n", &self.net(), "link", "set", port, "netns", out]);
+        ip(&["-n", out, "link", "add", bridge, "type", "bridge"]);
+        ip(&["-n", out, "addr", "add", "172.30.0.1/24", "dev", bridge]);
+        ip(&["-n", out, "link", "set", bridge, "up"]);
+        ip(&["-n", out, "link", "set", port, "master", bridge, "up"]);
+        ip(&["-n", &inner.namespace, "addr", "flush", "dev", "up0", "scope", "global"]);
+        ip(&["-n", &inner.namespace, "addr", "add", "172.30.0.2/24", "dev", "up0"]);
+        ip(&["-n", &inner.namespace, "route", "add", "default", "via", "172.30.0.1"]);
+        outer.run(&["sysctl", "-qw", "net.ipv4.ip_forward=1"]).ok();
+        let hide = "add table ip hide; add chain ip hide out { type nat hook postrouting priority 100 ; }; \
+             add rule ip hide out oifname up0 masquerade";
+        outer.run(&["nft", hide]).ok();
+    }
     /// Cuts a host off, and joins it again.
     pub fn unplug(&self, name: &str) {
         ip(&["-n", &self.host(name).namespace, "link", "set", "up0", "down"]);

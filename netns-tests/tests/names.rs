@@ -7,6 +7,7 @@ use std::time::Duration;
 use warren_netns_tests::capture::Capture;
 use warren_netns_tests::nameserver::{self, ADDRESS, NAME, NameServer};
 use warren_netns_tests::process::{Finished, run};
+use warren_netns_tests::stock;
 use warren_netns_tests::street::{Host, Street, Underlay};
 use warren_netns_tests::wait::until;
 use warren_netns_tests::warren::{COORDINATOR_PORT, Coordinator, LIMIT, Node, WIREGUARD_PORT};
@@ -32,6 +33,18 @@ fn authorities(street: &Street, servers: &[&NameServer]) -> String {
     std::fs::write(&file, all.concat()).unwrap();
     file.to_string_lossy().into_owned()
 }
+
+/// How servers misbehave, each over one transport.
+const MANNERS: [(&str, &str); 8] = [
+    ("tls", "silent"),
+    ("https", "truncating"),
+    ("quic", "malformed"),
+    ("tls", "other-question"),
+    ("https", "failing"),
+    ("quic", "slow"),
+    ("tls", "huge"),
+    ("https", "private"),
+];
 
 fn enrol(street: &Street, coordinator: &Coordinator, ca: &str) -> Node {
     let env = vec![("WARREN_NODE_DNS_CA", ca.to_owned())];
@@ -73,17 +86,35 @@ fn no_name_leaves_the_host_in_clear_whoever_asks_and_however() {
         assert!(shown.contains("from the cache"), "{shown}");
     }
     coordinator.apply(&policy(&upstreams.map(|(scheme, server)| url(scheme, &street.host(server)))));
+    // They are real encrypted servers: a stock client speaks each of the three with them.
+    for (flag, name, server) in [
+        ("+tls", "unbound", &unbound),
+        ("+https", "unbound", &unbound),
+        ("+tls", "knot", &knot),
+        ("+https", "knot", &knot),
+        ("+quic", "doq", &doq),
+    ] {
+        let at = format!("@{}", street.host(name).v4);
+        let (ca, host) = (format!("+tls-ca={}", server.ca), format!("+tls-hostname={NAME}"));
+        // The transport stands last: the others mean TLS.
+        let said = web.host.run(&["kdig", &at, &ca, &host, flag, "stock.marker-one.example"]).ok();
+        assert!(said.contains(ADDRESS) && said.contains("session ("), "{flag} {name}: {said}");
+    }
     web.resolve_here();
+    let musl = stock::musl(&web.host);
     let python = "import socket; print(socket.getaddrinfo('python.marker-two.example', 80))";
     for words in [
         &["getent", "ahosts", "getent.marker-two.example"][..],
         &["python3", "-c", python],
+        &[&musl, "musl.marker-two.example"],
+        &[&musl, "web-1.test.internal"],
         &["kdig", &format!("@{}", web.v4()), "kdig.marker-two.example", "AAAA"],
         &["kdig", "+tcp", &format!("@{}", web.v4()), "kdig-tcp.marker-two.example"],
         &["dig", "+short", &format!("@{}", web.v6()), "dig6.marker-two.example"],
     ] {
         let said = web.host.run(words).ok();
-        assert!(said.contains(ADDRESS) || said.contains("2001:db8::7"), "{words:?}: {said}");
+        let found = said.contains(ADDRESS) || said.contains("2001:db8::7") || said.contains(&web.v4());
+        assert!(found, "{words:?}: {said}");
     }
     let curl = web.host.run(&["curl", "-sS", "--max-time", "3", "http://curl.marker-two.example/"]);
     assert_eq!(curl.code(), 7, "the name resolved, nobody is there: {}", curl.text());
@@ -126,7 +157,9 @@ fn every_way_in_which_servers_fail_ends_closed_and_is_said() {
     let street = Street::new(&["coord", "web-1", "bad", "good"], Underlay::V4);
     let coordinator = Coordinator::start(&street, "coord", Underlay::V4);
     let good = nameserver::unbound(&street.host("good"));
-    let web = enrol(&street, &coordinator, &authorities(&street, &[&good]));
+    let ca = authorities(&street, &[&good]);
+    let mut web = enrol(&street, &coordinator, &ca);
+    let capture = Capture::start(&street, "failures");
     // No authority vouches for this one.
     let bad = nameserver::special(&street.host("bad"), "tls", "honest");
     coordinator.apply(&policy(&[url("tls", &street.host("bad"))]));
@@ -140,7 +173,43 @@ fn every_way_in_which_servers_fail_ends_closed_and_is_said() {
     // With a good one beside it nobody notices.
     coordinator.apply(&policy(&[url("tls", &street.host("bad")), url("tls", &street.host("good"))]));
     assert!(dig(&web, &["b.example"]).ok().contains(ADDRESS));
+    // `doctor` finds it though nobody needed it.
+    let doctor = web.cli(&["doctor"]);
+    assert!(doctor.code() == 1 && doctor.text().contains("certificate"), "{}", doctor.text());
     drop(bad);
+    // Vouched for, and with bad manners: alone it ends closed, and with a good one beside it nobody notices.
+    for (number, (scheme, manner)) in MANNERS.into_iter().enumerate() {
+        let bad = nameserver::special(&street.host("bad"), scheme, manner);
+        std::fs::write(&ca, [&good, &bad].map(|s| std::fs::read_to_string(&s.ca).unwrap()).concat()).unwrap();
+        web.restart();
+        web.wait_enrolled();
+        coordinator.apply(&policy(&[url(scheme, &street.host("bad"))]));
+        // Longer names would not fit so often into the largest message there is.
+        let name = match manner {
+            "huge" => "big.example".to_owned(),
+            _ => format!("alone-{number}.marker-bad.example"),
+        };
+        let alone = dig(&web, &["TXT", &name]).ok();
+        match manner {
+            "slow" => assert!(alone.contains("status: NOERROR"), "{manner}: {alone}"),
+            "huge" => assert!(alone.contains("ANSWER: 290"), "{manner}, over TCP: {alone}"),
+            // An address is what it lies about.
+            "private" => {
+                let lie = dig(&web, &[&name]).ok();
+                assert!(lie.contains("status: REFUSED") && lie.contains("EDE: 15"), "{manner}: {lie}");
+            }
+            _ => assert!(alone.contains("status: SERVFAIL") && alone.contains("EDE: "), "{manner}: {alone}"),
+        }
+        coordinator.apply(&policy(&[url(scheme, &street.host("bad")), url("tls", &street.host("good"))]));
+        if manner != "private" {
+            let name = format!("beside-{number}.marker-bad.example");
+            let beside = dig(&web, &["AAAA", &name]).ok();
+            let answered = beside.contains("2001:db8::7") || beside.contains("status: NOERROR");
+            assert!(answered, "{scheme} {manner}: {beside}");
+        }
+    }
+    let seen_all = capture.finish();
+    assert_eq!((seen_all.dropped, seen_all.clear_dns(), seen(&seen_all, "marker-bad")), (0, 0, 0));
     // What a policy may not say.
     let file = coordinator.host.path("bad.toml");
     for (upstream, why) in [
@@ -228,6 +297,26 @@ fn the_host_s_resolver_is_ours_while_the_agent_lives_and_only_then() {
     until("the refusals are seen", Duration::from_secs(10), || {
         web.cli(&["--json", "dns", "status"]).json()["host"]["refused"].as_u64().is_some_and(|n| n > 0)
     });
+    // Recorded as a flow that was refused: by whom, to whom, at the node and at the coordinator.
+    let refused = |flow: &serde_json::Value, address: &str, port: &str, protocol: &serde_json::Value| {
+        let (to, port) = (flow.pointer(address), flow.pointer(port));
+        to == Some(&server.as_str().into())
+            && port == Some(&53.into())
+            && flow["protocol"] == *protocol
+            && flow["verdict"] == "deny"
+    };
+    let has = |list: &serde_json::Value, address: &str, port: &str, protocol: serde_json::Value| {
+        list.as_array().is_some_and(|list| list.iter().any(|flow| refused(flow, address, port, &protocol)))
+    };
+    until("the node lists the refusals", Duration::from_secs(10), || {
+        let flows = web.cli(&["--json", "flows"]).json();
+        ["udp", "tcp"].iter().all(|p| has(&flows, "/dst", "/dst_port", (*p).into()))
+    });
+    until("the coordinator lists the refusals", Duration::from_secs(10), || {
+        let flows = coordinator.json(&["flow", "list", "--verdict", "deny"]);
+        let rows = flows.get("rows").unwrap_or(&flows);
+        [17, 6].iter().all(|p| has(rows, "/to/address", "/to/port", (*p).into()))
+    });
     let seen_all = capture.finish();
     assert_eq!((seen_all.dropped, seen_all.clear_dns(), seen(&seen_all, "hard-wired")), (0, 0, 0));
 
@@ -274,6 +363,7 @@ fn without_upstreams_the_zone_is_ours_and_the_rest_of_the_host_stays_as_it_is() 
     let web = Node::enrol_with(&street, &coordinator, "web-1", &["web"], env, etc.wrapper());
     coordinator.apply(&policy(&[]));
     until("the file is ours", LIMIT, || etc.resolv_conf().starts_with("# Written by"));
+    let capture = Capture::start(&street, "zone-only");
     let own = etc.run(&["getent", "ahostsv4", "web-1.test.internal"]).ok();
     assert!(own.contains(&web.v4()), "{own}");
     assert!(
@@ -281,6 +371,98 @@ fn without_upstreams_the_zone_is_ours_and_the_rest_of_the_host_stays_as_it_is() 
         "asked where it was asked before"
     );
     assert!(!etc.guarded());
+    // Here others are asked in clear, as before and by the host's own choice; names of the zone are not.
+    etc.run(&["getent", "ahosts", "absent.test.internal"]);
+    let seen_all = capture.finish();
+    assert!(seen_all.dropped == 0 && seen_all.clear_dns() > 0, "the detector sees what is there");
+    assert_eq!((seen(&seen_all, "absent"), seen(&seen_all, "internal")), (0, 0));
+}
+
+#[test]
+fn over_an_ipv6_underlay_it_is_the_same() {
+    let street = Street::new(&["coord", "web-1", "dns"], Underlay::V6);
+    let dns = nameserver::unbound_at(&street.host("dns"), &street.host("dns").v6);
+    let coordinator = Coordinator::start(&street, "coord", Underlay::V6);
+    let web = enrol(&street, &coordinator, &dns.ca);
+    let capture = Capture::start(&street, "v6");
+    for scheme in ["tls", "https"] {
+        coordinator.apply(&policy(&[format!("{scheme}://[{}]#{NAME}", street.host("dns").v6)]));
+        for server in [web.v4(), web.v6()] {
+            let name = format!("{scheme}.marker-six.example");
+            let answer = web.host.run(&["dig", "+tries=1", &format!("@{server}"), &name, "AAAA"]).ok();
+            assert!(answer.contains("2001:db8::7"), "{scheme} {server}: {answer}");
+        }
+    }
+    street.unplug("dns");
+    let failed = dig(&web, &["gone.marker-six.example"]).ok();
+    assert!(failed.contains("status: SERVFAIL") && failed.contains("EDE: 22"), "{failed}");
+    street.plug("dns");
+    let seen_all = capture.finish();
+    assert_eq!((seen_all.dropped, seen_all.clear_dns(), seen(&seen_all, "marker-six")), (0, 0, 0));
+    assert!(seen_all.with_ports(&[853, 443]) > 10, "the questions did go out");
+}
+
+/// What container engines make of the host's file: servers on loopback addresses are left out, and where none is left
+/// public ones are put in their place.
+fn copied_by_a_container_engine(host: &str) -> String {
+    let loopback = |line: &&str| !line.starts_with("nameserver 127.") && *line != "nameserver ::1";
+    let kept: Vec<&str> = host.lines().filter(loopback).collect();
+    match kept.iter().any(|line| line.starts_with("nameserver")) {
+        true => kept.join("\n") + "\n",
+        false => "nameserver 8.8.8.8\nnameserver 8.8.4.4\n".to_owned(),
+    }
+}
+
+#[test]
+fn a_container_that_copies_the_host_s_file_is_answered_where_it_says_and_not_by_public_servers() {
+    let mut street = Street::new(&["coord", "web-1", "dns"], Underlay::V4);
+    street.add_host("container", Underlay::V4);
+    let dns = nameserver::unbound(&street.host("dns"));
+    let coordinator = Coordinator::start(&street, "coord", Underlay::V4);
+    let (host, container) = (street.host("web-1"), street.host("container"));
+    let etc = OwnEtc::new(host.clone());
+    // Its link goes from the street into a bridge of web-1's.
+    street.move_into_bridge(&container, &host, "ctr0");
+    let env = vec![
+        ("WARREN_NODE_DNS_CA", dns.ca.clone()),
+        ("WARREN_NODE_DNS_HOST", "resolv.conf".to_owned()),
+        ("WARREN_NODE_DNS_BRIDGE", "ctr0".to_owned()),
+        ("WARREN_NODE_DNS_LISTEN", "127.0.0.54".to_owned()),
+    ];
+    let web = Node::enrol_with(&street, &coordinator, "web-1", &["web"], env, etc.wrapper());
+    coordinator.apply(&policy(&[url("tls", &street.host("dns"))]));
+    until("the file is ours", LIMIT, || etc.resolv_conf().starts_with("# Written by") && etc.guarded());
+    assert!(!etc.resolv_conf().contains("127."), "no loopback address: {}", etc.resolv_conf());
+    let copy = copied_by_a_container_engine(&etc.resolv_conf());
+    assert!(copy.contains(&web.v4()) && !copy.contains("8.8.8.8"), "{copy}");
+    let dir = format!("/etc/netns/{}", container.namespace);
+    std::fs::create_dir_all(&dir).unwrap();
+    std::fs::write(format!("{dir}/resolv.conf"), copy).unwrap();
+    let capture = Capture::start(&street, "container");
+    until("the container's names resolve", LIMIT, || {
+        container.run(&["getent", "ahostsv4", "a.marker-container.example"]).stdout.contains(ADDRESS)
+    });
+    assert!(container.run(&["getent", "ahostsv4", "web-1.test.internal"]).ok().contains(&web.v4()));
+    let by_tcp =
+        container.run(&["dig", "+tcp", "+short", &format!("@{}", web.v4()), "t.marker-container.example"]);
+    assert!(by_tcp.ok().contains(ADDRESS));
+    // Nothing else of the overlay address is open to it.
+    let _http = web.serve_http(8080);
+    assert_ne!(
+        container.run(&["curl", "-s", "--max-time", "2", &format!("http://{}:8080/", web.v4())]).code(),
+        0
+    );
+    // Servers of its own in clear it may not ask past the node.
+    let past = container.run(&[
+        "dig",
+        "+tries=1",
+        "+time=2",
+        &format!("@{}", street.host("dns").v4),
+        "p.marker-container.example",
+    ]);
+    assert!(!past.text().contains(ADDRESS), "{}", past.text());
+    let seen_all = capture.finish();
+    assert_eq!((seen_all.dropped, seen_all.clear_dns(), seen(&seen_all, "marker-container")), (0, 0, 0));
 }
 
 #[test]

@@ -5,6 +5,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use warren_netns_tests::capture::Capture;
 use warren_netns_tests::nameserver::{self, ADDRESS, NAME};
 use warren_netns_tests::process::{Daemon, Finished, run};
 use warren_netns_tests::street::{Host, Street, Underlay};
@@ -85,9 +86,21 @@ fn by_default_it_sends_the_zone_here_and_nothing_else_and_forgets_it_again() {
         link.contains("~test.internal") && link.contains(&web.v4()) && link.contains("-DefaultRoute")
     };
     until("the link is told", LIMIT, || told(&resolved));
+    let capture = Capture::start(&street, "zone-only");
     let address = |name: &str| resolved.run(&["getent", "ahostsv4", name]).stdout;
     until("names of the zone resolve", LIMIT, || address("web-1.test.internal").contains(&web.v4()));
     assert!(address("other.example").contains(ADDRESS), "asked where it was asked before");
+    assert!(!address("absent.test.internal").contains(ADDRESS));
+    let seen = capture.finish();
+    assert!(
+        seen.dropped == 0 && seen.clear_dns() > 0,
+        "the detector sees what the host asked in clear before"
+    );
+    assert_eq!(
+        (seen.containing(b"internal"), seen.containing(b"absent")),
+        (0, 0),
+        "names of the zone stay here"
+    );
     let counters = web.cli(&["--json", "counters"]).json();
     assert_eq!(counters["counters"]["dns-forwarded-upstream"], 0, "{counters}");
     resolved.run(&["resolvectl", "revert", "warren0"]).ok();
@@ -111,6 +124,7 @@ fn if_it_is_wished_it_sends_every_name_here() {
     let upstream = format!("upstream = [\"tls://{}#{NAME}\"]\n", street.host("dns").v4);
     coordinator.apply(&format!("{POLICY}{upstream}"));
     until("the link is told", LIMIT, || resolved.link().contains("+DefaultRoute"));
+    let capture = Capture::start(&street, "all-names");
     let forwarded = || {
         let said = resolved.run(&["getent", "ahostsv4", "other.example"]).stdout;
         let counters = web.cli(&["--json", "counters"]).json();
@@ -121,4 +135,14 @@ fn if_it_is_wished_it_sends_every_name_here() {
     let clear =
         resolved.run(&["dig", "+tries=1", "+time=2", &format!("@{}", street.host("dns").v4), "x.example"]);
     assert!(!clear.text().contains(ADDRESS), "guarded: {}", clear.text());
+    // LLMNR and multicast DNS are asked for single labels and names under local.
+    for name in ["printer", "printer.local", "absent.test.internal"] {
+        resolved.run(&["getent", "ahostsv4", name]);
+    }
+    let seen = capture.finish();
+    assert_eq!((seen.dropped, seen.clear_dns()), (0, 0));
+    assert_eq!(
+        (seen.containing(b"other"), seen.containing(b"printer"), seen.containing(b"absent")),
+        (0, 0, 0)
+    );
 }

@@ -10,6 +10,7 @@ use warren_wire::trust::TrustError;
 use crate::host::HostError;
 use crate::link::EnrolFailure;
 use crate::resolver::DnsError;
+use crate::resolver::proof::AnchorError;
 use crate::resolver::tls::TlsError;
 use crate::state::StateError;
 use crate::tun::TunError;
@@ -51,6 +52,8 @@ pub enum Error {
     #[error(transparent)]
     DnsAuthorities(#[from] TlsError),
     #[error(transparent)]
+    DnsAnchors(#[from] AnchorError),
+    #[error(transparent)]
     Interface(#[from] InvalidInterfaceName),
     #[error(
         "this host is not enrolled (state directory {}): run `warren-node up --token-file FILE` with a token of \
@@ -87,6 +90,7 @@ impl Error {
             | Error::Token(_)
             | Error::Usage(_)
             | Error::DnsAuthorities(_)
+            | Error::DnsAnchors(_)
             | Error::Interface(_)
             | Error::NotEnrolled(_) => Exit::Usage,
             Error::Enrol(EnrolFailure::Unreachable(_) | EnrolFailure::BrokenOff { .. })

@@ -12,7 +12,8 @@ pub enum Format {
 
 /// `RUST_LOG` syntax in `WARREN_LOG`; else `quiet` decides between warnings and all that an operator wants to know.
 pub fn start(format: Format, quiet: bool) {
-    let default = if quiet { "warn" } else { "info,quinn=warn,hickory_server=error,hickory_net=error" };
+    // What the library says of answers it mistrusts holds the names that were asked for.
+    let default = if quiet { "warn,hickory_net=off" } else { "info,quinn=warn,hickory_net=off" };
     let filter = EnvFilter::try_from_env("WARREN_LOG").unwrap_or_else(|_| EnvFilter::new(default));
     let base = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     let set = match format {

@@ -2,9 +2,10 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod alone;
 mod upstream;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -15,17 +16,12 @@ use hickory_proto::rr::{Name, RecordType};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UdpSocket};
 use upstream::{Authority, Manner, Upstream, serve};
-use warren_config::compile::Program;
-use warren_config::policy::{Policy, Settings, Subject};
-use warren_config::time::UnixTime;
+use warren_config::policy::Settings;
 use warren_config::upstream::Scheme;
 use warren_node::clock::Clock;
 use warren_node::resolver::{self, Own, Resolver, Service, tls};
-use warren_node_core::assembly::Assembly;
 use warren_node_core::names::Names;
 use warren_node_core::names::forward::Local;
-use warren_wire::id::{IdentityKey, NetworkId, NodeId};
-use warren_wire::trust::{Member, Network};
 
 const NAME: &str = "dns.test";
 const SCHEMES: [Scheme; 3] = [Scheme::Tls, Scheme::Https, Scheme::Quic];
@@ -33,37 +29,7 @@ const PATIENCE: Duration = Duration::from_secs(8);
 
 /// One node, `me`, in the zone `prod.internal`.
 fn names() -> Arc<Names> {
-    let network = Network {
-        id: NetworkId([9; 16]),
-        name: "test".into(),
-        v4_range: "100.64.0.0/10".parse().unwrap(),
-        v6_prefix: "fd00:1:2::/48".parse().unwrap(),
-        coordinators: Vec::new(),
-        serial: 1,
-    };
-    let me = Member {
-        id: NodeId([1; 16]),
-        identity: Some(IdentityKey([1; 32])),
-        subject: Subject { name: "me".parse().unwrap(), tags: BTreeSet::new() },
-        v4: Some(Ipv4Addr::new(100, 64, 0, 1)),
-        v6: "fd00:1:2::1".parse().unwrap(),
-        lanes: Vec::new(),
-        key_serial: 1,
-        amendment_serial: 0,
-        enrolled: UnixTime(0),
-    };
-    let assembly = Assembly {
-        network: Arc::new(network),
-        me: Arc::new(me),
-        epoch: 1,
-        revision: 1,
-        generation: 1,
-        peers: BTreeMap::new(),
-        audited: Default::default(),
-    };
-    let mut policy = Policy::default();
-    policy.settings.zone = Some("prod.internal".into());
-    Arc::new(Names::new(Arc::new(assembly), &Program::of_policy(&policy)))
+    alone::names(0, &Settings { zone: Some("prod.internal".into()), ..Settings::default() })
 }
 
 struct World {
@@ -92,7 +58,8 @@ impl World {
     }
 
     async fn answering(&self, settings: &Settings) -> Answering {
-        let own = Own { local: Local::default(), tls: tls::config(Some(self.ca.path())).unwrap() };
+        let own =
+            Own { local: Local::default(), tls: tls::config(Some(self.ca.path())).unwrap(), anchors: None };
         let resolver = Resolver::new(Arc::new(Clock::new(0)), own);
         resolver.publish(&names(), settings);
         let ip = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -392,6 +359,28 @@ async fn what_was_known_is_given_when_nobody_answers_any_more() {
     assert!(shown["why"].as_str().unwrap().contains("no encrypted upstream answered"), "{shown}");
     let status = here.resolver.status();
     assert!(status["upstreams"][0]["failing"].as_u64().unwrap() > 0, "{status}");
+}
+
+/// RFC 9520: a failure is not asked again at once, and an upstream that is back is noticed.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failure_is_remembered_for_a_moment_and_not_for_long() {
+    let world = World::new();
+    let failing = world.upstream(Scheme::Tls, Manner::Failing).await;
+    let here = world.answering(&settings([url(Scheme::Tls, &failing)])).await;
+    for _ in 0..20 {
+        let failed = here.ask("www.example.", RecordType::A).await;
+        assert_eq!((failed.code, failed.why.unwrap().0), (ResponseCode::ServFail, 22));
+    }
+    assert_eq!(failing.questions.load(Ordering::SeqCst), 1, "asked once");
+    assert_eq!(here.resolver.counters()["dns-failure-remembered"], 19);
+    assert_eq!(here.ask("other.example.", RecordType::A).await.code, ResponseCode::ServFail);
+    assert_eq!(failing.questions.load(Ordering::SeqCst), 2, "another question is another matter");
+    let deadline = Instant::now() + PATIENCE;
+    while failing.questions.load(Ordering::SeqCst) < 3 {
+        assert!(Instant::now() < deadline, "never asked again");
+        here.ask("www.example.", RecordType::A).await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
 }
 
 /// DN-01, DN-02, DN-14, DN-16: floods and rubbish harm nobody else.

@@ -28,6 +28,7 @@ pub fn handle(driver: &mut Driver, waiting: Waiting) {
         Request::Counters => Reply::Ok(counters(driver)),
         Request::DnsStatus => Reply::Ok(dns_status(driver)),
         Request::DnsQuery { .. } => return dns_query(driver, waiting),
+        Request::DnsProbe => return dns_probe(driver, waiting),
         Request::Stop => {
             driver.stop("asked by a command");
             Reply::Ok(json!({ "stopping": true }))
@@ -52,6 +53,14 @@ fn dns_query(driver: &Driver, waiting: Waiting) {
     tokio::spawn(async move {
         let shown = resolver.show(&name, &kind).await;
         let _ = reply.send(shown.map_or_else(Reply::Bad, Reply::Ok));
+    });
+}
+
+fn dns_probe(driver: &Driver, waiting: Waiting) {
+    let resolver = Arc::clone(&driver.parts.resolver);
+    tokio::spawn(async move {
+        resolver.probe().await;
+        let _ = waiting.reply.send(Reply::Ok(resolver.status()));
     });
 }
 

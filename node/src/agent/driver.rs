@@ -8,8 +8,9 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use warren_node_core::assembly::PeerSpec;
 use warren_node_core::control::{Control, Notice, Output, Publication, Severity};
-use warren_node_core::dataplane::{Outbox, Stamps};
-use warren_node_core::host::Plan;
+use warren_node_core::dataplane::{Outbox, PeerStatus, Stamps};
+use warren_node_core::host::{Plan, leak};
+use warren_node_core::names::standing::{Known, Standing};
 use warren_node_core::session::boring::BoringEngine;
 use warren_wire::id::{IdentityKey, NodeId, WgKey};
 
@@ -19,7 +20,7 @@ use super::membership::Kept;
 use super::{Options, answers, endpoints, rotation};
 use crate::clock::{boot, host_wall_ms};
 use crate::error::Error;
-use crate::host::{Change, Device, Host, watch_addresses};
+use crate::host::{Change, Device, Host, LocalAddress, watch_addresses};
 use crate::hostdns::{HostDns, Wanted};
 use crate::link::{Channel, Connector, Event};
 use crate::resolver::{self, Resolver};
@@ -41,6 +42,8 @@ const LOOK: u64 = 120;
 const WORDS: u64 = 120;
 /// Handshakes begun at once at a start; the others begin with their first packet.
 const GREETED: usize = 256;
+/// Numbers of flows that the guard refused; those of the packet path count from 1.
+const REFUSALS: u64 = 1 << 62;
 /// A packet worker silent for so many seconds starves the watchdog.
 const SILENCE: u64 = 5;
 
@@ -70,6 +73,8 @@ pub struct Driver {
     service: Option<resolver::Service>,
     ready: bool,
     ticks: u64,
+    /// Refusals of the leak guard so far.
+    refusals: u64,
     /// Stamps as they are on the disk.
     received: Stamps,
     /// The flow file is older than the flows.
@@ -93,6 +98,7 @@ impl Driver {
             service: None,
             ready: false,
             ticks: 0,
+            refusals: 0,
             received: Stamps::new(),
             unsaved: true,
         }
@@ -276,7 +282,8 @@ impl Driver {
     /// A new charter or other addresses of this node: the machine follows, guards never missing.
     async fn follow_charter(&mut self, publication: &Publication) -> Result<(), Error> {
         let (network, me) = (&publication.assembly.network, &publication.assembly.me);
-        let plan = Plan::new(self.parts.plan.interface.clone(), self.parts.plan.mtu, network, me);
+        let plan = Plan::new(self.parts.plan.interface.clone(), self.parts.plan.mtu, network, me)
+            .with_bridges(&self.parts.plan.bridges);
         self.connector.set_servers(coordinator_keys(&self.parts.kept, &network.coordinators));
         let steps = self.parts.plan.change_to(&plan);
         if steps.is_empty() {
@@ -321,14 +328,40 @@ impl Driver {
             everything: resolver.answers_everything(),
         };
         self.parts.host_dns.tell(&wanted).await;
+        self.report_refusals();
     }
 
-    /// Those who were asked for a handshake and do not answer stand last among several addresses of a name.
-    fn tell_who_is_silent(&self) {
+    /// Programs that asked in clear are seen where every other refusal is seen.
+    fn report_refusals(&mut self) {
+        let refusals = self.parts.host_dns.take_refusals();
+        let generation = self.parts.control.publication().map_or(0, |p| p.assembly.generation);
+        let mut records = Vec::new();
+        for refused in &refusals {
+            self.refusals += 1;
+            let (own, now_ms) = (&self.parts.plan.addresses, self.parts.shared.clock.now().wall_ms);
+            records.extend(leak::record(refused, own, REFUSALS + self.refusals, generation, now_ms));
+        }
+        records.iter().for_each(|record| self.log.add(record));
+        if !records.is_empty() {
+            self.parts.control.handle_flow_records(records, boot());
+        }
+    }
+
+    /// Near peers stand first among several addresses of a name, those that do not answer last.
+    fn tell_standings(&self) {
         let shared = &self.parts.shared;
         let status = shared.plane.status(shared.clock.now()).into_iter();
-        let silent = status.filter(|peer| peer.handshake_pending && peer.last_handshake.is_none());
-        self.parts.resolver.set_silent(silent.map(|peer| peer.node).collect());
+        let standing = |peer: &PeerStatus| {
+            Standing::of(Known {
+                has_session: peer.last_handshake.is_some(),
+                pending: peer.handshake_pending,
+                unanswered: peer.unanswered,
+                round_trip: peer.round_trip,
+            })
+        };
+        let all = status.map(|peer| (peer.node, standing(&peer)));
+        let known = all.filter(|(_, standing)| *standing != Standing::Near);
+        self.parts.resolver.set_standings(known.collect());
     }
 }
 
@@ -351,7 +384,7 @@ impl Driver {
         }
         if self.ticks.is_multiple_of(2 * FLOWS) {
             self.save_flows();
-            self.tell_who_is_silent();
+            self.tell_standings();
             self.tell_host().await;
             self.look_at_clock()?;
         }
@@ -479,6 +512,9 @@ impl Driver {
         match parts.host.netlink().local_addresses().await {
             Ok(addresses) => {
                 let network = &parts.kept.network;
+                let bridged =
+                    |a: &&LocalAddress| parts.plan.bridges.iter().any(|b| b.as_str() == a.interface);
+                parts.resolver.set_neighbours(addresses.iter().filter(bridged).map(|a| a.network).collect());
                 let found = endpoints::candidates(&addresses, &parts.options.interface, port, network);
                 if found != self.candidates {
                     tracing::debug!(?found, "own endpoints");

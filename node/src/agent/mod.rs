@@ -19,6 +19,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use warren_config::upstream::Upstream;
+use warren_node_core::host::InterfaceName;
 use warren_node_core::names::forward::Local;
 
 use crate::clock::Clock;
@@ -63,8 +64,14 @@ pub struct NameOptions {
     pub upstream: Vec<Upstream>,
     /// PEM file with certificate authorities that are trusted besides the public ones.
     pub authorities: Option<PathBuf>,
+    /// Answers of upstreams must be proven by DNSSEC.
+    pub validate: bool,
+    /// File of DNSKEY records that are believed besides the root's.
+    pub anchors: Option<PathBuf>,
     /// One more address to answer at.
     pub listen: Option<IpAddr>,
+    /// Bridges of containers that may ask too.
+    pub bridges: Vec<InterfaceName>,
     /// How the host's programs come to ask here, and whether others may ask elsewhere.
     pub host: hostdns::Mode,
     pub guard: hostdns::Guard,
@@ -74,7 +81,11 @@ impl NameOptions {
     /// Everything that can be wrong with it is found here.
     pub fn own(&self) -> Result<resolver::Own, Error> {
         let tls = resolver::tls::config(self.authorities.as_deref())?;
-        Ok(resolver::Own { local: Local { upstream: self.upstream.clone() }, tls })
+        let anchors = match (self.validate, self.anchors.as_deref()) {
+            (false, _) => None,
+            (true, file) => Some(resolver::proof::Anchors::read(file)?),
+        };
+        Ok(resolver::Own { local: Local { upstream: self.upstream.clone() }, tls, anchors })
     }
 
     /// For what is looked up without an agent: the coordinator's own name.

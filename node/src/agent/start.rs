@@ -37,8 +37,9 @@ pub async fn run(options: Options, state: StateDir, kept: Kept) -> Result<(), Er
 
     let mut host = Host::open(options.workers)?;
     let mtu = options.mtu.unwrap_or_else(|| underlay::tunnel_mtu(&kept.trust.coordinators));
-    let plan = members_plan(&kept, &options.interface, mtu)?;
-    let host_dns = HostDns::new(options.names.host, options.names.guard, plan.interface.clone());
+    let plan = members_plan(&kept, &options.interface, mtu)?.with_bridges(&options.names.bridges);
+    let host_dns =
+        HostDns::new(options.names.host, options.names.guard, plan.interface.clone(), plan.bridges.clone());
     host.carry_out(&plan.up()).await?;
     let tun =
         host.take_tun().ok_or_else(|| Error::Failed("the host plan makes no TUN interface".to_owned()))?;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 use warren_config::upstream::Upstream;
+use warren_node_core::host::InterfaceName;
 
 use crate::agent::{self, INTERFACE, NameOptions, Options, RUN};
 use crate::hostdns;
@@ -50,6 +51,19 @@ pub struct Common {
     /// PEM file with certificate authorities to trust for DNS servers, besides the public ones.
     #[arg(long, global = true, env = "WARREN_NODE_DNS_CA", value_name = "FILE")]
     dns_ca: Option<PathBuf>,
+    /// Take only answers of DNS servers that DNSSEC proves, or whose zone is proven to be unsigned.
+    #[arg(long, global = true, env = "WARREN_NODE_DNS_VALIDATE")]
+    dns_validate: bool,
+    /// File of DNSKEY records to believe besides the root's, for --dns-validate; with a key for the root it replaces the
+    /// built-in ones.
+    #[arg(
+        long,
+        global = true,
+        env = "WARREN_NODE_DNS_ANCHORS",
+        value_name = "FILE",
+        requires = "dns_validate"
+    )]
+    dns_anchors: Option<PathBuf>,
     /// How to write logs (standard error).
     #[arg(long, global = true, value_enum, env = "WARREN_NODE_LOG_FORMAT", default_value_t)]
     pub log_format: logs::Format,
@@ -170,6 +184,11 @@ pub struct RunFlags {
     /// Answer names at this loopback address too, e.g. 127.0.0.54.
     #[arg(long, env = "WARREN_NODE_DNS_LISTEN", value_name = "ADDRESS", value_parser = loopback)]
     dns_listen: Option<IpAddr>,
+    /// Answer containers of this host too, which are behind this bridge (docker0): with --dns-host resolv.conf they copy
+    /// this node's address from the host's file. May be given several times.
+    #[arg(long, env = "WARREN_NODE_DNS_BRIDGE", value_delimiter = ',', value_name = "INTERFACE",
+          value_parser = InterfaceName::parse)]
+    dns_bridge: Vec<InterfaceName>,
     /// How programs on this host come to ask this node.
     #[arg(long, env = "WARREN_NODE_DNS_HOST", value_enum, default_value_t)]
     dns_host: hostdns::Mode,
@@ -201,6 +220,7 @@ impl Common {
             workers: None,
             no_dns: false,
             dns_listen: None,
+            dns_bridge: Vec::new(),
             dns_host: hostdns::Mode::Off,
             dns_guard: hostdns::Guard::Off,
             hold: false,
@@ -212,6 +232,8 @@ impl Common {
         NameOptions {
             upstream: self.dns_upstream.clone(),
             authorities: self.dns_ca.clone(),
+            validate: self.dns_validate,
+            anchors: self.dns_anchors.clone(),
             ..NameOptions::default()
         }
     }
@@ -229,6 +251,7 @@ impl Common {
             dns: !run.no_dns,
             names: NameOptions {
                 listen: run.dns_listen,
+                bridges: run.dns_bridge.clone(),
                 host: run.dns_host,
                 guard: run.dns_guard,
                 ..self.names()

@@ -150,7 +150,12 @@ pub fn dns_status(s: &Value) -> String {
     let names = ["upstream", "suffix", "answers", "failures", "answers_in_ms", "last_error"];
     let head = ["DNS SERVER", "FOR", "ANSWERS", "FAILURES", "MS", "LAST ERROR"];
     let rows = upstreams.iter().map(|u| names.iter().map(|n| field(u, n)).collect());
-    format!("{}\n{cache}", table(&head, rows))
+    let validates = if s.get("validates").and_then(Value::as_bool) == Some(true) {
+        "; answers must be proven by DNSSEC"
+    } else {
+        ""
+    };
+    format!("{}\n{cache}{validates}", table(&head, rows))
 }
 
 pub fn counters(c: &Value) -> String {

@@ -13,7 +13,7 @@ use crate::tun::{Tun, TunError};
 pub use error::HostError;
 pub use monitor::{Change, Device, watch_addresses};
 pub use netlink::{LocalAddress, Netlink};
-pub use nft::{has_table, load as load_rules, packets, program as nft_program};
+pub use nft::{asked, has_table, load as load_rules, packets, program as nft_program};
 
 /// Carries out host plans. Holds the TUN that a plan created until the packet workers take it.
 pub struct Host {

@@ -20,6 +20,8 @@ use super::monitor::Device;
 pub struct LocalAddress {
     pub address: IpAddr,
     pub interface: String,
+    /// The address with the length of its prefix: who else is on the link.
+    pub network: IpNet,
 }
 
 pub struct Netlink {
@@ -123,7 +125,10 @@ impl Netlink {
             let message = message.map_err(|e| failed("list the addresses of this host".to_owned(), &e))?;
             let name = names.iter().find(|(index, _)| *index == message.header.index);
             if let (Some(address), Some((_, name))) = (address_of(&message), name) {
-                found.push(LocalAddress { address, interface: name.clone() });
+                let whole = if address.is_ipv4() { 32 } else { 128 };
+                let length = message.header.prefix_len.min(whole);
+                let network = IpNet::new(address, length).unwrap_or_else(|_| address.into());
+                found.push(LocalAddress { address, interface: name.clone(), network });
             }
         }
         found.sort();

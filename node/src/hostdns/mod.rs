@@ -9,6 +9,7 @@ mod file;
 mod resolved;
 mod watchdog;
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
@@ -19,7 +20,7 @@ use warren_node_core::host::{InterfaceName, leak};
 pub use file::File;
 pub use watchdog::wait_for_end;
 
-use crate::host::{HostError, has_table, load_rules, packets};
+use crate::host::{HostError, asked, has_table, load_rules, packets};
 
 /// The guard is looked at every so many tellings.
 const LOOK_EVERY: u64 = 4;
@@ -93,27 +94,36 @@ pub struct HostDns {
     mode: Mode,
     guard: Guard,
     interface: InterfaceName,
+    /// Of containers.
+    bridges: Vec<InterfaceName>,
     file: File,
     told: Option<Wanted>,
     watchdog: Option<std::process::Child>,
     error: Option<String>,
     /// Packets the guard refused; `None` before it stands.
     refused: Option<u64>,
+    /// By server, protocol and port: packets and bytes that were reported already.
+    reported: BTreeMap<(IpAddr, u8, u16), (u64, u64)>,
+    /// Refusals that wait to be reported.
+    waiting: Vec<leak::Refused>,
     looks: u64,
     tells: u64,
 }
 
 impl HostDns {
-    pub fn new(mode: Mode, guard: Guard, interface: InterfaceName) -> HostDns {
+    pub fn new(mode: Mode, guard: Guard, interface: InterfaceName, bridges: Vec<InterfaceName>) -> HostDns {
         HostDns {
             mode,
             guard,
             interface,
+            bridges,
             file: File::system(),
             told: None,
             watchdog: None,
             error: None,
             refused: None,
+            reported: BTreeMap::new(),
+            waiting: Vec::new(),
             looks: 0,
             tells: 0,
         }
@@ -193,6 +203,7 @@ impl HostDns {
         match packets(&leak::table(&self.interface), leak::COUNTER).await? {
             Some(refused) => {
                 if refused > self.refused.unwrap_or(0) {
+                    self.look_whom().await?;
                     tracing::warn!(
                         refused,
                         "programs on this host asked DNS servers in clear and were refused"
@@ -201,11 +212,36 @@ impl HostDns {
                 self.refused = Some(refused);
             }
             None => {
-                load_rules(&leak::ruleset(&self.interface)).await?;
+                load_rules(&leak::ruleset(&self.interface, &self.bridges)).await?;
                 self.refused = Some(0);
+                self.reported.clear();
             }
         }
         Ok(())
+    }
+
+    /// Who was asked since the last look.
+    async fn look_whom(&mut self) -> Result<(), HostDnsError> {
+        for set in leak::ASKED {
+            for now in asked(&leak::table(&self.interface), set).await? {
+                let place = self.reported.entry((now.server, now.protocol, now.port)).or_default();
+                let (packets, bytes) =
+                    (now.packets.saturating_sub(place.0), now.bytes.saturating_sub(place.1));
+                // An element that timed out and came again counts from the beginning.
+                let (packets, bytes) =
+                    if now.packets < place.0 { (now.packets, now.bytes) } else { (packets, bytes) };
+                *place = (now.packets, now.bytes);
+                if packets > 0 {
+                    self.waiting.push(leak::Refused { packets, bytes, ..now });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What the guard refused since it was last asked.
+    pub fn take_refusals(&mut self) -> Vec<leak::Refused> {
+        std::mem::take(&mut self.waiting)
     }
 
     /// For `status` and `doctor`.
@@ -222,6 +258,7 @@ impl HostDns {
             "everything": told.is_some_and(|t| self.owns_all(t)),
             "guarded": told.is_some_and(|t| self.wants_guard(t)),
             "refused": self.refused,
+            "bridges": self.bridges.iter().map(InterfaceName::as_str).collect::<Vec<_>>(),
             "error": self.error,
         })
     }

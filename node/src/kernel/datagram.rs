@@ -122,13 +122,13 @@ fn gro_size(message: &libc::msghdr) -> Option<usize> {
 const CMSG_INT: usize = unsafe { libc::CMSG_LEN(size_of::<libc::c_int>() as _) } as usize;
 
 /// A socket address as the kernel reads it.
-enum Name {
+pub(super) enum Name {
     V4(libc::sockaddr_in),
     V6(libc::sockaddr_in6),
 }
 
 impl Name {
-    fn of(address: &SocketAddr) -> Name {
+    pub(super) fn of(address: &SocketAddr) -> Name {
         match address {
             SocketAddr::V4(v4) => Name::V4(libc::sockaddr_in {
                 sin_family: libc::AF_INET as libc::sa_family_t,
@@ -146,7 +146,7 @@ impl Name {
         }
     }
 
-    fn parts(&mut self) -> (*mut libc::c_void, libc::socklen_t) {
+    pub(super) fn parts(&mut self) -> (*mut libc::c_void, libc::socklen_t) {
         match self {
             Name::V4(name) => ((&raw mut *name).cast(), size_of_val(name) as libc::socklen_t),
             Name::V6(name) => ((&raw mut *name).cast(), size_of_val(name) as libc::socklen_t),
@@ -154,7 +154,7 @@ impl Name {
     }
 }
 
-fn address(name: &libc::sockaddr_storage) -> Option<SocketAddr> {
+pub(super) fn address(name: &libc::sockaddr_storage) -> Option<SocketAddr> {
     match libc::c_int::from(name.ss_family) {
         libc::AF_INET => {
             // SAFETY: the family says which structure it is, and the storage is large and aligned enough for each.

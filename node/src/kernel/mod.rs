@@ -2,12 +2,14 @@
 //! maintained crate gives whole. Everything here takes and gives safe types; each `unsafe` block has its reason.
 //!
 //! - [`datagram`] one batch of datagrams in, one batch out: `UDP_GRO`, `UDP_SEGMENT`, per-call non-blocking;
+//! - [`batch`] datagrams of many senders in one call;
 //! - [`option`] socket options without a safe setter;
 //! - [`memory`] how much the allocator keeps;
 //! - [`interrupt`] waking a thread that sleeps in a system call;
 //! - [`steer`] which socket of a `SO_REUSEPORT` group gets a datagram.
 #![allow(unsafe_code, reason = "system calls with pointers; the only module of the workspace that may")]
 
+pub mod batch;
 pub mod datagram;
 pub mod interrupt;
 pub mod memory;

@@ -46,7 +46,7 @@ struct Question {
 }
 
 impl Resolver {
-    /// `asker` must be this host: peers are kept away by the packet filter, and refused here again.
+    /// `asker` must be this host or a container of it: peers are kept away by the packet filter, and refused here again.
     pub fn say(self: &Arc<Self>, bytes: &[u8], asker: SocketAddr, carrier: Carrier) -> Said {
         let query = match Query::read(bytes) {
             Ok(query) => query,
@@ -56,8 +56,7 @@ impl Resolver {
             }
         };
         let question = Question { query, carrier, asker };
-        let ip = asker.ip();
-        if !ip.is_loopback() && !self.own.load().contains(&ip) {
+        if !self.may_ask(asker.ip()) {
             return self.refuse(&question, REFUSED, None);
         }
         match question.query.edns {
@@ -91,8 +90,8 @@ impl Resolver {
     }
 
     fn overlay(&self, names: &Names, query: &Query) -> Answer {
-        let silent = self.silent.load();
-        let order = Order { turn: self.next_turn(), silent: &silent };
+        let standings = self.standings.load();
+        let order = Order { turn: self.next_turn(), standings: &standings };
         names.answer_lower(&query.name, Type::of(query.kind), self.clock.now().wall(), order)
     }
 
@@ -139,8 +138,19 @@ impl Resolver {
                 Said::Now(plain(&question, REFUSED, None))
             }
             Found::Stale { stored, .. } => self.say_later(group, class, asked, question, Some(stored)),
-            Found::Missing => self.say_later(group, class, asked, question, None),
+            Found::Missing => match self.failed_lately(&asked) {
+                Some(failure) => {
+                    self.tally.count_remembered();
+                    self.tally.count(class, failure_outcome(&failure));
+                    Said::Now(failed(&failure, &question))
+                }
+                None => self.say_later(group, class, asked, question, None),
+            },
         }
+    }
+
+    pub(super) fn failed_lately(&self, asked: &Asked) -> Option<Failure> {
+        self.failures().find(asked, boot()).cloned()
     }
 
     /// Asks ahead of time; nobody waits for it.
@@ -184,9 +194,12 @@ impl Resolver {
                     delivered(&won.stored, &question, Age::Seconds(0), None)
                 }
                 // What must not be passed on does not become better by an old answer.
-                (Some(Err(failure @ Failure::Screened(_))), _) | (Some(Err(failure)), None) => {
-                    let refused = matches!(failure, Failure::Screened(_));
-                    count(if refused { Outcome::Refused } else { Outcome::Failed });
+                (Some(Err(failure)), None) => {
+                    count(failure_outcome(&failure));
+                    failed(&failure, &question)
+                }
+                (Some(Err(failure)), _) if failure.is_verdict() => {
+                    count(failure_outcome(&failure));
                     failed(&failure, &question)
                 }
                 (Some(Err(_)) | None, Some(stored)) => {
@@ -197,6 +210,10 @@ impl Resolver {
             }
         }))
     }
+}
+
+fn failure_outcome(failure: &Failure) -> Outcome {
+    if matches!(failure, Failure::Screened(_)) { Outcome::Refused } else { Outcome::Failed }
 }
 
 /// A place among those who wait; one asker cannot take them all.
@@ -232,8 +249,8 @@ impl Drop for Room {
 }
 
 fn written(names: &Names, question: &Question, answer: &Answer, available: bool) -> Vec<u8> {
-    let soa = names.soa();
-    let nothing = Body::Nothing { zone: names.zone(), soa: &soa };
+    let soa = matches!(answer, Answer::NoData | Answer::NxDomain).then(|| names.soa());
+    let nothing = soa.as_ref().map_or(Body::Empty, |soa| Body::Nothing { zone: names.zone(), soa });
     let (code, body) = match answer {
         Answer::Records(records) => (NOERROR, Body::Records(records)),
         Answer::NoData => (NOERROR, nothing),

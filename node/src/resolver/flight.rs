@@ -54,8 +54,14 @@ impl Resolver {
             return;
         }
         match outcome {
-            Ok(won) => self.cache().insert(asked.clone(), Arc::clone(&won.stored), boot()),
-            Err(_) => self.cache().handle_failure(asked, boot()),
+            Ok(won) => {
+                self.cache().insert(asked.clone(), Arc::clone(&won.stored), boot());
+                self.failures().handle_answer(asked);
+            }
+            Err(failure) => {
+                self.cache().handle_failure(asked, boot());
+                self.failures().handle_failure(asked, failure, boot());
+            }
         }
     }
 }

@@ -4,13 +4,14 @@
 //! questions stalls neither the control channel nor packets.
 //!
 //! - [`udp`], [`tcp`]: how questions come. [`answer`]: what is said to one. [`tally`]: what was said so far.
-//! - [`flight`]: questions under way, each once. [`race`], [`line`]: upstreams. [`tls`]: whom to believe.
+//! - [`flight`]: questions under way, each once. [`race`], [`line`]: upstreams. [`tls`]: whom to believe; [`proof`]: and what.
 //! - [`bootstrap`]: the coordinator's own name. [`shown`]: the way an answer took, for people.
 
 pub mod answer;
 pub mod bootstrap;
 mod flight;
 mod line;
+pub mod proof;
 mod race;
 mod shown;
 mod tally;
@@ -25,17 +26,20 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
+use ipnet::IpNet;
 use rustls::ClientConfig;
 use socket2::{Domain, Protocol, Socket, Type as SocketType};
 use tokio::sync::Semaphore;
 use warren_config::policy::Settings;
 use warren_node_core::names::Names;
 use warren_node_core::names::forward::cache::{Cache, Limits};
+use warren_node_core::names::forward::failed::Failures;
 use warren_node_core::names::forward::{Forwarding, Local};
-use warren_wire::id::NodeId;
+use warren_node_core::names::standing::Standings;
 
 use crate::clock::Clock;
 use flight::Flights;
+use proof::Anchors;
 use race::Outward;
 use tally::Tally;
 
@@ -65,6 +69,14 @@ pub enum DnsError {
 pub struct Own {
     pub local: Local,
     pub tls: Arc<ClientConfig>,
+    /// With these, answers of upstreams must be proven by DNSSEC.
+    pub anchors: Option<Anchors>,
+}
+
+impl Own {
+    fn outward(&self, forwarding: Forwarding) -> Outward {
+        Outward::new(forwarding, &self.tls, self.anchors.as_ref())
+    }
 }
 
 /// Everything that answers have in common; sockets and upstream connections come and go around it.
@@ -73,9 +85,11 @@ pub struct Resolver {
     settings: Own,
     names: ArcSwapOption<Names>,
     outward: ArcSwap<Outward>,
-    silent: ArcSwap<BTreeSet<NodeId>>,
+    standings: ArcSwap<Standings>,
     own: ArcSwap<BTreeSet<IpAddr>>,
+    neighbours: ArcSwap<Vec<IpNet>>,
     cache: Mutex<Cache>,
+    failures: Mutex<Failures>,
     flights: Flights,
     waiting: Arc<Semaphore>,
     askers: Mutex<HashMap<SocketAddr, usize>>,
@@ -86,15 +100,17 @@ pub struct Resolver {
 impl Resolver {
     pub fn new(clock: Arc<Clock>, settings: Own) -> Arc<Resolver> {
         let (forwarding, _) = Forwarding::new(&Settings::default(), &settings.local);
-        let outward = ArcSwap::from_pointee(Outward::new(forwarding, &settings.tls));
+        let outward = ArcSwap::from_pointee(settings.outward(forwarding));
         Arc::new(Resolver {
             clock,
             settings,
             names: ArcSwapOption::empty(),
             outward,
-            silent: ArcSwap::default(),
+            standings: ArcSwap::default(),
             own: ArcSwap::default(),
+            neighbours: ArcSwap::default(),
             cache: Mutex::new(Cache::new(Limits::default())),
+            failures: Mutex::default(),
             flights: Flights::default(),
             waiting: Arc::new(Semaphore::new(WAITING)),
             askers: Mutex::default(),
@@ -112,11 +128,17 @@ impl Resolver {
         let before = self.names.swap(Some(Arc::clone(names)));
         let zone_changed = before.is_none_or(|before| before.zone() != names.zone());
         if self.outward.load().forwarding != forwarding {
-            self.outward.store(Arc::new(Outward::new(forwarding, &self.settings.tls)));
-            self.cache().clear();
+            self.outward.store(Arc::new(self.settings.outward(forwarding)));
+            self.forget();
         } else if zone_changed {
-            self.cache().clear();
+            self.forget();
         }
+    }
+
+    /// What other settings let in, or did not.
+    fn forget(&self) {
+        self.cache().clear();
+        self.failures().clear();
     }
 
     pub fn names(&self) -> Option<Arc<Names>> {
@@ -128,15 +150,32 @@ impl Resolver {
         !self.outward.load().forwarding.group(0).is_empty()
     }
 
-    /// Nodes that do not answer handshakes are given last.
-    pub fn set_silent(&self, silent: BTreeSet<NodeId>) {
-        if **self.silent.load() != silent {
-            self.silent.store(Arc::new(silent));
+    /// How far peers are, and which do not answer.
+    pub fn set_standings(&self, standings: Standings) {
+        if **self.standings.load() != standings {
+            self.standings.store(Arc::new(standings));
         }
+    }
+
+    /// Networks of this host's containers: those may ask, too.
+    pub fn set_neighbours(&self, networks: Vec<IpNet>) {
+        self.neighbours.store(Arc::new(networks));
+    }
+
+    /// This host itself, or one of its containers.
+    fn may_ask(&self, asker: IpAddr) -> bool {
+        let asker = asker.to_canonical();
+        asker.is_loopback()
+            || self.own.load().contains(&asker)
+            || self.neighbours.load().iter().any(|network| network.contains(&asker))
     }
 
     fn cache(&self) -> MutexGuard<'_, Cache> {
         self.cache.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn failures(&self) -> MutexGuard<'_, Failures> {
+        self.failures.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn next_turn(&self) -> u64 {
@@ -146,11 +185,13 @@ impl Resolver {
 
 /// Sockets that answer, until it is dropped.
 pub struct Service {
+    udp: Option<udp::Thread>,
     runtime: Option<tokio::runtime::Runtime>,
 }
 
 impl Drop for Service {
     fn drop(&mut self) {
+        drop(self.udp.take());
         // Dropping a runtime blocks, which is not allowed where this is dropped.
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
@@ -174,27 +215,32 @@ pub fn serve(resolver: &Arc<Resolver>, own: &[IpAddr], port: u16) -> Result<Serv
     for address in own {
         let failed = |e| error(*address, e);
         let at = SocketAddr::new(*address, port);
-        let udp = bind(at, SocketType::DGRAM, Protocol::UDP).map_err(failed)?;
-        let tcp = bind(at, SocketType::STREAM, Protocol::TCP).map_err(failed)?;
+        // Alone first: sockets that share a port would not notice who else is there.
+        drop(bind(at, SocketType::DGRAM, Protocol::UDP, false).map_err(failed)?);
+        let udp: Vec<Socket> = (0..udp::SOCKETS)
+            .map(|_| bind(at, SocketType::DGRAM, Protocol::UDP, true).map_err(failed))
+            .collect::<Result<_, _>>()?;
+        let tcp = bind(at, SocketType::STREAM, Protocol::TCP, false).map_err(failed)?;
         tcp.listen(64).map_err(failed)?;
         sockets.push((*address, udp, tcp));
     }
     resolver.own.store(Arc::new(own.iter().copied().collect()));
     let runtime = runtime()?;
     let guard = runtime.enter();
+    let mut datagrams = Vec::new();
     for (address, udp, tcp) in sockets {
-        let failed = |e| error(address, e);
-        let udp = tokio::net::UdpSocket::from_std(udp.into()).map_err(failed)?;
-        let tcp = tokio::net::TcpListener::from_std(tcp.into()).map_err(failed)?;
-        runtime.spawn(udp::serve(Arc::clone(resolver), Arc::new(udp)));
+        let tcp = tokio::net::TcpListener::from_std(tcp.into()).map_err(|e| error(address, e))?;
         runtime.spawn(tcp::serve(Arc::clone(resolver), tcp));
+        datagrams.extend(udp.into_iter().map(Into::into));
     }
     drop(guard);
-    Ok(Service { runtime: Some(runtime) })
+    let udp =
+        udp::start(Arc::clone(resolver), datagrams, runtime.handle().clone()).map_err(DnsError::Runtime)?;
+    Ok(Service { udp: Some(udp), runtime: Some(runtime) })
 }
 
 /// With `IP_FREEBIND`: the address may appear a moment later.
-fn bind(at: SocketAddr, kind: SocketType, protocol: Protocol) -> io::Result<Socket> {
+fn bind(at: SocketAddr, kind: SocketType, protocol: Protocol, shared: bool) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(at), kind.nonblocking().cloexec(), Some(protocol))?;
     match at {
         SocketAddr::V4(_) => rustix::net::sockopt::set_ip_freebind(&socket, true)?,
@@ -202,9 +248,10 @@ fn bind(at: SocketAddr, kind: SocketType, protocol: Protocol) -> io::Result<Sock
     }
     match kind {
         SocketType::STREAM => socket.set_reuse_address(true)?,
-        // Room for a burst; the kernel gives what it allows.
-        _ => drop(socket.set_recv_buffer_size(1 << 20)),
+        // Room for a burst in all together; the kernel gives what it allows.
+        _ => drop(socket.set_recv_buffer_size((1 << 20) / udp::SOCKETS)),
     }
+    socket.set_reuse_port(shared)?;
     socket.bind(&at.into())?;
     Ok(socket)
 }

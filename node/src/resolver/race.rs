@@ -12,11 +12,12 @@ use warren_config::upstream::Upstream;
 use warren_node_core::names::Names;
 use warren_node_core::names::forward::ask::{self, Asked};
 use warren_node_core::names::forward::fleet::{Fleet, Health};
-use warren_node_core::names::forward::screen::{Refusal, Rules, Screened};
+use warren_node_core::names::forward::screen::{Refusal, Rules};
 use warren_node_core::names::forward::stored::Stored;
-use warren_node_core::names::forward::{Failure, Forwarding};
+use warren_node_core::names::forward::{Failure, Forwarding, Loss};
 
 use super::line::Line;
+use super::proof::{self, Anchors, Proven, Prover};
 use crate::clock::boot;
 
 /// Shorter than the five seconds after which stub resolvers ask again.
@@ -30,6 +31,8 @@ pub struct Outward {
 
 struct Group {
     lines: Vec<Arc<Line>>,
+    /// One for each line, where answers must be proven.
+    provers: Vec<Prover>,
     fleet: Mutex<Fleet>,
 }
 
@@ -49,14 +52,20 @@ pub struct Context {
 }
 
 impl Outward {
-    pub fn new(forwarding: Forwarding, tls: &Arc<ClientConfig>) -> Outward {
-        let groups = (0..).map(|i| forwarding.group(i)).take(forwarding.groups());
-        let group = |upstreams: &[Upstream]| {
+    /// With `anchors`, what upstreams say of names that can be proven is proven.
+    pub fn new(forwarding: Forwarding, tls: &Arc<ClientConfig>, anchors: Option<&Anchors>) -> Outward {
+        let group = |number: usize| {
             let line = |upstream: &Upstream| Arc::new(Line::new(upstream.clone(), Arc::clone(tls)));
-            let lines: Vec<_> = upstreams.iter().map(line).collect();
-            Arc::new(Group { fleet: Mutex::new(Fleet::new(lines.len())), lines })
+            let lines: Vec<_> = forwarding.group(number).iter().map(line).collect();
+            let suffix = forwarding.suffix_of_group(number);
+            let anchors = anchors.filter(|anchors| suffix.is_none_or(|suffix| anchors.cover(suffix)));
+            let prover = |anchors: &Anchors| {
+                lines.iter().map(|line| Prover::new(Arc::clone(line), anchors)).collect::<Vec<_>>()
+            };
+            let provers = anchors.map(prover).unwrap_or_default();
+            Arc::new(Group { fleet: Mutex::new(Fleet::new(lines.len())), provers, lines })
         };
-        let groups = groups.map(group).collect();
+        let groups = (0..forwarding.groups()).map(group).collect();
         Outward { forwarding, groups }
     }
 
@@ -72,6 +81,20 @@ impl Outward {
         all
     }
 
+    /// Asks every upstream for the root's servers: any answer shows that it is there.
+    pub async fn probe(&self) {
+        let asked = Asked { name: String::new(), kind: 2, dnssec_ok: false, checking_disabled: false };
+        let message = ask::message(&asked, &Name::root());
+        let mut probes = tokio::task::JoinSet::new();
+        for group in &self.groups {
+            for i in 0..group.lines.len() {
+                probes.spawn(Arc::clone(group).probe(i, message.clone()));
+            }
+        }
+        // A probe ends within the time a line takes for its answer.
+        while probes.join_next().await.is_some() {}
+    }
+
     /// `name` is the question's name as it goes out, lower case.
     pub async fn ask(
         self: &Arc<Self>,
@@ -83,8 +106,13 @@ impl Outward {
         let Some(group) = self.groups.get(group).filter(|g| !g.lines.is_empty()) else {
             return Err(Failure::NoUpstream);
         };
+        // Who wants to judge himself gets it as it is (RFC 4035 section 3.2.2).
+        let proven = !group.provers.is_empty() && !asked.checking_disabled;
+        let sent = if proven { proof::signed(name, asked.kind) } else { asked.clone() };
         let question = Arc::new(Question {
-            message: ask::message(asked, name),
+            message: ask::message(&sent, name),
+            proven,
+            sent,
             asked: asked.clone(),
             name: name.clone(),
             context,
@@ -96,6 +124,11 @@ impl Outward {
 
 struct Question {
     message: Message,
+    /// The answer has to be proven.
+    proven: bool,
+    /// What the upstream is asked.
+    sent: Asked,
+    /// What we were asked.
     asked: Asked,
     name: Name,
     context: Context,
@@ -103,20 +136,33 @@ struct Question {
 }
 
 impl Question {
-    fn screen(&self, answer: &Message) -> Result<Screened, Refusal> {
-        let rules = Rules {
+    fn rules(&self) -> Rules<'_> {
+        Rules {
             names: self.context.names.as_deref(),
             forwarding: &self.outward.forwarding,
             private: self.context.private,
-        };
-        rules.screen(answer, &self.asked, &self.name)
+        }
+    }
+
+    /// Screened, then proven if it has to be, then without what was not asked for.
+    async fn judge(&self, answer: &Message, prover: Option<&Prover>) -> Result<Stored, Loss> {
+        let rules = self.rules();
+        let mut screened = rules.screen(answer, &self.sent, &self.name).map_err(Loss::Answer)?;
+        let mut authentic = false;
+        if let Some(prover) = prover.filter(|_| self.proven) {
+            let ours = |name: &Name| rules.is_ours(name);
+            let (whole, proven) = prover.prove(&self.name, self.asked.kind, screened.message, ours).await?;
+            authentic = proven == Proven::Secure;
+            screened = rules.screen(&whole, &self.asked, &self.name).map_err(Loss::Answer)?;
+        }
+        Stored::new(&screened, authentic).map_err(Loss::Answer)
     }
 }
 
 /// How one upstream's part ended.
 enum Ended {
     Won(Won),
-    Lost(String),
+    Lost(Loss),
     /// It did its work, and the answer must not be given to anybody.
     Refused(Refusal),
 }
@@ -167,7 +213,7 @@ impl Group {
                 let answered: Vec<String> = tried.iter().map(|(who, _)| who.clone()).collect();
                 let silent =
                     (0..self.lines.len()).map(|i| self.shown(i)).filter(|who| !answered.contains(who));
-                tried.extend(silent.map(|who| (who, "no answer in time".to_owned())));
+                tried.extend(silent.map(|who| (who, Loss::Network("no answer in time".to_owned()))));
                 Err(Failure::Tried(tried))
             }
         }
@@ -178,24 +224,36 @@ impl Group {
         let Some(line) = self.lines.get(i) else { return };
         let start = Instant::now();
         let answer = line.ask(&question.message).await;
+        // What proofs need is asked besides: it says nothing about how quick the upstream is.
         let took = start.elapsed();
-        let end = match answer.map(|answer| question.screen(&answer)) {
-            Ok(Ok(screened)) => match Stored::new(&screened, false) {
-                Ok(stored) => {
-                    Ended::Won(Won { stored: Arc::new(stored), upstream: line.upstream.to_string(), took })
-                }
-                Err(refusal) => Ended::Lost(refusal.to_string()),
-            },
-            Ok(Err(refusal)) if refusal.is_private() => Ended::Refused(refusal),
-            Ok(Err(refusal)) => Ended::Lost(refusal.to_string()),
-            Err(why) => Ended::Lost(why),
+        let judged = match &answer {
+            Ok(answer) => question.judge(answer, self.provers.get(i)).await,
+            Err(why) => Err(Loss::Network(why.clone())),
         };
-        match &end {
-            Ended::Won(_) | Ended::Refused(_) => self.fleet().handle_answer(i, took),
-            Ended::Lost(why) => self.fleet().handle_failure(i, why, boot()),
+        match &judged {
+            // It did its work, whatever becomes of what it says.
+            Ok(_) | Err(Loss::Bogus(_)) => self.fleet().handle_answer(i, took),
+            Err(Loss::Answer(refusal)) if refusal.is_private() => self.fleet().handle_answer(i, took),
+            Err(why) => self.fleet().handle_failure(i, &why.to_string(), boot()),
         }
+        let end = match judged {
+            Ok(stored) => {
+                Ended::Won(Won { stored: Arc::new(stored), upstream: line.upstream.to_string(), took })
+            }
+            Err(Loss::Answer(refusal)) if refusal.is_private() => Ended::Refused(refusal),
+            Err(loss) => Ended::Lost(loss),
+        };
         // Nobody listens any more when another was quicker.
         let _ = ended.send((i, end)).await;
+    }
+
+    async fn probe(self: Arc<Self>, i: usize, message: Message) {
+        let Some(line) = self.lines.get(i) else { return };
+        let start = Instant::now();
+        match line.ask(&message).await {
+            Ok(_) => self.fleet().handle_answer(i, start.elapsed()),
+            Err(why) => self.fleet().handle_failure(i, &why, boot()),
+        }
     }
 
     fn shown(&self, i: usize) -> String {

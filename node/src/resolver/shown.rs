@@ -74,18 +74,31 @@ impl Resolver {
         let found = self.cache().find(&asked, boot());
         if let Found::Fresh { stored, age, .. } = &found {
             let left = stored.ttl.saturating_sub(*age);
-            return with_records(stored, json!({ "why": format!("from the cache, good for {left} s more") }));
+            let proven = if stored.authentic { ", proven by DNSSEC" } else { "" };
+            let why = format!("from the cache, good for {left} s more{proven}");
+            return with_records(stored, json!({ "why": why }));
         }
         let Some(name) = ask::name_of(&query.question) else {
             return json!({ "code": "FORMERR", "why": "the name cannot be asked" });
         };
+        if let (Found::Missing, Some(failure)) = (&found, self.failed_lately(&asked)) {
+            let mut shown = show_failure(&failure, &found);
+            shown["why"] = json!(format!("asked a moment ago: {}", failure.explain().1.text));
+            return shown;
+        }
         match flight::end(self.fly(group, &asked, name)).await {
             Ok(won) => {
-                let why = format!("{} answered in {} ms", won.upstream, won.took.as_millis());
+                let proven = if won.stored.authentic { ", proven by DNSSEC" } else { "" };
+                let why = format!("{} answered in {} ms{proven}", won.upstream, won.took.as_millis());
                 with_records(&won.stored, json!({ "why": why, "upstream": won.upstream }))
             }
             Err(failure) => show_failure(&failure, &found),
         }
+    }
+
+    /// Asks every upstream something now, so that its health is known.
+    pub async fn probe(&self) {
+        self.outward.load_full().probe().await;
     }
 
     /// Upstreams, cache, room: for `status` and `doctor`.
@@ -112,6 +125,7 @@ impl Resolver {
         let cache = self.cache();
         json!({
             "upstreams": upstreams,
+            "validates": self.settings.anchors.is_some(),
             "cached": cache.len(),
             "cached_bytes": cache.bytes(),
             "waiting": waiting,
@@ -128,7 +142,7 @@ fn show_failure(failure: &Failure, found: &Found) -> Value {
     let code = if code == warren_node_core::names::reply::REFUSED { "REFUSED" } else { "SERVFAIL" };
     let shown = json!({ "code": code, "why": extended.text, "extended": extended.code });
     match found {
-        Found::Stale { stored, .. } if !matches!(failure, Failure::Screened(_)) => with_records(
+        Found::Stale { stored, .. } if !failure.is_verdict() => with_records(
             stored,
             json!({ "why": format!("{}; what was known before is given", extended.text) }),
         ),
@@ -161,6 +175,7 @@ fn with_records(stored: &Stored, mut shown: Value) -> Value {
     if let Some(shown) = shown.as_object_mut() {
         shown.insert("code".to_owned(), json!(code_name(stored.code)));
         shown.insert("records".to_owned(), json!(records));
+        shown.insert("authentic".to_owned(), json!(stored.authentic));
     }
     shown
 }

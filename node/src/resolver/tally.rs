@@ -57,6 +57,7 @@ const OUTCOMES: [(Outcome, &str); 5] = [
 pub struct Tally {
     counts: [[AtomicU64; OUTCOMES.len()]; CLASSES.len()],
     prefetched: AtomicU64,
+    remembered: AtomicU64,
     dropped: AtomicU64,
 }
 
@@ -75,6 +76,11 @@ impl Tally {
         self.prefetched.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// A failure that was given again without asking (RFC 9520).
+    pub fn count_remembered(&self) {
+        self.remembered.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// A question that found no room.
     pub fn count_dropped(&self) {
         self.dropped.fetch_add(1, Ordering::Relaxed);
@@ -88,6 +94,7 @@ impl Tally {
             }
         }
         all.insert("dns-prefetched".to_owned(), self.prefetched.load(Ordering::Relaxed));
+        all.insert("dns-failure-remembered".to_owned(), self.remembered.load(Ordering::Relaxed));
         all.insert("dns-no-room".to_owned(), self.dropped.load(Ordering::Relaxed));
         all
     }

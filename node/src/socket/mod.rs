@@ -46,6 +46,8 @@ pub enum Request {
     },
     /// Upstreams and cache of the resolver.
     DnsStatus,
+    /// Asks every DNS server something now; the answer is the status afterwards.
+    DnsProbe,
     /// Stop the agent.
     Stop,
 }

@@ -92,6 +92,10 @@ pub struct PeerStatus {
     pub endpoint: Option<SocketAddr>,
     pub last_handshake: Option<Duration>,
     pub handshake_pending: bool,
+    /// Initiations sent since the last answer.
+    pub unanswered: u32,
+    /// Of the quickest of the last handshakes that this node began.
+    pub round_trip: Option<Duration>,
     /// Bytes of inner packets.
     pub rx_bytes: u64,
     pub tx_bytes: u64,

@@ -67,6 +67,8 @@ fn status_of<E: Engine>(snapshot: &Snapshot<E>, peer: &Peer<E>, now: Now) -> Pee
         endpoint: peer.link.endpoint(),
         last_handshake: stats.iter().filter_map(|s| s.handshake_age).min(),
         handshake_pending: stats.iter().any(|s| s.pending),
+        unanswered: stats.iter().map(|s| s.unanswered).max().unwrap_or(0),
+        round_trip: stats.iter().filter(|s| s.handshake_age.is_some()).filter_map(|s| s.round_trip).min(),
         rx_bytes: peer.link.received().bytes,
         tx_bytes: peer.link.sent().bytes,
         lanes: peer.lanes.len(),

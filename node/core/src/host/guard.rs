@@ -17,7 +17,10 @@ pub fn table(interface: &InterfaceName) -> String {
 
 /// Replaces the table whole, in one transaction. It stands before connection tracking (priority raw, -300) and before
 /// routing, so that no other table can turn such a packet into something else first.
-pub fn ruleset(interface: &InterfaceName, addresses: &[IpAddr]) -> String {
+///
+/// Questions for names that come from `bridges` (of this host's own containers) pass: a container that copied the host's
+/// `/etc/resolv.conf` asks this node there.
+pub fn ruleset(interface: &InterfaceName, addresses: &[IpAddr], bridges: &[InterfaceName]) -> String {
     let (table, tun) = (table(interface), interface.as_str());
     let mut text = format!("table inet {table}\ndelete table inet {table}\ntable inet {table} {{\n");
     text.push_str("\tchain strong-host {\n\t\ttype filter hook prerouting priority -300; policy accept;\n");
@@ -26,12 +29,22 @@ pub fn ruleset(interface: &InterfaceName, addresses: &[IpAddr]) -> String {
     for own in ["lo", tun] {
         let _ = writeln!(text, "\t\tiifname \"{own}\" accept");
     }
-    for address in addresses {
-        let family = if address.is_ipv4() { "ip" } else { "ip6" };
-        for side in ["daddr", "saddr"] {
-            let _ = writeln!(text, "\t\t{family} {side} {address} counter drop");
+    let family = |address: &IpAddr| if address.is_ipv4() { "ip" } else { "ip6" };
+    let refuse = |text: &mut String, side: &str, address: &IpAddr| {
+        let _ = writeln!(text, "\t\t{} {side} {address} counter drop", family(address));
+    };
+    // A source that is ours is refused from everywhere, before any exception.
+    addresses.iter().for_each(|address| refuse(&mut text, "saddr", address));
+    for (address, bridge) in addresses.iter().flat_map(|a| bridges.iter().map(move |b| (a, b))) {
+        let (family, bridge) = (family(address), bridge.as_str());
+        for protocol in ["udp", "tcp"] {
+            let _ = writeln!(
+                text,
+                "\t\tiifname \"{bridge}\" {family} daddr {address} {protocol} dport 53 counter accept"
+            );
         }
     }
+    addresses.iter().for_each(|address| refuse(&mut text, "daddr", address));
     text.push_str("\t}\n}\n");
     text
 }

@@ -58,6 +58,8 @@ pub struct Plan {
     pub addresses: Vec<IpAddr>,
     /// The charter's ranges: routed through the TUN, and unreachable without it.
     pub ranges: Vec<IpNet>,
+    /// Bridges of this host's containers, which may ask for names at the overlay addresses.
+    pub bridges: Vec<InterfaceName>,
 }
 
 /// One act on the machine; each is idempotent: what is already so is success.
@@ -122,7 +124,12 @@ pub struct Planned {
 impl Plan {
     pub fn new(interface: InterfaceName, mtu: u16, network: &Network, me: &Member) -> Plan {
         let ranges = vec![IpNet::V4(network.v4_range), IpNet::V6(network.v6_prefix)];
-        Plan { interface, mtu, addresses: me.addresses().collect(), ranges }
+        Plan { interface, mtu, addresses: me.addresses().collect(), ranges, bridges: Vec::new() }
+    }
+
+    /// The same for a host whose containers ask here.
+    pub fn with_bridges(self, bridges: &[InterfaceName]) -> Plan {
+        Plan { bridges: bridges.to_vec(), ..self }
     }
 
     /// Name of the strong-host table, in family `inet`.
@@ -203,7 +210,7 @@ impl Plan {
     }
 
     fn install_guard(&self, addresses: &[IpAddr]) -> Planned {
-        let ruleset = guard::ruleset(&self.interface, addresses);
+        let ruleset = guard::ruleset(&self.interface, addresses, &self.bridges);
         plan(
             Step::InstallGuard { ruleset },
             "an overlay address answers only through the tunnel (strong host)",

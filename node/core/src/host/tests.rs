@@ -10,6 +10,7 @@ fn plan_of(interface: &str, mtu: u16, addresses: &[&str], ranges: &[&str]) -> Pl
         mtu,
         addresses: addresses.iter().map(|a| a.parse().unwrap()).collect(),
         ranges: ranges.iter().map(|r| r.parse().unwrap()).collect(),
+        bridges: Vec::new(),
     }
 }
 
@@ -101,18 +102,33 @@ fn guards_are_first_in_and_last_out() {
 
 #[test]
 fn the_guard_drops_overlay_addresses_that_come_by_another_way_be_it_as_destination_or_as_source() {
-    let text = guard::ruleset(&usual().interface, &usual().addresses);
+    let text = guard::ruleset(&usual().interface, &usual().addresses, &[]);
     assert_eq!(
         text,
         "table inet warren_wrn0\ndelete table inet warren_wrn0\ntable inet warren_wrn0 {\n\
          \tchain strong-host {\n\t\ttype filter hook prerouting priority -300; policy accept;\n\
          \t\tiifname \"lo\" accept\n\
          \t\tiifname \"wrn0\" accept\n\
-         \t\tip daddr 100.64.0.5 counter drop\n\
          \t\tip saddr 100.64.0.5 counter drop\n\
-         \t\tip6 daddr fd00:1:2::5 counter drop\n\
-         \t\tip6 saddr fd00:1:2::5 counter drop\n\t}\n}\n"
+         \t\tip6 saddr fd00:1:2::5 counter drop\n\
+         \t\tip daddr 100.64.0.5 counter drop\n\
+         \t\tip6 daddr fd00:1:2::5 counter drop\n\t}\n}\n"
     );
+}
+
+#[test]
+fn containers_may_ask_for_names_and_nothing_else_and_not_in_our_name() {
+    let bridge = InterfaceName::parse("docker0").unwrap();
+    let text = guard::ruleset(&usual().interface, &usual().addresses, &[bridge]);
+    let place = |line: &str| text.find(line).unwrap_or_else(|| panic!("no `{line}` in {text}"));
+    let dropped = place("ip saddr 100.64.0.5 counter drop");
+    for protocol in ["udp", "tcp"] {
+        let accepted =
+            place(&format!("iifname \"docker0\" ip daddr 100.64.0.5 {protocol} dport 53 counter accept"));
+        assert!(dropped < accepted && accepted < place("ip daddr 100.64.0.5 counter drop"));
+        place(&format!("iifname \"docker0\" ip6 daddr fd00:1:2::5 {protocol} dport 53 counter accept"));
+    }
+    assert_eq!(text.matches("counter accept\n").count(), 4, "and nothing else: {text}");
 }
 
 #[test]

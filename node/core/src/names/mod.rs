@@ -6,18 +6,19 @@
 //! (RFC 2782) and SVCB say the ports; PTR likewise. A name that may not be reached answers exactly like one that does
 //! not exist.
 //!
-//! - `zone`: which names there are, made once for each publication. [`query`], [`reply`]: DNS messages as bytes.
+//! - `zone`: which names there are, made once for each publication. [`standing`]: who of several is given first.
+//! - [`query`], [`reply`]: DNS messages as bytes.
 //! - [`forward`]: everything outside the zone.
 
 pub mod forward;
 pub mod query;
 pub mod reply;
 mod reverse;
+pub mod standing;
 #[cfg(test)]
 mod tests;
 mod zone;
 
-use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
@@ -25,10 +26,10 @@ use warren_config::compile::Program;
 use warren_config::name::Name;
 use warren_config::policy::{DEFAULT_ZONE, Protocol, Settings};
 use warren_config::time::UnixTime;
-use warren_wire::id::NodeId;
 use warren_wire::trust::Network;
 
 use crate::assembly::Assembly;
+use standing::{Standing, Standings};
 use zone::{Offer, Visible};
 
 /// Longest life of an answer in a cache: a revoked permission must not live on there.
@@ -80,14 +81,17 @@ pub enum Data {
         rname: String,
         serial: u32,
     },
-    /// Priority and weight are equal for all: the order of the records is the choice.
+    /// Weights are equal: among those of one priority the order of the records is the choice.
     Srv {
+        priority: u16,
         port: u16,
         target: String,
     },
     /// RFC 9460: SVCB, or HTTPS for services on port 443. `port` is `None` for the default one.
     Svcb {
         https: bool,
+        /// From 1: 0 would be an alias.
+        priority: u16,
         port: Option<u16>,
         target: String,
         v4: Option<Ipv4Addr>,
@@ -112,15 +116,20 @@ pub enum Answer {
 pub struct Order<'a> {
     /// A counter of the caller: the first place goes round.
     pub turn: u64,
-    /// Nodes that do not answer handshakes: given last.
-    pub silent: &'a BTreeSet<NodeId>,
+    pub standings: &'a Standings,
 }
 
-static NOBODY: BTreeSet<NodeId> = BTreeSet::new();
+impl Order<'_> {
+    fn standing(&self, offer: &Offer) -> Standing {
+        self.standings.get(&offer.member.id).copied().unwrap_or_default()
+    }
+}
+
+static NOTHING_KNOWN: Standings = Standings::new();
 
 impl Order<'static> {
     pub fn turn(turn: u64) -> Order<'static> {
-        Order { turn, silent: &NOBODY }
+        Order { turn, standings: &NOTHING_KNOWN }
     }
 }
 
@@ -226,20 +235,28 @@ impl Names {
         records(match kind {
             Type::A => offers.iter().filter_map(|o| o.member.v4).map(Data::A).collect(),
             Type::Aaaa => offers.iter().map(|o| Data::Aaaa(o.member.v6)).collect(),
-            Type::Svcb => self.bindings(label, &offers, false, now),
-            Type::Https => self.bindings(label, &offers, true, now),
+            Type::Svcb => self.bindings(label, &offers, false, now, order),
+            Type::Https => self.bindings(label, &offers, true, now, order),
             _ => Vec::new(),
         })
     }
 
     /// Ports a client can be told: single ones. HTTPS (RFC 9460 section 9) only where the service has port 443 itself,
     /// because the record alone makes browsers turn `http` into `https`.
-    fn bindings(&self, service: &str, offers: &[&Offer], https: bool, now: UnixTime) -> Vec<Data> {
+    fn bindings(
+        &self,
+        service: &str,
+        offers: &[&Offer],
+        https: bool,
+        now: UnixTime,
+        order: Order<'_>,
+    ) -> Vec<Data> {
         let ports = self.visible.ports(service);
         let wanted = |port: u16, protocol| protocol == Protocol::Tcp && (!https || port == 443);
         let ports: Vec<u16> = ports.iter().filter(|(p, n)| wanted(*n, *p)).map(|(_, n)| *n).collect();
         let one = |offer: &Offer, port: u16| Data::Svcb {
             https,
+            priority: order.standing(offer).priority() + 1,
             port: Some(port).filter(|_| !https),
             target: self.fqdn(offer.member.name()),
             v4: offer.member.v4,
@@ -263,8 +280,12 @@ impl Names {
         let offers = arrange(self.visible.offers(service, now), order);
         let all = offers.iter().flat_map(|offer| ports.iter().map(move |port| (*offer, *port)));
         let open = all.filter(|(offer, port)| self.visible.may_open(offer, protocol, *port, now));
-        let found: Vec<Data> =
-            open.map(|(offer, port)| Data::Srv { port, target: self.fqdn(offer.member.name()) }).collect();
+        let one = |offer: &Offer, port| Data::Srv {
+            priority: order.standing(offer).priority(),
+            port,
+            target: self.fqdn(offer.member.name()),
+        };
+        let found: Vec<Data> = open.map(|(offer, port)| one(offer, port)).collect();
         match found.is_empty() {
             true => Answer::NxDomain,
             false if kind == Type::Srv => Answer::Records(found),
@@ -289,14 +310,14 @@ fn records(found: Vec<Data>) -> Answer {
     if found.is_empty() { Answer::NoData } else { Answer::Records(found) }
 }
 
-/// In turn; those that do not answer at the end.
+/// Near ones first, in turn; those that do not answer at the end.
 fn arrange<'a>(mut offers: Vec<&'a Offer>, order: Order<'_>) -> Vec<&'a Offer> {
     if !offers.is_empty() {
         let by = order.turn % offers.len() as u64;
         offers.rotate_left(by as usize);
     }
-    if !order.silent.is_empty() {
-        offers.sort_by_key(|offer| order.silent.contains(&offer.member.id));
+    if offers.len() > 1 && !order.standings.is_empty() {
+        offers.sort_by_key(|offer| order.standing(offer));
     }
     offers
 }

@@ -247,12 +247,12 @@ fn push_data(out: &mut Vec<u8>, data: &Data) {
             let times = [*serial, TTL_SECONDS, TTL_SECONDS, TTL_SECONDS, TTL_SECONDS];
             times.iter().for_each(|time| out.extend_from_slice(&time.to_be_bytes()));
         }
-        Data::Srv { port, target } => {
-            [0, 0, *port].iter().for_each(|word| push_word(out, *word));
+        Data::Srv { priority, port, target } => {
+            [*priority, 0, *port].iter().for_each(|word| push_word(out, *word));
             push_name(out, target);
         }
-        Data::Svcb { port, target, v4, v6, .. } => {
-            push_word(out, 1);
+        Data::Svcb { priority, port, target, v4, v6, .. } => {
+            push_word(out, *priority);
             push_name(out, target);
             // Keys in rising order (RFC 9460 section 2.2): port 3, ipv4hint 4, ipv6hint 6.
             if let Some(port) = port {

@@ -11,6 +11,7 @@ use super::query::{Query, Unanswerable};
 use super::reply::{Body, Carrier, Extended, Reply};
 use super::*;
 use crate::assembly::PeerSpec;
+use crate::names::standing::{Standing, Standings};
 
 const POLICY: &str = r#"
 version = 1
@@ -259,7 +260,7 @@ proptest! {
 }
 
 fn srv(port: u16, node: &str) -> Data {
-    Data::Srv { port, target: format!("{node}.prod.internal") }
+    Data::Srv { priority: 0, port, target: format!("{node}.prod.internal") }
 }
 
 #[test]
@@ -289,6 +290,7 @@ fn bindings_name_the_nodes_and_https_only_port_443() {
     let ask = |name: &str, kind| web.answer(name, kind, NOW, Order::turn(1));
     let one = |https, port, node: u8| Data::Svcb {
         https,
+        priority: 1,
         port,
         target: format!("orders-{}.prod.internal", node - 1),
         v4: Some(Ipv4Addr::new(100, 64, 0, node)),
@@ -303,12 +305,37 @@ fn bindings_name_the_nodes_and_https_only_port_443() {
 }
 
 #[test]
-fn those_that_do_not_answer_come_last() {
+fn those_that_do_not_answer_come_last_far_ones_after_near_ones_and_equals_take_turns() {
     let web = names_of(0);
-    let silent = BTreeSet::from([NodeId([2; 16])]);
+    let ask = |turn, kind, name: &str, first: Standing, second: Standing| {
+        let standings = Standings::from([(NodeId([2; 16]), first), (NodeId([3; 16]), second)]);
+        let Answer::Records(found) = web.answer(name, kind, NOW, Order { turn, standings: &standings })
+        else {
+            panic!("{name}")
+        };
+        found
+    };
+    use Standing::{Far, Near, Silent};
     for turn in 0..4 {
-        let answer = web.answer("orders.prod.internal", Type::A, NOW, Order { turn, silent: &silent });
-        assert_eq!(answer, Answer::Records(vec![v4(3), v4(2)]), "turn {turn}");
+        for (first, second) in [(Silent, Near), (Silent, Far(9)), (Far(2), Near), (Far(2), Far(1))] {
+            let found = ask(turn, Type::A, "orders.prod.internal", first, second);
+            assert_eq!(found, [v4(3), v4(2)], "turn {turn}: {first:?} and {second:?}");
+            let found = ask(turn, Type::Srv, "_orders._tcp.prod.internal", first, second);
+            let priorities: Vec<u16> = found
+                .iter()
+                .map(|d| if let Data::Srv { priority, .. } = d { *priority } else { 9999 })
+                .collect();
+            assert_eq!(
+                priorities,
+                [second.priority(), first.priority()],
+                "for clients that order themselves"
+            );
+        }
+        for equal in [Near, Far(3), Silent] {
+            let found = ask(turn, Type::A, "orders.prod.internal", equal, equal);
+            let turned = if turn % 2 == 0 { [v4(2), v4(3)] } else { [v4(3), v4(2)] };
+            assert_eq!(found, turned, "turn {turn}: {equal:?}");
+        }
     }
 }
 

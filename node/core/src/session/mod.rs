@@ -173,6 +173,8 @@ pub struct Stats {
     pub unanswered: u32,
     /// Nothing left: no keys, no handshake under way. The session may be dropped.
     pub idle: bool,
+    /// From the last initiation sent to its answer, if this end ever sent one that was answered.
+    pub round_trip: Option<Duration>,
 }
 
 /// One lane to one peer.

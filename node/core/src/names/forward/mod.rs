@@ -2,11 +2,12 @@
 //!
 //! A question passes [`Forwarding::route`] (names with a meaning of their own stay here; a suffix may have upstreams of
 //! its own), then the [`cache`], then a race of the [`fleet`]'s upstreams; what wins is judged by [`screen`] before
-//! anybody sees it, and kept as [`stored`] bytes. Upstreams are encrypted because [`Upstream`] can say nothing else; when
+//! anybody sees it, and kept as [`stored`] bytes; [`failed`] remembers what came to nothing. Upstreams are encrypted because [`Upstream`] can say nothing else; when
 //! none answers the question fails, with the reason in it (RFC 8914). There is no other way out.
 
 pub mod ask;
 pub mod cache;
+pub mod failed;
 pub mod fleet;
 pub mod screen;
 pub mod special;
@@ -138,13 +139,27 @@ fn suffixes(name: &str) -> impl Iterator<Item = &str> {
     std::iter::successors(Some(name), |rest| rest.split_once('.').map(|(_, rest)| rest))
 }
 
+/// Why one upstream's part in a question came to nothing.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Loss {
+    /// It could not be reached, or stayed silent.
+    #[error("{0}")]
+    Network(String),
+    /// It answered, and that is of no use.
+    #[error(transparent)]
+    Answer(screen::Refusal),
+    /// Its answer is not what the owner of the name signed (DNSSEC, RFC 4035 section 4.3).
+    #[error("{0}")]
+    Bogus(String),
+}
+
 /// Why no upstream gave an answer that can be used; the most telling failure is the one that is shown.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Failure {
     /// Nothing was asked: the group is empty.
     NoUpstream,
-    /// One text for each upstream that was tried, in order.
-    Tried(Vec<(String, String)>),
+    /// One loss for each upstream that was tried, in order.
+    Tried(Vec<(String, Loss)>),
     /// It answered, and the answer must not be used.
     Screened(screen::Refusal),
     /// Too many questions are under way.
@@ -152,29 +167,38 @@ pub enum Failure {
 }
 
 impl Failure {
+    /// Somebody answered, and what he says must not be passed on: no older answer makes that better.
+    pub fn is_verdict(&self) -> bool {
+        match self {
+            Failure::Screened(_) => true,
+            Failure::Tried(tried) => tried.iter().any(|(_, loss)| matches!(loss, Loss::Bogus(_))),
+            Failure::NoUpstream | Failure::Busy => false,
+        }
+    }
+
     /// The response code and its explanation.
     pub fn explain(&self) -> (u16, Extended) {
         use super::reply::{REFUSED, SERVFAIL};
+        let failed = |code, text: String| (SERVFAIL, Extended { code, text });
         match self {
-            Failure::NoUpstream => {
-                let text = "no encrypted upstream is set for this name that can be read".to_owned();
-                (SERVFAIL, Extended { code: code::UNREACHABLE, text })
-            }
+            Failure::NoUpstream => failed(
+                code::UNREACHABLE,
+                "no encrypted upstream is set for this name that can be read".to_owned(),
+            ),
             Failure::Tried(tried) => {
                 let list: Vec<String> = tried.iter().map(|(who, why)| format!("{who}: {why}")).collect();
-                let text = format!("no encrypted upstream answered; {}", list.join("; "));
-                (SERVFAIL, Extended { code: code::UNREACHABLE, text })
+                let bogus = tried.iter().any(|(_, why)| matches!(why, Loss::Bogus(_)));
+                let (code, what) = match bogus {
+                    true => (code::BOGUS, "no answer is proven by DNSSEC"),
+                    false => (code::UNREACHABLE, "no encrypted upstream answered"),
+                };
+                failed(code, format!("{what}; {}", list.join("; ")))
             }
             Failure::Screened(refusal) if refusal.is_private() => {
                 (REFUSED, Extended { code: code::BLOCKED, text: refusal.to_string() })
             }
-            Failure::Screened(refusal) => {
-                (SERVFAIL, Extended { code: code::NETWORK, text: refusal.to_string() })
-            }
-            Failure::Busy => {
-                let text = "too many questions are waiting for upstreams".to_owned();
-                (SERVFAIL, Extended { code: code::NETWORK, text })
-            }
+            Failure::Screened(refusal) => failed(code::NETWORK, refusal.to_string()),
+            Failure::Busy => failed(code::NETWORK, "too many questions are waiting for upstreams".to_owned()),
         }
     }
 }

@@ -113,7 +113,11 @@ impl Rules<'_> {
                 return Ok((kept, at, true));
             }
             let above = |r: &&Record| number(r) == DNAME && r.name.zone_of(&at) && r.name != at;
-            kept.extend(answer.answers.iter().filter(above).cloned());
+            for dname in answer.answers.iter().filter(above) {
+                kept.push(dname.clone());
+                let its = |r: &&Record| asked.dnssec_ok && is_signature(r) && r.name == dname.name;
+                kept.extend(answer.answers.iter().filter(its).cloned());
+            }
             let Some(alias) = of(CNAME).next().cloned() else { return Ok((kept, at, false)) };
             let RData::CNAME(target) = &alias.data else { return Ok((kept, at, false)) };
             at = target.0.clone();
@@ -126,7 +130,8 @@ impl Rules<'_> {
         Err(Refusal::Chain)
     }
 
-    fn is_ours(&self, name: &Name) -> bool {
+    /// No upstream is asked for such a name, nor believed about it.
+    pub fn is_ours(&self, name: &Name) -> bool {
         let text = name.to_ascii().to_ascii_lowercase();
         let text = text.strip_suffix('.').unwrap_or(&text);
         self.names.is_some_and(|names| {

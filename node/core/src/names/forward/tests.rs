@@ -368,12 +368,20 @@ fn the_times_of_the_others_stay_known() {
 
 #[test]
 fn every_failure_says_why() {
-    let (code, why) = Failure::Tried(vec![(QUAD9.into(), "no answer in time".into())]).explain();
+    let (code, why) =
+        Failure::Tried(vec![(QUAD9.into(), Loss::Network("no answer in time".into()))]).explain();
     assert_eq!((code, why.code), (2, code::UNREACHABLE));
     assert!(why.text.contains(QUAD9) && why.text.contains("no answer in time"));
     let private = Refusal::Private { name: "a.example".into(), address: IpAddr::V4(Ipv4Addr::LOCALHOST) };
     let (code, why) = Failure::Screened(private).explain();
     assert_eq!((code, why.code), (5, code::BLOCKED));
+    let lies = Loss::Bogus("A of a.example is not what its owner signed".into());
+    let away = Loss::Network("no answer in time".into());
+    let bogus = Failure::Tried(vec![("quic://a".into(), away), (QUAD9.into(), lies)]);
+    let (code, why) = bogus.explain();
+    assert_eq!((code, why.code), (2, code::BOGUS), "what was proven false is more than silence");
+    assert!(why.text.contains("DNSSEC") && why.text.contains("is not what its owner signed"), "{}", why.text);
+    assert!(bogus.is_verdict(), "an older answer does not make it better");
     assert_eq!(Failure::NoUpstream.explain().0, 2);
     assert_eq!(Failure::Busy.explain().0, 2);
 }

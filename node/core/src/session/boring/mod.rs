@@ -16,7 +16,7 @@
 //! is read here a second time right after, to know an upper bound of those timestamps.
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use boringtun::noise::errors::WireGuardError;
 use boringtun::noise::rate_limiter::RateLimiter;
@@ -450,6 +450,7 @@ impl Session for BoringSession {
             pending: self.pending.is_some(),
             unanswered: self.unanswered,
             idle: self.expired.is_some_and(|at| now.mono.millis_since(at) > FORGET_MS),
+            round_trip: self.tunn.stats().4.map(|ms| Duration::from_millis(ms.into())),
         }
     }
 

@@ -425,6 +425,7 @@ impl Session for StandinSession {
             pending: self.pending.is_some(),
             unanswered: self.unanswered,
             idle: false,
+            round_trip: None,
         }
     }
 

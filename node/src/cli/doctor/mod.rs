@@ -1,11 +1,11 @@
 //! `doctor`: what must be right on this host, each with what to do if it is not.
 
+mod names;
+
 use std::path::Path;
 
 use serde::Serialize;
 use serde_json::{Value, json};
-
-use warren_node_core::host::resolv;
 
 use super::{Said, runtime};
 use crate::agent::{Options, load, members_plan};
@@ -35,16 +35,21 @@ fn bad(name: &'static str, found: impl Into<String>, fix: impl Into<String>) -> 
 
 pub fn command(options: &Options) -> Result<Said, Error> {
     let mut checks = vec![tun(), nft(), capabilities()];
+    // Each DNS server is asked now: one that is never needed first would be found out too late.
+    let _ = ask(&options.socket, &Request::DnsProbe);
     let status = match ask(&options.socket, &Request::Status) {
         Ok(Reply::Ok(status)) => Some(status),
         _ => None,
     };
     match &status {
-        Some(status) => checks.extend(running(status)),
+        Some(status) => {
+            checks.extend(running(status));
+            checks.extend(names::other_networks(options, status));
+        }
         None => {
             let fix = "start it: `warren-node run`, or `systemctl start warren-node`";
             checks.push(bad("agent", format!("no agent answers at {}", options.socket.display()), fix));
-            checks.extend(orphaned());
+            checks.extend(names::orphaned());
             checks.extend(stopped(options)?);
         }
     }
@@ -108,76 +113,12 @@ fn running(status: &Value) -> Vec<Check> {
         ),
         None => good("clock", "agrees with signed time"),
     });
-    checks.extend(names(&status["dns"]));
-    checks.extend(hosts_resolver(status));
+    checks.extend(names::servers(&status["dns"]));
+    checks.extend(names::hosts_resolver(status));
     if !status["cut"].is_null() {
         checks.push(bad("peers", format!("all peers are cut: {}", status["cut"]), "see `coordinator` above"));
     }
     checks
-}
-
-/// Each DNS server that fails, with its own words.
-fn names(dns: &Value) -> Vec<Check> {
-    let upstreams = dns["upstreams"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let failing = |u: &&Value| u["failing"].as_u64().is_some_and(|n| n > 0);
-    let one = |u: &Value| {
-        let text = |name: &str| u[name].as_str().unwrap_or("-").to_owned();
-        let fix = "check that its address, port and certificate name are right and that a firewall lets this host out to it; \
-                   names are not asked in clear meanwhile";
-        bad("names", format!("{} does not answer: {}", text("upstream"), text("last_error")), fix)
-    };
-    let bad: Vec<Check> = upstreams.iter().filter(failing).map(one).collect();
-    match (bad.is_empty(), upstreams.len()) {
-        (false, _) => bad,
-        (true, 0) => vec![good("names", "the zone only: no encrypted upstream is set for other names")],
-        (true, n) => vec![good("names", format!("the zone here, others at {n} encrypted upstream(s)"))],
-    }
-}
-
-/// Do this host's programs ask where they should?
-fn hosts_resolver(status: &Value) -> Vec<Check> {
-    let host = &status["dns"]["host"];
-    if let Some(error) = host["error"].as_str() {
-        return vec![bad("resolver", error, "mend it, or choose another way with --dns-host")];
-    }
-    let mut checks = Vec::new();
-    if let Some(refused) = host["refused"].as_u64().filter(|n| *n > 0) {
-        let found = format!("{refused} packets of programs that ask DNS servers in clear were refused");
-        checks.push(bad(
-            "leaks",
-            found,
-            "let those programs use the system's resolver, or run with --dns-guard off",
-        ));
-    }
-    checks.push(match host["host"].as_str() {
-        Some("untouched") => untouched(status),
-        Some(means) => good("resolver", format!("this host's programs ask here, by {means}")),
-        None => good("resolver", "not looked after"),
-    });
-    checks
-}
-
-/// Without an agent nobody answers where the host's programs ask.
-fn orphaned() -> Option<Check> {
-    let text = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
-    let found = "/etc/resolv.conf names this node, and no agent answers there: no name resolves";
-    resolv::is_ours(&text).then(|| {
-        bad("resolver", found, "start the agent, or put the file back with `warren-node dns restore`")
-    })
-}
-
-/// Nothing was changed by us: perhaps the host's owner did.
-fn untouched(status: &Value) -> Check {
-    let text = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
-    let servers: Vec<String> = resolv::servers(&text).iter().map(ToString::to_string).collect();
-    let own = |family: &str| status[family].as_str().is_some_and(|ip| servers.iter().any(|s| s == ip));
-    if own("v4") || own("v6") {
-        return good("resolver", "/etc/resolv.conf names this node");
-    }
-    let found = format!("programs of this host ask {}, which does not know the zone", servers.join(" and "));
-    let fix =
-        "only if they need its names: --dns-host resolv.conf or resolved, or name this node's address there";
-    Check { fix: Some(fix.to_owned()), ..good("resolver", found) }
 }
 
 /// Without an agent: is the state good, does a coordinator answer?
