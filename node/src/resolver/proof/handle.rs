@@ -58,6 +58,11 @@ impl Keys {
         self.known().remove(&(name.clone(), kind));
     }
 
+    /// Something of what was told is false: it is asked again.
+    pub fn forget_all(&self) {
+        self.known().clear();
+    }
+
     fn remember(&self, key: Key, message: &Message, life: Duration) {
         let now = Instant::now();
         let mut known = self.known();

@@ -112,7 +112,10 @@ impl Prover {
             Err(e) => Err(e.to_string()),
         };
         verdict.map_err(|why| match keys.losses() == lost_before {
-            true => Loss::Bogus(why),
+            true => {
+                keys.forget_all();
+                Loss::Bogus(why)
+            }
             false => Loss::Network("its keys for DNSSEC could not be asked for".to_owned()),
         })
     }
