@@ -63,8 +63,12 @@ impl World {
         let resolver = Resolver::new(Arc::new(Clock::new(0)), own);
         resolver.publish(&names(), settings);
         let ip = IpAddr::V4(Ipv4Addr::LOCALHOST);
-        let free = std::net::UdpSocket::bind((ip, 0)).unwrap().local_addr().unwrap().port();
-        let service = resolver::serve(&resolver, &[ip], free).unwrap();
+        let free = || std::net::UdpSocket::bind((ip, 0)).unwrap().local_addr().unwrap().port();
+        // Somebody's connection may take the port before we do.
+        let served = (0..20)
+            .map(|_| free())
+            .find_map(|port| resolver::serve(&resolver, &[ip], port).ok().map(|service| (service, port)));
+        let (service, free) = served.expect("a free port");
         let client = UdpSocket::bind((ip, 0)).await.unwrap();
         client.connect((ip, free)).await.unwrap();
         Answering { resolver, _service: service, client, at: (ip, free).into() }
