@@ -9,6 +9,8 @@
 //! - [`attack`]: what the attack programs in `attacks/` share.
 //! - [`external`]: a device with a stock WireGuard instead of an agent.
 //! - [`flows`]: one flow of every kind, and when each ended.
+//! - [`streams`]: a download and an upload of which every byte is checked.
+//! - [`watch`]: somebody knocks where nothing may be open, and an eavesdropper listens.
 //! - [`measure`]: what is counted at a target while it is attacked.
 //!
 //! Traffic stays between namespaces that a test made itself; every wait is for something observed, with a limit.
@@ -24,7 +26,9 @@ pub mod measure;
 pub mod nameserver;
 pub mod pair;
 pub mod process;
+pub mod streams;
 pub mod street;
 pub mod town;
 pub mod wait;
 pub mod warren;
+pub mod watch;
