@@ -24,7 +24,7 @@ type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 const USAGE: &str = "flows-modern serve H2-PORT QUIC-PORT CERTIFICATE | flows-modern open SERVER H2-PORT QUIC-PORT CERTIFICATE";
 /// So long without a byte: it was cut, and nobody said so.
-const QUIET: Duration = Duration::from_secs(7);
+const QUIET: Duration = Duration::from_secs(10);
 const STEP: Duration = Duration::from_millis(20);
 const NAME: &str = "flows.test";
 

@@ -142,7 +142,6 @@ fn floods_of_initiations_cost_established_tunnels_nothing_and_an_honest_peer_thr
     let floods = [
         ("attack-initiations", flood("10.92.0.1", &["--mac1", "bad", "--sources", "10000"])),
         ("attack-initiations", flood("10.92.0.1", &["--mac1", "valid", "--sources", "10000"])),
-        ("attack-proved", flood("10.92.0.1", &["--sources", "2000", "--rate", "4000"])),
         ("attack-unresolvable", flood("10.91.200.1", &["--sources", "250", "--rate", "3000"])),
     ];
     for (attack, args) in floods {
@@ -263,23 +262,6 @@ fn a_hostile_peer_gets_nothing_out_at_the_other_end_and_takes_nothing_from_other
     println!("after the flows had ended {left} KiB were left");
 }
 
-/// A host that comes from two hundred and fifty addresses.
-fn crowd(siege: &mut Siege) -> Host {
-    siege.town.street.add_host("crowd", Underlay::V4);
-    let crowd = siege.town.street.host("crowd");
-    let (route, of) =
-        (["ip", "route", "add", "10.93.0.0/16", "via", &crowd.v4], &siege.town.coordinator.host);
-    of.run(&route).ok();
-    let address = |at: u32| format!("{at} : 10.93.0.{}", at + 1);
-    let all = (0..250).map(address).collect::<Vec<_>>().join(", ");
-    let many = format!(
-        "table ip many {{ chain post {{ type nat hook postrouting priority 100; \
-         meta l4proto udp snat to numgen inc mod 250 map {{ {all} }}; }}; }}"
-    );
-    crowd.run(&["nft", &many]).ok();
-    crowd
-}
-
 fn coordinator_pid(siege: &Siege) -> u64 {
     let pids = run(None, &["ip", "netns", "pids", &siege.town.coordinator.host.namespace], &[]).ok();
     let serves = |pid: &&str| {
@@ -299,7 +281,6 @@ fn garbage_and_slow_clients_on_the_quic_port_keep_nobody_out() {
     let (garbage, slow) = (binary("attack-quic-garbage"), binary("attack-slow-quic"));
     let attacker = siege.attacker.clone();
     let (seconds, mut peak) = (seconds(), 0);
-    let crowd = crowd(&mut siege);
     let slow_from = |host: &Host| {
         let words = [&slow, "--target", &address, "--server-key", &server_key, "--seconds", "16"];
         host.daemon("slow-quic", &words)
@@ -307,7 +288,6 @@ fn garbage_and_slow_clients_on_the_quic_port_keep_nobody_out() {
     let mut attacks = [
         attacker.daemon("quic-garbage", &[&garbage, "--target", &address, "--seconds", &seconds]),
         slow_from(&attacker),
-        slow_from(&crowd),
     ];
     siege.town.street.add_host("late", Underlay::V4);
     let began = std::time::Instant::now();

@@ -104,13 +104,15 @@ impl District {
     fn come_again_without_tag(&mut self) -> Vec<f64> {
         self.webs.iter_mut().for_each(Node::stop);
         self.each_web(|web| words(&format!("node tag {web} --remove web")));
-        let again = |web: &mut Node| {
+        for web in &mut self.webs {
             std::fs::remove_file(web.host.dir.join("token")).ok();
             web.start();
+        }
+        let again = |web: &Node| {
             let up = || web.status().filter(|s| s["coordinator"] == "connected").map(|_| monotonic());
             eventually("the agent has come again", LIMIT, up)
         };
-        self.webs.iter_mut().map(again).collect()
+        self.webs.iter().map(again).collect()
     }
 }
 
