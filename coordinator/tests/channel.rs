@@ -3,7 +3,8 @@
 
 mod common;
 
-use common::{Line, Node, World, block_on, endpoint, hello};
+use common::{Line, Node, World, block_on, endpoint, endpoint_at, hello};
+use quinn::ConnectionError;
 use warren_wire::frame::{ALPN, CoordinatorSays, MAX_FRAME_STRANGER, RefusalCode};
 use warren_wire::id::IdentityKey;
 
@@ -60,7 +61,7 @@ fn a_client_speaks_to_no_other_server_key_and_the_server_to_no_other_protocol() 
 }
 
 #[test]
-fn a_strangers_frame_over_64_kib_ends_the_connection_before_it_is_read() {
+fn a_strangers_frame_over_its_limit_ends_the_connection_before_it_is_read() {
     let world = World::new();
     let service = world.serve();
     block_on(async {
@@ -70,6 +71,80 @@ fn a_strangers_frame_over_64_kib_ends_the_connection_before_it_is_read() {
         let error = line.connection.closed().await;
         assert_eq!(closed_with(&error), Some(1), "{error}");
         assert!(error.to_string().contains("limit"), "{error}");
+    });
+}
+
+/// Strangers from one address, each with its own key; the connection alone.
+async fn knock(
+    world: &World,
+    from: u8,
+    key: u8,
+    to: std::net::SocketAddr,
+) -> Result<Connected, ConnectionError> {
+    let endpoint = endpoint_at([127, 0, 2, from].into(), &[key; 32], world.online_key(), ALPN);
+    let connection = endpoint.connect(to, "warren").unwrap().await?;
+    Ok(Connected { connection, _endpoint: endpoint })
+}
+
+struct Connected {
+    connection: quinn::Connection,
+    _endpoint: quinn::Endpoint,
+}
+
+#[test]
+fn slow_strangers_of_one_address_keep_out_nobody_there_for_long_and_nobody_elsewhere_at_all() {
+    let world = World::new();
+    let service = world.serve();
+    block_on(async {
+        let mut held = Vec::new();
+        for key in 1..=8 {
+            held.push(knock(&world, 1, key, service.addr()).await.unwrap());
+        }
+        let refused = knock(&world, 1, 9, service.addr()).await;
+        assert!(matches!(refused, Err(ConnectionError::ConnectionClosed(_))), "eight at a time");
+        knock(&world, 2, 10, service.addr()).await.expect("another address has its own places");
+        let begun = std::time::Instant::now();
+        let ninth = loop {
+            match knock(&world, 1, 9, service.addr()).await {
+                Ok(connection) => break connection,
+                Err(_) => tokio::time::sleep(std::time::Duration::from_millis(50)).await,
+            }
+        };
+        assert!(begun.elapsed() < std::time::Duration::from_secs(3), "{:?}", begun.elapsed());
+        held[0].connection.closed().await;
+        assert!(ninth.connection.close_reason().is_none());
+        assert_eq!(
+            held.iter().filter(|h| h.connection.close_reason().is_some()).count(),
+            1,
+            "the oldest went"
+        );
+    });
+}
+
+#[test]
+fn what_strangers_of_one_address_leave_unfinished_is_bounded_together() {
+    let world = World::new();
+    let service = world.serve();
+    block_on(async {
+        let mut talks = Vec::new();
+        for key in 1..=3 {
+            let stranger = knock(&world, 1, key, service.addr()).await.unwrap();
+            let (mut send, receive) = stranger.connection.open_bi().await.unwrap();
+            // Fifteen of sixteen thousand bytes, and then nothing: each is within its own limit.
+            let begun = [&16_000u32.to_be_bytes()[..], &[0; 15_000]].concat();
+            talks
+                .push((stranger, tokio::spawn(async move { (send.write_all(&begun).await, send, receive) })));
+        }
+        let closed = async {
+            tokio::join!(
+                talks[0].0.connection.closed(),
+                talks[1].0.connection.closed(),
+                talks[2].0.connection.closed()
+            )
+        };
+        let _ = tokio::time::timeout(std::time::Duration::from_secs(5), closed).await;
+        let gone = talks.iter().filter(|(s, _)| s.connection.close_reason().is_some()).count();
+        assert_eq!(gone, 1, "45 kB are more than one address may leave here");
     });
 }
 

@@ -38,7 +38,7 @@ fn main() -> ExitCode {
     let mut replies = Replies::default();
     ears.set_nonblocking(true).unwrap_or_else(|e| fail(USAGE, &e.to_string()));
     let made = pace(args.or("rate", 10_000), args.or("seconds", 5), |i| {
-        let message = initiation(&key, &mut noise, right);
+        let message = initiation(&key, &mut noise, right, i as u32);
         match forger.udp(SocketAddrV4::new(nth(from, i, sources), port), target, &message) {
             Ok(()) => sent += message.len() as u64,
             Err(_) => lost += 1,

@@ -1,5 +1,5 @@
-//! Many QUIC clients that finish the handshake and then say their first message one byte a second, or nothing. Each is
-//! thrown out within the limit; a coordinator that waits for them has no place for honest nodes.
+//! Many QUIC clients that finish the handshake and then say their first message one byte a second, or nothing, or nearly
+//! all of a long one at once. Each is thrown out within the limit; a coordinator that waits for them has no place for honest nodes.
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -48,6 +48,11 @@ async fn dawdle(target: String, server: IdentityKey, number: u64, seconds: u64) 
     let start = Instant::now();
     let stream = if number.is_multiple_of(2) { connection.open_bi().await.ok() } else { None };
     let mut stream = stream;
+    if let Some((send, _)) = stream.as_mut().filter(|_| number % 4 == 2) {
+        // A frame of 16,000 bytes, of which the rest comes too slowly.
+        let _ = send.write_all(&16_000u32.to_be_bytes()).await;
+        let _ = tokio::time::timeout(Duration::from_secs(1), send.write_all(&[0; 15_900])).await;
+    }
     while start.elapsed() < Duration::from_secs(seconds) {
         if connection.close_reason().is_some() {
             return (true, false);

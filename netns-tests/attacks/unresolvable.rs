@@ -23,7 +23,7 @@ fn main() -> ExitCode {
     let mut noise = Noise(2);
     let mut sent = 0u64;
     pace(rate, seconds, |i| {
-        let message = initiation(&key, &mut noise, true);
+        let message = initiation(&key, &mut noise, true, i as u32);
         // The port changes too, so that no limit per source and port hides what is asked here.
         let source = SocketAddrV4::new(nth(from, i, sources), 1024 + (i % 50_000) as u16);
         sent += u64::from(forger.udp(source, target, &message).is_ok());

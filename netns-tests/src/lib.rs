@@ -10,6 +10,8 @@
 //! - [`external`]: a device with a stock WireGuard instead of an agent.
 //! - [`nameserver`], [`signed`]: encrypted DNS servers, and a small internet whose names are signed; [`stock`]: resolvers.
 //! - [`flows`]: one flow of every kind, and when each ended.
+//! - [`streams`]: a download and an upload of which every byte is checked.
+//! - [`watch`]: somebody knocks where nothing may be open, and an eavesdropper listens.
 //! - [`measure`]: what is counted at a target while it is attacked.
 //!
 //! Traffic stays between namespaces that a test made itself; every wait is for something observed, with a limit.
@@ -27,7 +29,9 @@ pub mod pair;
 pub mod process;
 pub mod signed;
 pub mod stock;
+pub mod streams;
 pub mod street;
 pub mod town;
 pub mod wait;
 pub mod warren;
+pub mod watch;

@@ -80,6 +80,32 @@ impl Street {
         self.hosts.insert(name.to_owned(), Host { name: name.to_owned(), namespace, v4, v6, port, dir });
     }
 
+    /// Puts a container behind a bridge of `host`, which forwards for it: 172.30.0.2 and fd30::2.
+    pub fn add_container(&mut self, host: &str, name: &str) -> Host {
+        let (outer, namespace) = (self.host(host), format!("{}-{name}", self.tag));
+        ip(&["netns", "add", &namespace]);
+        ip(&["-n", &namespace, "link", "set", "lo", "up"]);
+        ip(&["-n", &outer.namespace, "link", "add", "box0", "type", "bridge"]);
+        let inside = ["type", "veth", "peer", "name", "eth0", "netns", &namespace];
+        ip(&[&["-n", &outer.namespace, "link", "add", "box1"][..], &inside].concat());
+        ip(&["-n", &outer.namespace, "link", "set", "box1", "master", "box0", "up"]);
+        ip(&["-n", &outer.namespace, "link", "set", "box0", "up"]);
+        ip(&["-n", &namespace, "link", "set", "eth0", "up"]);
+        for (near, far) in [("172.30.0.1/24", "172.30.0.2/24"), ("fd30::1/64", "fd30::2/64")] {
+            ip(&["-n", &outer.namespace, "addr", "add", near, "dev", "box0", "nodad"]);
+            ip(&["-n", &namespace, "addr", "add", far, "dev", "eth0", "nodad"]);
+            let gateway = near.split('/').next().unwrap();
+            ip(&["-n", &namespace, "route", "add", "default", "via", gateway]);
+        }
+        outer.run(&["sysctl", "-qw", "net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1"]).ok();
+        let dir = self.dir.path().join(name);
+        std::fs::create_dir(&dir).unwrap();
+        let (v4, v6) = ("172.30.0.2".to_owned(), "fd30::2".to_owned());
+        let host = Host { name: name.to_owned(), namespace, v4, v6, port: "box1".to_owned(), dir };
+        self.hosts.insert(name.to_owned(), host.clone());
+        host
+    }
+
     #[track_caller]
     pub fn host(&self, name: &str) -> Host {
         self.hosts.get(name).unwrap_or_else(|| panic!("no host {name}")).clone()

@@ -65,8 +65,13 @@ pub struct Town {
 impl Town {
     /// Everybody enrolled, [`BEFORE`] enforced.
     pub fn new(underlay: Underlay) -> Town {
+        Town::with(underlay, &[])
+    }
+
+    /// The same, with more words for `warren init`.
+    pub fn with(underlay: Underlay, init: &[&str]) -> Town {
         let street = Street::new(&["coord", "web-1", "orders-1", "db-1"], underlay);
-        let coordinator = Coordinator::start(&street, "coord", underlay);
+        let coordinator = Coordinator::start_with(&street, "coord", underlay, init);
         let mut web = Node::begin(&street, &coordinator, "web-1", &["web"]);
         let mut orders = Node::begin(&street, &coordinator, "orders-1", &["orders"]);
         let mut db = Node::begin(&street, &coordinator, "db-1", &["db"]);

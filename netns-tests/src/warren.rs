@@ -3,7 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
+use warren_wire::id::WgKey;
 
 use crate::process::{Daemon, Finished, run};
 use crate::street::{Host, Street, Underlay};
@@ -49,16 +52,26 @@ pub struct Coordinator {
 impl Coordinator {
     /// `warren init` and `warren serve`, ready to answer.
     pub fn start(street: &Street, host: &str, underlay: Underlay) -> Coordinator {
+        Coordinator::start_with(street, host, underlay, &[])
+    }
+
+    /// The same, with more words for `init`.
+    pub fn start_with(street: &Street, host: &str, underlay: Underlay, init: &[&str]) -> Coordinator {
         let host = street.host(host);
         let ip = if underlay == Underlay::V6 { format!("[{}]", host.v6) } else { host.v4.clone() };
-        Coordinator::start_at(street, &host.name, &format!("{ip}:{COORDINATOR_PORT}"))
+        Coordinator::begin(street, &host.name, &format!("{ip}:{COORDINATOR_PORT}"), init)
     }
 
     /// The same at an address the host has.
     pub fn start_at(street: &Street, host: &str, address: &str) -> Coordinator {
+        Coordinator::begin(street, host, address, &[])
+    }
+
+    fn begin(street: &Street, host: &str, address: &str, init: &[&str]) -> Coordinator {
         let (host, address) = (street.host(host), address.to_owned());
         let mut coordinator = Coordinator { host, address: address.clone(), serve: None };
-        coordinator.warren(&["init", "--name", "test", "--listen", &address, "--advertise", &address]).ok();
+        let words = ["init", "--name", "test", "--listen", &address, "--advertise", &address];
+        coordinator.warren(&[&words[..], init].concat()).ok();
         coordinator.serve();
         coordinator
     }
@@ -140,6 +153,7 @@ pub struct Node {
     more: Vec<(&'static str, String)>,
     /// Words in front of the agent's program.
     wrapper: Vec<String>,
+    program: String,
 }
 
 impl Node {
@@ -162,8 +176,15 @@ impl Node {
         let host = street.host(name);
         std::fs::write(host.dir.join("token"), token).unwrap();
         let args = vec!["up".into(), "--token-file".into(), host.path("token")];
-        let mut node =
-            Node { host, agent: None, args, clock_offset: 0, more: Vec::new(), wrapper: Vec::new() };
+        let mut node = Node {
+            host,
+            agent: None,
+            args,
+            clock_offset: 0,
+            more: Vec::new(),
+            wrapper: Vec::new(),
+            program: binary("warren-node"),
+        };
         node.start();
         node
     }
@@ -183,7 +204,8 @@ impl Node {
         let host = street.host(name);
         std::fs::write(host.dir.join("token"), token).unwrap();
         let args = vec!["up".into(), "--token-file".into(), host.path("token")];
-        let mut node = Node { host, agent: None, args, clock_offset: 0, more, wrapper };
+        let mut node =
+            Node { host, agent: None, args, clock_offset: 0, more, wrapper, program: binary("warren-node") };
         node.start();
         node.wait_enrolled();
         node
@@ -204,7 +226,7 @@ impl Node {
         let env = self.env();
         let env: Vec<_> = env.iter().map(|(k, v)| (*k, v.as_str())).collect();
         let log = self.host.dir.join("node.log");
-        let program = binary("warren-node");
+        let program = self.program.clone();
         let shift = format!("{:+}s", self.clock_offset);
         let shifted = ["faketime", "-f", &shift];
         let faked = if self.clock_offset == 0 { &[][..] } else { &shifted[..] };
@@ -226,6 +248,28 @@ impl Node {
     pub fn preload(&mut self, library: &str) {
         self.more.push(("LD_PRELOAD", library.to_owned()));
     }
+    /// From its next start on, the host's wall clock (as the agent reads it) is what [`Node::shift_clock`] makes it.
+    pub fn let_clock_jump(&mut self) {
+        let libraries = std::fs::read_dir("/usr/lib").unwrap().flatten();
+        let places = libraries.map(|dir| dir.path().join("faketime/libfaketimeMT.so.1"));
+        let library = places.into_iter().find(|path| path.exists()).expect("Debian package faketime");
+        self.preload(&library.to_string_lossy());
+        self.more.push(("FAKETIME_TIMESTAMP_FILE", self.host.path("clock")));
+        self.more.push(("FAKETIME_NO_CACHE", "1".to_owned()));
+        self.shift_clock("+0d");
+    }
+    /// `+365d`: the clock of the host jumps there now, under the running agent.
+    pub fn shift_clock(&self, shift: &str) {
+        std::fs::write(self.host.dir.join("clock.new"), shift).unwrap();
+        std::fs::rename(self.host.dir.join("clock.new"), self.host.dir.join("clock")).unwrap();
+    }
+    /// Puts a new file in the place of the agent's program, as a package does; what runs keeps the old one.
+    pub fn install_program(&mut self) {
+        let (new, place) = (self.host.path("warren-node.new"), self.host.path("warren-node"));
+        std::fs::copy(binary("warren-node"), &new).unwrap();
+        std::fs::rename(&new, &place).unwrap();
+        self.program = place;
+    }
     #[track_caller]
     pub fn pid(&self) -> u32 {
         self.agent.as_ref().expect("it runs").pid()
@@ -240,8 +284,15 @@ impl Node {
         let host = street.host(name);
         std::fs::write(host.dir.join("token"), token).unwrap();
         let args = vec!["up".into(), "--token-file".into(), host.path("token")];
-        let mut node =
-            Node { host, agent: None, args, clock_offset: seconds, more: Vec::new(), wrapper: Vec::new() };
+        let mut node = Node {
+            host,
+            agent: None,
+            args,
+            clock_offset: seconds,
+            more: Vec::new(),
+            wrapper: Vec::new(),
+            program: binary("warren-node"),
+        };
         node.start();
         node
     }
@@ -295,6 +346,19 @@ impl Node {
     fn address(&self, family: &str) -> String {
         let status = self.status().expect("the agent answers");
         status[family].as_str().unwrap_or_else(|| panic!("no {family} in {status}")).to_owned()
+    }
+    /// Base64 of the WireGuard keys, one a lane, as they lie on the host's disk.
+    pub fn stolen_keys(&self) -> String {
+        let text = std::fs::read_to_string(self.host.dir.join("node/wg.keys")).unwrap();
+        text.lines().filter_map(|line| line.strip_prefix("lane ")).collect::<Vec<_>>().join(",")
+    }
+    /// Their public halves, in the same order.
+    pub fn public_keys(&self) -> String {
+        let of = |private: &str| {
+            let private = STANDARD.decode(private).unwrap();
+            WgKey::of(&private.try_into().unwrap()).to_string()
+        };
+        self.stolen_keys().split(',').map(of).collect::<Vec<_>>().join(",")
     }
     /// Programs on this host resolve names at their node.
     pub fn resolve_here(&self) {

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use warren_netns_tests::capture::Capture;
+use warren_netns_tests::capture::{Capture, Tap};
 use warren_netns_tests::street::Underlay;
-use warren_netns_tests::town::Town;
+use warren_netns_tests::town::{BEFORE, Town};
 use warren_netns_tests::wait::until;
 use warren_netns_tests::warren::{COORDINATOR_PORT, LIMIT, WIREGUARD_PORT};
 
@@ -43,23 +43,111 @@ fn nothing_for_the_overlay_leaves_in_clear_when_the_agent_is_killed_or_its_inter
 
 #[test]
 fn an_overlay_address_is_reached_only_through_the_tunnel() {
-    let mut town = Town::new(Underlay::V4);
-    town.street.add_host("neighbour", Underlay::V4);
+    let mut town = Town::new(Underlay::Both);
+    town.street.add_host("neighbour", Underlay::Both);
     let neighbour = town.street.host("neighbour");
     let _server = town.orders.serve_http(8080);
     for key in ["all", "up0", "warren0"] {
         town.orders.host.run(&["sysctl", "-qw", &format!("net.ipv4.conf.{key}.rp_filter=0")]).ok();
     }
-    let (overlay, underlay) = (town.orders.v4(), town.orders.host.v4.clone());
-    neighbour.run(&["ip", "route", "add", &format!("{overlay}/32"), "via", &underlay]).ok();
-    let curl = |to: &str| neighbour.run(&["curl", "-sS", "--max-time", "2", &format!("http://{to}:8080/")]);
-    assert!(curl(&underlay).status.success(), "the server itself answers on the underlay");
-    assert!(!curl(&overlay).status.success(), "in clear, from the side");
-    let ping = neighbour.run(&["ping", "-c", "2", "-W", "1", &overlay]);
-    assert!(!ping.status.success(), "{}", ping.text());
+    let orders = &town.orders.host;
+    let families =
+        [(town.orders.v4(), orders.v4.clone(), "32"), (town.orders.v6(), orders.v6.clone(), "128")];
+    let curl = |to: &str| {
+        let host = if to.contains(':') { format!("[{to}]") } else { to.to_owned() };
+        let url = format!("http://{host}:8080/");
+        neighbour.run(&["curl", "-sS", "--globoff", "--max-time", "2", &url]).status.success()
+    };
+    for (overlay, underlay, bits) in &families {
+        neighbour.run(&["ip", "route", "add", &format!("{overlay}/{bits}"), "via", underlay]).ok();
+        assert!(curl(underlay), "the server itself answers on the underlay");
+        assert!(!curl(overlay), "in clear, from the side");
+        let ping = neighbour.run(&["ping", "-c", "2", "-W", "1", overlay]);
+        assert!(!ping.status.success(), "{}", ping.text());
+    }
+    // The node's own name server too is asked from the host itself only.
+    let dns = neighbour.run(&[
+        "dig",
+        "+tries=1",
+        "+time=1",
+        &format!("@{}", families[0].0),
+        "orders.test.internal",
+    ]);
+    assert!(!dns.status.success(), "{}", dns.text());
     // The guard stays when the agent goes, and only then when it is told to go for good.
     town.orders.kill_9();
-    assert!(!curl(&overlay).status.success(), "without the agent too");
+    families.iter().for_each(|(overlay, ..)| assert!(!curl(overlay), "without the agent too"));
+}
+
+/// What the host forwards: a container behind a bridge, once with masquerade and once without.
+#[test]
+fn a_container_speaks_as_its_host_by_masquerade_and_otherwise_not_at_all() {
+    let mut town = Town::new(Underlay::V4);
+    let container = town.street.add_container("web-1", "box");
+    let (_open, _hidden) = (town.orders.serve_http(8080), town.orders.serve_http(9090));
+    let own = town.web.serve_http(8088);
+    let curl = |to: String, port: u16| {
+        container.run(&["curl", "-sS", "--globoff", "--max-time", "3", &format!("http://{to}:{port}/")])
+    };
+    let [v4, v6] = [town.orders.v4(), format!("[{}]", town.orders.v6())];
+    let foreign = |town: &Town| town.web.counter("source-not-mine");
+
+    // As it stands: nobody signed 172.30.0.2, so nothing of it goes into the tunnel.
+    let (tap, before) = (Tap::start(&town.orders.host, "warren0"), foreign(&town));
+    assert!(!curl(v4.clone(), 8080).status.success() && !curl(v6.clone(), 8080).status.success());
+    assert!(foreign(&town) >= before + 2, "counted by its reason");
+    let seen = tap.finish();
+    assert!(
+        !seen.iter().any(|packet| packet.get(12..16) == Some(&[172, 30, 0, 2])),
+        "it came out at the other end"
+    );
+    // Nor with the host's own address for a source, which a bridge lets through.
+    for (own, device) in [(format!("{}/32", town.web.v4()), "-4"), (format!("{}/128", town.web.v6()), "-6")] {
+        container.run(&["ip", device, "addr", "add", &own, "dev", "eth0", "nodad"]).ok();
+        let source = own.split('/').next().unwrap();
+        let target = if device == "-4" { v4.as_str() } else { v6.trim_matches(['[', ']']) };
+        let ping = container.run(&["ping", "-c", "2", "-W", "1", "-I", source, target]);
+        assert!(!ping.status.success(), "{}", ping.text());
+        container.run(&["ip", device, "addr", "del", &own, "dev", "eth0"]).ok();
+    }
+
+    let masquerade = "table inet box { chain post { type nat hook postrouting priority 100; oifname \"warren0\" masquerade; }; }";
+    town.web.host.run(&["nft", masquerade]).ok();
+    for to in [&v4, &v6] {
+        let done = curl(to.clone(), 8080);
+        assert!(done.status.success(), "{to}: {}", done.text());
+        assert!(!curl(to.clone(), 9090).status.success(), "what its host may not, it may not either");
+    }
+    until("it is recorded as its host", Duration::from_secs(2), || {
+        let flows = town.coordinator.warren(&["flow", "list"]).ok();
+        flows.lines().any(|l| ["web-1", "orders-1", "allow", "8080"].iter().all(|w| l.contains(w)))
+    });
+    // The overlay address of its own host is no way round the policy.
+    assert!(curl("172.30.0.1".to_owned(), 8088).status.success(), "the host's own service");
+    assert!(!curl(town.web.v4(), 8088).status.success());
+    drop(own);
+}
+
+/// The agent's own services obey the policy like any other.
+#[test]
+fn the_agents_own_services_are_for_whom_the_policy_says() {
+    let town = Town::new(Underlay::V4);
+    let ask = |at: &str| {
+        let at = format!("@{at}");
+        town.web.host.run(&["dig", "+tries=1", "+time=2", &at, "orders.test.internal", "A"])
+    };
+    assert!(ask(&town.web.v4()).stdout.contains("status: NOERROR"), "its own host");
+    let other = ask(&town.orders.v4());
+    assert!(!other.stdout.contains("status:"), "a peer's name server answers no peer: {}", other.text());
+    assert!(town.web.cli(&["ping", "orders-1", "--count", "1"]).status.success());
+    let unpinged = BEFORE.replace(
+        "from = [\"all-nodes\"]\nto = [\"service:ping\"]",
+        "from = [\"tag:db\"]\nto = [\"service:ping\"]",
+    );
+    assert_ne!(unpinged, BEFORE);
+    town.coordinator.apply(&unpinged);
+    let ping = town.web.cli(&["ping", "orders-1", "--count", "1"]);
+    assert!(!ping.status.success(), "{}", ping.text());
 }
 
 #[test]

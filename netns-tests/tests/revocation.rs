@@ -30,7 +30,7 @@ owners = ["group:platform"]
 owners = ["group:platform"]
 [service.orders]
 on = ["tag:orders"]
-listen = ["tcp/8080", "udp/8081", "tcp/8082", "icmp/echo"]
+listen = ["tcp/8080", "udp/8081", "tcp/8082", "tcp/8083", "udp/8084", "icmp/echo"]
 [service.other]
 on = ["tag:orders"]
 listen = ["tcp/9000"]
@@ -47,7 +47,7 @@ struct District {
     coordinator: Coordinator,
     webs: Vec<Node>,
     orders: Vec<Node>,
-    _servers: Vec<Daemon>,
+    _servers: Vec<[Daemon; 2]>,
     _street: Street,
 }
 
@@ -74,9 +74,14 @@ impl District {
 
     /// Opens every kind of flow from each web to its orders, withdraws, and says how long after `withdraw` was accepted
     /// (a moment for each web) it was still alive: seconds, never below 0.
-    fn measure(&self, round: usize, withdraw: impl FnOnce(&District) -> Vec<f64>) -> Vec<(String, f64)> {
+    fn measure(
+        &mut self,
+        round: usize,
+        withdraw: impl FnOnce(&mut District) -> Vec<f64>,
+    ) -> Vec<(String, f64)> {
         let pairs = self.webs.iter().zip(&self.orders);
-        let flows: Vec<Flows> = pairs.map(|(web, to)| Flows::open(&web.host, &to.v4(), round)).collect();
+        let flows: Vec<Flows> =
+            pairs.map(|(web, to)| Flows::open(&web.host, &to.host, &to.v4(), round)).collect();
         flows.iter().for_each(Flows::wait_alive);
         let accepted = withdraw(self);
         let each = flows.into_iter().zip(accepted);
@@ -94,6 +99,21 @@ impl District {
         };
         self.webs.iter().map(accept).collect()
     }
+
+    /// The tag goes while no agent is there to hear of it; then each comes again with its identity and no token.
+    fn come_again_without_tag(&mut self) -> Vec<f64> {
+        self.webs.iter_mut().for_each(Node::stop);
+        self.each_web(|web| words(&format!("node tag {web} --remove web")));
+        for web in &mut self.webs {
+            std::fs::remove_file(web.host.dir.join("token")).ok();
+            web.start();
+        }
+        let again = |web: &Node| {
+            let up = || web.status().filter(|s| s["coordinator"] == "connected").map(|_| monotonic());
+            eventually("the agent has come again", LIMIT, up)
+        };
+        self.webs.iter().map(again).collect()
+    }
 }
 
 fn words(text: &str) -> Vec<String> {
@@ -105,9 +125,9 @@ fn lags(ended: &Ended, accepted: f64) -> Vec<(String, f64)> {
     let heard = ended.told.is_some() || ended.kind == "icmp";
     assert!(heard, "nobody told the application: {ended:?}");
     let how = match ended.kind.as_str() {
-        "tcp-bulk" | "tcp-idle" => ended.how == "ECONNRESET",
+        "tcp-bulk" | "tcp-idle" | "http2" => ended.how == "ECONNRESET",
         "tcp-half-open" => ended.how == "ECONNREFUSED",
-        "udp" => ["EACCES", "EPERM", "EHOSTUNREACH", "ECONNREFUSED"].contains(&ended.how.as_str()),
+        "udp" | "quic" => ["EACCES", "EPERM", "EHOSTUNREACH", "ECONNREFUSED"].contains(&ended.how.as_str()),
         _ => true,
     };
     assert!(how, "told in a strange way: {ended:?}");
@@ -118,7 +138,7 @@ fn lags(ended: &Ended, accepted: f64) -> Vec<(String, f64)> {
 
 #[test]
 fn every_kind_of_flow_is_cut_within_a_second_of_accepted_whatever_withdraws_it() {
-    let district = District::new(number("WARREN_REVOCATION_NODES", 6));
+    let mut district = District::new(number("WARREN_REVOCATION_NODES", 6));
     let rounds = number("WARREN_REVOCATION_ROUNDS", 2);
     let mut lags: Vec<(String, f64)> = Vec::new();
     let mut keep = |way: &str, measured: Vec<(String, f64)>| {
@@ -126,7 +146,7 @@ fn every_kind_of_flow_is_cut_within_a_second_of_accepted_whatever_withdraws_it()
     };
     for round in 0..rounds {
         district.coordinator.apply(&policy(GRANT));
-        let cut = district.measure(4 * round, |d| {
+        let cut = district.measure(5 * round, |d| {
             d.accept(&policy(""));
             vec![monotonic(); d.webs.len()]
         });
@@ -134,8 +154,13 @@ fn every_kind_of_flow_is_cut_within_a_second_of_accepted_whatever_withdraws_it()
 
         district.coordinator.apply(&policy(GRANT));
         let cut = district
-            .measure(4 * round + 1, |d| d.each_web(|web| words(&format!("node tag {web} --remove web"))));
+            .measure(5 * round + 1, |d| d.each_web(|web| words(&format!("node tag {web} --remove web"))));
         keep("node tag --remove", cut);
+        district.each_web(|web| words(&format!("node tag {web} --add web")));
+
+        district.coordinator.apply(&policy(GRANT));
+        let cut = district.measure(5 * round + 3, District::come_again_without_tag);
+        keep("re-enrolment without a token", cut);
         district.each_web(|web| words(&format!("node tag {web} --add web")));
 
         let end = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() + 15;
@@ -146,7 +171,7 @@ fn every_kind_of_flow_is_cut_within_a_second_of_accepted_whatever_withdraws_it()
         );
         let until = format!("{GRANT}until = {}\n", date.ok().trim());
         district.coordinator.apply(&policy(&until));
-        let cut = district.measure(4 * round + 2, |d| {
+        let cut = district.measure(5 * round + 2, |d| {
             let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs_f64();
             assert!(now < end as f64, "the flows took too long to open");
             vec![monotonic() + end as f64 - now; d.webs.len()]
@@ -155,7 +180,7 @@ fn every_kind_of_flow_is_cut_within_a_second_of_accepted_whatever_withdraws_it()
     }
     district.coordinator.apply(&policy(GRANT));
     let cut =
-        district.measure(4 * rounds, |d| d.each_web(|web| words(&format!("node revoke {web} --why test"))));
+        district.measure(5 * rounds, |d| d.each_web(|web| words(&format!("node revoke {web} --why test"))));
     keep("node revoke", cut);
     report(&lags);
 }
@@ -235,7 +260,7 @@ fn flows_that_stay_allowed_lose_nothing_through_many_applies_under_load() {
     assert_eq!(pings.back, pings.sent, "{pings:?}");
 }
 
-/// A node that nobody can tell is shown, and cuts by itself when its freshness runs out.
+/// A node that nobody can tell is shown.
 #[test]
 fn a_partitioned_node_is_shown_as_not_enforcing() {
     use warren_netns_tests::town::{Town, after};
@@ -256,4 +281,44 @@ fn a_partitioned_node_is_shown_as_not_enforcing() {
     until("it enforces again", LIMIT, || {
         !town.coordinator.warren(&["status"]).text().contains("not enforcing")
     });
+}
+
+/// The shortest life there is: one minute.
+#[test]
+fn a_partitioned_node_warns_from_half_of_its_freshness_and_cuts_itself_at_its_end() {
+    use warren_netns_tests::town::{BEFORE, Town};
+    let town = Town::with(Underlay::V4, &["--freshness", "1m"]);
+    town.coordinator.apply(BEFORE);
+    let server = serve(&town.orders.host);
+    let url = format!("http://{}:8080/", town.orders.v4());
+    // Both ends are cut off from the coordinator, and still reach one another.
+    let (coordinator, unplugged) = (&town.coordinator.host, std::time::Instant::now());
+    coordinator.run(&["ip", "link", "set", "up0", "down"]).ok();
+    let idle =
+        format!("exec 3<>/dev/tcp/{}/8080; echo idle >&3; echo open; cat <&3; echo cut", town.orders.v4());
+    let flow = town.web.host.daemon("idle", &["bash", "-c", &idle]);
+    until("a flow is open", LIMIT, || flow.output().contains("open"));
+    let status = || town.web.cli(&["status"]).text();
+    let warned = until("a warning from half of the life", Duration::from_secs(50), || {
+        town.web.log().contains("has not confirmed this node's view since")
+    });
+    assert!(!flow.output().contains("cut"), "a warning is not yet the end: {}", flow.output());
+    println!("warned {:?} after the partition: {}", unplugged.elapsed(), status());
+    until("the flow is cut, and its application told", Duration::from_secs(62), || {
+        flow.output().contains("cut")
+    });
+    let cut = unplugged.elapsed();
+    println!("cut {cut:?} after the partition: {}", status());
+    assert!(
+        cut <= Duration::from_secs(64) && cut > warned + Duration::from_secs(10),
+        "warned {warned:?}, cut {cut:?}"
+    );
+    assert!(flow.output().contains("reset by peer"), "{}", flow.output());
+    assert_eq!(town.web.curl(&url).code(), 7, "refused at once");
+    assert!(town.web.cli(&["peers"]).text().lines().count() <= 1, "nobody is its peer any more");
+    coordinator.run(&["ip", "link", "set", "up0", "up"]).ok();
+    until("it is fresh again", LIMIT, || {
+        town.web.host.run(&["ping", "-c", "1", "-W", "1", &town.orders.v4()]).status.success()
+    });
+    drop(server);
 }

@@ -1,8 +1,16 @@
 //! Who may even begin a handshake: caps on strangers and on connections, in total and per source.
+//!
+//! A stranger has a place for as long as nobody else wants it: when the places of its source (or all of them) are taken,
+//! the oldest of them that has had its time goes. So slow clients keep out nobody, and honest ones, who need a few round
+//! trips, are not thrown out by a crowd that comes at once.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::Instant;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -11,6 +19,8 @@ pub struct Limits {
     /// Connections that are not authorised yet.
     pub strangers: usize,
     pub strangers_per_source: usize,
+    /// Bytes of unfinished messages that the strangers of one source may have gathered here, together.
+    pub bytes_per_source: usize,
     /// All connections. Many nodes may share one address behind a NAT.
     pub connections: usize,
     pub connections_per_source: usize,
@@ -21,7 +31,8 @@ impl Default for Limits {
         Limits {
             incoming: 512,
             strangers: 1024,
-            strangers_per_source: 256,
+            strangers_per_source: 8,
+            bytes_per_source: 32 * 1024,
             connections: 20_000,
             connections_per_source: 4096,
         }
@@ -30,16 +41,34 @@ impl Default for Limits {
 
 /// From this many strangers of one source on, a new one must first prove that it receives at its address.
 const RETRY_PER_SOURCE: usize = 4;
+/// A stranger is not thrown out for another one before it has had this long.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// One source: an IPv4 address, or an IPv6 /64 (what one host can usually choose from).
 type Source = IpAddr;
 
+/// What the strangers of one source hold.
+#[derive(Default)]
+struct Held {
+    places: usize,
+    bytes: usize,
+}
+
+struct Stranger {
+    source: Source,
+    since: Instant,
+    bytes: usize,
+    leave: Arc<Notify>,
+}
+
 #[derive(Default)]
 struct Counts {
-    strangers: BTreeMap<Source, usize>,
+    strangers: BTreeMap<Source, Held>,
     members: BTreeMap<Source, usize>,
-    all_strangers: usize,
     all_members: usize,
+    /// In the order in which they came.
+    queue: BTreeMap<u64, Stranger>,
+    next: u64,
 }
 
 #[derive(Clone)]
@@ -58,6 +87,8 @@ pub enum Answer {
 pub struct Place {
     gate: Gate,
     source: Source,
+    number: u64,
+    leave: Arc<Notify>,
     member: bool,
 }
 
@@ -66,25 +97,34 @@ impl Gate {
         Gate { limits, counts: Arc::default() }
     }
 
-    pub fn admit(&self, remote: SocketAddr, validated: bool) -> Answer {
+    pub fn admit(&self, remote: SocketAddr, validated: bool, now: Instant) -> Answer {
         let source = source_of(remote.ip());
+        let limits = &self.limits;
         let mut counts = lock(&self.counts);
-        let strangers = counts.strangers.get(&source).copied().unwrap_or(0);
+        let strangers = counts.strangers.get(&source).map_or(0, |held| held.places);
         let members = counts.members.get(&source).copied().unwrap_or(0);
-        if strangers >= self.limits.strangers_per_source
-            || counts.all_strangers >= self.limits.strangers
-            || strangers + members >= self.limits.connections_per_source
-            || counts.all_strangers + counts.all_members >= self.limits.connections
+        if strangers + members >= limits.connections_per_source
+            || counts.queue.len() + counts.all_members >= limits.connections
         {
             return Answer::Refuse;
         }
-        if !validated && (strangers >= RETRY_PER_SOURCE || counts.all_strangers * 2 >= self.limits.strangers)
-        {
+        // Nobody is thrown out, and nothing remembered, for an address that may be forged.
+        let busy = strangers >= RETRY_PER_SOURCE.min(limits.strangers_per_source)
+            || counts.queue.len() * 2 >= limits.strangers;
+        if !validated && busy {
             return Answer::Retry;
         }
-        *counts.strangers.entry(source).or_default() += 1;
-        counts.all_strangers += 1;
-        Answer::Accept(Place { gate: self.clone(), source, member: false })
+        let full = strangers >= limits.strangers_per_source;
+        let made_room = match (full, counts.queue.len() >= limits.strangers) {
+            (true, _) => counts.evict(Some(source), now),
+            (_, true) => counts.evict(None, now),
+            (false, false) => true,
+        };
+        if !made_room {
+            return Answer::Refuse;
+        }
+        let (number, leave) = counts.enter(source, now);
+        Answer::Accept(Place { gate: self.clone(), source, number, leave, member: false })
     }
 }
 
@@ -93,33 +133,77 @@ impl Place {
     pub fn promote(&mut self) {
         if !self.member {
             let mut counts = lock(&self.gate.counts);
-            counts.leave(self.source, false);
+            counts.leave(self.number);
             *counts.members.entry(self.source).or_default() += 1;
             counts.all_members += 1;
             self.member = true;
         }
     }
+
+    /// Of an unfinished message, so many bytes are held now. False if that is more than strangers of this source may hold
+    /// together. Members are not counted here.
+    pub fn holds(&self, bytes: usize) -> bool {
+        let mut counts = lock(&self.gate.counts);
+        let Some(stranger) = counts.queue.get_mut(&self.number) else { return true };
+        let before = std::mem::replace(&mut stranger.bytes, bytes);
+        let Some(held) = counts.strangers.get_mut(&self.source) else { return true };
+        held.bytes = held.bytes.saturating_sub(before).saturating_add(bytes);
+        held.bytes <= self.gate.limits.bytes_per_source
+    }
+
+    /// Wakes once if somebody else wants this place; never a member's.
+    pub fn leave(&self) -> Arc<Notify> {
+        Arc::clone(&self.leave)
+    }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        lock(&self.gate.counts).leave(self.source, self.member);
+        let mut counts = lock(&self.gate.counts);
+        if !self.member {
+            return counts.leave(self.number);
+        }
+        counts.all_members = counts.all_members.saturating_sub(1);
+        if let Some(count) = counts.members.get_mut(&self.source) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                counts.members.remove(&self.source);
+            }
+        }
     }
 }
 
 impl Counts {
-    fn leave(&mut self, source: Source, member: bool) {
-        let (all, by_source) = match member {
-            true => (&mut self.all_members, &mut self.members),
-            false => (&mut self.all_strangers, &mut self.strangers),
-        };
-        *all = all.saturating_sub(1);
-        if let Some(count) = by_source.get_mut(&source) {
-            *count = count.saturating_sub(1);
-            if *count == 0 {
-                by_source.remove(&source);
+    fn enter(&mut self, source: Source, now: Instant) -> (u64, Arc<Notify>) {
+        let (number, leave) = (self.next, Arc::new(Notify::new()));
+        self.next += 1;
+        self.strangers.entry(source).or_default().places += 1;
+        self.queue.insert(number, Stranger { source, since: now, bytes: 0, leave: Arc::clone(&leave) });
+        (number, leave)
+    }
+
+    /// One that was thrown out has left already.
+    fn leave(&mut self, number: u64) {
+        let Some(stranger) = self.queue.remove(&number) else { return };
+        if let Some(held) = self.strangers.get_mut(&stranger.source) {
+            held.places = held.places.saturating_sub(1);
+            held.bytes = held.bytes.saturating_sub(stranger.bytes);
+            if held.places == 0 {
+                self.strangers.remove(&stranger.source);
             }
         }
+    }
+
+    /// The oldest stranger (of `source`) goes if it has had its time.
+    fn evict(&mut self, source: Option<Source>, now: Instant) -> bool {
+        let oldest = self.queue.iter().find(|(_, s)| source.is_none_or(|source| s.source == source));
+        let late = oldest.filter(|(_, stranger)| now.duration_since(stranger.since) >= PATIENCE);
+        let Some((number, leave)) = late.map(|(number, s)| (*number, Arc::clone(&s.leave))) else {
+            return false;
+        };
+        self.leave(number);
+        leave.notify_one();
+        true
     }
 }
 
@@ -143,7 +227,10 @@ mod tests {
         text.parse().unwrap()
     }
     fn take(gate: &Gate, from: &str) -> Place {
-        match gate.admit(addr(from), true) {
+        take_at(gate, from, Instant::now())
+    }
+    fn take_at(gate: &Gate, from: &str, now: Instant) -> Place {
+        match gate.admit(addr(from), true, now) {
             Answer::Accept(place) => place,
             Answer::Retry => panic!("retry"),
             Answer::Refuse => panic!("refused"),
@@ -153,6 +240,7 @@ mod tests {
         Gate::new(Limits {
             strangers: 8,
             strangers_per_source: 5,
+            bytes_per_source: 100,
             connections: 10,
             connections_per_source: 6,
             incoming: 1,
@@ -163,8 +251,8 @@ mod tests {
     fn one_source_cannot_take_the_places_of_all() {
         let gate = small();
         let held: Vec<_> = (0..5).map(|i| take(&gate, &format!("10.0.0.1:{}", 1000 + i))).collect();
-        assert!(matches!(gate.admit(addr("10.0.0.1:9"), true), Answer::Refuse));
-        assert!(matches!(gate.admit(addr("[::ffff:10.0.0.1]:9"), true), Answer::Refuse));
+        assert!(matches!(gate.admit(addr("10.0.0.1:9"), true, Instant::now()), Answer::Refuse));
+        assert!(matches!(gate.admit(addr("[::ffff:10.0.0.1]:9"), true, Instant::now()), Answer::Refuse));
         let _other = take(&gate, "10.0.0.2:1");
         drop(held);
         let _again = take(&gate, "10.0.0.1:9");
@@ -174,7 +262,7 @@ mod tests {
     fn an_ipv6_slash_64_is_one_source() {
         let gate = small();
         let _held: Vec<_> = (0..5).map(|i| take(&gate, &format!("[2001:db8::{i}]:1"))).collect();
-        assert!(matches!(gate.admit(addr("[2001:db8::ffff:1]:1"), true), Answer::Refuse));
+        assert!(matches!(gate.admit(addr("[2001:db8::ffff:1]:1"), true, Instant::now()), Answer::Refuse));
         let _other = take(&gate, "[2001:db8:0:1::1]:1");
     }
 
@@ -182,9 +270,9 @@ mod tests {
     fn a_busy_source_must_prove_its_address_first() {
         let gate = small();
         let _held: Vec<_> = (0..4).map(|i| take(&gate, &format!("10.0.0.1:{}", 1000 + i))).collect();
-        assert!(matches!(gate.admit(addr("10.0.0.1:9"), false), Answer::Retry));
+        assert!(matches!(gate.admit(addr("10.0.0.1:9"), false, Instant::now()), Answer::Retry));
         // Half of all places taken: everybody must.
-        assert!(matches!(gate.admit(addr("10.9.9.9:9"), false), Answer::Retry));
+        assert!(matches!(gate.admit(addr("10.9.9.9:9"), false, Instant::now()), Answer::Retry));
         let _proved = take(&gate, "10.0.0.1:9");
     }
 
@@ -194,9 +282,64 @@ mod tests {
         let mut held: Vec<_> = (0..5).map(|i| take(&gate, &format!("10.0.0.1:{}", 1000 + i))).collect();
         held.iter_mut().for_each(Place::promote);
         let _sixth = take(&gate, "10.0.0.1:9");
-        assert!(matches!(gate.admit(addr("10.0.0.1:10"), true), Answer::Refuse));
+        assert!(matches!(gate.admit(addr("10.0.0.1:10"), true, Instant::now()), Answer::Refuse));
         drop(held);
         let counts = lock(&gate.counts);
-        assert_eq!((counts.all_members, counts.all_strangers, counts.members.len()), (0, 1, 0));
+        assert_eq!((counts.all_members, counts.queue.len(), counts.members.len()), (0, 1, 0));
+    }
+
+    fn is_told(leave: &Notify) -> bool {
+        use std::task::{Context, Poll, Waker};
+        let mut context = Context::from_waker(Waker::noop());
+        std::pin::pin!(leave.notified()).poll(&mut context) == Poll::Ready(())
+    }
+
+    #[test]
+    fn the_oldest_stranger_of_a_source_makes_room_for_the_next_but_not_before_its_time() {
+        let (gate, start) = (small(), Instant::now());
+        let at = |ms| start + Duration::from_millis(ms);
+        let held: Vec<_> =
+            (0..5u16).map(|i| take_at(&gate, &format!("10.0.0.1:{i}"), at(u64::from(i)))).collect();
+        let elsewhere = take_at(&gate, "10.0.0.2:1", at(0));
+        assert!(matches!(gate.admit(addr("10.0.0.1:9"), true, at(999)), Answer::Refuse));
+        let _next = take_at(&gate, "10.0.0.1:9", at(1000));
+        assert!(is_told(&held[0].leave) && !is_told(&held[1].leave) && !is_told(&elsewhere.leave));
+        // Its place is given back once, not twice.
+        drop(held);
+        assert_eq!(lock(&gate.counts).queue.len(), 2);
+    }
+
+    #[test]
+    fn when_all_places_are_taken_the_oldest_of_all_goes_and_an_unproven_address_moves_nobody() {
+        let (gate, start) = (small(), Instant::now());
+        let held: Vec<_> = (0..8u16).map(|i| take_at(&gate, &format!("10.0.{i}.1:1"), start)).collect();
+        let later = start + PATIENCE;
+        assert!(matches!(gate.admit(addr("10.9.9.9:1"), false, later), Answer::Retry));
+        assert!(!is_told(&held[0].leave));
+        let _honest = take_at(&gate, "10.9.9.9:1", later);
+        assert!(is_told(&held[0].leave) && !is_told(&held[1].leave));
+    }
+
+    #[test]
+    fn a_member_is_never_thrown_out() {
+        let (gate, start) = (small(), Instant::now());
+        let mut member = take_at(&gate, "10.0.0.1:1", start);
+        member.promote();
+        let _strangers: Vec<_> = (2..7).map(|i| take_at(&gate, &format!("10.0.0.1:{i}"), start)).collect();
+        assert!(matches!(gate.admit(addr("10.0.0.1:9"), true, start + PATIENCE), Answer::Refuse));
+        assert!(!is_told(&member.leave));
+        assert!(member.holds(1 << 20), "nor are its bytes counted here");
+    }
+
+    #[test]
+    fn what_the_strangers_of_one_source_gather_is_bounded_together() {
+        let gate = small();
+        let (a, b) = (take(&gate, "10.0.0.1:1"), take(&gate, "10.0.0.1:2"));
+        assert!(a.holds(60) && b.holds(40));
+        assert!(!b.holds(41));
+        assert!(b.holds(10) && a.holds(90), "what was read is free again");
+        assert!(take(&gate, "10.0.0.2:1").holds(100), "another source has its own");
+        drop(a);
+        assert!(b.holds(100));
     }
 }

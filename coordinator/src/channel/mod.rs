@@ -5,11 +5,12 @@
 //!
 //! | what | bound |
 //! |---|---|
-//! | packets of connections not yet accepted | [`Limits::incoming`] × 64 KiB, 4 MiB in all |
-//! | handshakes and strangers at once | [`Limits::strangers`], per source [`Limits::strangers_per_source`] |
+//! | packets of connections not yet accepted | [`Limits::incoming`] × 4 KiB, 1 MiB in all |
+//! | handshakes and strangers at once | [`Limits::strangers`], per source [`Limits::strangers_per_source`]; who comes when all places are taken gets the oldest's |
 //! | address validation (Retry) | from half of the strangers on, and for each source from its fourth |
+//! | bytes of one source's strangers | 64 KiB: 2 KiB of handshake and 2 KiB of stream each, and [`Limits::bytes_per_source`] of unfinished messages |
 //! | streams | one, opened by the client; no datagrams, no 0-RTT |
-//! | a frame | 64 KiB until authorised, 1 MiB after |
+//! | a frame | 16 KiB until authorised, 1 MiB after |
 //! | messages of one client that wait for the owner | [`TURNS`] |
 //! | silence before authorisation | 10 s |
 //! | bytes waiting for a slow client | [`outbox::MAX_QUEUED`], and 20 s without progress |
@@ -27,6 +28,7 @@ use quinn::{Endpoint, EndpointConfig, IdleTimeout, TokioRuntime, TransportConfig
 use quinn_proto::HashedConnectionIdGenerator;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::time::Instant;
 use warren_wire::frame::ToCoordinator;
 use warren_wire::id::IdentityKey;
 use zeroize::Zeroizing;
@@ -98,8 +100,8 @@ impl Listener {
         config
             .transport_config(Arc::new(transport()))
             .max_incoming(limits.incoming)
-            .incoming_buffer_size(64 * 1024)
-            .incoming_buffer_size_total(4 * 1024 * 1024);
+            .incoming_buffer_size(4 * 1024)
+            .incoming_buffer_size_total(1024 * 1024);
         let socket = std::net::UdpSocket::bind(addr).map_err(|error| bind_error(addr, error))?;
         let endpoint =
             Endpoint::new(endpoint_config(online_seed), Some(config), socket, Arc::new(TokioRuntime))
@@ -117,7 +119,7 @@ impl Listener {
         let gate = Gate::new(self.limits);
         let mut next: SessionId = 1;
         while let Some(incoming) = self.endpoint.accept().await {
-            match gate.admit(incoming.remote_address(), incoming.remote_address_validated()) {
+            match gate.admit(incoming.remote_address(), incoming.remote_address_validated(), Instant::now()) {
                 gate::Answer::Refuse => incoming.refuse(),
                 gate::Answer::Retry => {
                     let _ = incoming.retry();
@@ -163,6 +165,11 @@ fn bind_error(addr: SocketAddr, error: std::io::Error) -> ChannelError {
     }
 }
 
+/// What a stranger may have under way: of its handshake, and of its stream. Honest first messages are smaller.
+const STRANGER_BYTES: u32 = 2 * 1024;
+/// A member may have more.
+const MEMBER_BYTES: u32 = 96 * 1024;
+
 /// One stream each, small windows: what a peer may make us buffer.
 fn transport() -> TransportConfig {
     let mut config = TransportConfig::default();
@@ -170,7 +177,8 @@ fn transport() -> TransportConfig {
         .max_concurrent_bidi_streams(VarInt::from_u32(1))
         .max_concurrent_uni_streams(VarInt::from_u32(0))
         .stream_receive_window(VarInt::from_u32(64 * 1024))
-        .receive_window(VarInt::from_u32(96 * 1024))
+        .receive_window(VarInt::from_u32(STRANGER_BYTES))
+        .crypto_buffer_size(STRANGER_BYTES as usize)
         .send_window(1024 * 1024)
         .datagram_receive_buffer_size(None)
         .keep_alive_interval(Some(Duration::from_secs(10)))

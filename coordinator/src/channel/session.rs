@@ -1,17 +1,17 @@
 //! One connection: frames in, frames out, and the clock on both.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use quinn::{Connection, Incoming, RecvStream, SendStream, VarInt};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio::time::{Instant, timeout, timeout_at};
 use warren_wire::frame::{Decoder, FrameError, MAX_FRAME, MAX_FRAME_STRANGER, ToCoordinator};
 
 use super::gate::Place;
 use super::outbox::{Out, Outbox};
-use super::{Event, SessionId, TURNS};
+use super::{Event, MEMBER_BYTES, SessionId, TURNS};
 use crate::tls;
 
 /// Application close codes (RFC 9000 section 20.2) of the control channel.
@@ -35,41 +35,54 @@ enum End {
     Gone,
 }
 
-pub(super) async fn run(
-    session: SessionId,
-    incoming: Incoming,
-    mut place: Place,
-    events: mpsc::Sender<Event>,
-) {
+pub(super) async fn run(session: SessionId, incoming: Incoming, place: Place, events: mpsc::Sender<Event>) {
     let deadline = Instant::now() + STRANGER_TIME;
     let remote = incoming.remote_address();
+    let leave = place.leave();
     let Ok(connecting) = incoming.accept() else { return };
-    let Ok(Ok(connection)) = timeout_at(deadline, connecting).await else {
+    let Some(Ok(connection)) = before(deadline, &leave, connecting).await else {
         return tracing::debug!(%remote, "handshake failed");
     };
     let key = match tls::peer_key(connection.peer_identity()) {
         Ok(key) => key,
         Err(error) => return close(&connection, CLOSE_PROTOCOL, &error.to_string()),
     };
-    let Ok(Ok((send, recv))) = timeout_at(deadline, connection.accept_bi()).await else {
+    let Some(Ok((send, recv))) = before(deadline, &leave, connection.accept_bi()).await else {
         return close(&connection, CLOSE_SILENT, "no stream was opened in time");
     };
     let (outbox, out) = Outbox::new();
-    let shared = Shared { authorised: Arc::default(), overrun: outbox.overrun() };
+    let shared =
+        Shared { authorised: AtomicBool::default(), overrun: outbox.overrun(), place: Mutex::new(place) };
     if events.send(Event::Opened { session, key, remote, outbox }).await.is_err() {
         return close(&connection, CLOSE_STOPPING, "the coordinator is stopping");
     }
     let end = tokio::select! {
         end = read(session, &connection, recv, &events, &shared, deadline) => end,
-        end = write(send, out, &shared, &mut place) => end,
+        end = write(send, out, &shared, &connection) => end,
+        () = leave.notified() => End::Done("others wait for this place"),
     };
     let _ = events.send(Event::Closed { session }).await;
     finish(&connection, end);
 }
 
+/// What comes of `work`, unless its time is over or its place is wanted before.
+async fn before<T>(deadline: Instant, leave: &Notify, work: impl IntoFuture<Output = T>) -> Option<T> {
+    tokio::select! {
+        done = timeout_at(deadline, work) => done.ok(),
+        () = leave.notified() => None,
+    }
+}
+
 struct Shared {
-    authorised: Arc<AtomicBool>,
+    authorised: AtomicBool,
     overrun: Arc<AtomicBool>,
+    place: Mutex<Place>,
+}
+
+impl Shared {
+    fn place(&self) -> MutexGuard<'_, Place> {
+        self.place.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 async fn read(
@@ -122,6 +135,9 @@ async fn read(
                 Err(error) => return protocol(error),
             }
         }
+        if !authorised && !shared.place().holds(decoder.buffered()) {
+            return End::Done("too many unfinished messages from this address: try again");
+        }
     }
 }
 
@@ -133,7 +149,7 @@ async fn write(
     mut send: SendStream,
     mut out: mpsc::UnboundedReceiver<Out>,
     shared: &Shared,
-    place: &mut Place,
+    connection: &Connection,
 ) -> End {
     while let Some(next) = out.recv().await {
         if shared.overrun.load(Ordering::Relaxed) {
@@ -142,7 +158,8 @@ async fn write(
         match next {
             Out::Authorised => {
                 shared.authorised.store(true, Ordering::Release);
-                place.promote();
+                shared.place().promote();
+                connection.set_receive_window(VarInt::from_u32(MEMBER_BYTES));
             }
             Out::Frame(frame) => match write_all(&mut send, &frame.bytes).await {
                 Some(end) => return end,

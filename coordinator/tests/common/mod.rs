@@ -3,6 +3,7 @@
 
 #![allow(dead_code, reason = "every test file uses its own part of this")]
 
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::Arc;
@@ -195,9 +196,14 @@ pub fn block_on<F: Future>(future: F) -> F::Output {
     runtime.block_on(async { tokio::time::timeout(PATIENCE, future).await.expect("it took too long") })
 }
 
+/// Each seed comes from an address of its own, as nodes do that are not behind one NAT.
 pub fn endpoint(seed: &[u8; 32], server: IdentityKey, alpn: &[u8]) -> Endpoint {
+    endpoint_at([127, 0, 1, seed[0]].into(), seed, server, alpn)
+}
+
+pub fn endpoint_at(from: IpAddr, seed: &[u8; 32], server: IdentityKey, alpn: &[u8]) -> Endpoint {
     let crypto = Arc::new(tls::client(seed, server, alpn).unwrap());
-    let mut endpoint = Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
+    let mut endpoint = Endpoint::client((from, 0).into()).unwrap();
     endpoint.set_default_client_config(quinn::ClientConfig::new(crypto));
     endpoint
 }

@@ -15,7 +15,7 @@ pub use decoder::{Decoder, encode};
 /// ALPN of the control channel (RFC 7301); its number is the protocol version.
 pub const ALPN: &[u8] = b"warren/1";
 /// Largest frame before a peer is authorised, and after.
-pub const MAX_FRAME_STRANGER: usize = 64 * 1024;
+pub const MAX_FRAME_STRANGER: usize = 16 * 1024;
 pub const MAX_FRAME: usize = 1024 * 1024;
 /// UDP port of the coordinator, and of a node's WireGuard socket, unless set otherwise.
 pub const COORDINATOR_PORT: u16 = 7946;

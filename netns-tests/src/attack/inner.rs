@@ -58,7 +58,12 @@ pub fn tcp(from: (Ipv4Addr, u16), to: (Ipv4Addr, u16), flags: u8, payload: &[u8]
 }
 
 pub fn icmp(from: Ipv4Addr, to: Ipv4Addr, kind: u8, code: u8, body: &[u8]) -> Vec<u8> {
-    let mut message = [&[kind, code, 0, 0, 0, 7, 0, 1][..], body].concat();
+    icmp_with(from, to, (kind, code), 7 << 16 | 1, body)
+}
+
+/// The same with this second word: identifier and number, or a path MTU.
+pub fn icmp_with(from: Ipv4Addr, to: Ipv4Addr, (kind, code): (u8, u8), second: u32, body: &[u8]) -> Vec<u8> {
+    let mut message = [&[kind, code, 0, 0][..], &second.to_be_bytes(), body].concat();
     let check = !(sum(&message, 0) as u16);
     message[2..4].copy_from_slice(&check.to_be_bytes());
     ipv4(from, to, 1, 0, &[], &message)

@@ -6,6 +6,8 @@ use base64::engine::general_purpose::STANDARD;
 use blake2::digest::consts::U16;
 use blake2::digest::{FixedOutput as _, KeyInit, Update};
 use blake2::{Blake2s256, Blake2sMac, Digest};
+use chacha20poly1305::XChaCha20Poly1305;
+use chacha20poly1305::aead::{Aead as _, Payload};
 
 /// An X25519 public key, as `wg` prints it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,10 +41,28 @@ impl Noise {
     }
 }
 
-/// 148 bytes; with `right` a mac1 that is right, else not.
-pub fn initiation(to: &Key, noise: &mut Noise, right: bool) -> Vec<u8> {
+/// The mac2 of a message whose mac1 is in place: the proof that a cookie came back to where the message came from.
+pub fn prove(message: &mut [u8], cookie: &[u8; 16]) {
+    if let Ok(mut mac) = <Blake2sMac<U16> as KeyInit>::new_from_slice(cookie) {
+        Update::update(&mut mac, &message[..132]);
+        message[132..148].copy_from_slice(&mac.finalize_fixed());
+    }
+}
+
+/// The cookie in a reply of 64 bytes to `message` (paper, section 5.4.7).
+pub fn cookie(from: &Key, message: &[u8], reply: &[u8]) -> Option<[u8; 16]> {
+    let (nonce, sealed) = (reply.get(8..32)?, reply.get(32..64)?);
+    let key = Blake2s256::new().chain_update(b"cookie--").chain_update(from.0).finalize();
+    let cipher = <XChaCha20Poly1305 as chacha20poly1305::KeyInit>::new_from_slice(&key).ok()?;
+    let sealed = Payload { msg: sealed, aad: message.get(116..132)? };
+    cipher.decrypt(nonce.try_into().ok()?, sealed).ok()?.try_into().ok()
+}
+
+/// 148 bytes from the sender's `index`; with `right` a mac1 that is right, else not.
+pub fn initiation(to: &Key, noise: &mut Noise, right: bool, index: u32) -> Vec<u8> {
     let mut message = vec![1, 0, 0, 0];
-    message.extend(noise.bytes(144));
+    message.extend(index.to_le_bytes());
+    message.extend(noise.bytes(140));
     message[132..].fill(0);
     if right {
         let key = Blake2s256::new().chain_update(b"mac1----").chain_update(to.0).finalize();

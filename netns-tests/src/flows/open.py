@@ -5,7 +5,7 @@ import errno, json, os, select, socket, struct, sys, threading, time
 
 server, tcp, udp, silent = sys.argv[1], *(int(a) for a in sys.argv[2:])
 now = time.monotonic
-QUIET = 4.0  # so long without a packet: it was cut, and nobody said so
+QUIET = 10.0  # so long without a packet: it was cut, and nobody said so
 live, lock = set(), threading.Lock()
 
 

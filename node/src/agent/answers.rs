@@ -9,6 +9,7 @@ use warren_config::filter::{Rules, Verdict};
 use warren_config::policy::Protocol;
 use warren_node_core::assembly::{Assembly, PeerSpec};
 use warren_node_core::control::Publication;
+use warren_node_core::dataplane::DropNote;
 use warren_node_core::names::{Answer, Data, Order, Type};
 use warren_wire::flow::FlowRecord;
 use warren_wire::id::NodeId;
@@ -173,13 +174,21 @@ fn counters(driver: &Driver) -> Value {
         shared.plane.counters().into_iter().chain(shared.sockets.counters()).chain(shared.counters.list());
     let mut all: BTreeMap<String, u64> = fixed.map(|(name, count)| (name.to_owned(), count)).collect();
     all.extend(driver.parts.resolver.counters());
-    let drops: Vec<Value> = shared
-        .plane
-        .explain_last_drops()
-        .iter()
-        .map(|d| json!({ "at_ms": d.at.wall_ms, "reason": d.reason, "outbound": d.outbound, "peer": d.peer, "what": d.what }))
-        .collect();
+    let drops: Vec<Value> = shared.plane.explain_last_drops().iter().map(|d| dropped(driver, d)).collect();
     json!({ "counters": all, "drops": drops })
+}
+
+fn dropped(driver: &Driver, note: &DropNote) -> Value {
+    let now = driver.parts.shared.clock.now();
+    json!({
+        "reason": note.reason,
+        "count": note.count,
+        "at_ms": note.at.wall_ms,
+        "seconds_ago": now.mono.millis_since(note.at.mono) / 1000,
+        "outbound": note.outbound,
+        "peer": note.peer,
+        "what": note.what,
+    })
 }
 
 fn path(driver: &Driver, peer: &str) -> Reply {
@@ -266,7 +275,21 @@ fn is_me(assembly: &Assembly, text: &str) -> bool {
 struct Asked<'a> {
     from: String,
     to: String,
+    /// Addresses of the other end, and whether this one would open the connection.
+    other: Vec<IpAddr>,
+    outbound: bool,
     rules: &'a Rules,
+}
+
+/// What was dropped of late on the way to `other` (or from it), at this port.
+fn drops_of(driver: &Driver, other: &[IpAddr], outbound: bool, port: (Protocol, u16)) -> Vec<Value> {
+    let concerns = |note: &DropNote| {
+        let Some(tuple) = note.tuple.filter(|_| note.outbound == outbound) else { return false };
+        let there = if outbound { tuple.dst } else { tuple.src };
+        other.contains(&there) && (tuple.protocol, tuple.dport) == port
+    };
+    let all = driver.parts.shared.plane.explain_last_drops();
+    all.iter().filter(|note| concerns(note)).map(|note| dropped(driver, note)).collect()
 }
 
 fn why(driver: &Driver, from: Option<&str>, to: &str, port: &str) -> Reply {
@@ -275,14 +298,18 @@ fn why(driver: &Driver, from: Option<&str>, to: &str, port: &str) -> Reply {
         Ok(port) => port,
         Err(text) => return Reply::Bad(text),
     };
-    let asked = match ask(driver, &publication, from, to) {
+    let asked = match ask(driver, &publication, from, to, (protocol, number)) {
         Ok(asked) => asked,
         Err(reply) => return reply,
     };
     let now = driver.parts.shared.clock.now().wall();
     let generation = publication.assembly.generation;
-    let answers: Vec<Value> =
-        asked.iter().map(|a| explain(a, a.rules.judge(protocol, number, now), port, generation)).collect();
+    let answer = |a: &Asked<'_>| {
+        let mut answer = explain(a, a.rules.judge(protocol, number, now), port, generation);
+        answer["drops"] = drops_of(driver, &a.other, a.outbound, (protocol, number)).into();
+        answer
+    };
+    let answers: Vec<Value> = asked.iter().map(answer).collect();
     let yes = !answers.is_empty() && answers.iter().all(|a| a["passes"] == true);
     let value = json!({ "passes": yes, "answers": answers });
     if yes { Reply::Ok(value) } else { Reply::Finding(value) }
@@ -294,6 +321,7 @@ fn ask<'a>(
     publication: &'a Publication,
     from: Option<&str>,
     to: &str,
+    port: (Protocol, u16),
 ) -> Result<Vec<Asked<'a>>, Reply> {
     let assembly = &publication.assembly;
     let me = assembly.me.name().to_string();
@@ -312,21 +340,24 @@ fn ask<'a>(
     }
     let audited = || assembly.audited.get(&other.parse().ok()?);
     if let Some(rules) = Some(()).filter(|()| outbound && peers.is_empty()).and_then(|()| audited()) {
-        return Ok(vec![Asked { from: me, to: other.to_owned(), rules }]);
+        let address = other.parse().into_iter().collect();
+        return Ok(vec![Asked { from: me, to: other.to_owned(), other: address, outbound, rules }]);
     }
     if peers.is_empty() {
         let (from, to) = if outbound { (me, to.to_owned()) } else { (other.to_owned(), me) };
+        let address: Vec<IpAddr> = other.parse().into_iter().collect();
         return Err(Reply::Finding(json!({
             "passes": false,
             "answers": [{ "from": from, "to": to, "passes": false, "verdict": "deny", "why": "no grant joins you to that",
-                          "generation": assembly.generation }],
+                          "generation": assembly.generation, "drops": drops_of(driver, &address, outbound, port) }],
         })));
     }
     let one = |(_, spec): (NodeId, &'a PeerSpec)| {
         let name = spec.member.name().to_string();
+        let other = spec.member.addresses().collect();
         match outbound {
-            true => Asked { from: me.clone(), to: name, rules: &spec.outbound },
-            false => Asked { from: name, to: me.clone(), rules: &spec.inbound },
+            true => Asked { from: me.clone(), to: name, other, outbound, rules: &spec.outbound },
+            false => Asked { from: name, to: me.clone(), other, outbound, rules: &spec.inbound },
         }
     };
     Ok(peers.into_iter().map(one).collect())

@@ -395,6 +395,7 @@ impl Driver {
             self.save_stamps();
         }
         if look {
+            crate::kernel::memory::give_back();
             self.look_at_addresses().await;
             self.look_at_guards().await?;
             self.parts.control.handle_host_clock(host_wall_ms(), boot());

@@ -110,7 +110,17 @@ pub fn flows(f: &Value) -> String {
 
 pub fn why(w: &Value) -> String {
     let answers = w.get("answers").and_then(Value::as_array).into_iter().flatten();
-    answers.map(|a| format!("{} -> {}: {}\n", field(a, "from"), field(a, "to"), field(a, "why"))).collect()
+    let one = |a: &Value| {
+        let drops = a.get("drops").and_then(Value::as_array).into_iter().flatten();
+        let drops: String = drops.map(|d| format!("  {}\n", dropped(d))).collect();
+        format!("{} -> {}: {}\n{drops}", field(a, "from"), field(a, "to"), field(a, "why"))
+    };
+    answers.map(one).collect()
+}
+
+fn dropped(drop: &Value) -> String {
+    let [count, ago, what, reason] = ["count", "seconds_ago", "what", "reason"].map(|name| field(drop, name));
+    format!("dropped {count} times, last {ago} s ago: {what} ({reason})")
 }
 
 pub fn path(p: &Value) -> String {
@@ -163,7 +173,7 @@ pub fn counters(c: &Value) -> String {
     let mut text: String =
         all.filter(|(_, n)| n.as_u64() != Some(0)).map(|(name, n)| format!("{name:<32} {n}\n")).collect();
     for drop in c.get("drops").and_then(Value::as_array).into_iter().flatten() {
-        text.push_str(&format!("dropped: {} ({})\n", field(drop, "what"), field(drop, "reason")));
+        text.push_str(&format!("{}\n", dropped(drop)));
     }
     text
 }
@@ -190,5 +200,13 @@ mod tests {
         let answer =
             json!({ "answers": [{ "from": "web-1", "to": "db-1", "why": "no grant joins you to that" }] });
         assert_eq!(why(&answer), "web-1 -> db-1: no grant joins you to that\n");
+    }
+
+    #[test]
+    fn what_was_just_dropped_is_said_with_reason_count_and_time() {
+        let drop = json!({ "reason": "denied", "count": 3, "seconds_ago": 2, "what": "Tcp 100.64.0.1:9 -> 100.64.0.2:22" });
+        let answer = json!({ "answers": [{ "from": "a", "to": "b", "why": "no", "drops": [drop] }] });
+        let line = "  dropped 3 times, last 2 s ago: Tcp 100.64.0.1:9 -> 100.64.0.2:22 (denied)\n";
+        assert_eq!(why(&answer), format!("a -> b: no\n{line}"));
     }
 }

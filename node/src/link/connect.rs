@@ -6,7 +6,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use ed25519_dalek::SigningKey;
-use quinn::{ClientConfig, ConnectionError, Endpoint, IdleTimeout, TransportConfig, VarInt};
+use quinn::{
+    ClientConfig, ConnectionError, Endpoint, IdleTimeout, TransportConfig, TransportErrorCode, VarInt,
+};
 use warren_wire::frame::MAX_FRAME;
 use warren_wire::id::IdentityKey;
 
@@ -38,6 +40,11 @@ pub enum ConnectError {
     WrongKey { address: SocketAddr, found: IdentityKey, expected: String },
     #[error("the server at {address} does not speak this protocol: {why}")]
     Foreign { address: SocketAddr, why: String },
+    #[error(
+        "the coordinator at {address} has no place for one more stranger at the moment; if many nodes enrol from one address, \
+         try again in a minute"
+    )]
+    Busy { address: SocketAddr },
     #[error("cannot reach {address}: {why}")]
     Unreachable { address: SocketAddr, why: String },
     #[error("cannot set up the connection: {0}")]
@@ -140,6 +147,11 @@ fn explain(
     }
     match e {
         ConnectionError::TimedOut => ConnectError::Silent { address },
+        ConnectionError::ConnectionClosed(close)
+            if close.error_code == TransportErrorCode::CONNECTION_REFUSED =>
+        {
+            ConnectError::Busy { address }
+        }
         ConnectionError::TransportError(why) => ConnectError::Foreign { address, why: why.to_string() },
         ConnectionError::VersionMismatch => ConnectError::Foreign { address, why: e.to_string() },
         _ => ConnectError::Unreachable { address, why: e.to_string() },

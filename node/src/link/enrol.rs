@@ -17,6 +17,8 @@ const LIMIT: Duration = Duration::from_secs(20);
 
 /// Conversations with one address.
 const TRIES: usize = 5;
+/// Knocks at one address that had no place: a crowd behind one address comes in by turns.
+const KNOCKS: usize = 25;
 
 /// One address that was tried, and why it was not enough.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,15 +80,20 @@ async fn try_address(
     agent: &str,
     secrets: &Secrets,
 ) -> Result<Membership, Missed> {
-    let mut left = TRIES;
+    let (mut left, mut knocks) = (TRIES, KNOCKS);
     loop {
-        left -= 1;
         tracing::info!(%address, "asking the coordinator for admission");
         let (_endpoint, connection) = match connector.connect(address).await {
             Ok(both) => both,
+            Err(ConnectError::Busy { .. }) if knocks > 0 => {
+                knocks -= 1;
+                tokio::time::sleep(pause()).await;
+                continue;
+            }
             Err(e @ ConnectError::WrongKey { .. }) => return Err(Missed::Failed(EnrolFailure::WrongKey(e))),
             Err(e) => return Err(Missed::Unreachable(e)),
         };
+        left -= 1;
         let talk = converse(&connection, copy(token), name, agent, secrets);
         let result = tokio::time::timeout(LIMIT, talk).await;
         connection.close(VarInt::from_u32(0), b"");

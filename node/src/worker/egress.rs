@@ -108,7 +108,8 @@ impl<E: Engine> Egress<'_, E> {
     fn report(&self, e: &std::io::Error) {
         let name = self.shared.tun.name();
         let text = match e.raw_os_error().map(Errno::from_raw_os_error) {
-            Some(Errno::BADFD | Errno::NODEV | Errno::NXIO) => format!(
+            // A queue of a device that goes away under a sleeping reader says EFAULT.
+            Some(Errno::BADFD | Errno::NODEV | Errno::NXIO | Errno::FAULT) => format!(
                 "the interface {name} was deleted; overlay traffic stays blocked by the unreachable routes: \
                  start the agent again (the service manager does)"
             ),

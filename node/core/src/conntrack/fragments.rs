@@ -52,6 +52,11 @@ impl Fragments {
         self.table.is_empty()
     }
 
+    pub fn shrink(&mut self) {
+        self.table.shrink_to_fit();
+        self.queue.shrink_to_fit();
+    }
+
     #[cfg(test)]
     pub fn len(&self) -> usize {
         self.table.len()

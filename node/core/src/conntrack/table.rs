@@ -25,6 +25,8 @@ use crate::packet::{DropReason, Kind, Packet};
 /// How long a cut flow is remembered, so that late packets are dropped by their right name.
 const TOMBSTONE_SECS: u64 = 60;
 const MAX_TOMBSTONES: usize = 4096;
+/// A table with room for so many flows is not worth making smaller.
+const KEPT_ROOM: usize = 1024;
 /// Answers to the local host per second: a port scan still hears of every port, a flood costs little.
 const REPLIES_PER_SECOND: u64 = 5000;
 /// ICMP errors let through per second.
@@ -85,6 +87,12 @@ impl FlowTable {
         self.index.is_empty()
     }
 
+    /// Flows that there is room for without asking for more.
+    #[cfg(test)]
+    pub(super) fn room(&self) -> usize {
+        self.slots.capacity().max(self.index.capacity() / 2)
+    }
+
     /// Every live flow with all it has carried since this agent knows it, oldest first. For people, not for reports.
     pub fn flows(&self) -> Vec<FlowRecord> {
         let live = self.slots.iter().flatten();
@@ -118,7 +126,39 @@ impl FlowTable {
         }
         self.fragments.expire(now.mono);
         self.tombstones.retain(|_, until| *until > now.mono);
+        self.shrink();
         self.take_cuts()
+    }
+
+    /// Gives back the room of a flood: flows move together when less than a quarter of the slots is used. Costs as much as
+    /// there are slots, so it pays for itself before it can happen again.
+    fn shrink(&mut self) {
+        if self.slots.len() <= KEPT_ROOM || self.index.len() > self.slots.len() / 4 {
+            return;
+        }
+        let live = self.index.len();
+        let mut places = vec![usize::MAX; self.slots.len()];
+        let mut slots = Vec::with_capacity(2 * live);
+        for (flow, place) in std::mem::take(&mut self.slots).into_iter().zip(&mut places) {
+            if flow.is_some() {
+                *place = slots.len();
+                slots.push(flow);
+            }
+        }
+        let place_of = |slot: &usize| places.get(*slot).copied().filter(|place| *place != usize::MAX);
+        self.slots = slots;
+        self.free = Vec::new();
+        self.recent = None;
+        self.index.values_mut().for_each(|slot| *slot = place_of(slot).unwrap_or(usize::MAX));
+        self.index.shrink_to_fit();
+        let moved = |Reverse((at, id, slot))| Some(Reverse((at, id, place_of(&slot)?)));
+        self.timers = std::mem::take(&mut self.timers).into_iter().filter_map(moved).collect();
+        for queue in [&mut self.over, &mut self.half_open, &mut self.dirty] {
+            let moved = |(slot, id)| Some((place_of(&slot)?, id));
+            *queue = std::mem::take(queue).into_iter().filter_map(moved).collect();
+        }
+        self.tombstones.shrink_to_fit();
+        self.fragments.shrink();
     }
 
     fn handle_flow_timeout(&mut self, slot: usize, ends: &Ends<'_>, now: Now) {

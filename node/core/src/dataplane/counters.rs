@@ -1,6 +1,6 @@
 //! Every reason a packet did not pass and every event, counted; the newest drops, kept for `why` and `doctor`.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
@@ -9,7 +9,7 @@ use warren_wire::id::NodeId;
 use crate::clock::Now;
 use crate::packet::{DropReason, Tuple};
 
-/// Drops remembered.
+/// Kinds of drops remembered.
 const NOTES: usize = 64;
 
 macro_rules! events {
@@ -64,17 +64,29 @@ events! {
 
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Note {
+    /// The last time.
     pub at: Now,
+    /// Packets, all of one kind.
+    pub count: u64,
     pub reason: &'static str,
     pub outbound: bool,
     pub peer: Option<NodeId>,
     pub tuple: Option<Tuple>,
 }
 
+impl Note {
+    /// Of one kind are those that differ in nothing but the port the sender chose.
+    fn is_like(&self, other: &Note) -> bool {
+        let kind = |tuple: Option<Tuple>| tuple.map(|tuple| Tuple { sport: 0, ..tuple });
+        (self.reason, self.outbound, self.peer) == (other.reason, other.outbound, other.peer)
+            && kind(self.tuple) == kind(other.tuple)
+    }
+}
+
 pub(super) struct Counters {
     drops: Vec<AtomicU64>,
     events: Vec<AtomicU64>,
-    notes: Mutex<VecDeque<Note>>,
+    notes: Mutex<Vec<Note>>,
 }
 
 impl Counters {
@@ -83,7 +95,7 @@ impl Counters {
         Counters {
             drops: zeros(DropReason::COUNT),
             events: zeros(Event::ALL.len()),
-            notes: Mutex::new(VecDeque::with_capacity(NOTES)),
+            notes: Mutex::new(Vec::with_capacity(NOTES)),
         }
     }
 
@@ -101,16 +113,21 @@ impl Counters {
 
     /// Never waits: a worker that meets a reader just does not leave a note.
     pub fn note(&self, note: Note) {
-        if let Some(mut notes) = self.notes.try_lock() {
-            if notes.len() == NOTES {
-                notes.pop_front();
-            }
-            notes.push_back(note);
+        let Some(mut notes) = self.notes.try_lock() else { return };
+        if let Some(known) = notes.iter_mut().find(|known| known.is_like(&note)) {
+            *known = Note { count: known.count.saturating_add(note.count), ..note };
+        } else if notes.len() < NOTES {
+            notes.push(note);
+        } else if let Some(oldest) = notes.iter_mut().min_by_key(|known| known.at.mono) {
+            *oldest = note;
         }
     }
 
+    /// Oldest first.
     pub fn notes(&self) -> Vec<Note> {
-        self.notes.lock().iter().copied().collect()
+        let mut notes = self.notes.lock().clone();
+        notes.sort_by_key(|note| note.at.mono);
+        notes
     }
 
     pub fn read(&self) -> BTreeMap<&'static str, u64> {

@@ -256,7 +256,7 @@ impl<E: Engine> DataPlane<E> {
     fn stop_outbound(&self, event: Event, peer: Option<&Peer<E>>, packet: &Packet, now: Now) {
         self.counters.event(event, 1);
         let (peer, tuple) = (peer.map(|p| p.node), Some(packet.tuple));
-        self.counters.note(Note { at: now, reason: event.as_str(), outbound: true, peer, tuple });
+        self.counters.note(Note { at: now, count: 1, reason: event.as_str(), outbound: true, peer, tuple });
     }
 
     fn drop_outbound(
@@ -269,7 +269,8 @@ impl<E: Engine> DataPlane<E> {
     ) {
         self.counters.drop(reason, times);
         let (peer, tuple) = (peer.map(|p| p.node), packet.map(|p| p.tuple));
-        self.counters.note(Note { at: now, reason: reason.as_str(), outbound: true, peer, tuple });
+        let reason = reason.as_str();
+        self.counters.note(Note { at: now, count: times, reason, outbound: true, peer, tuple });
     }
 }
 

@@ -47,6 +47,7 @@ pub use rest::Rest;
 
 use crate::clock::{Mono, Now};
 use crate::conntrack::{Cut, FlowTable, Limits};
+use crate::packet::Tuple;
 use crate::packet::vnet::Vnet;
 use crate::peers::{Agenda, Awake, Link, Peer, Registry, Snapshot, Use};
 use crate::session::{Engine, Session as _, Stamp};
@@ -103,14 +104,18 @@ pub struct PeerStatus {
     pub flows: usize,
 }
 
-/// One dropped packet, kept for `why` and `doctor`.
+/// Packets of one kind that were dropped, kept for `why` and `doctor`. They differ in nothing but the sender's port.
 #[derive(Clone, Debug)]
 pub struct DropNote {
+    /// When the last of them was dropped.
     pub at: Now,
+    pub count: u64,
     pub reason: &'static str,
     pub outbound: bool,
     pub peer: Option<NodeId>,
-    /// Five-tuple as text, if it was readable.
+    /// Of the last one, if it was readable.
+    pub tuple: Option<Tuple>,
+    /// The same as text.
     pub what: String,
 }
 

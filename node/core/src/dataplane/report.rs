@@ -46,9 +46,11 @@ impl<E: Engine> DataPlane<E> {
             .into_iter()
             .map(|n| DropNote {
                 at: n.at,
+                count: n.count,
                 reason: n.reason,
                 outbound: n.outbound,
                 peer: n.peer,
+                tuple: n.tuple,
                 what: text(n.tuple),
             })
             .collect()

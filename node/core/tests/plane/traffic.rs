@@ -184,6 +184,16 @@ fn what_is_not_granted_is_refused_at_once_and_recorded<E: Keyed>() {
     assert_eq!(w.count(0, "denied"), 1);
     let note = w.nodes[0].plane.explain_last_drops().pop().unwrap();
     assert!(note.outbound && note.what.contains(":81"), "{note:?}");
+    // Tries of one kind are one note: how many, and the last.
+    let first = note.at;
+    w.pass(1500);
+    for sport in [4001, 4002] {
+        w.send(0, Vnet::PLAIN, &tcp4((0, sport), (1, 81), "S", 99, 0, b""));
+    }
+    let notes = w.nodes[0].plane.explain_last_drops();
+    assert_eq!(notes.len(), 1, "{notes:?}");
+    assert_eq!((notes[0].count, notes[0].at.mono.millis_since(first.mono)), (3, 1500));
+    assert!(notes[0].what.contains(":4002"), "{notes:?}");
 }
 
 fn an_address_nobody_owns_is_refused_and_recorded<E: Keyed>() {

@@ -208,3 +208,60 @@ fn a_peer_that_fills_its_table_takes_nothing_from_another() {
     assert_eq!(fill(&mut honest, 5000), 5000);
     assert_eq!(honest.table.len(), 5000);
 }
+
+/// A flood of flows that are never answered, among `honest` ones that are; then the flood has run out.
+fn after_a_flood(honest: u16) -> (World, Vec<Tuple>) {
+    let mut world = web();
+    let way = |sport| forge::tuple(Protocol::Udp, ME, sport, PEER, 53);
+    let kept: Vec<Tuple> = (1..=honest).map(|n| way(n * 100)).collect();
+    let all: Vec<Tuple> = (1..16_000).map(way).filter(|way| !kept.contains(way)).collect();
+    for (at, flood) in all.iter().enumerate() {
+        if let Some(way) = kept.get(at / 50).filter(|_| at % 50 == 0) {
+            assert_eq!(world.out(&forge::udp(*way, b"?")), Ruling::Pass);
+            assert_eq!(world.arrive(&forge::udp(way.reversed(), b"!")), Ruling::Pass);
+        }
+        assert_eq!(world.out(&forge::udp(*flood, b"?")), Ruling::Pass);
+    }
+    assert!(world.table.room() >= 15_999);
+    world.pass_ms(31_000);
+    world.timeout();
+    assert_eq!(world.table.len(), usize::from(honest));
+    (world, kept)
+}
+
+#[test]
+fn the_room_that_a_flood_took_is_given_back_and_the_flows_that_stay_lose_nothing() {
+    let (mut world, kept) = after_a_flood(100);
+    assert!(world.table.room() < 1024, "room for {} flows is kept for a hundred", world.table.room());
+    world.records();
+    for way in &kept {
+        assert_eq!(world.arrive(&forge::udp(way.reversed(), b"more")), Ruling::Pass);
+    }
+    let records = world.records();
+    assert_eq!(records.len(), kept.len(), "what passes after the move is still recorded");
+    assert!(records.iter().all(|record| (record.packets_out, record.packets_back) == (0, 1)));
+    // Timers have moved along: each ends when it has been idle for three minutes, and not before.
+    world.pass_ms(179_000);
+    world.timeout();
+    assert_eq!(world.table.len(), kept.len());
+    world.pass_ms(1_001);
+    world.timeout();
+    assert_eq!(world.table.len(), 0);
+    assert_eq!(world.records().iter().filter(|record| record.end() == FlowEnd::Idle).count(), kept.len());
+}
+
+#[test]
+fn a_table_that_was_made_smaller_still_cuts_evicts_and_grows_again() {
+    let (mut world, kept) = after_a_flood(100);
+    world.change(Rules::default(), Rules::default());
+    assert_eq!(world.rejudge().len(), kept.len());
+    world.change(allow(&[(Protocol::Udp, 53)]), Rules::default());
+    let asked = fill_from(&mut world, 20_000);
+    assert_eq!((asked, world.table.len()), (20_000, Limits::default().flows), "the oldest go first");
+}
+
+/// So many more flows, each from a port and to a name server of its own.
+fn fill_from(world: &mut World, flows: u16) -> usize {
+    let ask = |sport| forge::udp(forge::tuple(Protocol::Udp, ME, sport, PEER, 53), b"?");
+    (20_000..20_000 + flows).filter(|sport| world.out(&ask(*sport)) == Ruling::Pass).count()
+}

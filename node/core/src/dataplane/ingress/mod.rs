@@ -212,8 +212,8 @@ impl<E: Engine> DataPlane<E> {
 
     fn drop_inbound(&self, reason: DropReason, peer: &Peer<E>, tuple: Option<Tuple>, times: u64, now: Now) {
         self.counters.drop(reason, times);
-        let peer = Some(peer.node);
-        self.counters.note(Note { at: now, reason: reason.as_str(), outbound: false, peer, tuple });
+        let (peer, reason) = (Some(peer.node), reason.as_str());
+        self.counters.note(Note { at: now, count: times, reason, outbound: false, peer, tuple });
     }
 }
 
