@@ -1,7 +1,7 @@
 //! Seeded random histories: everything that can happen to a network, in any order, with every law asked after each step
 //! and, at the end, whether all that is allowed arrives and all else is refused.
 //!
-//! `WARREN_HISTORIES=10000` runs more of them, `WARREN_SEED=n` runs one again.
+//! `WARREN_HISTORIES=10000` runs more of them (`5000-9999`: those), `WARREN_SEED=n` runs one again.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 

@@ -26,6 +26,7 @@ impl World {
     /// Heals everything, waits until every member that is on has a session, and asks every law of quiet.
     pub fn settle(&mut self) {
         self.mend_all();
+        self.put_out_fuses();
         self.start_coordinator();
         self.meet_faults();
         let all = |w: &World| w.living().into_iter().all(|n| w.is_online(n) && w.enforces(n));

@@ -198,6 +198,15 @@ impl World {
         n.given = (0, 0);
     }
 
+    /// Nobody dies any more of a fuse that was lit.
+    pub(super) fn put_out_fuses(&mut self) {
+        for node in &mut self.nodes {
+            if let Life::Member(agent) = &mut node.life {
+                agent.fuse = None;
+            }
+        }
+    }
+
     /// The machine dies after so many more things control wants done.
     pub fn light_fuse(&mut self, node: usize, outputs: u32) {
         if let Life::Member(agent) = &mut self.nodes[node].life {
