@@ -59,6 +59,7 @@ struct Part<'i> {
     /// An empty line stood before it.
     apart: bool,
     before: Vec<&'i str>,
+    /// With its `=` and what stands around that.
     key: Option<String>,
     value: Value<'i>,
     after: Option<&'i str>,
@@ -150,6 +151,29 @@ impl<'i> Reader<'i> {
         key
     }
 
+    /// In an inline table lines may end, and comments stand, on either side of `=`.
+    fn key_of_part(&mut self) -> String {
+        let mut text = String::new();
+        let mut assigned = false;
+        loop {
+            match self.peek() {
+                TokenKind::Whitespace | TokenKind::Newline => drop(self.next()),
+                TokenKind::Comment => {
+                    let comment = self.comment().unwrap_or_default();
+                    text.push_str(&format!("{}{comment}\n", if assigned { "" } else { " " }));
+                }
+                TokenKind::Equals if !assigned => {
+                    self.next();
+                    text.push_str(if text.ends_with('\n') { "= " } else { " = " });
+                    assigned = true;
+                }
+                TokenKind::Eof => return text,
+                _ if assigned => return text,
+                _ => text.push_str(self.next()),
+            }
+        }
+    }
+
     fn value(&mut self) -> Value<'i> {
         self.skip(TokenKind::Whitespace);
         match self.peek() {
@@ -193,7 +217,7 @@ impl<'i> Reader<'i> {
                     return all;
                 }
                 _ => {
-                    let key = (close == TokenKind::RightCurlyBracket).then(|| self.key());
+                    let key = (close == TokenKind::RightCurlyBracket).then(|| self.key_of_part());
                     let (value, before) = (self.value(), std::mem::take(&mut all.rest));
                     all.parts.push(Part { apart: apart || ends > 1, before, key, value, after: None });
                     (ends, apart) = (0, false);
@@ -230,7 +254,7 @@ impl Value<'_> {
     fn flat(&self) -> String {
         let joined = |all: &Parts<'_>| {
             let part = |part: &Part<'_>| match &part.key {
-                Some(key) => format!("{key} = {}", part.value.flat()),
+                Some(key) => format!("{key}{}", part.value.flat()),
                 None => part.value.flat(),
             };
             all.parts.iter().map(part).collect::<Vec<_>>().join(", ")
@@ -262,7 +286,7 @@ impl Value<'_> {
                 text.push('\n');
             }
             part.before.iter().for_each(|comment| text.push_str(&format!("{indent}{comment}\n")));
-            let key = part.key.as_ref().map(|key| format!("{key} = ")).unwrap_or_default();
+            let key = part.key.as_deref().unwrap_or_default();
             let value = part.value.text(indent.len() + key.chars().count(), depth + 1);
             let after = part.after.map(|comment| format!(" {comment}")).unwrap_or_default();
             text.push_str(&format!("{indent}{key}{value},{after}\n"));

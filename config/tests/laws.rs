@@ -13,7 +13,7 @@
 //! | 9 | UTC instants | `law_9_times_are_utc_instants` |
 //! | 10 | the canonical hash | `law_2_and_10_…`, `law_10_whatever_has_a_meaning_has_a_hash` |
 //! | 11 | later keys are unknown | `law_11_keys_of_later_capabilities_are_errors` |
-//! | 12 | `fmt`, the only tool that edits, keeps comments and order | `layout.rs`: `law_12_…` (three of them) |
+//! | 12 | `fmt`, the only tool that edits, keeps comments and order | `layout.rs`: `law_12_…` (four of them) |
 //!
 //! The lines of "Meanings that two readers must share" and of "Questions the language can be asked" are in `meanings.rs`.
 

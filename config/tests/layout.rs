@@ -169,6 +169,21 @@ fn law_12_a_loose_file_is_laid_out_as_shown_with_every_comment_in_its_place() {
 }
 
 #[test]
+fn law_12_line_ends_and_comments_around_an_equals_sign_stay_in_an_inline_table() {
+    for (loose, tight) in [
+        ("{ a =\n 1 }", "{ a = 1 }"),
+        ("{ a\n = 1, b = 2 }", "{ a = 1, b = 2 }"),
+        ("{a=\r\n\r\n[\n1]}", "{ a = [1] }"),
+        ("{ a = # why\n 1 }", "{ a = # why\n1 }"),
+        ("{ a # why\n # so\n = # and\n\n # or\n 1 , b=2}", "{ a # why\n # so\n= # and\n# or\n1, b = 2 }"),
+    ] {
+        let (loose, tight) = (format!("x = {loose}\n"), format!("x = {tight}\n"));
+        assert_eq!(laid_out(&loose), tight);
+        obeys_the_laws(&loose);
+    }
+}
+
+#[test]
 fn what_is_no_toml_is_refused_and_what_is_unfinished_is_not() {
     let faults = format(&source("version = 1\n[tag.web\n")).unwrap_err();
     assert_eq!((faults.findings[0].id, faults.findings[0].line), ("syntax", 2));
