@@ -55,7 +55,7 @@ pub fn cookie(from: &Key, message: &[u8], reply: &[u8]) -> Option<[u8; 16]> {
     let key = Blake2s256::new().chain_update(b"cookie--").chain_update(from.0).finalize();
     let cipher = <XChaCha20Poly1305 as chacha20poly1305::KeyInit>::new_from_slice(&key).ok()?;
     let sealed = Payload { msg: sealed, aad: message.get(116..132)? };
-    cipher.decrypt(nonce.try_into().ok()?, sealed).ok()?.try_into().ok()
+    cipher.decrypt(nonce.into(), sealed).ok()?.try_into().ok()
 }
 
 /// 148 bytes from the sender's `index`; with `right` a mac1 that is right, else not.
