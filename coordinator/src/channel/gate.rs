@@ -141,14 +141,18 @@ impl Place {
     }
 
     /// Of an unfinished message, so many bytes are held now. False if that is more than strangers of this source may hold
-    /// together. Members are not counted here.
+    /// together: then it is let go, and what it held is the others' at once, so that one who asks too much takes no second
+    /// with it. Members are not counted here.
     pub fn holds(&self, bytes: usize) -> bool {
         let mut counts = lock(&self.gate.counts);
+        let counts = &mut *counts;
         let Some(stranger) = counts.queue.get_mut(&self.number) else { return true };
-        let before = std::mem::replace(&mut stranger.bytes, bytes);
         let Some(held) = counts.strangers.get_mut(&self.source) else { return true };
-        held.bytes = held.bytes.saturating_sub(before).saturating_add(bytes);
-        held.bytes <= self.gate.limits.bytes_per_source
+        let others = held.bytes.saturating_sub(stranger.bytes);
+        let fits = others.saturating_add(bytes) <= self.gate.limits.bytes_per_source;
+        stranger.bytes = if fits { bytes } else { 0 };
+        held.bytes = others.saturating_add(stranger.bytes);
+        fits
     }
 
     /// Wakes once if somebody else wants this place; never a member's.
