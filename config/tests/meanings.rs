@@ -299,6 +299,16 @@ fn in_a_question_a_tag_is_a_node_that_wears_it_alone() {
         ask(&policy, &[node("two", &["a"])], "node:two", "service:b").yes,
         "once enrolled it wears its tags"
     );
+    // Nobody is enrolled: there may be two of them. One that is enrolled is one.
+    assert!(!ask(&policy, &[], "tag:a", "service:a").yes);
+    assert!(ask(&policy, &[], "tag:a & tag:b", "tag:b").yes);
+    let itself = Question {
+        from: parse_selector("tag:a").unwrap(),
+        to: parse_target("service:a", None).unwrap(),
+        at: AT,
+    };
+    let error = can(&policy, &[node("one", &["a"])], &itself).unwrap_err();
+    assert!(error.to_string().contains("one and the same node"), "{error}");
 }
 
 #[test]

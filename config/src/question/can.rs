@@ -78,7 +78,7 @@ pub(super) fn can(policy: &Policy, nodes: &[Subject], question: &Question) -> Re
     let judge = Judge::new(policy, question.at);
     let mut answer = Answer { yes: false, passes: Vec::new(), fails: Vec::new() };
     for to in destinations(policy, nodes, &question.to)? {
-        for from in sources.iter().filter(|from| from.name != to.name) {
+        for from in sources.iter().filter(|from| !is_one_node(from, &to, nodes)) {
             ask(&judge, from, &to, &question.to, &mut answer);
         }
     }
@@ -88,6 +88,13 @@ pub(super) fn can(policy: &Policy, nodes: &[Subject], question: &Question) -> Re
     }
     answer.yes = answer.fails.is_empty();
     Ok(answer)
+}
+
+/// Whether two subjects are one node, which asks nothing of itself. One that only stands for whoever wears its tags is
+/// as many nodes as there may be.
+fn is_one_node(from: &Subject, to: &Subject, nodes: &[Subject]) -> bool {
+    let is_any = |subject: &Subject| !subject.tags.is_empty() && !nodes.contains(subject);
+    from.name == to.name && !(is_any(from) && is_any(to))
 }
 
 /// The nodes a target stands for.

@@ -1,4 +1,5 @@
-//! From the document to the policy: names are looked up, values become types.
+//! From the document to the policy: names are looked up, values become types. Settings are read in `settings`, what is
+//! asked of a policy (invariants and tests) in `asked`.
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
@@ -6,16 +7,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use toml::value::{Datetime, Offset};
 
 use super::report::Report;
-use crate::document::{At, Dns, Document, End, LawBody, Spot, Texts};
+use crate::document::{At, Document, Spot, Texts};
 use crate::name::Name;
 use crate::nearest::nearest;
-use crate::policy::{
-    Expect, Grant, GrantMode, Group, Invariant, Law, Listen, Mode, Policy, Protocol, Selector, Service,
-    Settings, Subject, Tag, Target, Test, TestEnd,
-};
+use crate::policy::{Grant, GrantMode, Group, Listen, Policy, Protocol, Selector, Service, Tag};
 use crate::text::{self, Malformed, Named, shown};
 use crate::time::UnixTime;
-use crate::upstream::Upstream;
 
 /// Where each thing was declared and which nodes were named, for warnings.
 #[derive(Debug, Default)]
@@ -69,94 +66,13 @@ impl Resolver<'_, '_> {
         self.places.tests = declare(report, "test", document.tests.iter().map(|x| &x.id));
     }
 
-    fn settings(&mut self, document: &Document) -> Settings {
-        self.version(document);
-        once(self.report, "mode", document.mode.iter().map(|x| &x.spot));
-        once(self.report, "[dns]", document.dns.iter().map(|x| &x.spot));
-        let modes = [("enforce", Mode::Enforce), ("observe", Mode::Observe)];
-        let mode = document.mode.first().and_then(|mode| self.word("mode", mode, &modes));
-        let dns = document.dns.first().map(|dns| &dns.value);
-        Settings {
-            mode: mode.unwrap_or_default(),
-            zone: dns.and_then(|dns| dns.zone.as_ref()).and_then(|zone| self.zone(zone)),
-            upstream: dns.map(|dns| self.upstream(&dns.upstream)).unwrap_or_default(),
-            split: dns.map(|dns| self.split(dns)).unwrap_or_default(),
-            private: dns.map(|dns| self.private(dns)).unwrap_or_default(),
-        }
-    }
-
-    fn version(&mut self, document: &Document) {
-        once(self.report, "version", document.version.iter().map(|x| &x.spot));
-        match (document.version.first(), &document.any) {
-            (Some(At { value: 1, .. }), _) | (None, None) => {}
-            (Some(At { value, spot }), _) => {
-                let message = format!("version {value} of the policy language is not known");
-                self.report.error("unknown-version", spot, message, Some("write `version = 1`".to_owned()));
-            }
-            (None, Some(_)) if document.has_version => {}
-            (None, Some(spot)) => {
-                let message = "the policy does not say its version".to_owned();
-                let hint = "write `version = 1` at the top of one file".to_owned();
-                self.report.error("missing-version", spot, message, Some(hint));
-            }
-        }
-    }
-
-    fn zone(&mut self, zone: &At<String>) -> Option<String> {
-        let name = self.suffix("bad-zone", "zone", zone)?;
-        if let Some(why) = shadowed(&name) {
-            let message = format!("the zone `{name}` would hide {why}");
-            let hint =
-                "write a zone of your own: `prod.internal`, or a name below a domain you hold".to_owned();
-            self.report.error("zone-hides-public-names", &zone.spot, message, Some(hint));
-            return None;
-        }
-        Some(name)
-    }
-
-    /// A DNS name of plain labels, as zones and suffixes are written.
-    fn suffix(&mut self, id: &'static str, what: &str, name: &At<String>) -> Option<String> {
-        let labels = name.value.split('.').all(|label| Name::parse(label).is_ok());
-        if labels && name.value.len() <= 200 {
-            return Some(name.value.clone());
-        }
-        let message = format!("`{}` is not a DNS {what}", shown(&name.value));
-        let hint = "write lower-case labels with dots between, e.g. `prod.internal`".to_owned();
-        self.report.error(id, &name.spot, message, Some(hint));
-        None
-    }
-
-    fn upstream(&mut self, entries: &Texts) -> Vec<String> {
-        for entry in entries {
-            if let Err(why) = Upstream::parse(&entry.value) {
-                let message = format!("`{}` is not an encrypted DNS server: {why}", shown(&entry.value));
-                let hint = "write `tls://ADDRESS:853#NAME`, `https://ADDRESS/dns-query#NAME` or `quic://ADDRESS:853#NAME`";
-                self.report.error("bad-upstream", &entry.spot, message, Some(hint.to_owned()));
-            }
-        }
-        entries.iter().map(|entry| entry.value.clone()).collect()
-    }
-
-    fn split(&mut self, dns: &Dns) -> BTreeMap<String, Vec<String>> {
-        let mut all = BTreeMap::new();
-        for split in &dns.split {
-            let upstream = self.upstream(&split.upstream);
-            let Some(suffix) = self.suffix("bad-suffix", "suffix", &split.suffix) else { continue };
-            if all.insert(suffix.clone(), upstream).is_some() {
-                let message = format!("the suffix `{suffix}` is split twice");
-                let hint = "give one [[dns.split]] all of its upstreams".to_owned();
-                self.report.error("duplicate-suffix", &split.suffix.spot, message, Some(hint));
-            }
-        }
-        all
-    }
-
-    fn private(&mut self, dns: &Dns) -> BTreeSet<String> {
-        dns.private.iter().filter_map(|name| self.suffix("bad-suffix", "suffix", name)).collect()
-    }
-
     /// One of a few fixed words.
-    fn word<T: Copy>(&mut self, key: &str, text: &At<String>, words: &[(&'static str, T)]) -> Option<T> {
+    pub(super) fn word<T: Copy>(
+        &mut self,
+        key: &str,
+        text: &At<String>,
+        words: &[(&'static str, T)],
+    ) -> Option<T> {
         if let Some((_, value)) = words.iter().find(|(word, _)| *word == text.value) {
             return Some(*value);
         }
@@ -170,12 +86,12 @@ impl Resolver<'_, '_> {
         None
     }
 
-    fn parsed<T>(&mut self, text: &At<String>, result: Result<T, Malformed>) -> Option<T> {
+    pub(super) fn parsed<T>(&mut self, text: &At<String>, result: Result<T, Malformed>) -> Option<T> {
         result.map_err(|wrong| self.report.malformed(&text.spot, wrong)).ok()
     }
 
     /// Reports `name` if it is not declared.
-    fn known(&mut self, kind: Kind, name: &Name, spot: &Spot) {
+    pub(super) fn known(&mut self, kind: Kind, name: &Name, spot: &Spot) {
         let declared = match kind {
             Kind::Tag => &self.places.tags,
             Kind::Group => &self.places.groups,
@@ -195,7 +111,7 @@ impl Resolver<'_, '_> {
         self.report.error(kind.unknown(), spot, message, Some(hint));
     }
 
-    fn names(&mut self, kind: Kind, texts: &Texts) -> BTreeSet<Name> {
+    pub(super) fn names(&mut self, kind: Kind, texts: &Texts) -> BTreeSet<Name> {
         let mut names = BTreeSet::new();
         for text in texts {
             let Some(name) = self.parsed(text, text::named(kind.word(), &text.value)) else { continue };
@@ -234,17 +150,17 @@ impl Resolver<'_, '_> {
         Some((name.clone(), Tag { name, owners, not_with }))
     }
 
-    fn selectors(&mut self, texts: &Texts) -> BTreeSet<Selector> {
+    pub(super) fn selectors(&mut self, texts: &Texts) -> BTreeSet<Selector> {
         texts.iter().filter_map(|text| self.selector(text)).collect()
     }
 
-    fn selector(&mut self, text: &At<String>) -> Option<Selector> {
+    pub(super) fn selector(&mut self, text: &At<String>) -> Option<Selector> {
         let (selector, names) = self.parsed(text, text::selector(&text.value))?;
         self.check_names(&selector, names, &text.spot);
         Some(selector)
     }
 
-    fn check_names(&mut self, selector: &Selector, names: Vec<Named>, spot: &Spot) {
+    pub(super) fn check_names(&mut self, selector: &Selector, names: Vec<Named>, spot: &Spot) {
         for (name, part) in names {
             let inside = self.report.inside(spot, part);
             match selector {
@@ -321,116 +237,10 @@ impl Resolver<'_, '_> {
         }
         time
     }
-
-    fn invariant(&mut self, invariant: &crate::document::Invariant) -> Option<(Name, Invariant)> {
-        let resolved: Vec<_> = invariant.laws.iter().map(|(law, body)| self.law(law, body)).collect();
-        let id = Name::parse(&invariant.id.value).ok()?;
-        if invariant.written != 1 {
-            let message = format!("invariant `{id}` needs exactly one of `never`, `only` and `always`");
-            let hint = match invariant.written == 0 {
-                true => "write e.g. never = { from = [\"tag:dev\"], to = [\"service:NAME\"] }",
-                false => "write one [[invariant]] for each",
-            };
-            self.report.error("one-law", &invariant.spot, message, Some(hint.to_owned()));
-        }
-        let (law, from, to, via_any) = resolved.into_iter().next()?;
-        Some((id.clone(), Invariant { id, law, from, to, via_any }))
-    }
-
-    fn law(&mut self, law: &str, body: &LawBody) -> (Law, BTreeSet<Selector>, Vec<Target>, bool) {
-        let via = body.via.as_ref().and_then(|via| self.word("via", via, &[("any", ())]).map(|()| via));
-        if let Some(via) = via.filter(|_| law != "never") {
-            let message = format!("`via` has a meaning for `never` only, not for `{law}`");
-            self.report.error("via-without-never", &via.spot, message, Some("leave `via` out".to_owned()));
-        }
-        let mut to: Vec<Target> = body.to.iter().filter_map(|text| self.target(text)).collect();
-        // A list is a union: its order has no meaning and must leave no trace in the hash.
-        to.sort();
-        to.dedup();
-        let law = match law {
-            "only" => Law::Only,
-            "always" => Law::Always,
-            _ => Law::Never,
-        };
-        (law, self.selectors(&body.from), to, via.is_some())
-    }
-
-    fn target(&mut self, text: &At<String>) -> Option<Target> {
-        let (target, names) = self.parsed(text, text::target(&text.value))?;
-        match &target {
-            Target::Service(name) => self.known(Kind::Service, name, &text.spot),
-            Target::Nodes(selector, _) => self.check_names(selector, names, &text.spot),
-        }
-        Some(target)
-    }
-
-    fn test(&mut self, test: &crate::document::Test) -> Option<(Name, Test)> {
-        let from = test.from.as_ref().and_then(|end| self.test_from(end));
-        let to = test.to.as_ref().and_then(|end| self.test_to(end));
-        let expects = [("allow", Expect::Allow), ("deny", Expect::Deny)];
-        let expect = test.expect.as_ref().and_then(|expect| self.word("expect", expect, &expects));
-        let by = test.by.as_ref().and_then(|by| {
-            let name = self.parsed(by, text::name(&by.value))?;
-            self.known(Kind::Grant, &name, &by.spot);
-            if expect == Some(Expect::Deny) {
-                let message = "a test that expects `deny` has no grant to name with `by`".to_owned();
-                self.report.error("by-with-deny", &by.spot, message, Some("leave `by` out".to_owned()));
-            }
-            Some(name)
-        });
-        let id = Name::parse(&test.id.value).ok()?;
-        let (to, to_wearing) = to?;
-        Some((id.clone(), Test { id, from: from?, to, to_wearing, expect: expect?, by }))
-    }
-
-    fn test_from(&mut self, end: &End) -> Option<TestEnd> {
-        match end {
-            End::Text(text) => self.selector(text).map(TestEnd::Selector),
-            End::Wearing { node, tags, .. } => self.wearing(node, tags).map(TestEnd::Wearing),
-        }
-    }
-
-    fn test_to(&mut self, end: &End) -> Option<(Target, Option<Subject>)> {
-        let (node, tags, service, port) = match end {
-            End::Text(text) => return self.target(text).map(|target| (target, None)),
-            End::Wearing { node, tags, service, port } => (node, tags, service, port),
-        };
-        let subject = self.wearing(node, tags);
-        let listen = port.as_ref().map(|port| self.parsed(port, text::listen(&port.value)));
-        let service = service.as_ref().map(|service| {
-            if let Some(port) = port {
-                let message = "`to` names a service and a port: one is enough".to_owned();
-                let hint = "leave `port` out: the service has its own".to_owned();
-                self.report.error("service-and-port", &port.spot, message, Some(hint));
-            }
-            let name = self.parsed(service, text::name(&service.value))?;
-            self.known(Kind::Service, &name, &service.spot);
-            Some(name)
-        });
-        let subject = subject?;
-        let target = match (service, listen) {
-            (Some(service), _) => Target::Service(service?),
-            (None, Some(listen)) => Target::Nodes(Selector::Node(subject.name.clone()), Some(listen?)),
-            (None, None) => Target::Nodes(Selector::Node(subject.name.clone()), None),
-        };
-        Some((target, Some(subject)))
-    }
-
-    /// A described node need not exist: naming it is no warning.
-    fn wearing(&mut self, node: &At<String>, tags: &Texts) -> Option<Subject> {
-        let mut worn = BTreeSet::new();
-        for text in tags {
-            let Some(tag) = self.parsed(text, text::name(&text.value)) else { continue };
-            self.known(Kind::Tag, &tag, &text.spot);
-            worn.insert(tag);
-        }
-        let name = self.parsed(node, text::name(&node.value))?;
-        Some(Subject { name, tags: worn })
-    }
 }
 
 #[derive(Clone, Copy)]
-enum Kind {
+pub(super) enum Kind {
     Tag,
     Group,
     Service,
@@ -438,7 +248,7 @@ enum Kind {
 }
 
 impl Kind {
-    fn word(self) -> &'static str {
+    pub(super) fn word(self) -> &'static str {
         match self {
             Kind::Tag => "tag",
             Kind::Group => "group",
@@ -490,18 +300,6 @@ fn declare<'a>(
     declared
 }
 
-/// Reports every place after the first.
-fn once<'a>(report: &mut Report<'_>, what: &str, spots: impl Iterator<Item = &'a Spot>) {
-    let mut spots = spots;
-    let Some(first) = spots.next() else { return };
-    let first = report.place(first);
-    for spot in spots {
-        let message = format!("{what} stands in another file already");
-        let hint = format!("the first is at {first}: `version`, `mode` and [dns] stand in exactly one file");
-        report.error("written-twice", spot, message, Some(hint));
-    }
-}
-
 /// `not-with` is symmetric.
 fn mirror_not_with(tags: &mut BTreeMap<Name, Tag>) {
     let pairs: Vec<(Name, Name)> = tags
@@ -526,30 +324,4 @@ fn unix_time(value: &Datetime) -> Option<UnixTime> {
     let clock = time::Time::from_hms(clock.hour, clock.minute, clock.second.unwrap_or(0)).ok()?;
     let seconds = time::PrimitiveDateTime::new(date, clock).assume_utc().unix_timestamp();
     u64::try_from(seconds).ok().map(UnixTime)
-}
-
-/// Why nobody may take this zone: it is a whole top-level domain, one that strangers register names under, or spoken for.
-fn shadowed(zone: &str) -> Option<&'static str> {
-    const SHARED: [&str; 12] = [
-        "co.uk",
-        "org.uk",
-        "ac.uk",
-        "com.au",
-        "co.jp",
-        "co.nz",
-        "com.br",
-        "co.in",
-        "co.za",
-        "github.io",
-        "pages.dev",
-        "herokuapp.com",
-    ];
-    match zone.rsplit('.').next().unwrap_or_default() {
-        _ if !zone.contains('.') => Some("a whole top-level domain"),
-        _ if SHARED.contains(&zone) => Some("the names that others register there"),
-        "local" => Some("names of the local link (RFC 6762)"),
-        "arpa" if zone == "home.arpa" || zone.ends_with(".home.arpa") => None, // RFC 8375
-        "localhost" | "onion" | "invalid" | "arpa" => Some("names with a meaning of their own (RFC 6761)"),
-        _ => None,
-    }
 }

@@ -1,9 +1,11 @@
 //! From text to policy: every fault at once, each with file, line, column and a hint.
 
+mod asked;
 mod claim;
 mod meaning;
 mod render;
 pub(crate) mod report;
+mod settings;
 mod warn;
 
 use std::collections::BTreeSet;

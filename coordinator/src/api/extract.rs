@@ -1,5 +1,7 @@
 //! Query strings and bodies, read once at the door; what cannot be read is a problem document, never a guess.
 
+use std::sync::{Arc, Weak};
+
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
@@ -65,4 +67,49 @@ pub async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Problem> + Send + 'static,
 ) -> Result<T, Problem> {
     tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(internal(error)))
+}
+
+/// As [`blocking`], for work that is long: it can ask whether anybody still waits for its answer.
+pub async fn while_awaited<T: Send + 'static>(
+    work: impl FnOnce(&Awaited) -> Result<T, Problem> + Send + 'static,
+) -> Result<T, Problem> {
+    // Lives exactly as long as this future, which goes with its caller's connection.
+    let caller = Arc::new(());
+    let awaited = Awaited(Arc::downgrade(&caller));
+    let reply = blocking(move || work(&awaited)).await;
+    drop(caller);
+    reply
+}
+
+/// Whether a caller still waits.
+pub struct Awaited(Weak<()>);
+
+impl Awaited {
+    pub fn is_so(&self) -> bool {
+        self.0.strong_count() > 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::oneshot;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn long_work_ends_when_its_caller_has_gone() {
+        let (begin, begun) = oneshot::channel();
+        let (end, ended) = oneshot::channel();
+        let caller = tokio::spawn(while_awaited(move |awaited| {
+            let _ = begin.send(awaited.is_so());
+            while awaited.is_so() {
+                std::thread::yield_now();
+            }
+            let _ = end.send(());
+            Ok(())
+        }));
+        assert_eq!(begun.await, Ok(true));
+        caller.abort();
+        assert_eq!(ended.await, Ok(()));
+    }
 }

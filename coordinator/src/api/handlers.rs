@@ -1,5 +1,7 @@
 //! What each route does: ask the owner, or read a file beside it, and answer in JSON.
 
+use std::ops::ControlFlow;
+
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{Path, State};
@@ -21,7 +23,7 @@ use warren_coordinator_core::store::Store;
 
 use super::App;
 use super::caller::{Admin, Operator, Reader};
-use super::extract::{Asked, Given, Reply, blocking, internal};
+use super::extract::{Asked, Given, Reply, blocking, internal, while_awaited};
 use super::problem::{Kind, Problem};
 use super::types::{
     AuditAsked, AuditPage, AuditVerified, Committed, EverAsked, FilePeerRecord, NodeFile, NodeRecord,
@@ -214,12 +216,16 @@ pub async fn policy_plan(
     });
     let (review, mut forecast, lost) = basis.await??;
     let path = app.state.flows();
-    let reply = blocking(move || {
+    let reply = while_awaited(move |awaited| {
         let mut seen = Seen { since, lost, ..Seen::default() };
         if path.exists() {
             let store = FlowStore::reader(&path).map_err(internal)?;
             seen.oldest = store.oldest().map_err(internal)?;
-            seen.records = store.each_since(since, |row| forecast.take(row)).map_err(internal)?;
+            let taken = store.each_since(since, |row| {
+                forecast.take(row);
+                if awaited.is_so() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+            });
+            seen.records = taken.map_err(internal)?;
         }
         let ends_observing = forecast.ends_observing();
         Ok(PlanReply { review, ends_observing, seen, cuts: forecast.finish() })

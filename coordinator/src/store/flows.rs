@@ -1,5 +1,6 @@
 //! Flow history in SQLite: the newest rows of the last days, in a file of its own.
 
+use std::ops::ControlFlow;
 use std::path::Path;
 
 use rusqlite::{Connection, params};
@@ -134,11 +135,11 @@ impl FlowStore {
     }
 
     /// What a plan looks at of every row received at `since` or later, oldest first, windows one by one. A row an older
-    /// program wrote differently is left out. Returns how many there were.
+    /// program wrote differently is left out. `each` may stop it. Returns how many there were.
     pub fn each_since(
         &self,
         since: UnixTime,
-        mut each: impl FnMut(&plan::Window<'_>),
+        mut each: impl FnMut(&plan::Window<'_>) -> ControlFlow<()>,
     ) -> rusqlite::Result<u64> {
         let mut statement =
             self.connection.prepare_cached("SELECT row FROM flow WHERE received >= ?1 ORDER BY id")?;
@@ -146,9 +147,10 @@ impl FlowStore {
         let mut count = 0;
         while let Some(row) = rows.next()? {
             let text = row.get_ref(0)?.as_str().unwrap_or_default();
-            if let Ok(window) = serde_json::from_str(text) {
-                each(&window);
-                count += 1;
+            let Ok(window) = serde_json::from_str(text) else { continue };
+            count += 1;
+            if each(&window).is_break() {
+                break;
             }
         }
         Ok(count)
@@ -244,8 +246,12 @@ mod tests {
         let rows = [row(1, 10), bare, row(1, 12)];
         store.append(&rows).unwrap();
         let mut expected = rows[1..].iter().map(plan::Window::from);
-        let count = store.each_since(UnixTime(11), |seen| assert_eq!(Some(seen), expected.next().as_ref()));
+        let count = store.each_since(UnixTime(11), |seen| {
+            assert_eq!(Some(seen), expected.next().as_ref());
+            ControlFlow::Continue(())
+        });
         assert_eq!((count.unwrap(), expected.next()), (2, None));
+        assert_eq!(store.each_since(UnixTime(10), |_| ControlFlow::Break(())).unwrap(), 1);
     }
 
     #[test]

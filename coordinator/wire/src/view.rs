@@ -1,15 +1,16 @@
 //! What one node is told: a set of entries, whole at first, then as deltas. "Nothing" and "no change" are
 //! different messages: a whole view says `base_revision = None`.
-
 //!
 //! The digest of a view is SHA-256 over `warren view v1\0` and, in the order of [`Key`], each entry's key (kind, u32 BE,
 //! and id) and SHA-256 of its encoding, both with their length (u32 BE) in front: who tells many nodes of one peer hashes
 //! its record once.
 
 mod assembler;
+mod change;
 mod cut;
+mod key;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
@@ -22,6 +23,9 @@ use crate::trust::{MAX_ITEMS, Record};
 
 pub use assembler::{Assembled, Assembler, MAX_DELTA_BYTES};
 pub use cut::cut;
+pub use key::{Key, RemovedKey};
+
+use change::Change;
 
 /// The order of entries in [`Key`] is part of the protocol; a change of it is a new protocol number.
 pub const PROTOCOL: u32 = 1;
@@ -35,28 +39,6 @@ pub const MAX_ITEM_BYTES: usize = 256 * 1024;
 pub const MAX_PATH_STEPS: usize = 64;
 /// Bytes of a delta frame that suit [`crate::frame::MAX_FRAME`] and let other messages through in between.
 pub const DELTA_BYTES: usize = 256 * 1024;
-
-/// What an entry is about; also its place in the digest. Order is part of the protocol.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Key {
-    /// The network's charter.
-    Charter,
-    /// The node itself.
-    Me,
-    PolicyHead,
-    /// A policy item by its index under the root.
-    Item(u64),
-    /// The record of a peer that some grant joins this node to.
-    Peer(NodeId),
-    /// Where that peer may be reached: unsigned hints, WireGuard proves.
-    Endpoints(NodeId),
-    /// A revocation of a node that was once this node's peer.
-    Revoked(NodeId),
-    /// A destination, by its IPv6 address, at which only audited grants would open something to this node.
-    Audited(Ipv6Addr),
-    /// A WireGuard key of this node that files of external devices name: it is kept for them.
-    Filed(WgKey),
-}
 
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct Entry {
@@ -163,16 +145,6 @@ pub struct Delta {
     pub head: Option<Signed>,
 }
 
-#[derive(Clone, PartialEq, Eq, prost::Message)]
-pub struct RemovedKey {
-    /// Discriminant as in [`Body`].
-    #[prost(uint32, tag = "1")]
-    pub kind: u32,
-    /// Node id, big-endian item index, address or key; empty for single entries.
-    #[prost(bytes = "vec", tag = "2")]
-    pub id: Vec<u8>,
-}
-
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ViewError {
     #[error("a view entry is malformed: {0}")]
@@ -189,60 +161,6 @@ pub enum ViewError {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct View {
     pub entries: BTreeMap<Key, Arc<Entry>>,
-}
-
-impl Key {
-    /// The entry's number in [`Body`].
-    pub fn kind(&self) -> u32 {
-        match self {
-            Key::Charter => 1,
-            Key::Me => 2,
-            Key::PolicyHead => 3,
-            Key::Item(_) => 4,
-            Key::Peer(_) => 5,
-            Key::Endpoints(_) => 6,
-            Key::Revoked(_) => 7,
-            Key::Audited(_) => 8,
-            Key::Filed(_) => 9,
-        }
-    }
-
-    /// Node id, big-endian item index, address, key, or nothing.
-    pub fn id_bytes(&self) -> Vec<u8> {
-        match self {
-            Key::Charter | Key::Me | Key::PolicyHead => Vec::new(),
-            Key::Item(index) => index.to_be_bytes().to_vec(),
-            Key::Peer(node) | Key::Endpoints(node) | Key::Revoked(node) => node.0.to_vec(),
-            Key::Audited(address) => address.octets().to_vec(),
-            Key::Filed(key) => key.0.to_vec(),
-        }
-    }
-}
-
-impl From<&Key> for RemovedKey {
-    fn from(key: &Key) -> RemovedKey {
-        RemovedKey { kind: key.kind(), id: key.id_bytes() }
-    }
-}
-
-impl TryFrom<&RemovedKey> for Key {
-    type Error = ViewError;
-    fn try_from(removed: &RemovedKey) -> Result<Key, ViewError> {
-        let index = || removed.id.as_slice().try_into().map(u64::from_be_bytes).ok();
-        let key = match (removed.kind, removed.id.len()) {
-            (1, 0) => Some(Key::Charter),
-            (2, 0) => Some(Key::Me),
-            (3, 0) => Some(Key::PolicyHead),
-            (4, 8) => index().map(Key::Item),
-            (5, 16) => NodeId::from_slice(&removed.id).map(Key::Peer),
-            (6, 16) => NodeId::from_slice(&removed.id).map(Key::Endpoints),
-            (7, 16) => NodeId::from_slice(&removed.id).map(Key::Revoked),
-            (8, 16) => v6(&removed.id).map(Key::Audited),
-            (9, 32) => WgKey::from_slice(&removed.id).map(Key::Filed),
-            _ => None,
-        };
-        key.ok_or(ViewError::Malformed("a removal names nothing this version knows"))
-    }
 }
 
 fn v6(bytes: &[u8]) -> Option<Ipv6Addr> {
@@ -443,35 +361,5 @@ impl View {
             true => Err(ViewError::TooLarge { what: "entries of one kind", limit: MAX_ENTRIES_OF_A_KIND }),
             false => Ok(()),
         }
-    }
-}
-
-/// Puts and removes of one delta, by key; nothing stands twice.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Change {
-    put: BTreeMap<Key, Arc<Entry>>,
-    remove: BTreeSet<Key>,
-}
-
-impl Change {
-    fn add(&mut self, put: Vec<Entry>, remove: &[RemovedKey]) -> Result<(), ViewError> {
-        const TWICE: ViewError = ViewError::Malformed("a delta names one key twice");
-        for entry in put {
-            let key = entry.key()?;
-            if self.remove.contains(&key) || self.put.insert(key, Arc::new(entry)).is_some() {
-                return Err(TWICE);
-            }
-        }
-        for removed in remove {
-            let key = Key::try_from(removed)?;
-            if self.put.contains_key(&key) || !self.remove.insert(key) {
-                return Err(TWICE);
-            }
-        }
-        let limit = 4 * MAX_ENTRIES_OF_A_KIND;
-        if self.put.len() > limit || self.remove.len() > limit {
-            return Err(ViewError::TooLarge { what: "entries", limit });
-        }
-        Ok(())
     }
 }
