@@ -12,6 +12,7 @@
 //! - [`flows`]: one flow of every kind, and when each ended.
 //! - [`streams`]: a download and an upload of which every byte is checked.
 //! - [`watch`]: somebody knocks where nothing may be open, and an eavesdropper listens.
+//! - [`weather`]: a bad link: late, lost, doubled, out of order, slow; from a seed.
 //! - [`measure`]: what is counted at a target while it is attacked.
 //!
 //! Traffic stays between namespaces that a test made itself; every wait is for something observed, with a limit.
@@ -35,3 +36,4 @@ pub mod town;
 pub mod wait;
 pub mod warren;
 pub mod watch;
+pub mod weather;
