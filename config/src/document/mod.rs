@@ -90,7 +90,8 @@ pub(crate) struct Service {
 
 #[derive(Clone, Debug)]
 pub(crate) struct Grant {
-    pub id: At<String>,
+    /// `None`: it is missing or no string, and was reported.
+    pub id: Option<At<String>>,
     pub from: Texts,
     pub except: Texts,
     pub to: Texts,
@@ -101,7 +102,8 @@ pub(crate) struct Grant {
 
 #[derive(Clone, Debug)]
 pub(crate) struct Invariant {
-    pub id: At<String>,
+    /// `None`: it is missing or no string, and was reported.
+    pub id: Option<At<String>>,
     /// `never`, `only`, `always`: exactly one is right.
     pub laws: Vec<(&'static str, LawBody)>,
     /// How many laws are written, readable or not.
@@ -118,7 +120,8 @@ pub(crate) struct LawBody {
 
 #[derive(Clone, Debug)]
 pub(crate) struct Test {
-    pub id: At<String>,
+    /// `None`: it is missing or no string, and was reported.
+    pub id: Option<At<String>>,
     pub from: Option<End>,
     pub to: Option<End>,
     pub expect: Option<At<String>>,

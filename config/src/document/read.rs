@@ -65,13 +65,13 @@ fn read_top(file: usize, table: &DeTable<'_>, document: &mut Document, report: &
         document.services.push(read_service(name, table, report));
     }
     for (spot, table) in fields.table_list("grant", report) {
-        document.grants.extend(read_grant(spot, table, report));
+        document.grants.push(read_grant(spot, table, report));
     }
     for (spot, table) in fields.table_list("invariant", report) {
-        document.invariants.extend(read_invariant(spot, table, report));
+        document.invariants.push(read_invariant(spot, table, report));
     }
     for (spot, table) in fields.table_list("test", report) {
-        document.tests.extend(read_test(spot, table, report));
+        document.tests.push(read_test(spot, table, report));
     }
 }
 
@@ -114,7 +114,7 @@ fn read_service(name: At<String>, table: &DeTable<'_>, report: &mut Report<'_>) 
 
 const GRANT: &[&str] = &["id", "from", "except", "to", "mode", "until", "why"];
 
-fn read_grant(spot: Spot, table: &DeTable<'_>, report: &mut Report<'_>) -> Option<Grant> {
+fn read_grant(spot: Spot, table: &DeTable<'_>, report: &mut Report<'_>) -> Grant {
     let fields = Fields::new("a grant".to_owned(), table, GRANT, spot, report);
     let id = fields.needed_string("id", report);
     let from = fields.needed_list("from", report);
@@ -123,12 +123,12 @@ fn read_grant(spot: Spot, table: &DeTable<'_>, report: &mut Report<'_>) -> Optio
     let mode = fields.string("mode", report);
     let until = fields.datetime("until", report);
     let why = fields.string("why", report);
-    Some(Grant { id: id?, from, except, to, mode, until, why })
+    Grant { id, from, except, to, mode, until, why }
 }
 
 const LAWS: [&str; 3] = ["never", "only", "always"];
 
-fn read_invariant(spot: Spot, table: &DeTable<'_>, report: &mut Report<'_>) -> Option<Invariant> {
+fn read_invariant(spot: Spot, table: &DeTable<'_>, report: &mut Report<'_>) -> Invariant {
     let known = &["id", "never", "only", "always"];
     let fields = Fields::new("an invariant".to_owned(), table, known, spot.clone(), report);
     let id = fields.needed_string("id", report);
@@ -139,7 +139,7 @@ fn read_invariant(spot: Spot, table: &DeTable<'_>, report: &mut Report<'_>) -> O
         }
     }
     let written = LAWS.iter().filter(|law| fields.get(law).is_some()).count();
-    Some(Invariant { id: id?, laws, written, spot })
+    Invariant { id, laws, written, spot }
 }
 
 fn read_law(law: &str, spot: Spot, table: &DeTable<'_>, report: &mut Report<'_>) -> LawBody {
@@ -151,7 +151,7 @@ fn read_law(law: &str, spot: Spot, table: &DeTable<'_>, report: &mut Report<'_>)
     }
 }
 
-fn read_test(spot: Spot, table: &DeTable<'_>, report: &mut Report<'_>) -> Option<Test> {
+fn read_test(spot: Spot, table: &DeTable<'_>, report: &mut Report<'_>) -> Test {
     let known = &["id", "from", "to", "expect", "by"];
     let fields = Fields::new("a test".to_owned(), table, known, spot, report);
     let id = fields.needed_string("id", report);
@@ -159,7 +159,7 @@ fn read_test(spot: Spot, table: &DeTable<'_>, report: &mut Report<'_>) -> Option
     let to = read_end(&fields, "to", &["node", "tags", "service", "port"], report);
     let expect = fields.needed_string("expect", report);
     let by = fields.string("by", report);
-    Some(Test { id: id?, from, to, expect, by })
+    Test { id, from, to, expect, by }
 }
 
 fn read_end(

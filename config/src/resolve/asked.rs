@@ -11,16 +11,17 @@ use crate::text;
 impl Resolver<'_, '_> {
     pub(super) fn invariant(&mut self, invariant: &crate::document::Invariant) -> Option<(Name, Invariant)> {
         let resolved: Vec<_> = invariant.laws.iter().map(|(law, body)| self.law(law, body)).collect();
-        let id = Name::parse(&invariant.id.value).ok()?;
+        let id = invariant.id.as_ref().and_then(|id| Name::parse(&id.value).ok());
         if invariant.written != 1 {
-            let message = format!("invariant `{id}` needs exactly one of `never`, `only` and `always`");
+            let whom = id.as_ref().map_or("an invariant".to_owned(), |id| format!("invariant `{id}`"));
+            let message = format!("{whom} needs exactly one of `never`, `only` and `always`");
             let hint = match invariant.written == 0 {
                 true => "write e.g. never = { from = [\"tag:dev\"], to = [\"service:NAME\"] }",
                 false => "write one [[invariant]] for each",
             };
             self.report.error("one-law", &invariant.spot, message, Some(hint.to_owned()));
         }
-        let (law, from, to, via_any) = resolved.into_iter().next()?;
+        let (id, (law, from, to, via_any)) = (id?, resolved.into_iter().next()?);
         Some((id.clone(), Invariant { id, law, from, to, via_any }))
     }
 
@@ -65,7 +66,7 @@ impl Resolver<'_, '_> {
             }
             Some(name)
         });
-        let id = Name::parse(&test.id.value).ok()?;
+        let id = Name::parse(&test.id.as_ref()?.value).ok()?;
         let (to, to_wearing) = to?;
         Some((id.clone(), Test { id, from: from?, to, to_wearing, expect: expect?, by }))
     }

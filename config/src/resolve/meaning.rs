@@ -61,9 +61,10 @@ impl Resolver<'_, '_> {
         self.places.groups = declare(report, "group", document.groups.iter().map(|x| &x.name));
         self.places.tags = declare(report, "tag", document.tags.iter().map(|x| &x.name));
         self.places.services = declare(report, "service", document.services.iter().map(|x| &x.name));
-        self.places.grants = declare(report, "grant", document.grants.iter().map(|x| &x.id));
-        self.places.invariants = declare(report, "invariant", document.invariants.iter().map(|x| &x.id));
-        self.places.tests = declare(report, "test", document.tests.iter().map(|x| &x.id));
+        self.places.grants = declare(report, "grant", document.grants.iter().filter_map(|x| x.id.as_ref()));
+        self.places.invariants =
+            declare(report, "invariant", document.invariants.iter().filter_map(|x| x.id.as_ref()));
+        self.places.tests = declare(report, "test", document.tests.iter().filter_map(|x| x.id.as_ref()));
     }
 
     /// One of a few fixed words.
@@ -188,7 +189,7 @@ impl Resolver<'_, '_> {
         if from.contains(&Selector::AllNodes) {
             self.refuse_all_to_all(&grant.from, &to, services);
         }
-        let id = Name::parse(&grant.id.value).ok()?;
+        let id = Name::parse(&grant.id.as_ref()?.value).ok()?;
         let why = grant.why.as_ref().map(|why| why.value.clone()).unwrap_or_default();
         Some(Grant { id, from, except, to, mode, until, why })
     }

@@ -15,7 +15,7 @@ pub use render::render;
 
 use self::meaning::{Places, Resolver};
 use self::report::Report;
-use crate::document::{self, Document, MAX_FILE, MAX_POLICY, MAX_TABLES, Spot};
+use crate::document::{self, At, Document, MAX_FILE, MAX_POLICY, MAX_TABLES, Spot};
 use crate::item::{Item, ItemTree, MAX_ITEM};
 use crate::name::Name;
 use crate::policy::Policy;
@@ -130,12 +130,12 @@ fn refuse_too_much(sources: &[Source], report: &mut Report<'_>) -> bool {
 /// What one file may not have, several may not have together.
 fn refuse_too_many(document: &Document, report: &mut Report<'_>) {
     let counts = [
-        ("grant", document.grants.len(), document.grants.last().map(|g| &g.id.spot)),
+        ("grant", document.grants.len(), spot_of(document.grants.last().map(|g| &g.id))),
         ("service", document.services.len(), document.services.last().map(|s| &s.name.spot)),
         ("tag", document.tags.len(), document.tags.last().map(|t| &t.name.spot)),
         ("group", document.groups.len(), document.groups.last().map(|g| &g.name.spot)),
-        ("invariant", document.invariants.len(), document.invariants.last().map(|i| &i.id.spot)),
-        ("test", document.tests.len(), document.tests.last().map(|t| &t.id.spot)),
+        ("invariant", document.invariants.len(), spot_of(document.invariants.last().map(|i| &i.id))),
+        ("test", document.tests.len(), spot_of(document.tests.last().map(|t| &t.id))),
     ];
     for (kind, found, spot) in counts {
         if let Some(spot) = spot.filter(|_| found > MAX_TABLES) {
@@ -143,6 +143,10 @@ fn refuse_too_many(document: &Document, report: &mut Report<'_>) {
             report.error("too-many", spot, message, None);
         }
     }
+}
+
+fn spot_of(id: Option<&Option<At<String>>>) -> Option<&Spot> {
+    id.and_then(Option::as_ref).map(|id| &id.spot)
 }
 
 /// A node refuses an item over [`MAX_ITEM`], so the author must hear of it first.
