@@ -21,6 +21,7 @@ pub mod keyring;
 pub mod network;
 pub mod owner;
 pub mod serve;
+pub mod source;
 pub mod state_dir;
 pub mod store;
 pub mod text;

@@ -145,6 +145,8 @@ fn who_guesses_keys_must_wait_and_the_owner_of_a_key_is_in_the_audit() {
     let guessed = (0..40).map(|_| web.with_key("wrn_guess", "GET", "/v1/status", "").status);
     let guessed: Vec<u16> = guessed.collect();
     assert!(guessed.first() == Some(&401) && guessed.last() == Some(&429), "{guessed:?}");
+    let mine = web.with_key(&admin, "GET", "/v1/status", "");
+    assert_eq!(mine.status, 200, "who has a key does not pay for a neighbour who guesses: {}", mine.body);
     world.ok(&["key", "list"]);
 }
 

@@ -5,12 +5,14 @@
 //! trips, are not thrown out by a crowd that comes at once.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::time::Instant;
+
+use crate::source::Source;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -43,9 +45,6 @@ impl Default for Limits {
 const RETRY_PER_SOURCE: usize = 4;
 /// A stranger is not thrown out for another one before it has had this long.
 const PATIENCE: Duration = Duration::from_secs(1);
-
-/// One source: an IPv4 address, or an IPv6 /64 (what one host can usually choose from).
-type Source = IpAddr;
 
 /// What the strangers of one source hold.
 #[derive(Default)]
@@ -98,7 +97,7 @@ impl Gate {
     }
 
     pub fn admit(&self, remote: SocketAddr, validated: bool, now: Instant) -> Answer {
-        let source = source_of(remote.ip());
+        let source = Source::of(remote.ip());
         let limits = &self.limits;
         let mut counts = lock(&self.counts);
         let strangers = counts.strangers.get(&source).map_or(0, |held| held.places);
@@ -208,13 +207,6 @@ impl Counts {
         self.leave(number);
         leave.notify_one();
         true
-    }
-}
-
-fn source_of(ip: IpAddr) -> Source {
-    match ip.to_canonical() {
-        IpAddr::V4(v4) => IpAddr::V4(v4),
-        IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64)),
     }
 }
 

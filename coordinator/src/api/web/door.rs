@@ -23,6 +23,7 @@ use crate::api::caller::Principal;
 use crate::api::problem::{Kind, Problem};
 use crate::clock;
 use crate::keyring::KeyRing;
+use crate::source::Source;
 
 pub const COOKIE: &str = "warren_session";
 pub const CSRF: &str = "warren-csrf";
@@ -105,17 +106,20 @@ impl WebDoor {
         Ok(session.who)
     }
 
-    /// A key that is shown, and when it ends. Who shows wrong ones is slowed down.
+    /// A key that is shown, and when it ends. Who shows wrong ones is slowed down; a right one is never refused for what
+    /// others of its source do, because a key cannot be guessed.
     pub fn check_key(
         &self,
         text: &str,
         from: IpAddr,
         now: UnixTime,
     ) -> Result<(Principal, Option<UnixTime>), Problem> {
-        self.may_try(from, now)?;
-        let refused = |why: String| {
-            self.count_wrong(from, now);
-            Problem::unauthenticated(why)
+        let refused = |why: String| match self.may_try(from, now) {
+            Ok(()) => {
+                self.count_wrong(from, now);
+                Problem::unauthenticated(why)
+            }
+            Err(problem) => problem,
         };
         let key = KeyText::parse(text).map_err(|e| refused(e.to_string()))?;
         // Whoever knows the secret of a key that has ended does not guess.
@@ -171,20 +175,20 @@ impl WebDoor {
 
 /// How often something happened, per source, since the beginning of its present stretch of time.
 #[derive(Clone, Default)]
-struct Counts(Arc<Mutex<BTreeMap<IpAddr, (UnixTime, u32)>>>);
+struct Counts(Arc<Mutex<BTreeMap<Source, (UnixTime, u32)>>>);
 
 impl Counts {
     fn of(&self, from: IpAddr, now: UnixTime, seconds: u64) -> u32 {
         self.0
             .lock()
-            .get(&from)
+            .get(&Source::of(from))
             .filter(|(since, _)| now.since(*since) < seconds)
             .map_or(0, |(_, count)| *count)
     }
 
     /// Counts one more; returns how many there are.
     fn add(&self, from: IpAddr, now: UnixTime, seconds: u64) -> u32 {
-        let mut counts = self.0.lock();
+        let (from, mut counts) = (Source::of(from), self.0.lock());
         if counts.len() >= SOURCES {
             counts.retain(|_, (since, _)| now.since(*since) < seconds);
         }

@@ -18,6 +18,8 @@ use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt as _;
 
+use crate::source::Source;
+
 /// Connections in all, and of one source.
 const MAX: u32 = 2048;
 const MAX_OF_SOURCE: u32 = 128;
@@ -33,25 +35,25 @@ pub struct Remote(pub SocketAddr);
 
 #[derive(Clone, Default)]
 struct Places {
-    taken: Arc<Mutex<HashMap<IpAddr, u32>>>,
+    taken: Arc<Mutex<HashMap<Source, u32>>>,
 }
 
 /// A place that is given back when the connection ends, however it ends.
 struct Place {
-    of: IpAddr,
+    of: Source,
     places: Places,
 }
 
 impl Places {
-    fn take(&self, source: IpAddr) -> Option<Place> {
+    fn take(&self, from: IpAddr) -> Option<Place> {
+        let of = Source::of(from);
         let mut taken = self.taken.lock();
-        let all: u32 = taken.values().sum();
-        let own = taken.entry(source).or_default();
-        if all >= MAX || *own >= MAX_OF_SOURCE {
+        let (all, own) = (taken.values().sum::<u32>(), taken.get(&of).copied().unwrap_or(0));
+        if all >= MAX || own >= MAX_OF_SOURCE {
             return None;
         }
-        *own += 1;
-        Some(Place { of: source, places: self.clone() })
+        taken.insert(of, own + 1);
+        Some(Place { of, places: self.clone() })
     }
 }
 
@@ -158,5 +160,17 @@ mod tests {
         assert!(places.take(greedy).is_some());
         held.clear();
         assert!(places.taken.lock().is_empty());
+    }
+
+    #[test]
+    fn an_ipv6_host_is_one_source_and_who_is_refused_is_forgotten() {
+        let places = Places::default();
+        let address = |network: u16, host: u16| IpAddr::from([0x2001, 0xdb8, 0, network, 0, 0, 0, host]);
+        let one: Vec<Place> = (0..1000).filter_map(|host| places.take(address(0, host))).collect();
+        assert_eq!(one.len(), MAX_OF_SOURCE as usize);
+        let others: Vec<Place> =
+            (1..=2 * MAX as u16).filter_map(|network| places.take(address(network, 1))).collect();
+        assert_eq!(one.len() + others.len(), MAX as usize);
+        assert_eq!(places.taken.lock().len(), 1 + others.len());
     }
 }

@@ -76,11 +76,13 @@ fn redeem(
     from: IpAddr,
     now: UnixTime,
 ) -> Result<crate::api::caller::Principal, Problem> {
-    door.may_try(from, now)?;
-    door.sessions.redeem(code, now).ok_or_else(|| {
-        door.count_wrong(from, now);
-        Problem::unauthenticated("this link was opened already, or is too old")
-            .with_hint("make a new one with `warren ui`")
+    door.sessions.redeem(code, now).ok_or_else(|| match door.may_try(from, now) {
+        Ok(()) => {
+            door.count_wrong(from, now);
+            Problem::unauthenticated("this link was opened already, or is too old")
+                .with_hint("make a new one with `warren ui`")
+        }
+        Err(problem) => problem,
     })
 }
 
