@@ -410,44 +410,61 @@ fn the_past_is_asked_as_it_was() {
     );
 }
 
+/// A listener that saw the event `last`.
+fn listen(web: &Web, key: &str, last: &str) -> TcpStream {
+    let (mut stream, host) = (web.connect(), &web.host);
+    let head = format!(
+        "GET /v1/events HTTP/1.1\r\nhost: {host}\r\nauthorization: Bearer {key}\r\nlast-event-id: {last}\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes()).unwrap();
+    stream
+}
+
+/// All that it hears until `word`.
+fn hear(stream: &mut TcpStream, word: &str) -> String {
+    let mut heard = String::new();
+    wait_for(word, || {
+        let mut chunk = [0; 4096];
+        let read = stream.read(&mut chunk).unwrap();
+        heard.push_str(&String::from_utf8_lossy(&chunk[..read]));
+        heard.contains(word).then(|| heard.clone())
+    })
+}
+
+#[test]
+fn a_log_that_cannot_be_read_for_a_moment_costs_no_listener_the_news() {
+    let world = World::new();
+    let service = world.serve_with(API);
+    let web = Web::of(&service);
+    let reader = key(&world, "reader", &[]);
+    let mut stream = listen(&web, &reader, "0123456789abcdef-7");
+    hear(&mut stream, "event: resync");
+    let (log, away) = (world.state().join("warren.db"), world.state().join("away.db"));
+    std::fs::rename(&log, &away).unwrap();
+    world.token(&["--name", "a-1"]);
+    wait_for("a warning", || world.log().contains("trying again").then_some(()));
+    std::fs::rename(&away, &log).unwrap();
+    hear(&mut stream, "name a-1");
+}
+
 #[test]
 fn a_listener_who_was_away_goes_on_or_is_told_to_load_anew() {
     let world = World::new();
     let service = world.serve_with(API);
     let web = Web::of(&service);
     let reader = key(&world, "reader", &[]);
-    let host = web.host.clone();
-    let listen = |last: &str| {
-        let mut stream = web.connect();
-        let head = format!(
-            "GET /v1/events HTTP/1.1\r\nhost: {host}\r\nauthorization: Bearer {reader}\r\nlast-event-id: {last}\r\n\r\n"
-        );
-        stream.write_all(head.as_bytes()).unwrap();
-        stream
-    };
-    let hear = |stream: &mut TcpStream, word: &str| {
-        let mut heard = String::new();
-        wait_for(word, || {
-            let mut chunk = [0; 4096];
-            let read = stream.read(&mut chunk).unwrap();
-            heard.push_str(&String::from_utf8_lossy(&chunk[..read]));
-            heard.contains(word).then(|| heard.clone())
-        })
-    };
-    let mut stranger = listen("0123456789abcdef-7");
+    let mut stranger = listen(&web, &reader, "0123456789abcdef-7");
     hear(&mut stranger, "event: resync");
     world.token(&["--name", "a-1"]);
     let heard = hear(&mut stranger, "name a-1");
     let id = heard.lines().filter_map(|l| l.strip_prefix("id: ")).next_back().unwrap().trim().to_owned();
     world.token(&["--name", "b-1"]);
     hear(&mut stranger, "name b-1");
-    let mut back = listen(&id);
+    let mut back = listen(&web, &reader, &id);
     let heard = hear(&mut back, "name b-1");
     assert!(!heard.contains("resync") && !heard.contains("name a-1"), "{heard}");
     // Whoever loses the key loses the stream.
     world.ok(&["key", "revoke", "reader"]);
-    wait_for("the stream to end", || {
-        let mut chunk = [0; 4096];
-        (back.read(&mut chunk).unwrap_or(0) == 0).then_some(())
-    });
+    // The last chunk (RFC 9112, section 7.1).
+    hear(&mut back, "\r\n0\r\n\r\n");
 }

@@ -139,12 +139,15 @@ struct Seen {
 
 /// Looks once a second and tells what has changed, also to those who come back a moment later.
 pub async fn watch(app: App) {
-    let Ok(status) = status(&app).await else { return };
-    let mut seen = Seen { revision: status.revision, status: comparable(status), nodes: String::new() };
+    let Ok(first) = status(&app).await else { return };
+    let mut seen = Seen { revision: first.revision, status: comparable(first), nodes: String::new() };
     loop {
         tokio::time::sleep(LOOK).await;
-        if look(&app, &mut seen).await.is_err() {
-            return;
+        // The owner is gone: so is the service.
+        let Ok(now) = status(&app).await else { return };
+        // A file that cannot be read now may be in a second; nobody misses what was not told.
+        if let Err(problem) = look(&app, &mut seen, now).await {
+            tracing::warn!(why = %problem.detail, "what happened cannot be told to those who listen: trying again");
         }
     }
 }
@@ -158,8 +161,7 @@ fn comparable(status: Status) -> Status {
     Status { now: Default::default(), flows: Default::default(), ..status }
 }
 
-async fn look(app: &App, seen: &mut Seen) -> Result<(), Problem> {
-    let status = status(app).await?;
+async fn look(app: &App, seen: &mut Seen, status: Status) -> Result<(), Problem> {
     let plain = comparable(status.clone());
     if seen.status != plain {
         app.hub.tell_json("status", &status);
