@@ -19,10 +19,11 @@ use warren_config::question;
 use warren_config::resolve::{Source, resolve};
 use warren_config::time::UnixTime;
 use warren_coordinator::store::flows::FlowStore;
-use warren_coordinator_core::flows::{FlowPoint, FlowRow};
+use warren_coordinator_core::accounts::Entry;
+use warren_coordinator_core::flows::{Batch, FlowPoint, FlowRow};
 use warren_coordinator_core::plan::{Cuts, Forecast};
 use warren_coordinator_core::policies::InForce;
-use warren_wire::flow::{FlowEnd, FlowVerdict};
+use warren_wire::flow::{FlowEnd, FlowPath, FlowReport, FlowVerdict};
 use warren_wire::id::NodeId;
 
 const NOW: UnixTime = UnixTime(1_780_000_000);
@@ -127,6 +128,12 @@ fn row(i: usize) -> FlowRow {
         last_ms: at * 1000 + 900,
         end: FlowEnd::default(),
         count: 1,
+        workload: None,
+        rtt_us: None,
+        retransmissions: None,
+        path: FlowPath::Direct,
+        other: None,
+        mismatch: None,
     }
 }
 
@@ -134,7 +141,9 @@ fn fill(file: &Path) {
     let mut store = FlowStore::open(file).unwrap();
     for batch in 0..RECORDS / 10_000 {
         let rows: Vec<FlowRow> = (batch * 10_000..(batch + 1) * 10_000).map(row).collect();
-        store.append(&rows).unwrap();
+        let report = FlowReport { sequence: batch as u64 + 1, boot: 1, ..FlowReport::default() };
+        let entry = Entry::of(id(0), &report, NOW);
+        store.append(&[Batch { entry, rows }], &mut { usize::MAX }).unwrap();
     }
 }
 

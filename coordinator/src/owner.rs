@@ -3,7 +3,7 @@
 //! For each input, in this order: decide, commit (the entry is on the disk), apply, drain. Nothing here waits for a
 //! client: what a client must be told goes to its outbox, and a client that does not read is dropped.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::mpsc as blocking;
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 use warren_coordinator_core::Coordinator;
 use warren_coordinator_core::change::Principal;
 use warren_coordinator_core::command::Command;
-use warren_coordinator_core::flows::FlowRow;
+use warren_coordinator_core::flows::Batch;
 use warren_coordinator_core::output::{ConnId, Level, Output};
 use warren_coordinator_core::refusal::Refusal;
 use warren_coordinator_core::store::StoreError;
@@ -23,6 +23,7 @@ use crate::channel::outbox::Outbox;
 use crate::clock;
 use crate::events::Hub;
 use crate::keyring::KeyRing;
+use crate::store::history::Written;
 use crate::store::log::LogStore;
 use crate::text::plain;
 
@@ -40,6 +41,8 @@ pub struct Owner {
     clients: BTreeMap<ConnId, Outbox>,
     beside: Beside,
     flows_skipped: u64,
+    /// Accounts of reports whose records found the writer's queue full. A node has few reports under way, so they are few.
+    accounts_waiting: VecDeque<Batch>,
     /// Set once the store may have failed half way: nothing is acknowledged any more.
     fatal: Option<StoreError>,
 }
@@ -47,15 +50,15 @@ pub struct Owner {
 /// Who hears of what happens at the owner.
 #[derive(Clone)]
 pub struct Beside {
-    /// To the thread that writes flow history; full: history is skipped and counted, nobody waits.
-    pub flows: blocking::SyncSender<Vec<FlowRow>>,
+    /// To the thread that writes flow history; full: records are skipped and their number kept, nobody waits.
+    pub flows: blocking::SyncSender<Batch>,
     pub hub: Hub,
     pub keys: KeyRing,
 }
 
 impl Beside {
     /// Of an owner whose events nobody hears.
-    pub fn of_nobody(flows: blocking::SyncSender<Vec<FlowRow>>) -> Beside {
+    pub fn of_nobody(flows: blocking::SyncSender<Batch>) -> Beside {
         Beside { flows, hub: Hub::new(0), keys: KeyRing::default() }
     }
 }
@@ -108,6 +111,11 @@ impl Handle {
         answer.await.map_err(|_| Stopped)
     }
 
+    /// From a thread that may wait. Nothing happens if the owner has ended.
+    pub fn tell(&self, what: impl FnOnce(&mut Owner) + Send + 'static) {
+        let _ = self.jobs.blocking_send(Box::new(what));
+    }
+
     pub async fn command(
         &self,
         principal: Principal,
@@ -128,7 +136,15 @@ pub fn start(
     let (jobs, inbox) = mpsc::channel(JOBS);
     let (done, ended) = oneshot::channel();
     beside.keys.replace(coordinator.state().keys());
-    let owner = Owner { coordinator, store, clients: BTreeMap::new(), beside, flows_skipped: 0, fatal: None };
+    let owner = Owner {
+        coordinator,
+        store,
+        clients: BTreeMap::new(),
+        beside,
+        flows_skipped: 0,
+        accounts_waiting: VecDeque::new(),
+        fatal: None,
+    };
     let thread = std::thread::Builder::new().name("owner".into());
     let spawned = thread.spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
@@ -145,6 +161,14 @@ pub fn start(
 }
 
 impl Owner {
+    /// Reports that are on the disk.
+    pub fn flows_written(&mut self, written: Vec<Written>) {
+        for (node, boot, sequence) in written {
+            self.coordinator.handle_flows_written(node, boot, sequence);
+        }
+        self.keep_waiting();
+    }
+
     async fn run(
         mut self,
         mut events: mpsc::Receiver<Event>,
@@ -256,9 +280,9 @@ impl Owner {
                         outbox.close("refused");
                     }
                 }
-                Output::StoreFlows(rows) => {
-                    self.beside.hub.tell_flows(&rows);
-                    self.keep_flows(rows);
+                Output::StoreFlows(batch) => {
+                    self.beside.hub.tell_flows(&batch.rows);
+                    self.keep_flows(batch);
                 }
                 Output::Log(notice) => {
                     let (node, message) = (notice.node.map(|n| n.to_string()), plain(&notice.message, 400));
@@ -285,15 +309,30 @@ impl Owner {
         }
     }
 
-    fn keep_flows(&mut self, rows: Vec<FlowRow>) {
-        let count = rows.len() as u64;
-        if self.beside.flows.try_send(rows).is_err() {
-            if self.flows_skipped == 0 {
-                tracing::warn!(
-                    "flow history is not written fast enough: some of it is skipped (the live list has it)"
-                );
+    /// In the order of the reports: their numbers are acknowledged with all before them.
+    fn keep_flows(&mut self, batch: Batch) {
+        self.keep_waiting();
+        let sent = match self.accounts_waiting.is_empty() {
+            true => self.beside.flows.try_send(batch),
+            false => Err(blocking::TrySendError::Full(batch)),
+        };
+        let Err(blocking::TrySendError::Full(mut batch)) = sent else { return };
+        if self.flows_skipped == 0 && !batch.rows.is_empty() {
+            tracing::warn!(
+                "flow history is not written fast enough: some of it is skipped and counted (the live list has it)"
+            );
+        }
+        self.flows_skipped = self.flows_skipped.saturating_add(batch.rows.len() as u64);
+        batch.rows = Vec::new();
+        batch.entry.skip();
+        self.accounts_waiting.push_back(batch);
+    }
+
+    fn keep_waiting(&mut self) {
+        while let Some(batch) = self.accounts_waiting.pop_front() {
+            if let Err(blocking::TrySendError::Full(batch)) = self.beside.flows.try_send(batch) {
+                return self.accounts_waiting.push_front(batch);
             }
-            self.flows_skipped = self.flows_skipped.saturating_add(count);
         }
     }
 }

@@ -178,7 +178,7 @@ fn remove_leftovers(state: &StateDir) {
 }
 
 async fn serve(options: &Options, loaded: Loaded) -> Result<(), ServeError> {
-    let Loaded { state, settings, store, coordinator, founding, seed, _lock } = loaded;
+    let Loaded { state, settings, store, mut coordinator, founding, seed, _lock } = loaded;
     let start = |what| move |error| ServeError::Start { what, error };
     let mut term = signal(SignalKind::terminate()).map_err(start("signals"))?;
     let mut int = signal(SignalKind::interrupt()).map_err(start("signals"))?;
@@ -195,12 +195,13 @@ async fn serve(options: &Options, loaded: Loaded) -> Result<(), ServeError> {
         keep_flows: settings.history.flows,
         keep_edges: settings.history.edges,
         failed: Arc::default(),
+        unlisted: Arc::default(),
     };
-    let failed = history.failed.clone();
-    let writer = std::thread::Builder::new()
-        .name("flow-history".into())
-        .spawn(move || history::write_all(&history, &flow_inbox))
-        .map_err(start("flow history"))?;
+    let (failed, unlisted) = (history.failed.clone(), history.unlisted.clone());
+    match history.accounts() {
+        Ok(accounts) => coordinator.restore_accounts(accounts),
+        Err(error) => tracing::error!(%error, "what nodes reported before is not known"),
+    }
     let keys = KeyRing::default();
     let boot = clock::secret::<8>().map_err(|e| start("random numbers")(std::io::Error::other(e)))?;
     let hub = Hub::new(u64::from_be_bytes(*boot));
@@ -209,6 +210,14 @@ async fn serve(options: &Options, loaded: Loaded) -> Result<(), ServeError> {
     let (events, event_inbox) = mpsc::channel(owner::EVENTS);
     let (stop_owner, stop) = oneshot::channel();
     let (handle, mut ended) = owner::start(coordinator, store, beside, event_inbox, stop);
+    let written = handle.clone();
+    let writer = std::thread::Builder::new()
+        .name("flow-history".into())
+        .spawn(move || {
+            let done = |reports| written.tell(move |owner| owner.flows_written(reports));
+            history::write_all(&history, &flow_inbox, done);
+        })
+        .map_err(start("flow history"))?;
     let network = founding
         .info(tls::public_of(&seed), settings.advertise.clone(), listen.to_string())
         .ok_or(ServeError::NoFounding)?;
@@ -227,6 +236,7 @@ async fn serve(options: &Options, loaded: Loaded) -> Result<(), ServeError> {
         hub,
         page: page.clone(),
         failed,
+        unlisted,
     };
     let watcher = tokio::spawn(api::stream::watch(app.clone()));
     let (stop_web, web_stopped) = watch::channel(false);

@@ -49,6 +49,7 @@ async fn serve_as(caller: Caller, socket: &Path) {
         hub: Hub::new(0),
         page: None,
         failed: Arc::default(),
+        unlisted: Arc::default(),
     };
     let router = api::router(app).layer(Extension(ConnectInfo(caller)));
     let listener = tokio::net::UnixListener::bind(socket).unwrap();

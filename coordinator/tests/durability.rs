@@ -174,7 +174,7 @@ struct InProcess {
     handle: Handle,
     authority: Authority,
     _stop: tokio::sync::oneshot::Sender<()>,
-    _flows: std::sync::mpsc::Receiver<Vec<warren_coordinator_core::flows::FlowRow>>,
+    _flows: std::sync::mpsc::Receiver<warren_coordinator_core::flows::Batch>,
     _events: tokio::sync::mpsc::Sender<warren_coordinator::channel::Event>,
 }
 

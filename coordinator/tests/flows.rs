@@ -35,6 +35,7 @@ fn record(world: &World, flow: u64, bytes: u64) -> FlowRecord {
         end: FlowEnd::Open as i32,
         count: 1,
         first: true,
+        ..FlowRecord::default()
     }
 }
 
@@ -54,7 +55,14 @@ fn a_reported_flow_is_listed_watched_and_kept() {
         // The third repeats the second; the fourth is another flow, in case the watcher came late to the first.
         for (sequence, flow, bytes) in [(1, 7, 100), (2, 7, 50), (2, 7, 50), (3, 8, 1)] {
             let records = vec![record(&world, flow, bytes)];
-            line.say(NodeSays::Flows(FlowReport { sequence, records, lost: 3, boot: 1 })).await;
+            line.say(NodeSays::Flows(FlowReport {
+                sequence,
+                records,
+                lost: 3,
+                boot: 1,
+                ..Default::default()
+            }))
+            .await;
             let stored = |said: &CoordinatorSays| match said {
                 CoordinatorSays::FlowsStored(stored) => (stored.sequence == sequence).then_some(()),
                 _ => None,
@@ -83,4 +91,58 @@ fn a_reported_flow_is_listed_watched_and_kept() {
     assert_eq!(world.json(&["flow", "list"]).as_array().map(Vec::len), Some(0));
     assert_eq!(history().as_array().map(Vec::len), Some(2));
     assert_eq!(history()[1]["bytes_out"], 150);
+}
+
+/// What is acknowledged is on the disk, and counts once, however the service ends.
+#[test]
+fn a_report_that_comes_again_after_a_kill_counts_once() {
+    let world = World::new();
+    let mut service = world.serve();
+    let token = world.token(&["--name", "web-1"]);
+    block_on(Node::new(1, &token).enrol(&token, service.addr())).unwrap();
+    let other = world.token(&["--name", "orders-1"]);
+    block_on(Node::new(2, &other).enrol(&other, service.addr())).unwrap();
+    let report = |sequence| FlowReport {
+        sequence,
+        records: vec![record(&world, sequence, 100)],
+        boot: 9,
+        offered_packets: 2 * sequence,
+        offered_bytes: 300 * sequence,
+        ..Default::default()
+    };
+    for sequence in 1..=6 {
+        block_on(async {
+            let mut line = Node::new(1, &token).join(service.addr()).await;
+            // The one before comes again, as after a lost acknowledgement.
+            for again in [sequence - 1, sequence] {
+                if again > 0 {
+                    line.say(NodeSays::Flows(report(again))).await;
+                }
+            }
+            let stored = |said: &CoordinatorSays| match said {
+                CoordinatorSays::FlowsStored(stored) => (stored.sequence == sequence).then_some(()),
+                _ => None,
+            };
+            line.hear_until(stored).await;
+        });
+        service.kill();
+        service = world.serve();
+    }
+    let view = world.json(&["flow", "accounts"]);
+    let total = &view["total"];
+    let recorded =
+        (&total["recorded"]["records"], &total["recorded"]["packets"], &total["recorded"]["bytes"]);
+    assert_eq!(recorded, (&6.into(), &12.into(), &1800.into()), "{view}");
+    assert_eq!(
+        (&total["offered"]["packets"], &total["underway"]["packets"]),
+        (&12.into(), &0.into()),
+        "{view}"
+    );
+    assert_eq!(view["nodes"][0]["name"], "web-1");
+    let history = world.json(&["flow", "list", "--history", "--from", "web-1"]);
+    assert_eq!(history.as_array().map(Vec::len), Some(6), "{history}");
+    let map = world.json(&["map"]);
+    assert_eq!(map["edges"][0]["bytes_out"], 600, "{map}");
+    let text = world.ok(&["flow", "accounts"]);
+    assert!(text.contains("web-1") && text.contains("12 packets, 1.8 kB"), "{text}");
 }

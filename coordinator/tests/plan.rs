@@ -144,7 +144,14 @@ fn a_plan_says_what_is_lost_and_which_flows_that_were_seen_it_would_cut() {
     block_on(async {
         let mut line = Node::new(1, &token).join(service.addr()).await;
         let records = vec![record(&world, 1), record(&world, 2)];
-        line.say(NodeSays::Flows(FlowReport { sequence: 1, records, lost: 3, boot: 1 })).await;
+        line.say(NodeSays::Flows(FlowReport {
+            sequence: 1,
+            records,
+            lost: 3,
+            boot: 1,
+            ..Default::default()
+        }))
+        .await;
         line.hear_until(|said| matches!(said, CoordinatorSays::FlowsStored(_)).then_some(())).await;
     });
     let history = || world.json(&["flow", "list", "--history"]).as_array().map(Vec::len);

@@ -280,6 +280,7 @@ fn record(world: &World, flow: u64, first: bool, verdict: FlowVerdict) -> FlowRe
         end: if refused { FlowEnd::Refused } else { FlowEnd::Open } as i32,
         count: if refused { 5 } else { 1 },
         first,
+        ..FlowRecord::default()
     }
 }
 
@@ -320,7 +321,7 @@ fn the_map_says_what_the_records_said_live_and_after_a_restart() {
     hear_until(&["text/event-stream"]);
     block_on(async {
         let mut line = Node::new(1, &token).join(service.addr()).await;
-        line.say(NodeSays::Flows(FlowReport { sequence: 1, records, lost: 0, boot: 1 })).await;
+        line.say(NodeSays::Flows(FlowReport { sequence: 1, records, boot: 1, ..Default::default() })).await;
         line.hear_until(|said| matches!(said, CoordinatorSays::FlowsStored(_)).then_some(())).await;
     });
     hear_until(&["event: flows", "event: edges", "\"bytes_back\":3000", "event: nodes"]);

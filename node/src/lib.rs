@@ -27,3 +27,4 @@ pub mod state;
 pub mod tun;
 pub mod udp;
 pub mod worker;
+pub mod workload;

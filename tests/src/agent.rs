@@ -17,6 +17,7 @@ use warren_node_core::dataplane::{
 use warren_node_core::packet::vnet::Vnet;
 use warren_node_core::session::LaneSecret;
 use warren_node_core::session::standin::StandinEngine;
+use warren_wire::flow::Amount;
 use warren_wire::frame::{Decoder, MAX_FRAME, NodeSays, ToCoordinator, ToNode, encode};
 use warren_wire::id::{NodeId, WgKey};
 
@@ -113,10 +114,13 @@ impl Agent {
             hold: false,
         };
         let now = Now { mono: birth.now, wall_ms: birth.host_ms };
-        let plane = DataPlane::new(StandinEngine::new(disk.lanes()), SETTINGS, birth.seed, now);
+        let ledger = disk.ledger.clone();
+        let plane =
+            DataPlane::with_ledger(StandinEngine::new(disk.lanes()), SETTINGS, ledger, birth.seed, now);
         plane.restore_stamps(&disk.stamps);
         let mut control = Control::new(config).unwrap();
         control.handle_local_endpoints(birth.endpoints, 51_820);
+        control.handle_ended_starts(disk.ended.clone());
         control.handle_started(disk.view.as_deref(), birth.host_ms, birth.now);
         let mut agent = Agent {
             boot: birth.boot,
@@ -286,7 +290,11 @@ impl Agent {
     fn drain_flows(&mut self, disk: &mut Disk, now: Mono) {
         self.next_drain = now.plus_millis(DRAIN_MS);
         let (records, lost) = self.plane.drain_flows(self.clock.at(now));
-        if lost > 0 {
+        self.control.handle_offered(self.plane.offered());
+        if self.control.ended_starts_are_told() {
+            disk.ended.clear();
+        }
+        if lost != Amount::default() {
             self.control.handle_flow_losses(lost);
         }
         if !records.is_empty() {

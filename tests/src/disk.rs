@@ -6,7 +6,9 @@ use ed25519_dalek::SigningKey;
 use warren_node_core::control::enrolment::{Membership, Secrets};
 use warren_node_core::control::keys::LaneSecret;
 use warren_node_core::dataplane::Stamps;
+use warren_node_core::ledger::Ledger;
 use warren_node_core::session;
+use warren_wire::flow::Ended;
 use warren_wire::id::{IdentityKey, NodeId};
 use warren_wire::specimen::{SpecimenNode, seed_bytes};
 use zeroize::Zeroizing;
@@ -25,6 +27,10 @@ pub struct Disk {
     pub greatest_ms: u64,
     /// Live flows, written when the agent stops in order.
     pub flows: BTreeMap<NodeId, Vec<u8>>,
+    /// What the present start has judged: memory that outlives the agent.
+    pub ledger: Ledger,
+    /// What earlier starts had judged when they ended, by their number.
+    pub ended: Vec<Ended>,
 }
 
 impl Disk {
@@ -43,6 +49,8 @@ impl Disk {
             stamps: Stamps::new(),
             greatest_ms: 0,
             flows: BTreeMap::new(),
+            ledger: Ledger::default(),
+            ended: Vec::new(),
         }
     }
 

@@ -1,14 +1,16 @@
 //! The place where the coordinator runs: its store, which outlives it, and the process, which may die at any moment.
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 
 use ed25519_dalek::SigningKey;
 use warren_config::time::UnixTime;
 use warren_coordinator_core::Coordinator;
+use warren_coordinator_core::accounts::Accounts;
 use warren_coordinator_core::alarm::Alarm;
 use warren_coordinator_core::change::{Principal, Proposal};
 use warren_coordinator_core::command::Command;
-use warren_coordinator_core::flows::FlowRow;
+use warren_coordinator_core::flows::{Batch, FlowRow};
 use warren_coordinator_core::output::{ConnId, Output, Timeout};
 use warren_coordinator_core::refusal::Refusal;
 use warren_coordinator_core::state::State;
@@ -34,6 +36,10 @@ pub struct Site {
     /// Number of the present, or last, start.
     pub run: u64,
     pub flows: Vec<FlowRow>,
+    /// On the disk with them.
+    pub accounts: Accounts,
+    /// On their way to the disk: gone if the process dies.
+    pub under_way: VecDeque<Batch>,
     pub alarms: Vec<Alarm>,
 }
 
@@ -43,7 +49,16 @@ impl Site {
         let mut store = MemoryStore::new();
         let proposal = State::default().propose(command, administrator(), now).unwrap();
         store.commit(proposal.entry()).unwrap();
-        let mut site = Site { store, online, running: None, run: 0, flows: Vec::new(), alarms: Vec::new() };
+        let mut site = Site {
+            store,
+            online,
+            running: None,
+            run: 0,
+            flows: Vec::new(),
+            accounts: Accounts::default(),
+            under_way: VecDeque::new(),
+            alarms: Vec::new(),
+        };
         site.start(now);
         site
     }
@@ -52,12 +67,26 @@ impl Site {
     pub fn start(&mut self, now: UnixTime) {
         let entries = self.store.read(0, usize::MAX).unwrap();
         let state = State::replay(&entries).unwrap();
-        self.running = Some(Coordinator::new(state, self.online.clone(), now).unwrap());
+        let mut coordinator = Coordinator::new(state, self.online.clone(), now).unwrap();
+        coordinator.restore_accounts(self.accounts.clone());
+        self.running = Some(coordinator);
         self.run += 1;
     }
 
     pub fn crash(&mut self) {
         self.running = None;
+        self.under_way.clear();
+    }
+
+    /// The oldest batch under way gets to the disk: sums and account, both or none.
+    pub fn write(&mut self) {
+        let (Some(batch), Some(coordinator)) = (self.under_way.pop_front(), &mut self.running) else {
+            return;
+        };
+        if self.accounts.take(&batch.entry) {
+            self.flows.extend(batch.rows);
+        }
+        coordinator.handle_flows_written(batch.entry.node, batch.entry.boot, batch.entry.sequence);
     }
 
     pub fn state(&self) -> Option<&State> {

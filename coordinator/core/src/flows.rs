@@ -1,7 +1,7 @@
 //! The flow map, first form: the newest flow records of all nodes, each end named.
 //!
 //! A node speaks only of its own side; the other end is attributed by the coordinator's own directory. Reports are
-//! numbered per agent start, so that a report that comes twice counts once.
+//! numbered per agent start, so that a report that comes twice counts once ([`crate::accounts`]).
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
@@ -9,9 +9,10 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 use warren_config::name::Name;
 use warren_config::time::UnixTime;
-use warren_wire::flow::{FlowEnd, FlowRecord, FlowReport, FlowVerdict};
+use warren_wire::flow::{FlowEnd, FlowPath, FlowRecord, FlowReport, FlowVerdict, Workload};
 use warren_wire::id::{Generation, NodeId};
 
+use crate::accounts::{Accounts, Entry};
 use crate::directory::Node;
 use crate::state::State;
 use crate::status::FlowStatus;
@@ -61,6 +62,39 @@ pub struct FlowRow {
     pub last_ms: u64,
     pub end: FlowEnd,
     pub count: u64,
+    /// Whose the flow is on the reporter's host; none: not known.
+    #[serde(default)]
+    pub workload: Option<Workload>,
+    /// Of the reporter's own TCP connection; none: not known.
+    #[serde(default)]
+    pub rtt_us: Option<u64>,
+    #[serde(default)]
+    pub retransmissions: Option<u64>,
+    #[serde(default = "no_path")]
+    pub path: FlowPath,
+    /// What the other end says of the same flow, where both have reported it.
+    #[serde(default)]
+    pub other: Option<OtherEnd>,
+    /// In words, where not both ends can be right, or one is silent; none: nothing of the kind, or not known yet.
+    #[serde(default)]
+    pub mismatch: Option<String>,
+}
+
+fn no_path() -> FlowPath {
+    FlowPath::Unknown
+}
+
+/// The record of the same flow by its other node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct OtherEnd {
+    pub reporter: NodeId,
+    pub packets_out: u64,
+    pub bytes_out: u64,
+    pub packets_back: u64,
+    pub bytes_back: u64,
+    pub end: FlowEnd,
+    pub workload: Option<Workload>,
 }
 
 /// What `flow list` asks for. Empty: everything, newest first.
@@ -91,24 +125,26 @@ pub struct FlowPage {
     pub missed: u64,
 }
 
-/// Starts of one node's agent that are told apart at a time.
-const BOOTS: usize = 4;
+/// Reports of one node that wait to be written. An honest node has fewer under way.
+const UNWRITTEN: u32 = 64;
 /// Records one answer may hold.
 const MAX_ANSWER: usize = 10_000;
 const DEFAULT_ANSWER: usize = 1_000;
 
-/// One agent start: the greatest sequence taken, and what it says it lost.
-#[derive(Clone, Copy, Debug)]
-struct Boot {
-    boot: u64,
-    sequence: u64,
-    lost: u64,
+/// Records to be kept, and the account of them: both or none.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Batch {
+    pub entry: Entry,
+    pub rows: Vec<FlowRow>,
 }
 
 /// What became of a report.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Taken {
-    pub rows: Vec<FlowRow>,
+    /// To be kept; it is acknowledged after that.
+    pub batch: Option<Batch>,
+    /// It is kept already.
+    pub written: bool,
     /// Why records were not taken, once for the report.
     pub rejected: Option<&'static str>,
 }
@@ -118,56 +154,77 @@ pub struct Taken {
 pub struct FlowMap {
     rows: VecDeque<FlowRow>,
     cursor: u64,
-    boots: BTreeMap<NodeId, VecDeque<Boot>>,
+    accounts: Accounts,
+    /// Of each node: start and sequence of the last report that was written, and how many are not yet.
+    written: BTreeMap<NodeId, (u64, u64)>,
+    unwritten: BTreeMap<NodeId, u32>,
     recorded: u64,
     rejected: u64,
-    /// Declared lost by agent starts that are no longer told apart.
-    lost_before: u64,
 }
 
 impl FlowMap {
     pub fn status(&self) -> FlowStatus {
-        let lost = self.boots.values().flatten().map(|b| b.lost).fold(self.lost_before, u64::saturating_add);
         FlowStatus {
             recorded: self.recorded,
-            declared_lost: lost,
+            declared_lost: self.accounts.total().lost.records,
             rejected: self.rejected,
             kept: self.rows.len(),
         }
     }
 
+    /// As an earlier coordinator left them.
+    pub fn restore(&mut self, accounts: Accounts) {
+        for node in accounts.nodes() {
+            if let Some(newest) = accounts.starts(&node).last() {
+                self.written.insert(node, (newest.boot, newest.sequence));
+            }
+        }
+        self.accounts = accounts;
+    }
+
+    pub fn accounts(&self) -> &Accounts {
+        &self.accounts
+    }
+
     /// Takes a report of `node`, once.
     pub fn report(&mut self, state: &State, node: &Node, report: &FlowReport, now: UnixTime) -> Taken {
+        let (id, boot, sequence) = (node.id(), report.boot, report.sequence);
         let mut taken = Taken::default();
-        if !self.is_new(node.id(), report) {
+        if self.accounts.knows(&id, boot, sequence) {
+            taken.written = self.written.get(&id).is_some_and(|(b, s)| *b == boot && *s >= sequence);
             return taken;
         }
+        let unwritten = self.unwritten.entry(id).or_default();
+        if *unwritten >= UNWRITTEN {
+            taken.rejected = Some("more reports at once than an agent has under way");
+            return taken;
+        }
+        *unwritten += 1;
+        let (mut entry, mut rows) = (Entry::of(id, report, now), Vec::with_capacity(report.records.len()));
         for record in &report.records {
-            match row(state, node, report.boot, record, now) {
-                Ok(row) => taken.rows.push(self.push(row)),
+            match row(state, node, boot, record, now) {
+                Ok(row) => {
+                    entry.recorded.add(record.amount());
+                    rows.push(self.push(row));
+                }
                 Err(why) => {
+                    entry.rejected.add(record.amount());
                     self.rejected = self.rejected.saturating_add(1);
                     taken.rejected = taken.rejected.or(Some(why));
                 }
             }
         }
+        self.accounts.take(&entry);
+        taken.batch = Some(Batch { entry, rows });
         taken
     }
 
-    fn is_new(&mut self, node: NodeId, report: &FlowReport) -> bool {
-        let boots = self.boots.entry(node).or_default();
-        if let Some(known) = boots.iter_mut().find(|b| b.boot == report.boot) {
-            known.lost = known.lost.max(report.lost);
-            let new = report.sequence > known.sequence;
-            known.sequence = known.sequence.max(report.sequence);
-            return new;
+    /// Everything of this report, and of those before it, is on the disk.
+    pub fn handle_written(&mut self, node: NodeId, boot: u64, sequence: u64) {
+        self.written.insert(node, (boot, sequence));
+        if let Some(count) = self.unwritten.get_mut(&node) {
+            *count = count.saturating_sub(1);
         }
-        if boots.len() >= BOOTS {
-            let oldest = boots.pop_front().map_or(0, |b| b.lost);
-            self.lost_before = self.lost_before.saturating_add(oldest);
-        }
-        boots.push_back(Boot { boot: report.boot, sequence: report.sequence, lost: report.lost });
-        true
     }
 
     fn push(&mut self, mut row: FlowRow) -> FlowRow {
@@ -200,6 +257,18 @@ impl FlowMap {
         list
     }
 
+    /// As [`FlowMap::list`], each row with what its other end says.
+    pub fn list_matched(
+        &self,
+        filter: &FlowFilter,
+        speaks: impl Fn(&NodeId) -> bool,
+        now: UnixTime,
+    ) -> Vec<FlowRow> {
+        let mut list = self.list(filter);
+        crate::matching::complete(&mut list, self.rows.iter(), speaks, now);
+        list
+    }
+
     /// Records after `cursor` that match, oldest first.
     pub fn since(&self, cursor: u64, filter: &FlowFilter, limit: usize) -> FlowPage {
         let first = self.rows.front().map_or(self.cursor.saturating_add(1), |row| row.cursor);
@@ -225,7 +294,7 @@ impl FlowMap {
 
 impl FlowRow {
     /// Adds an older window of the same flow.
-    fn add(&mut self, older: &FlowRow) {
+    pub(crate) fn add(&mut self, older: &FlowRow) {
         let sum = |a: &mut u64, b: u64| *a = a.saturating_add(b);
         sum(&mut self.packets_out, older.packets_out);
         sum(&mut self.bytes_out, older.bytes_out);
@@ -235,6 +304,12 @@ impl FlowRow {
         if self.end == FlowEnd::Refused {
             sum(&mut self.count, older.count);
         }
+        self.first |= older.first;
+        if self.workload.is_none() {
+            self.workload.clone_from(&older.workload);
+        }
+        self.rtt_us = self.rtt_us.or(older.rtt_us);
+        self.retransmissions = self.retransmissions.or(older.retransmissions);
     }
 }
 
@@ -299,6 +374,12 @@ fn row(
         last_ms: record.last_ms,
         end: FlowEnd::try_from(record.end).map_err(|_| "an unknown end")?,
         count: record.count,
+        workload: record.workload.clone().map(Workload::harmless),
+        rtt_us: record.rtt_us,
+        retransmissions: record.retransmissions,
+        path: record.path(),
+        other: None,
+        mismatch: None,
     })
 }
 

@@ -16,12 +16,13 @@
 //! - [`state`]: the log folded: [`directory`], [`tokens`], [`access`] (API keys), [`addresses`], [`policies`], [`alarm`]s.
 //! - [`command`]: what administrators ask; [`refusal`]: every no; `decide`: the pure decisions.
 //! - [`external`]: devices without an agent, and the files they were given.
-//! - [`enrolment`], [`session`], [`endpoints`], [`distribution`], [`flows`], [`edges`]: what is remembered only while running.
+//! - [`enrolment`], [`session`], [`endpoints`], [`distribution`], [`flows`], [`matching`], [`accounts`], [`edges`]: what is remembered only while running.
 //! - [`status`], [`query`], [`inquiry`], [`plan`]: what administrators read.
 
 #![forbid(unsafe_code)]
 
 pub mod access;
+pub mod accounts;
 pub mod addresses;
 pub mod alarm;
 pub mod audit;
@@ -39,6 +40,7 @@ pub mod external;
 pub mod flows;
 pub mod inquiry;
 pub mod map;
+pub mod matching;
 pub mod output;
 pub mod plan;
 pub mod policies;

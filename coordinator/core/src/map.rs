@@ -98,6 +98,7 @@ pub struct MapEdge {
     pub to: MapEnd,
     pub service: Option<String>,
     pub protocol: u8,
+    /// 0: none, or refused attempts of one pair at many ports, put together.
     pub port: u16,
     pub verdict: FlowVerdict,
     pub grant: Option<String>,
@@ -148,11 +149,15 @@ impl EdgeKey {
 }
 
 impl MapEdge {
-    pub fn new(state: &State, key: &EdgeKey, sides: &Sides, life: EdgeLife) -> MapEdge {
+    /// `mismatch` is found by who has the sums before and after as well.
+    pub fn new(
+        state: &State,
+        key: &EdgeKey,
+        sides: &Sides,
+        life: EdgeLife,
+        mismatch: Option<Mismatch>,
+    ) -> MapEdge {
         let seen = |side: Option<Sum>, seer| side.map(|_| seer);
-        let mismatch = sides
-            .contradiction()
-            .map(|(from, to)| Mismatch { from_bytes: from.bytes(), to_bytes: to.bytes() });
         MapEdge {
             id: key.id(),
             from: MapEnd::of(state, &key.from),

@@ -6,7 +6,7 @@ use warren_wire::frame::{Refused, ToNode};
 use warren_wire::id::NodeId;
 
 use crate::alarm::Alarm;
-use crate::flows::FlowRow;
+use crate::flows::Batch;
 
 /// A control connection, numbered by the IO layer; never used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -20,8 +20,8 @@ pub enum Output {
     Authorised(ConnId, NodeId),
     /// Send this as the last frame, then close.
     Close(ConnId, Refused),
-    /// Keep these, if flows are kept at all; they are already acknowledged and on the map.
-    StoreFlows(Vec<FlowRow>),
+    /// Keep these and their account, then call `handle_flows_written`: only then they are acknowledged.
+    StoreFlows(Batch),
     Log(Notice),
     /// Something an administrator must see; also in `status`.
     Alarm(Alarm),

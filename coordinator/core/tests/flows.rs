@@ -7,7 +7,7 @@ mod common;
 use common::*;
 use warren_coordinator_core::alarm::AlarmKind;
 use warren_coordinator_core::flows::{FlowFilter, FlowRow};
-use warren_wire::flow::{FlowEnd, FlowRecord, FlowReport, FlowVerdict};
+use warren_wire::flow::{Ended, FlowEnd, FlowRecord, FlowReport, FlowVerdict, Workload};
 use warren_wire::frame::NodeSays;
 
 fn street(seed: u64) -> World {
@@ -46,11 +46,11 @@ fn record(world: &World, flow: u64, outbound: bool) -> FlowRecord {
 }
 
 fn report(world: &mut World, host: usize, boot: u64, sequence: u64, records: Vec<FlowRecord>) {
-    world.says(host, NodeSays::Flows(FlowReport { sequence, records, lost: 2, boot }));
+    world.says(host, NodeSays::Flows(FlowReport { sequence, records, lost: 2, boot, ..Default::default() }));
 }
 
 fn list(world: &World, filter: FlowFilter) -> Vec<FlowRow> {
-    world.coordinator.flows(&filter)
+    world.coordinator.flows(&filter, world.now)
 }
 
 #[test]
@@ -144,4 +144,102 @@ fn strangers_report_nothing() {
     report(&mut world, stranger, 1, 1, vec![claim]);
     assert!(world.hosts[stranger].refused.is_some());
     assert_eq!(world.coordinator.status(world.now).flows.recorded, 0);
+}
+
+/// One flow as both ends report it: whole, over, and long ago.
+fn both(world: &mut World, opener: FlowRecord, responder: FlowRecord) -> Vec<FlowRow> {
+    let ended = FlowRecord { first: true, end: FlowEnd::Closed as i32, ..Default::default() };
+    let whole = |record: FlowRecord| FlowRecord { first: true, end: ended.end, ..record };
+    report(world, 0, 1, 1, vec![whole(opener)]);
+    report(world, 1, 1, 1, vec![FlowRecord { outbound: false, ..whole(responder) }]);
+    world.wait(60);
+    list(world, FlowFilter::default())
+}
+
+#[test]
+fn both_ends_of_a_flow_find_each_other_and_agree() {
+    let mut world = street(10);
+    let named = |process: &str| Some(Workload { process: process.into(), ..Default::default() });
+    let opener = FlowRecord { bytes_back: 900, workload: named("curl"), ..record(&world, 1, true) };
+    // What was lost on the way is no contradiction.
+    let responder =
+        FlowRecord { bytes_out: 250, bytes_back: 1000, workload: named("nginx"), ..record(&world, 7, false) };
+    let rows = both(&mut world, opener, responder);
+    assert_eq!(rows.len(), 2);
+    for row in &rows {
+        let other = row.other.as_ref().unwrap();
+        assert_ne!(other.reporter, row.reporter);
+        assert_eq!(row.mismatch, None);
+        let (own, there) = (row.workload.as_ref().unwrap(), other.workload.as_ref().unwrap());
+        let expected = if row.outbound { ("curl", "nginx") } else { ("nginx", "curl") };
+        assert_eq!((own.process.as_str(), there.process.as_str()), expected);
+    }
+}
+
+#[test]
+fn more_received_than_sent_and_silence_are_said() {
+    let mut world = street(11);
+    let (opener, responder) =
+        (record(&world, 1, true), FlowRecord { bytes_out: 301, ..record(&world, 7, false) });
+    for row in both(&mut world, opener, responder) {
+        let said = row.mismatch.unwrap();
+        assert_eq!(said, "orders-1 received 301 bytes, the other end sent 300");
+    }
+    let mut world = street(12);
+    let opener = FlowRecord { packets_back: 1, first: true, ..record(&world, 1, true) };
+    report(&mut world, 0, 1, 1, vec![opener]);
+    assert_eq!(list(&world, FlowFilter::default())[0].mismatch, None, "the other end still has time");
+    world.wait(60);
+    let said = list(&world, FlowFilter::default())[0].mismatch.clone();
+    assert_eq!(said.as_deref(), Some("orders-1 took part in it and has not reported it"));
+}
+
+#[test]
+fn a_workload_with_a_hostile_name_is_only_text() {
+    let mut world = street(13);
+    let hostile = Workload { process: "a\u{1b}[31m\n".repeat(500), ..Default::default() };
+    let claim = FlowRecord { workload: Some(hostile), ..record(&world, 1, true) };
+    report(&mut world, 0, 1, 1, vec![claim]);
+    let shown = list(&world, FlowFilter::default())[0].workload.clone().unwrap().process;
+    assert!(shown.len() <= Workload::PROCESS && shown.chars().all(|c| !c.is_control()), "{shown:?}");
+}
+
+#[test]
+fn an_account_says_what_became_of_what_was_judged() {
+    let mut world = street(14);
+    let good = FlowRecord { packets_back: 2, bytes_back: 50, ..record(&world, 1, true) };
+    let bad = FlowRecord { dst_port: 70_000, ..record(&world, 2, true) };
+    let first = FlowReport {
+        sequence: 1,
+        boot: 5,
+        records: vec![good, bad],
+        lost: 1,
+        lost_packets: 4,
+        lost_bytes: 400,
+        offered_packets: 20,
+        offered_bytes: 2000,
+        ..Default::default()
+    };
+    for _ in 0..3 {
+        world.says(0, NodeSays::Flows(first.clone()));
+    }
+    let of = |world: &World| world.coordinator.accounts().nodes[0].balance;
+    let balance = of(&world);
+    assert_eq!((balance.recorded.packets, balance.rejected.packets, balance.lost.packets), (5, 3, 4));
+    assert_eq!((balance.underway.packets, balance.lost_at_end.packets), (8, 0));
+    // The agent is killed; the next one knows how much it had judged.
+    let told = Ended { boot: 5, packets: 25, bytes: 2500 };
+    let next = FlowReport { sequence: 1, boot: 6, ended: vec![told], ..Default::default() };
+    world.says(0, NodeSays::Flows(next));
+    let balance = of(&world);
+    assert_eq!((balance.underway.packets, balance.lost_at_end.packets, balance.untold_ends), (0, 13, 0));
+    assert_eq!(balance.offered.packets, 25);
+    // The next but one knows nothing of it.
+    world.says(0, NodeSays::Flows(FlowReport { sequence: 1, boot: 7, ..Default::default() }));
+    assert_eq!(of(&world).untold_ends, 1);
+    // Nobody records more than was judged.
+    let records = vec![record(&world, 9, true)];
+    let liar = FlowReport { sequence: 2, boot: 7, records, offered_packets: 1, ..Default::default() };
+    world.says(0, NodeSays::Flows(liar));
+    assert_eq!(of(&world).excess.packets, 2);
 }

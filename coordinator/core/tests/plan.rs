@@ -46,14 +46,21 @@ fn saw(world: &mut World, flow: u64, ends: (usize, usize), port: u32, verdict: F
             ..Default::default()
         };
         let records = vec![record];
-        world.says(reporter, NodeSays::Flows(FlowReport { sequence: flow, records, lost: 0, boot: 1 }));
+        world.says(
+            reporter,
+            NodeSays::Flows(FlowReport { sequence: flow, records, boot: 1, ..Default::default() }),
+        );
     }
 }
 
 fn forecast(world: &World, policy: &str) -> Cuts {
     let sources = [SourceText { file: "p.toml".into(), text: policy.into() }];
     let (_, mut forecast) = world.coordinator.forecast(&sources, world.now).unwrap();
-    world.coordinator.flows(&FlowFilter::default()).iter().for_each(|row| forecast.take(&row.into()));
+    world
+        .coordinator
+        .flows(&FlowFilter::default(), world.now)
+        .iter()
+        .for_each(|row| forecast.take(&row.into()));
     forecast.finish()
 }
 

@@ -10,6 +10,7 @@ use axum::response::{IntoResponse, Response};
 use tokio_stream::wrappers::ReceiverStream;
 use warren_config::question::Answer;
 use warren_config::time::UnixTime;
+use warren_coordinator_core::accounts::AccountsView;
 use warren_coordinator_core::audit::{self, AuditRow};
 use warren_coordinator_core::change::{LogHead, Principal as Actor};
 use warren_coordinator_core::command::{Command, TokenRow};
@@ -38,11 +39,12 @@ use crate::store::flows::FlowStore;
 use crate::store::log::LogStore;
 
 pub async fn status(_: Reader, State(app): State<App>) -> Reply<StatusReply> {
-    let reply = app.owner.ask(|owner| StatusReply {
+    let unlisted = app.unlisted.load(std::sync::atomic::Ordering::Relaxed);
+    let reply = app.owner.ask(move |owner| StatusReply {
         status: owner.coordinator().status(clock::now()),
         service: ServiceStatus {
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            history_skipped: owner.flows_skipped(),
+            history_skipped: owner.flows_skipped().saturating_add(unlisted),
         },
     });
     Ok(Json(reply.await?))
@@ -282,7 +284,11 @@ pub async fn flows(
     State(app): State<App>,
     Asked(filter): Asked<FlowFilter>,
 ) -> Reply<Vec<FlowRow>> {
-    Ok(Json(app.owner.ask(move |owner| owner.coordinator().flows(&filter)).await?))
+    Ok(Json(app.owner.ask(move |owner| owner.coordinator().flows(&filter, clock::now())).await?))
+}
+
+pub async fn accounts(_: Reader, State(app): State<App>) -> Reply<AccountsView> {
+    Ok(Json(app.owner.ask(|owner| owner.coordinator().accounts()).await?))
 }
 
 pub async fn flow_history(

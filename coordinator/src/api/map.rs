@@ -7,7 +7,7 @@ use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use warren_config::time::UnixTime;
 use warren_coordinator_core::alarm::Alarm;
-use warren_coordinator_core::map::{self, LostRecords, MapEdge, MapNode, NetworkMap};
+use warren_coordinator_core::map::{self, EdgeLife, LostRecords, MapEdge, MapNode, NetworkMap};
 use warren_coordinator_core::state::State as Truth;
 use warren_coordinator_core::store::Store as _;
 use warren_wire::flow::FlowVerdict;
@@ -163,7 +163,9 @@ async fn totals(app: &App, stretch: &Stretch, filter: EdgeFilter) -> Result<Vec<
             return Ok(Vec::new());
         }
         let store = EdgeStore::reader(&path).map_err(internal)?;
-        store.totals(step, from, until, &filter, MAX_EDGES).map_err(internal)
+        let mut totals = store.totals(step, from, until, &filter, MAX_EDGES).map_err(internal)?;
+        store.confirm(step, from, until, &filter, &mut totals).map_err(internal)?;
+        Ok(totals)
     })
     .await
 }
@@ -180,6 +182,11 @@ async fn lost(app: &App) -> Result<LostRecords, Problem> {
 
 /// The truth of `state`; times are filled in by the caller.
 fn draw(state: &Truth, nodes: Vec<MapNode>, totals: &[EdgeTotal]) -> NetworkMap {
+    let edge = |t: &EdgeTotal| {
+        // Of the past no generation is said that came after it.
+        let life = EdgeLife { generation: t.life.generation.min(state.generation()), ..t.life };
+        MapEdge::new(state, &t.key, &t.sides, life, t.mismatch)
+    };
     NetworkMap {
         at: UnixTime(0),
         from: UnixTime(0),
@@ -192,7 +199,7 @@ fn draw(state: &Truth, nodes: Vec<MapNode>, totals: &[EdgeTotal]) -> NetworkMap 
         lost: LostRecords::default(),
         nodes,
         services: map::services(state),
-        edges: totals.iter().map(|t| MapEdge::new(state, &t.key, &t.sides, t.life)).collect(),
+        edges: totals.iter().map(edge).collect(),
     }
 }
 
@@ -260,7 +267,7 @@ pub async fn edges(_: Reader, State(app): State<App>, Asked(asked): Asked<EdgesA
         let state = owner.coordinator().state();
         let row = |(_, at, t): &(u64, UnixTime, EdgeTotal)| EdgeStep {
             at: *at,
-            edge: MapEdge::new(state, &t.key, &t.sides, t.life),
+            edge: MapEdge::new(state, &t.key, &t.sides, t.life, t.mismatch),
         };
         steps.iter().map(row).collect()
     });
@@ -331,7 +338,6 @@ pub struct EdgeNews {
 /// What was counted since the last time, as news.
 pub fn news(state: &Truth, seconds: &[warren_coordinator_core::edges::EdgeSecond], at: UnixTime) -> EdgeNews {
     use warren_coordinator_core::edges::{EdgeKey, Sides};
-    use warren_coordinator_core::map::EdgeLife;
     let mut found: std::collections::BTreeMap<&EdgeKey, (Sides, EdgeLife)> = Default::default();
     for second in seconds {
         let life =
@@ -343,6 +349,6 @@ pub fn news(state: &Truth, seconds: &[warren_coordinator_core::edges::EdgeSecond
         known.last_ms = known.last_ms.max(life.last_ms);
     }
     let edges =
-        found.into_iter().map(|(key, (sides, life))| MapEdge::new(state, key, &sides, life)).collect();
+        found.into_iter().map(|(key, (sides, life))| MapEdge::new(state, key, &sides, life, None)).collect();
     EdgeNews { at, edges }
 }

@@ -517,6 +517,8 @@ pub enum FlowCommand {
         #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=10_000))]
         limit: u32,
     },
+    /// What each node judged, what was recorded of it and what was lost: exit 1 if it does not balance.
+    Accounts,
     /// Flows as they are reported, until interrupted.
     Watch {
         #[command(flatten)]

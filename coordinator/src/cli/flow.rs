@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use warren_coordinator_core::flows::{FlowPage, FlowPoint, FlowRow};
-use warren_wire::flow::{FlowEnd, FlowVerdict};
+use warren_wire::flow::{FlowEnd, FlowVerdict, Workload};
 
 use super::args::{FlowArgs, FlowCommand};
 use super::{Context, Outcome, output};
@@ -20,6 +20,7 @@ pub async fn run(context: &Context, command: FlowCommand) -> Outcome {
             let since = within.map(|w| clock::now().0.saturating_sub(w.0));
             list(context, &filter, history, since, limit).await
         }
+        FlowCommand::Accounts => super::accounts::run(context).await,
         FlowCommand::Watch { filter, count } => watch(context, &filter, count).await,
     }
 }
@@ -93,7 +94,8 @@ async fn watch(context: &Context, filter: &FlowArgs, count: Option<u64>) -> Outc
     }
 }
 
-const HEAD: [&str; 9] = ["LAST", "FROM", "TO", "PORT", "VERDICT", "BY", "BYTES OUT/BACK", "END", "SEEN AT"];
+const HEAD: [&str; 10] =
+    ["LAST", "FROM", "TO", "PORT", "VERDICT", "BY", "BYTES OUT/BACK", "END", "SEEN AT", "WORKLOADS"];
 
 fn cells(row: &FlowRow) -> Vec<String> {
     vec![
@@ -106,6 +108,7 @@ fn cells(row: &FlowRow) -> Vec<String> {
         format!("{}/{}", output::bytes(row.bytes_out), output::bytes(row.bytes_back)),
         end(row),
         seen_at(row),
+        workloads(row),
     ]
 }
 
@@ -117,6 +120,26 @@ fn point(point: &FlowPoint) -> String {
 fn seen_at(row: &FlowRow) -> String {
     let own = if row.to.node == Some(row.reporter) { &row.to } else { &row.from };
     point(own)
+}
+
+/// Of the opener and of the other end, as far as their nodes know; then what does not fit together.
+fn workloads(row: &FlowRow) -> String {
+    let other = row.other.as_ref().and_then(|other| other.workload.as_ref());
+    let own = row.workload.as_ref();
+    let (from, to) = if row.outbound { (own, other) } else { (other, own) };
+    let word = |workload: Option<&Workload>| match workload {
+        None => "-".to_owned(),
+        Some(w) => {
+            let place = [&w.container, &w.unit].into_iter().find(|place| !place.is_empty());
+            let place = place.map(|place| format!(" in {place}")).unwrap_or_default();
+            format!("{} ({}){place}", w.process, w.user)
+        }
+    };
+    let mismatch = row.mismatch.as_ref().map(|why| format!("  !! {why}")).unwrap_or_default();
+    match (from, to) {
+        (None, None) => mismatch.trim_start().to_owned(),
+        _ => format!("{} -> {}{mismatch}", word(from), word(to)),
+    }
 }
 
 fn port(row: &FlowRow) -> String {

@@ -148,6 +148,8 @@ fn end(end: &MapEnd) -> String {
 
 fn port(edge: &MapEdge) -> String {
     match edge.protocol {
+        6 if edge.port == 0 => "tcp, other ports".to_owned(),
+        17 if edge.port == 0 => "udp, other ports".to_owned(),
         6 => format!("tcp/{}", edge.port),
         17 => format!("udp/{}", edge.port),
         1 | 58 => "icmp".to_owned(),

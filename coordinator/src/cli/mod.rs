@@ -1,6 +1,7 @@
 //! The command `warren`. It has no other source than the local API; what needs the authority reads its file here, in
 //! the administrator's own process, and sends only what it signed.
 
+mod accounts;
 mod args;
 mod ask;
 mod audit;

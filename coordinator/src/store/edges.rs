@@ -3,14 +3,19 @@
 //! A sum is added to all three at once, so a record that comes late changes the hour it belongs to as well, and nothing
 //! has to be rolled up afterwards. What an edge is stands once in `edge`; a step is a row of integers.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 
 use rusqlite::{Connection, Row, params};
 use serde::{Deserialize, Serialize};
 use warren_config::time::UnixTime;
-use warren_coordinator_core::edges::{EdgeKey, EdgeSecond, Sides, Sum};
-use warren_coordinator_core::map::{EdgeLife, RESOLUTIONS};
+use warren_coordinator_core::accounts::{Accounts, Start};
+use warren_coordinator_core::edges::{EdgeEnd, EdgeKey, EdgeSecond, Sides, Sum};
+use warren_coordinator_core::map::{EdgeLife, Mismatch, RESOLUTIONS};
+
+use warren_wire::flow::FlowVerdict;
+use warren_wire::id::NodeId;
 
 use super::OpenStoreError;
 use super::open::{self, Kind};
@@ -54,6 +59,18 @@ impl Default for EdgeRetention {
     }
 }
 
+/// Beside the sums they account for. A file of an earlier version gets it when it is opened.
+const ACCOUNTS: &str =
+    "CREATE TABLE IF NOT EXISTS account (node TEXT PRIMARY KEY, body TEXT NOT NULL) STRICT, WITHOUT ROWID;
+     CREATE INDEX IF NOT EXISTS edge_pair ON edge (source, destination);";
+
+/// Ports at which one pair's refused attempts are told apart.
+pub const PORTS: usize = 32;
+/// Pairs whose ports are remembered.
+const PAIRS: usize = 10_000;
+
+/// What two ends count of one packet may lie so many seconds apart.
+const MARGIN: u64 = 5;
 /// Rows deleted in one transaction.
 const PRUNE_BATCH: usize = 20_000;
 
@@ -61,7 +78,12 @@ pub struct EdgeStore {
     connection: Connection,
     /// Of the writer: which number an edge has.
     numbers: HashMap<String, i64>,
+    /// Of the writer: ports that each pair of ends has been refused at.
+    tried: BTreeMap<Pair, BTreeSet<u16>>,
 }
+
+/// Opener, other end, protocol.
+type Pair = (EdgeEnd, EdgeEnd, u8);
 
 /// Edges that match; empty: all.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -80,6 +102,8 @@ pub struct EdgeTotal {
     pub key: EdgeKey,
     pub sides: Sides,
     pub life: EdgeLife,
+    /// Only where [`EdgeStore::confirm`] was asked.
+    pub mismatch: Option<Mismatch>,
 }
 
 /// What a grant was used for.
@@ -97,18 +121,42 @@ impl EdgeStore {
             true => open::open(path, &KIND)?,
             false => open::create(path, &KIND)?,
         };
-        Ok(EdgeStore { connection, numbers: HashMap::new() })
+        connection.execute_batch(ACCOUNTS).map_err(|e| open::sort(path, &e))?;
+        Ok(EdgeStore { connection, numbers: HashMap::new(), tried: BTreeMap::new() })
+    }
+
+    /// What every node judged and what became of it, as of the last [`EdgeStore::add`].
+    pub fn accounts(&self) -> rusqlite::Result<Accounts> {
+        let mut statement = self.connection.prepare("SELECT node, body FROM account")?;
+        let mut rows = statement.query([])?;
+        let mut accounts = Accounts::default();
+        while let Some(row) = rows.next()? {
+            let (node, body): (String, String) = (row.get(0)?, row.get(1)?);
+            let read = node.parse().ok().zip(serde_json::from_str::<Vec<Start>>(&body).ok());
+            let Some((node, starts)) = read else { continue };
+            starts.into_iter().for_each(|start| accounts.restore(node, start));
+        }
+        Ok(accounts)
     }
 
     /// A connection that only reads, beside the writer's.
     pub fn reader(path: &Path) -> Result<EdgeStore, OpenStoreError> {
-        open::reader(path).map(|connection| EdgeStore { connection, numbers: HashMap::new() })
+        open::reader(path).map(|connection| EdgeStore {
+            connection,
+            numbers: HashMap::new(),
+            tried: BTreeMap::new(),
+        })
     }
 
-    /// Adds sums to every step they belong to, all or none.
-    pub fn add(&mut self, seconds: &[EdgeSecond]) -> rusqlite::Result<()> {
+    /// Adds sums to every step they belong to, and keeps the accounts they belong to: all or none.
+    pub fn add(&mut self, seconds: &[EdgeSecond], accounts: &[(NodeId, Vec<Start>)]) -> rusqlite::Result<()> {
         let transaction = self.connection.transaction()?;
+        for (node, starts) in accounts {
+            keep_account(&transaction, node, starts)?;
+        }
         for second in seconds {
+            let folded = fold(&transaction, &mut self.tried, second)?;
+            let second = folded.as_ref().unwrap_or(second);
             let number = number_of(&transaction, &mut self.numbers, second)?;
             for step in RESOLUTIONS {
                 add_step(&transaction, step, number, second)?;
@@ -117,6 +165,7 @@ impl EdgeStore {
         let outcome = transaction.commit();
         if outcome.is_err() {
             self.numbers.clear();
+            self.tried.clear();
         }
         outcome
     }
@@ -133,7 +182,7 @@ impl EdgeStore {
         let table = table(resolution);
         let mut statement = self.connection.prepare_cached(&format!(
             "SELECT e.key, e.generation, e.first_ms, e.last_ms, s.opener, sum(s.flows), sum(s.tries), sum(s.po), sum(s.bo),
-                    sum(s.pb), sum(s.bb)
+                    sum(s.pb), sum(s.bb), max(s.at)
              FROM {table} s JOIN edge e ON e.id = s.edge
              WHERE s.at >= ?1 AND s.at < ?2 AND {MATCH} GROUP BY s.edge, s.opener ORDER BY s.edge"
         ))?;
@@ -148,19 +197,52 @@ impl EdgeStore {
         ])?;
         let mut totals: Vec<EdgeTotal> = Vec::new();
         while let Some(row) = rows.next()? {
-            let Some((key, life)) = edge_of(row)? else { continue };
+            let Some((key, mut life)) = edge_of(row)? else { continue };
             let (opener, sum) = (row.get::<_, i64>(4)? != 0, sum_of(row, 5)?);
+            // Of the past it is not said what came after it.
+            let end = unsigned(row, 11)?.saturating_add(resolution).saturating_mul(1000);
+            life.last_ms = life.last_ms.min(end.saturating_sub(1));
             if totals.last().is_none_or(|last| last.key != key) {
                 if totals.len() >= limit {
                     break;
                 }
-                totals.push(EdgeTotal { key, sides: Sides::default(), life });
+                totals.push(EdgeTotal { key, sides: Sides::default(), life, mismatch: None });
             }
             if let Some(last) = totals.last_mut() {
+                last.life.last_ms = last.life.last_ms.max(life.last_ms);
                 last.sides.add(opener, &sum);
             }
         }
         Ok(totals)
+    }
+
+    /// Says of each edge whether its two ends contradict each other, also when what each of them counted a little earlier or
+    /// later is thought of. Reads nothing if none seems to.
+    pub fn confirm(
+        &self,
+        resolution: u64,
+        from: UnixTime,
+        until: UnixTime,
+        filter: &EdgeFilter,
+        totals: &mut [EdgeTotal],
+    ) -> rusqlite::Result<()> {
+        if !totals.iter().any(|total| total.sides.differs()) {
+            return Ok(());
+        }
+        let margin = resolution.max(MARGIN);
+        let read = |from: UnixTime, until: UnixTime| -> rusqlite::Result<BTreeMap<EdgeKey, Sides>> {
+            let totals = self.totals(resolution, from, until, filter, usize::MAX)?;
+            Ok(totals.into_iter().map(|total| (total.key, total.sides)).collect())
+        };
+        let inner = read(from.plus(margin), UnixTime(until.0.saturating_sub(margin)))?;
+        let outer = read(UnixTime(from.0.saturating_sub(margin)), until.plus(margin))?;
+        for total in totals {
+            let (Some(inner), Some(outer)) = (inner.get(&total.key), outer.get(&total.key)) else { continue };
+            let contradiction = total.sides.contradiction(inner, outer);
+            total.mismatch =
+                contradiction.map(|(a, b)| Mismatch { from_bytes: a.bytes(), to_bytes: b.bytes() });
+        }
+        Ok(())
     }
 
     /// The steps themselves, oldest first, beginning after `after`: (step, edge) of the last row of the page before.
@@ -200,7 +282,8 @@ impl EdgeStore {
                 if steps.len() >= limit {
                     break;
                 }
-                steps.push((edge, UnixTime(at), EdgeTotal { key, sides: Sides::default(), life }));
+                let total = EdgeTotal { key, sides: Sides::default(), life, mismatch: None };
+                steps.push((edge, UnixTime(at), total));
             }
             if let Some(last) = steps.last_mut() {
                 last.2.sides.add(row.get::<_, i64>(4)? != 0, &sum_of(row, 5)?);
@@ -249,6 +332,7 @@ impl EdgeStore {
                 params![number(oldest.saturating_mul(1000))],
             )?;
             self.numbers.clear();
+            self.tried.clear();
         }
         Ok(gone >= PRUNE_BATCH)
     }
@@ -313,6 +397,46 @@ fn word<T: Serialize>(value: &T) -> String {
     }
 }
 
+/// Refused attempts of one pair at more ports than [`PORTS`] are one edge, with port 0: a port scan makes no thousands of them.
+/// Which ports they were is in the single records, as long as those are kept; how many attempts is in the sums.
+fn fold(
+    connection: &Connection,
+    tried: &mut BTreeMap<Pair, BTreeSet<u16>>,
+    second: &EdgeSecond,
+) -> rusqlite::Result<Option<EdgeSecond>> {
+    let key = &second.key;
+    if key.port == 0 || !matches!(key.verdict, FlowVerdict::Deny | FlowVerdict::WouldDeny) {
+        return Ok(None);
+    }
+    let pair = (key.from.clone(), key.to.clone(), key.protocol);
+    if tried.len() >= PAIRS && !tried.contains_key(&pair) {
+        tried.clear();
+    }
+    let ports = match tried.entry(pair) {
+        Entry::Occupied(known) => known.into_mut(),
+        Entry::Vacant(new) => new.insert(refused_ports(connection, key)?),
+    };
+    if ports.contains(&key.port) || ports.len() < PORTS && ports.insert(key.port) {
+        return Ok(None);
+    }
+    Ok(Some(EdgeSecond { key: EdgeKey { port: 0, ..key.clone() }, ..second.clone() }))
+}
+
+fn refused_ports(connection: &Connection, key: &EdgeKey) -> rusqlite::Result<BTreeSet<u16>> {
+    let mut statement =
+        connection.prepare_cached("SELECT key FROM edge WHERE source = ?1 AND destination = ?2")?;
+    let mut rows = statement.query(params![word(&key.from), word(&key.to)])?;
+    let mut ports = BTreeSet::new();
+    while let Some(row) = rows.next()? {
+        let Ok(known) = serde_json::from_str::<EdgeKey>(&row.get::<_, String>(0)?) else { continue };
+        let refused = matches!(known.verdict, FlowVerdict::Deny | FlowVerdict::WouldDeny);
+        if refused && known.protocol == key.protocol && known.port != 0 {
+            ports.insert(known.port);
+        }
+    }
+    Ok(ports)
+}
+
 fn number_of(
     connection: &Connection,
     known: &mut HashMap<String, i64>,
@@ -355,6 +479,14 @@ fn number_of(
     Ok(id)
 }
 
+fn keep_account(connection: &Connection, node: &NodeId, starts: &[Start]) -> rusqlite::Result<()> {
+    let body = serde_json::to_string(starts).unwrap_or_default();
+    connection
+        .prepare_cached("INSERT OR REPLACE INTO account (node, body) VALUES (?1, ?2)")?
+        .execute(params![node.to_string(), body])?;
+    Ok(())
+}
+
 fn add_step(connection: &Connection, step: u64, edge: i64, second: &EdgeSecond) -> rusqlite::Result<()> {
     let table = table(step);
     let sum = &second.sum;
@@ -380,10 +512,6 @@ fn add_step(connection: &Connection, step: u64, edge: i64, second: &EdgeSecond) 
 
 #[cfg(test)]
 mod tests {
-    use warren_coordinator_core::edges::EdgeEnd;
-    use warren_wire::flow::FlowVerdict;
-    use warren_wire::id::NodeId;
-
     use super::*;
 
     fn second(at: u64, opener: bool, bytes: u64, grant: &str) -> EdgeSecond {
@@ -421,7 +549,7 @@ mod tests {
     fn every_step_holds_the_same_sums_also_of_what_comes_late() {
         let (_dir, mut store) = store();
         let all: Vec<EdgeSecond> = (0..7200).step_by(100).map(|i| second(36_000 + i, true, i, "g")).collect();
-        all.chunks(7).rev().for_each(|part| store.add(part).expect("add"));
+        all.chunks(7).rev().for_each(|part| store.add(part, &[]).expect("add"));
         let sum: u64 = all.iter().map(|s| s.sum.bytes_out).sum();
         for step in RESOLUTIONS {
             assert_eq!(bytes(&store, step, 0, u64::MAX), [sum], "{step}");
@@ -433,7 +561,7 @@ mod tests {
     fn sides_are_kept_apart_and_grants_are_edges_of_their_own() {
         let (_dir, mut store) = store();
         store
-            .add(&[second(10, true, 5, "a"), second(10, false, 4, "a"), second(10, true, 7, "b")])
+            .add(&[second(10, true, 5, "a"), second(10, false, 4, "a"), second(10, true, 7, "b")], &[])
             .expect("add");
         assert_eq!(bytes(&store, 1, 0, 100), [5, 7]);
         let filter = EdgeFilter { grant: Some("b".into()), ..EdgeFilter::default() };
@@ -443,12 +571,88 @@ mod tests {
     }
 
     #[test]
+    fn sums_and_accounts_are_kept_together() {
+        let (dir, mut store) = store();
+        let start = Start { boot: 7, sequence: 3, ..Start::default() };
+        let node = NodeId([9; 16]);
+        store.add(&[second(10, true, 5, "a")], &[(node, vec![start.clone()])]).expect("add");
+        drop(store);
+        let store = EdgeStore::open(&dir.path().join("edges.db")).expect("again");
+        assert_eq!(store.accounts().expect("read").starts(&node).collect::<Vec<_>>(), [&start]);
+    }
+
+    /// One end counts a packet in the second before, or after, the other: at the edge of a stretch that is no contradiction.
+    #[test]
+    fn only_what_no_clock_can_explain_is_a_mismatch() {
+        let (_dir, mut store) = store();
+        let steady: Vec<EdgeSecond> =
+            (0..100).flat_map(|i| [second(i, true, 10, "a"), second(i + 1, false, 10, "a")]).collect();
+        let more: Vec<EdgeSecond> =
+            (0..100).flat_map(|i| [second(i, true, 10, "b"), second(i, false, 15, "b")]).collect();
+        store.add(&steady, &[]).and_then(|()| store.add(&more, &[])).expect("add");
+        let (from, until, all) = (UnixTime(20), UnixTime(101), EdgeFilter::default());
+        let mut totals = store.totals(1, from, until, &all, 9).expect("read");
+        assert!(totals.iter().all(|t| t.sides.differs()), "both look like it");
+        store.confirm(1, from, until, &all, &mut totals).expect("confirm");
+        let found: Vec<_> = totals.iter().map(|t| (t.key.grant.as_deref(), t.mismatch.is_some())).collect();
+        assert_eq!(found, [(Some("a"), false), (Some("b"), true)]);
+    }
+
+    #[test]
+    fn a_map_of_the_past_says_when_an_edge_was_last_seen_then() {
+        let (_dir, mut store) = store();
+        store.add(&[second(100, true, 1, "a"), second(4000, true, 1, "a")], &[]).expect("add");
+        let last = |resolution, until| {
+            let totals = store.totals(resolution, UnixTime(0), UnixTime(until), &EdgeFilter::default(), 9);
+            totals.expect("read").first().map(|t| t.life.last_ms)
+        };
+        assert_eq!(last(1, 200), Some(100_999), "to the step, which is all that is kept");
+        assert_eq!(last(60, 240), Some(119_999));
+        assert_eq!(last(1, 5000), Some(4_000_001), "to the millisecond where it is the newest");
+    }
+
+    #[test]
+    fn a_port_scan_is_few_edges_and_every_attempt_is_counted() {
+        let (dir, mut store) = store();
+        let refused = |port: u16| {
+            let mut second = second(10 + u64::from(port) / 1000, true, 40, "a");
+            (second.key.port, second.key.verdict) = (port, FlowVerdict::Deny);
+            (second.key.grant, second.key.service) = (None, None);
+            second.sum.tries = 2;
+            second
+        };
+        let scan: Vec<EdgeSecond> = (1..=5000).map(refused).collect();
+        store.add(&scan[..2500], &[]).expect("add");
+        // What was told apart is known again after a restart.
+        let mut store = EdgeStore::open(&dir.path().join("edges.db")).expect("again");
+        store.add(&scan[2500..], &[]).and_then(|()| store.add(&scan[..10], &[])).expect("add");
+        for step in RESOLUTIONS {
+            let totals = store.totals(step, UnixTime(0), UnixTime(10_000), &EdgeFilter::default(), 9999);
+            let totals = totals.expect("read");
+            assert_eq!(totals.len(), PORTS + 1, "{step}");
+            assert_eq!(totals.iter().map(|t| t.sides.shown().tries).sum::<u64>(), 2 * 5010, "{step}");
+            assert_eq!(totals.iter().filter(|t| t.key.port == 0).count(), 1);
+        }
+        let allowed: Vec<EdgeSecond> = (1..=100)
+            .map(|port| {
+                let mut second = second(10, true, 40, "a");
+                second.key.port = port;
+                second
+            })
+            .collect();
+        store.add(&allowed, &[]).expect("add");
+        let totals =
+            store.totals(1, UnixTime(0), UnixTime(10_000), &EdgeFilter::default(), 9999).expect("read");
+        assert_eq!(totals.len(), PORTS + 1 + 100, "what is allowed is always told apart");
+    }
+
+    #[test]
     fn a_series_is_read_page_by_page_without_a_gap() {
         let (_dir, mut store) = store();
         let all: Vec<EdgeSecond> = (0..20)
             .flat_map(|i| [second(i, true, i, "a"), second(i, false, i, "a"), second(i, true, 1, "b")])
             .collect();
-        store.add(&all).expect("add");
+        store.add(&all, &[]).expect("add");
         let (mut seen, mut after) = (Vec::new(), None);
         loop {
             let page =
@@ -463,7 +667,7 @@ mod tests {
     #[test]
     fn each_step_is_kept_as_long_as_the_settings_say() {
         let (_dir, mut store) = store();
-        store.add(&[second(7200, true, 1, "a"), second(20_000, true, 2, "b")]).expect("add");
+        store.add(&[second(7200, true, 1, "a"), second(20_000, true, 2, "b")], &[]).expect("add");
         let keep = EdgeRetention { seconds: 60, minutes: 3600, hours: 100_000 };
         assert!(!store.prune(keep, UnixTime(20_030)).expect("prune"));
         assert_eq!(bytes(&store, 1, 0, u64::MAX), [2]);
@@ -471,7 +675,7 @@ mod tests {
         assert_eq!(bytes(&store, 3600, 0, u64::MAX), [1, 2]);
         store.prune(keep, UnixTime(200_000)).expect("prune");
         assert!(bytes(&store, 3600, 0, u64::MAX).is_empty());
-        store.add(&[second(200_001, true, 3, "a")]).expect("a forgotten edge comes back");
+        store.add(&[second(200_001, true, 3, "a")], &[]).expect("a forgotten edge comes back");
         assert_eq!(bytes(&store, 1, 0, u64::MAX), [3]);
     }
 }

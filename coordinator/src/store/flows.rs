@@ -5,7 +5,8 @@ use std::path::Path;
 
 use rusqlite::{Connection, params};
 use warren_config::time::UnixTime;
-use warren_coordinator_core::flows::{FlowFilter, FlowRow};
+use warren_coordinator_core::accounts::Entry;
+use warren_coordinator_core::flows::{Batch, FlowFilter, FlowRow};
 use warren_coordinator_core::plan;
 
 use super::OpenStoreError;
@@ -45,6 +46,10 @@ impl Default for Retention {
     }
 }
 
+/// The last report taken of each node. A file of an earlier version gets it when it is opened.
+const TAKEN: &str = "CREATE TABLE IF NOT EXISTS taken (
+     reporter TEXT PRIMARY KEY, boot TEXT NOT NULL, sequence INTEGER NOT NULL) STRICT, WITHOUT ROWID";
+
 /// Rows deleted in one transaction.
 const PRUNE_BATCH: u64 = 5_000;
 /// A question reads at most so many rows of the table.
@@ -61,6 +66,7 @@ impl FlowStore {
             true => open::open(path, &KIND)?,
             false => open::create(path, &KIND)?,
         };
+        connection.execute_batch(TAKEN).map_err(|e| open::sort(path, &e))?;
         Ok(FlowStore { connection })
     }
 
@@ -69,27 +75,24 @@ impl FlowStore {
         open::reader(path).map(|connection| FlowStore { connection })
     }
 
-    pub fn append(&mut self, rows: &[FlowRow]) -> rusqlite::Result<()> {
+    /// Keeps the records of reports it does not have yet, `room` of them at most, report by report;
+    /// returns how many are left out.
+    pub fn append(&mut self, batches: &[Batch], room: &mut usize) -> rusqlite::Result<u64> {
         let transaction = self.connection.transaction()?;
-        {
-            let mut insert = transaction.prepare_cached(
-                "INSERT INTO flow (received, last_ms, reporter, boot, flow, source, destination, row)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-            )?;
-            for row in rows {
-                insert.execute(params![
-                    number(row.received.0),
-                    number(row.last_ms),
-                    row.reporter.to_string(),
-                    row.boot.to_string(),
-                    row.flow.to_string(),
-                    row.from.name.as_deref().unwrap_or(""),
-                    row.to.name.as_deref().unwrap_or(""),
-                    serde_json::to_string(row).unwrap_or_default(),
-                ])?;
+        let mut unlisted = 0;
+        for batch in batches {
+            if !is_new(&transaction, &batch.entry)? {
+                continue;
             }
+            if batch.rows.len() > *room {
+                unlisted += batch.rows.len() as u64;
+                continue;
+            }
+            *room -= batch.rows.len();
+            insert(&transaction, &batch.rows)?;
         }
-        transaction.commit()
+        transaction.commit()?;
+        Ok(unlisted)
     }
 
     /// Deletes one batch of what is too old or too much; true if there may be more.
@@ -172,6 +175,39 @@ impl FlowStore {
     }
 }
 
+/// True once for each report.
+fn is_new(connection: &Connection, entry: &Entry) -> rusqlite::Result<bool> {
+    let (node, boot) = (entry.node.to_string(), entry.boot.to_string());
+    let changed = connection
+        .prepare_cached(
+            "INSERT INTO taken (reporter, boot, sequence) VALUES (?1, ?2, ?3) ON CONFLICT (reporter) DO UPDATE
+             SET boot = excluded.boot, sequence = excluded.sequence
+             WHERE boot <> excluded.boot OR sequence < excluded.sequence",
+        )?
+        .execute(params![node, boot, number(entry.sequence)])?;
+    Ok(changed > 0)
+}
+
+fn insert(connection: &Connection, rows: &[FlowRow]) -> rusqlite::Result<()> {
+    let mut insert = connection.prepare_cached(
+        "INSERT INTO flow (received, last_ms, reporter, boot, flow, source, destination, row)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+    )?;
+    for row in rows {
+        insert.execute(params![
+            number(row.received.0),
+            number(row.last_ms),
+            row.reporter.to_string(),
+            row.boot.to_string(),
+            row.flow.to_string(),
+            row.from.name.as_deref().unwrap_or(""),
+            row.to.name.as_deref().unwrap_or(""),
+            serde_json::to_string(row).unwrap_or_default(),
+        ])?;
+    }
+    Ok(())
+}
+
 fn number(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
@@ -188,7 +224,7 @@ fn add(newest: Option<&mut FlowRow>, older: &FlowRow) {
 #[cfg(test)]
 mod tests {
     use warren_coordinator_core::flows::FlowPoint;
-    use warren_wire::flow::{FlowEnd, FlowVerdict};
+    use warren_wire::flow::{FlowEnd, FlowPath, FlowReport, FlowVerdict};
     use warren_wire::id::NodeId;
 
     use super::*;
@@ -223,14 +259,44 @@ mod tests {
             last_ms: received * 1000,
             end: FlowEnd::default(),
             count: 1,
+            workload: None,
+            rtt_us: None,
+            retransmissions: None,
+            path: FlowPath::Direct,
+            other: None,
+            mismatch: None,
         }
+    }
+
+    fn batch(sequence: u64, rows: Vec<FlowRow>) -> Batch {
+        let report = FlowReport { sequence, boot: 1, ..FlowReport::default() };
+        Batch { entry: Entry::of(NodeId([2; 16]), &report, UnixTime(1)), rows }
+    }
+
+    fn append(store: &mut FlowStore, rows: Vec<FlowRow>) {
+        assert_eq!(store.append(&[batch(1, rows)], &mut 1000).unwrap(), 0);
+    }
+
+    #[test]
+    fn a_report_is_kept_once_and_what_has_no_room_is_counted() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut store = FlowStore::open(&dir.path().join("flows.db")).unwrap();
+        let reports = [batch(1, vec![row(1, 10)]), batch(2, vec![row(2, 10), row(3, 10)])];
+        for _ in 0..2 {
+            assert_eq!(store.append(&reports, &mut 10).unwrap(), 0);
+            assert_eq!(store.len().unwrap(), 3);
+        }
+        let mut room = 1;
+        let more = [batch(3, vec![row(4, 10), row(5, 10)]), batch(4, vec![row(6, 10)])];
+        assert_eq!(store.append(&more, &mut room).unwrap(), 2);
+        assert_eq!((store.len().unwrap(), room), (4, 0));
     }
 
     #[test]
     fn windows_of_one_flow_are_added_up_and_the_newest_comes_first() {
         let dir = tempfile::tempdir().unwrap();
         let mut store = FlowStore::open(&dir.path().join("flows.db")).unwrap();
-        store.append(&[row(1, 10), row(2, 11), row(1, 12)]).unwrap();
+        append(&mut store, vec![row(1, 10), row(2, 11), row(1, 12)]);
         let rows = store.query(&FlowFilter::default()).unwrap();
         assert_eq!(rows.iter().map(|r| (r.flow, r.bytes_out)).collect::<Vec<_>>(), [(1, 200), (2, 100)]);
         let filter = FlowFilter { from: Some("orders-1".into()), ..FlowFilter::default() };
@@ -244,7 +310,7 @@ mod tests {
         let mut bare = row(2, 11);
         (bare.from.node, bare.grant, bare.service, bare.to.name) = (None, None, None, None);
         let rows = [row(1, 10), bare, row(1, 12)];
-        store.append(&rows).unwrap();
+        append(&mut store, rows.to_vec());
         let mut expected = rows[1..].iter().map(plan::Window::from);
         let count = store.each_since(UnixTime(11), |seen| {
             assert_eq!(Some(seen), expected.next().as_ref());
@@ -258,7 +324,7 @@ mod tests {
     fn history_is_bounded_by_age_and_by_rows() {
         let dir = tempfile::tempdir().unwrap();
         let mut store = FlowStore::open(&dir.path().join("flows.db")).unwrap();
-        store.append(&(0..100).map(|i| row(i, i)).collect::<Vec<_>>()).unwrap();
+        append(&mut store, (0..100).map(|i| row(i, i)).collect());
         let keep = |age, rows| Retention { age, rows };
         assert!(!store.prune(keep(40, 1000), UnixTime(100)).unwrap());
         assert_eq!(store.len().unwrap(), 40);

@@ -59,12 +59,95 @@ pub struct FlowRecord {
     pub last_ms: u64,
     #[prost(enumeration = "FlowEnd", tag = "19")]
     pub end: i32,
-    /// Equal refused tries merged into this record (1 for a flow).
+    /// Equal refused tries merged into this record; 1 for a flow, and more for flows of one kind that were put together
+    /// for want of room (then the source port is 0).
     #[prost(uint64, tag = "20")]
     pub count: u64,
     /// The first window of its flow: who counts these counts flows.
     #[prost(bool, tag = "21")]
     pub first: bool,
+    /// Whose the flow is on the reporting host; none: not known.
+    #[prost(message, optional, tag = "22")]
+    pub workload: Option<Workload>,
+    /// Of the reporting host's own TCP connection so far: smoothed round-trip time in microseconds, and segments it has sent
+    /// again. None: not known.
+    #[prost(uint64, optional, tag = "23")]
+    pub rtt_us: Option<u64>,
+    #[prost(uint64, optional, tag = "24")]
+    pub retransmissions: Option<u64>,
+    #[prost(enumeration = "FlowPath", tag = "25")]
+    pub path: i32,
+}
+
+/// How a flow travels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, prost::Enumeration, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(rename_all = "kebab-case")]
+#[repr(i32)]
+pub enum FlowPath {
+    /// It did not travel, or nobody said how.
+    Unknown = 0,
+    /// From node to node.
+    Direct = 1,
+    Relayed = 2,
+}
+
+/// A process on a host, in words. An empty word: not known, or there is none.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, prost::Message, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct Workload {
+    /// Its own name for itself.
+    #[prost(string, tag = "1")]
+    pub process: String,
+    #[prost(string, tag = "2")]
+    pub executable: String,
+    /// Name, or number where the host knows no name.
+    #[prost(string, tag = "3")]
+    pub user: String,
+    /// systemd unit, such as `nginx.service`.
+    #[prost(string, tag = "4")]
+    pub unit: String,
+    /// `docker:`, `podman:`, `kubernetes:` or `container:` and the first 12 digits of its id.
+    #[prost(string, tag = "5")]
+    pub container: String,
+}
+
+impl Workload {
+    /// Bytes of each word at most.
+    pub const PROCESS: usize = 64;
+    pub const EXECUTABLE: usize = 256;
+    pub const USER: usize = 64;
+    pub const UNIT: usize = 128;
+    pub const CONTAINER: usize = 64;
+
+    /// Words a process could choose, made fit for a log, a terminal and a page: cut to length, and what is invisible or
+    /// moves the cursor is escaped. Harmless words stay as they are.
+    #[must_use]
+    pub fn harmless(self) -> Workload {
+        Workload {
+            process: word(&self.process, Workload::PROCESS),
+            executable: word(&self.executable, Workload::EXECUTABLE),
+            user: word(&self.user, Workload::USER),
+            unit: word(&self.unit, Workload::UNIT),
+            container: word(&self.container, Workload::CONTAINER),
+        }
+    }
+}
+
+fn word(text: &str, most: usize) -> String {
+    let mut word = String::new();
+    for character in text.chars() {
+        let before = word.len();
+        match character {
+            '\\' | '\'' | '"' => word.push(character),
+            other => word.extend(other.escape_debug()),
+        }
+        if word.len() > most {
+            word.truncate(before);
+            break;
+        }
+    }
+    word
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, prost::Enumeration, Serialize, Deserialize)]
@@ -98,10 +181,65 @@ pub enum FlowEnd {
     Evicted = 6,
 }
 
-/// One report: records closed since the last, and how many were lost for want of room.
+/// Records, and the packets and bytes (of whole IP packets, both ways) they stand for.
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct Amount {
+    #[prost(uint64, tag = "1")]
+    pub records: u64,
+    #[prost(uint64, tag = "2")]
+    pub packets: u64,
+    #[prost(uint64, tag = "3")]
+    pub bytes: u64,
+}
+
+impl Amount {
+    pub fn add(&mut self, other: Amount) {
+        self.records = self.records.saturating_add(other.records);
+        self.packets = self.packets.saturating_add(other.packets);
+        self.bytes = self.bytes.saturating_add(other.bytes);
+    }
+
+    /// What is left of it; never below nothing.
+    #[must_use]
+    pub fn less(self, other: Amount) -> Amount {
+        Amount {
+            records: self.records.saturating_sub(other.records),
+            packets: self.packets.saturating_sub(other.packets),
+            bytes: self.bytes.saturating_sub(other.bytes),
+        }
+    }
+
+    /// Number by number.
+    #[must_use]
+    pub fn most(self, other: Amount) -> Amount {
+        Amount {
+            records: self.records.max(other.records),
+            packets: self.packets.max(other.packets),
+            bytes: self.bytes.max(other.bytes),
+        }
+    }
+}
+
+/// What an agent start that has ended had judged in all. Less what was recorded of it and declared lost is what it took
+/// with it: nobody can report that any more.
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
+pub struct Ended {
+    #[prost(uint64, tag = "1")]
+    pub boot: u64,
+    #[prost(uint64, tag = "2")]
+    pub packets: u64,
+    #[prost(uint64, tag = "3")]
+    pub bytes: u64,
+}
+
+/// At most so many ended starts in one report.
+pub const MAX_ENDED: usize = 64;
+
+/// One report: records closed since the last, and what was lost for want of room.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct FlowReport {
-    /// Grows by one; acknowledged by number.
+    /// Grows by one; acknowledged by number, and with it all before.
     #[prost(uint64, tag = "1")]
     pub sequence: u64,
     #[prost(message, repeated, tag = "2")]
@@ -112,6 +250,26 @@ pub struct FlowReport {
     /// Random per agent start, so that sequences of two starts are told apart.
     #[prost(uint64, tag = "4")]
     pub boot: u64,
+    /// Packets and bytes of the lost records.
+    #[prost(uint64, tag = "5")]
+    pub lost_packets: u64,
+    #[prost(uint64, tag = "6")]
+    pub lost_bytes: u64,
+    /// Judged since the agent started, counted where packets are judged and not where records are made.
+    #[prost(uint64, tag = "7")]
+    pub offered_packets: u64,
+    #[prost(uint64, tag = "8")]
+    pub offered_bytes: u64,
+    /// Earlier starts on this machine, until the coordinator has taken it down.
+    #[prost(message, repeated, tag = "9")]
+    pub ended: Vec<Ended>,
+}
+
+impl FlowReport {
+    /// Lost since the agent started.
+    pub fn lost_amount(&self) -> Amount {
+        Amount { records: self.lost, packets: self.lost_packets, bytes: self.lost_bytes }
+    }
 }
 
 /// An address of 4 or 16 bytes.
@@ -139,6 +297,20 @@ pub struct FlowError {
 }
 
 impl FlowRecord {
+    /// What the record accounts for.
+    pub fn amount(&self) -> Amount {
+        Amount {
+            records: 1,
+            packets: self.packets_out.saturating_add(self.packets_back),
+            bytes: self.bytes_out.saturating_add(self.bytes_back),
+        }
+    }
+
+    /// Flows that began with this record: one of one flow counts once, one that stands for many counts them all.
+    pub fn began(&self) -> u64 {
+        if self.first && self.end() != FlowEnd::Refused { self.count.max(1) } else { 0 }
+    }
+
     pub fn source(&self) -> Option<IpAddr> {
         address(&self.src)
     }

@@ -5,7 +5,7 @@
 
 mod decoder;
 
-use crate::flow::{FlowReport, MAX_RECORDS};
+use crate::flow::{FlowReport, MAX_ENDED, MAX_RECORDS};
 use crate::signed::Signed;
 use crate::trust::Record;
 use crate::view::{Delta, MAX_CANDIDATE_BYTES, MAX_CANDIDATES};
@@ -285,7 +285,10 @@ impl NodeSays {
                 ensure(mine.candidates.len() <= MAX_CANDIDATES && short, "too many or too long candidates")?;
                 ensure(mine.port <= u32::from(u16::MAX), "the port is over 65535")
             }
-            NodeSays::Flows(report) => ensure(report.records.len() <= MAX_RECORDS, "too many flow records"),
+            NodeSays::Flows(report) => {
+                ensure(report.ended.len() <= MAX_ENDED, "too many ended starts")?;
+                ensure(report.records.len() <= MAX_RECORDS, "too many flow records")
+            }
             NodeSays::Complaint(complaint) => {
                 ensure(complaint.message.len() <= MAX_TEXT_BYTES, "the complaint is over 4096 bytes")
             }

@@ -18,6 +18,17 @@ pub enum Ruling {
     Refuse(DropReason),
 }
 
+impl Ruling {
+    /// Is there a record of it, or a loss that is declared? All else is only counted by its reason.
+    pub fn is_accounted(self) -> bool {
+        use DropReason::{Denied, TableFull};
+        match self {
+            Ruling::Pass => true,
+            Ruling::Drop(reason) | Ruling::Refuse(reason) => matches!(reason, Denied | TableFull),
+        }
+    }
+}
+
 /// Judges a packet from the local host to the peer. A super-packet is judged once, with the load of all its segments.
 pub fn outbound(ends: &Ends<'_>, table: &mut FlowTable, packet: &Packet, load: Load, now: Now) -> Ruling {
     match judge(ends, table, packet, Way::Out, load, now) {

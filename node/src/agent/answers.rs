@@ -150,6 +150,9 @@ fn flow(record: &FlowRecord, name: Option<String>) -> Value {
         "last_ms": record.last_ms,
         "end": record.end(),
         "count": record.count,
+        "workload": record.workload,
+        "rtt_us": record.rtt_us,
+        "retransmissions": record.retransmissions,
     })
 }
 

@@ -7,15 +7,18 @@ use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use warren_node_core::assembly::PeerSpec;
+use warren_node_core::conntrack::Load;
 use warren_node_core::control::{Control, Notice, Output, Publication, Severity};
 use warren_node_core::dataplane::{Outbox, PeerStatus, Stamps};
 use warren_node_core::host::{Plan, leak};
 use warren_node_core::names::standing::{Known, Standing};
 use warren_node_core::session::boring::BoringEngine;
+use warren_wire::flow::Amount;
 use warren_wire::id::{IdentityKey, NodeId, WgKey};
 
 use super::flowfile::{FlowFile, Flows};
 use super::flowlog::FlowLog;
+use super::ledgerfile::LedgerFile;
 use super::membership::Kept;
 use super::{Options, answers, endpoints, rotation};
 use crate::clock::{boot, host_wall_ms};
@@ -29,6 +32,7 @@ use crate::socket::Waiting;
 use crate::state::{StateDir, WgKeys};
 use crate::udp::Sender;
 use crate::worker::{Shared, StopReason};
+use crate::workload::Workloads;
 
 /// How often the loop looks around when nothing happens.
 const TICK: Duration = Duration::from_millis(250);
@@ -59,6 +63,8 @@ pub struct Parts {
     pub resolver: Arc<Resolver>,
     pub host_dns: HostDns,
     pub flows: FlowFile,
+    pub ledger: LedgerFile,
+    pub workloads: Workloads,
 }
 
 pub struct Driver {
@@ -343,6 +349,12 @@ impl Driver {
         }
         records.iter().for_each(|record| self.log.add(record));
         if !records.is_empty() {
+            // The packet path did not see them.
+            for record in &records {
+                let load = Load { packets: record.packets_out, bytes: record.bytes_out };
+                self.parts.ledger.ledger.add(0, load);
+            }
+            self.parts.control.handle_offered(self.parts.ledger.ledger.read());
             self.parts.control.handle_flow_records(records, boot());
         }
     }
@@ -423,9 +435,15 @@ impl Driver {
 
     fn report_flows(&mut self) {
         let shared = &self.parts.shared;
-        let (records, lost) = shared.plane.drain_flows(shared.clock.now());
+        let (mut records, lost) = shared.plane.drain_flows(shared.clock.now());
+        self.parts.workloads.name(&mut records);
         records.iter().for_each(|record| self.log.add(record));
-        if lost > 0 {
+        // Read after the records were taken, it covers them all.
+        self.parts.control.handle_offered(shared.plane.offered());
+        if self.parts.control.ended_starts_are_told() {
+            self.parts.ledger.forget_ended();
+        }
+        if lost != Amount::default() {
             self.parts.control.handle_flow_losses(lost);
         }
         if !records.is_empty() {

@@ -22,6 +22,9 @@ impl FlowLog {
             sum.bytes_out = sum.bytes_out.saturating_add(before.bytes_out);
             sum.packets_back = sum.packets_back.saturating_add(before.packets_back);
             sum.bytes_back = sum.bytes_back.saturating_add(before.bytes_back);
+            sum.workload = sum.workload.or(before.workload);
+            sum.rtt_us = sum.rtt_us.or(before.rtt_us);
+            sum.retransmissions = sum.retransmissions.or(before.retransmissions);
         }
         if record.end() == FlowEnd::Open {
             if self.live.len() < LIVE {

@@ -9,6 +9,7 @@ mod driver;
 mod endpoints;
 mod flowfile;
 mod flowlog;
+mod ledgerfile;
 mod membership;
 mod rotation;
 mod start;

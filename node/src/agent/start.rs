@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use warren_node_core::control::{Config, Control};
 use warren_node_core::dataplane::{DataPlane, Settings};
+use warren_node_core::ledger::Ledger;
 use warren_node_core::session::boring::BoringEngine;
 
 use super::driver::{Driver, Parts};
 use super::flowfile::FlowFile;
+use super::ledgerfile::LedgerFile;
 use super::membership::{Kept, members_plan};
 use super::{AGENT, Options, rotation, underlay};
 use crate::clock::{Clock, boot, host_wall_ms};
@@ -20,11 +22,15 @@ use crate::socket;
 use crate::state::{StateDir, WgKeys};
 use crate::udp::Sockets;
 use crate::worker::{self, Aside, Counters, Pulse, Shared, Sleepers, Stop, StopReason};
+use crate::workload::{Helper, Workloads};
 
 /// Runs until a signal, a command or a failure. Must be called inside the control runtime.
-pub async fn run(options: Options, state: StateDir, kept: Kept) -> Result<(), Error> {
+pub async fn run(options: Options, state: StateDir, kept: Kept, helper: Option<Helper>) -> Result<(), Error> {
     let clock = Arc::new(Clock::new(state.stamp()?));
-    let mut control = new_control(&options, &kept)?;
+    let mut boot_id = [0; 8];
+    getrandom::fill(&mut boot_id).map_err(Error::Random)?;
+    let boot_id = u64::from_ne_bytes(boot_id);
+    let mut control = new_control(&options, &kept, boot_id)?;
     control.handle_started(state.view()?.as_deref(), host_wall_ms(), boot());
     let resolver = Resolver::new(Arc::clone(&clock), options.names.own()?);
     let keys = current_keys(&state, &mut control, &kept, options.workers, &clock)?;
@@ -46,7 +52,14 @@ pub async fn run(options: Options, state: StateDir, kept: Kept) -> Result<(), Er
     let offload = tun.offload();
     tracing::info!(interface = tun.name(), port = sockets.port(), ?offload, "the overlay interface is there");
     let settings = Settings { mtu: mtu.into(), tso: offload.tso, uso: offload.uso, workers: options.workers };
-    let plane = new_plane(&state, &keys, settings, &clock)?;
+    let ledger = LedgerFile::open(&directory, boot_id);
+    control.handle_ended_starts(ledger.ended.clone());
+    let plane = new_plane(&state, &keys, settings, ledger.ledger.clone(), &clock)?;
+    let workloads = helper.map_or_else(|| Ok(Workloads::none()), Workloads::of);
+    let workloads = workloads.map_err(Error::io("start the threads that ask about workloads"))?;
+    if let Some(listener) = workloads.listener() {
+        plane.tell_openings_to(listener);
+    }
     let shared = Arc::new(Shared {
         tun,
         sockets,
@@ -72,6 +85,8 @@ pub async fn run(options: Options, state: StateDir, kept: Kept) -> Result<(), Er
         resolver,
         host_dns,
         flows,
+        ledger,
+        workloads,
     };
     let mut driver = Driver::new(parts);
     driver.begin().await?;
@@ -99,16 +114,14 @@ async fn live(driver: &mut Driver) -> Result<(), Error> {
     driver.run(requests).await
 }
 
-fn new_control(options: &Options, kept: &Kept) -> Result<Control, Error> {
-    let mut boot_id = [0; 8];
-    getrandom::fill(&mut boot_id).map_err(Error::Random)?;
+fn new_control(options: &Options, kept: &Kept, boot: u64) -> Result<Control, Error> {
     Ok(Control::new(Config {
         trust: kept.trust.trust(),
         charter: kept.charter.clone(),
         record: kept.record.clone(),
         coordinators: kept.trust.coordinators.len(),
         agent: AGENT.to_owned(),
-        boot: u64::from_ne_bytes(boot_id),
+        boot,
         hold: options.hold,
     })?)
 }
@@ -139,11 +152,12 @@ fn new_plane(
     state: &StateDir,
     keys: &WgKeys,
     settings: Settings,
+    ledger: Ledger,
     clock: &Clock,
 ) -> Result<DataPlane<BoringEngine>, Error> {
     let mut seed = [0; 32];
     getrandom::fill(&mut seed).map_err(Error::Random)?;
-    let plane = DataPlane::new(rotation::engine(keys), settings, seed, clock.now());
+    let plane = DataPlane::with_ledger(rotation::engine(keys), settings, ledger, seed, clock.now());
     plane.restore_stamps(&state.stamps()?);
     Ok(plane)
 }

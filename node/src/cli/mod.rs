@@ -20,6 +20,7 @@ use crate::agent;
 use crate::error::{Error, Exit};
 use crate::link::EnrolFailure;
 use crate::logs;
+use crate::workload;
 use args::{Arguments, Command, DnsCommand};
 
 /// What a command has to say, and whether that is good news.
@@ -41,6 +42,12 @@ impl Said {
 
 /// The whole program.
 pub fn main() -> ExitCode {
+    // Neither says anything to a person, and they link nothing of the command line.
+    match std::env::args_os().nth(1) {
+        Some(word) if word == workload::KEEPER => return workload::keeper::run(),
+        Some(word) if word == workload::HELPER => return workload::helper::run(),
+        _ => {}
+    }
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(e) => {
@@ -102,8 +109,16 @@ fn run_agent(
     state: crate::state::StateDir,
     kept: agent::Kept,
 ) -> Result<Said, Error> {
+    // Before there are threads: what is given up here is given up by all of them.
+    let helper = match workload::Helper::start() {
+        Ok(helper) => Some(helper),
+        Err(e) => {
+            tracing::warn!("no helper looks after workloads ({e}): flow records name none");
+            None
+        }
+    };
     let runtime = runtime(2)?;
-    let result = runtime.block_on(agent::run(options, state, kept));
+    let result = runtime.block_on(agent::run(options, state, kept, helper));
     runtime.shutdown_timeout(std::time::Duration::from_secs(2));
     result.map(|()| Said::nothing())
 }

@@ -5,6 +5,7 @@
 //! - [`batch`] datagrams of many senders in one call;
 //! - [`option`] socket options without a safe setter;
 //! - [`memory`] how much the allocator keeps;
+//! - [`map`] memory that outlives the process;
 //! - [`interrupt`] waking a thread that sleeps in a system call;
 //! - [`steer`] which socket of a `SO_REUSEPORT` group gets a datagram.
 #![allow(unsafe_code, reason = "system calls with pointers; the only module of the workspace that may")]
@@ -12,6 +13,7 @@
 pub mod batch;
 pub mod datagram;
 pub mod interrupt;
+pub mod map;
 pub mod memory;
 pub mod option;
 pub mod steer;

@@ -33,7 +33,7 @@ pub fn run<E: Engine>(shared: &Shared<E>, number: usize, at: usize, settings: &S
     let Some(port) = shared.sockets.of_worker(number).nth(at) else { return };
     let Some(_bed) = shared.sleepers.lie_down(Worker::Ingress { number, at }) else { return };
     let _ahead = Rank::ahead();
-    let mut worker = IngressWorker::for_data(settings);
+    let mut worker = IngressWorker::for_data(settings, number);
     let mut buffer = vec![0; MAX_RECEIVE];
     while !shared.stop.is_set() {
         shared.pulse.beat(Worker::Ingress { number, at }, shared.clock.now().mono);

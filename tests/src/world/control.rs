@@ -11,6 +11,8 @@ use crate::clock::{SECOND, wall};
 use crate::link::Place;
 use crate::site::Failure;
 
+/// What the coordinator writes of flows is on the disk after this.
+const WRITING: u64 = SECOND / 5;
 /// An attempt over a cut way is given up after this.
 const DIAL_TIMEOUT: u64 = 5 * SECOND;
 
@@ -201,7 +203,11 @@ impl World {
                 self.site_says(conn, &ToNode { says: Some(CoordinatorSays::Refused(refused)) });
                 self.close_at_site(conn.0);
             }
-            Output::StoreFlows(rows) => self.site.flows.extend(rows),
+            Output::StoreFlows(batch) => {
+                let run = self.site.run;
+                self.site.under_way.push_back(batch);
+                self.schedule(self.now + WRITING, Event::Written { run });
+            }
             Output::Alarm(alarm) => self.site.alarms.push(alarm),
             Output::Log(_) => {}
         }
@@ -275,7 +281,6 @@ impl World {
     }
 
     fn site_died(&mut self) {
-        self.site_crashed = true;
         self.site_timer = None;
         let ids: Vec<u64> = self.channels.iter().filter(|(_, c)| c.open_at_site).map(|(id, _)| *id).collect();
         for id in ids {

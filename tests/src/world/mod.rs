@@ -82,6 +82,10 @@ enum Event {
     Site {
         run: u64,
     },
+    /// What the coordinator gave to its disk so long ago is on it.
+    Written {
+        run: u64,
+    },
 }
 
 /// What runs on a node.
@@ -121,8 +125,10 @@ pub struct Node {
     host_timer: Option<u64>,
     /// Since when the coordinator has had a session with it.
     online: Option<u64>,
-    /// It has lost memory without writing its flows down.
-    crashed: bool,
+    /// Its agent's last start.
+    last_start: Option<u64>,
+    /// Packets and bytes that the tests count for themselves: what the host sent, and what it was given, over all starts.
+    pub offered: (u64, u64),
 }
 
 pub struct World {
@@ -149,7 +155,6 @@ pub struct World {
     applied: u64,
     /// The last time a link to the coordinator was mended, or the coordinator came back.
     disturbed: u64,
-    site_crashed: bool,
     workers: Workers,
 }
 
@@ -188,7 +193,6 @@ impl World {
             site_timer: None,
             applied: 0,
             disturbed: 0,
-            site_crashed: false,
             workers: Workers::default(),
         };
         world.learn();

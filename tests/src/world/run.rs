@@ -78,6 +78,7 @@ impl World {
                 self.pump_host(node);
             }
             Event::Site { run } => self.site_timer(run),
+            Event::Written { run } => self.written(run),
         }
     }
 
@@ -129,6 +130,13 @@ impl World {
         self.site_timer = None;
         self.site.handle_timeout(wall(self.now));
         self.settle_site();
+    }
+
+    fn written(&mut self, run: u64) {
+        if self.site.run == run && self.site.running.is_some() {
+            self.site.write();
+            self.settle_site();
+        }
     }
 
     pub(super) fn arm_site(&mut self) {
@@ -205,6 +213,7 @@ impl World {
         let now = self.mono(node);
         let (n, workers) = (&mut self.nodes[node], &mut self.workers);
         if let Life::Member(agent) = &mut n.life {
+            n.offered = (n.offered.0 + 1, n.offered.1 + bytes.len() as u64);
             agent.handle_packet(bytes, workers, now);
         }
         self.settle_node(node);
@@ -262,6 +271,7 @@ impl World {
         n.given_at = now;
         n.given.0 += 1;
         n.given.1 += seen.total as u64;
+        n.offered = (n.offered.0 + 1, n.offered.1 + bytes.len() as u64);
         n.host.packets += 1;
         n.host.handle_packet(bytes, now);
     }

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use warren_config::policy::Protocol;
+use warren_wire::flow::Ended;
 use warren_wire::issue::NameRule;
 use warren_wire::specimen::name;
 use warren_wire::token::Token;
@@ -101,7 +102,8 @@ impl World {
             timer: None,
             host_timer: None,
             online: None,
-            crashed: false,
+            last_start: None,
+            offered: (0, 0),
         });
         index
     }
@@ -147,6 +149,10 @@ impl World {
         let boot = self.nodes[node].boot;
         let n = &mut self.nodes[node];
         let Some(membership) = &n.disk.membership else { return };
+        let judged = std::mem::take(&mut n.disk.ledger).read();
+        if let Some(boot) = n.last_start.replace(boot) {
+            n.disk.ended.push(Ended { boot, packets: judged.packets, bytes: judged.bytes });
+        }
         n.host.addresses = membership.member.addresses().collect();
         let (endpoints, host_ms) = (n.underlay.clone(), skewed_ms(self.now, n.skew_ms));
         let agent = Agent::start(&mut n.disk, Birth { boot, seed, endpoints, host_ms, now });
@@ -174,7 +180,6 @@ impl World {
             self.schedule(at, Event::LostAtSite { channel: id });
         }
         self.off(node);
-        self.nodes[node].crashed = true;
         self.nodes[node].disk.flows.clear();
     }
 
@@ -319,6 +324,11 @@ impl World {
             (false, true) => Reach::Refused((self.now - started) / MS),
             (false, false) => Reach::Silent,
         }
+    }
+
+    /// What applications of a host have to send goes out.
+    pub fn pump(&mut self, node: usize) {
+        self.pump_host(node);
     }
 
     /// Hands a packet to a node's agent as if its host had sent it.

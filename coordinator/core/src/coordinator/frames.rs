@@ -268,10 +268,12 @@ impl Coordinator {
     ) -> Option<Proposal> {
         let known = self.state.directory.live(&node)?;
         let taken = self.flows.report(&self.state, known, report, now);
-        let (sequence, boot) = (report.sequence, report.boot);
-        self.send(conn, CoordinatorSays::FlowsStored(FlowsStored { sequence, boot }));
-        if !taken.rows.is_empty() {
-            self.outputs.push_back(Output::StoreFlows(taken.rows));
+        if taken.written {
+            let (sequence, boot) = (report.sequence, report.boot);
+            self.send(conn, CoordinatorSays::FlowsStored(FlowsStored { sequence, boot }));
+        }
+        if let Some(batch) = taken.batch {
+            self.outputs.push_back(Output::StoreFlows(batch));
         }
         if let Some(why) = taken.rejected {
             let message = format!("{} reported {why}; the record is not counted", self.named(&node));

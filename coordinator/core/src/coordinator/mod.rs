@@ -10,11 +10,12 @@ use std::net::SocketAddr;
 
 use ed25519_dalek::SigningKey;
 use warren_config::time::UnixTime;
-use warren_wire::frame::{CoordinatorSays, Refused, ToNode};
+use warren_wire::frame::{CoordinatorSays, FlowsStored, Refused, ToNode};
 use warren_wire::id::{IdentityKey, NodeId};
 use warren_wire::issue;
 use warren_wire::signed::Signed;
 
+use crate::accounts::Accounts;
 use crate::alarm::{AlarmKind, Alarms};
 use crate::change::{Change, Origin, Principal, Proposal};
 use crate::command::Command;
@@ -155,6 +156,19 @@ impl Coordinator {
             all.into_iter().for_each(|conn| self.send(conn, CoordinatorSays::Freshness(fresh.clone())));
         }
         self.tell_ends(now);
+    }
+
+    /// Accounts of flows as an earlier coordinator kept them. Before the first connection.
+    pub fn restore_accounts(&mut self, accounts: Accounts) {
+        self.flows.restore(accounts);
+    }
+
+    /// The batch of this report and all of its start before it are on the disk: the node may forget them.
+    pub fn handle_flows_written(&mut self, node: NodeId, boot: u64, sequence: u64) {
+        self.flows.handle_written(node, boot, sequence);
+        if let Some(conn) = self.sessions.of_node(&node) {
+            self.send(conn, CoordinatorSays::FlowsStored(FlowsStored { sequence, boot }));
+        }
     }
 
     // --- what is wanted

@@ -9,6 +9,7 @@ use warren_wire::id::{Digest, Generation, NodeId};
 use warren_wire::trust::Record;
 
 use super::Coordinator;
+use crate::accounts::{AccountRow, AccountsView};
 use crate::alarm::Alarm;
 use crate::change::SourceText;
 use crate::command::TokenRow;
@@ -289,13 +290,28 @@ impl Coordinator {
     // --- flows
 
     /// One row per flow (its windows added up), newest first.
-    pub fn flows(&self, filter: &FlowFilter) -> Vec<FlowRow> {
-        self.flows.list(filter)
+    pub fn flows(&self, filter: &FlowFilter, now: UnixTime) -> Vec<FlowRow> {
+        let known = |node: &NodeId| self.state.directory.get(node).filter(|node| node.is_live());
+        let speaks = |node: &NodeId| known(node).is_some_and(|node| !node.member.is_external());
+        self.flows.list_matched(filter, speaks, now)
     }
 
     /// Records after `cursor` that match, oldest first, at most `limit`.
     pub fn flows_since(&self, cursor: u64, filter: &FlowFilter, limit: usize) -> FlowPage {
         self.flows.since(cursor, filter, limit)
+    }
+
+    /// What each node judged, and what became of it.
+    pub fn accounts(&self) -> AccountsView {
+        let accounts = self.flows.accounts();
+        let name = |node: &NodeId| self.state.directory.get(node).map(|n| n.member.name().to_string());
+        let row = |node: NodeId| AccountRow {
+            node,
+            name: name(&node),
+            last: accounts.last(&node),
+            balance: accounts.balance(&node),
+        };
+        AccountsView { nodes: accounts.nodes().map(row).collect(), total: accounts.total() }
     }
 
     /// Where `flow watch` begins if it wants only what comes.

@@ -124,7 +124,7 @@ impl Tally {
 
 #[cfg(test)]
 mod tests {
-    use warren_wire::flow::FlowEnd;
+    use warren_wire::flow::{FlowEnd, FlowPath};
 
     use super::*;
 
@@ -158,6 +158,12 @@ mod tests {
             last_ms,
             end: FlowEnd::Open,
             count: 1,
+            workload: None,
+            rtt_us: None,
+            retransmissions: None,
+            path: FlowPath::Direct,
+            other: None,
+            mismatch: None,
         }
     }
 

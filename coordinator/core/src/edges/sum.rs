@@ -23,7 +23,7 @@ impl Sum {
     pub fn of(row: &FlowRow) -> Sum {
         let refused = row.end == FlowEnd::Refused;
         Sum {
-            flows: u64::from(row.first && !refused),
+            flows: if row.first && !refused { row.count.max(1) } else { 0 },
             tries: if refused { row.count } else { 0 },
             packets_out: row.packets_out,
             bytes_out: row.bytes_out,
@@ -65,11 +65,20 @@ impl Sides {
         self.opener.or(self.other).unwrap_or_default()
     }
 
-    /// The received bytes of one end are never more than what the other end sent; less is loss on the way, or a record
-    /// that is still to come. `Some`: more arrived than was sent, which no honest pair of reports says.
-    pub fn contradiction(&self) -> Option<(Sum, Sum)> {
+    /// The received bytes of one end are never more than what the other end sent; less is loss on the way, or a record that
+    /// is still to come. `inner` and `outer` are the same sums over a shorter and a longer stretch: what one end counted in
+    /// one second the other may have counted in the one before. `Some`: more arrived than was sent, which no honest pair of
+    /// reports says.
+    pub fn contradiction(&self, inner: &Sides, outer: &Sides) -> Option<(Sum, Sum)> {
         let (opener, other) = (self.opener?, self.other?);
-        let more = other.bytes_out > opener.bytes_out || opener.bytes_back > other.bytes_back;
-        more.then_some((opener, other))
+        let out = inner.other?.bytes_out > outer.opener?.bytes_out;
+        let back = inner.opener?.bytes_back > outer.other?.bytes_back;
+        (out || back).then_some((opener, other))
+    }
+
+    /// Would be a contradiction if nothing else were known.
+    pub fn differs(&self) -> bool {
+        let (Some(opener), Some(other)) = (self.opener, self.other) else { return false };
+        other.bytes_out > opener.bytes_out || opener.bytes_back > other.bytes_back
     }
 }

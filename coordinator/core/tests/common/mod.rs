@@ -342,7 +342,11 @@ impl World {
                     self.coordinator.handle_disconnected(conn, self.now);
                 }
                 Output::Alarm(alarm) => self.alarms.push(alarm),
-                Output::StoreFlows(rows) => self.stored_flows += rows.len(),
+                Output::StoreFlows(batch) => {
+                    self.stored_flows += batch.rows.len();
+                    let entry = &batch.entry;
+                    self.coordinator.handle_flows_written(entry.node, entry.boot, entry.sequence);
+                }
                 Output::Authorised(..) | Output::Log(_) => {}
             }
         }

@@ -1,7 +1,7 @@
 //! One flow: who opened it, what admitted it, and what it has carried.
 
 use std::hash::{Hash, Hasher};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use warren_config::filter::Verdict;
 use warren_config::name::Name;
@@ -13,6 +13,7 @@ use super::tcp::{TcpState, TcpTrack};
 use super::{Edition, Load};
 use crate::clock::{Mono, Now};
 use crate::packet::{Kind, Packet, Quoted, Tuple};
+use crate::workload::Question;
 
 /// Which way a packet goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -78,6 +79,18 @@ impl FlowKey {
             protocol: tuple.protocol,
             local_asks: echo && (way == Way::Out) != reply,
         }
+    }
+
+    /// Whose is it? Nobody can be asked but about TCP and UDP.
+    pub fn question(&self, flow: u64, outbound: bool) -> Option<Question> {
+        let protocol = match self.protocol {
+            Protocol::Tcp => 6,
+            Protocol::Udp => 17,
+            Protocol::IcmpEcho | Protocol::Number(_) => return None,
+        };
+        let local = SocketAddr::new(self.local, self.local_port);
+        let remote = SocketAddr::new(self.remote, self.remote_port);
+        Some(Question { flow, protocol, outbound, local, remote })
     }
 
     /// From the end that opened it to the other.

@@ -9,9 +9,11 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use warren_config::filter::Rules;
-use warren_wire::flow::FlowRecord;
+use warren_wire::flow::{Amount, FlowRecord};
 use warren_wire::id::{Epoch, Generation, Revision};
 use warren_wire::trust::Member;
+
+use crate::workload::Openings;
 
 mod cut;
 mod flow;
@@ -36,6 +38,13 @@ pub use table::FlowTable;
 pub struct Load {
     pub packets: u64,
     pub bytes: u64,
+}
+
+impl Load {
+    pub fn add(&mut self, other: Load) {
+        self.packets = self.packets.saturating_add(other.packets);
+        self.bytes = self.bytes.saturating_add(other.bytes);
+    }
 }
 
 /// Which state of the world a verdict was given in. Flows of another edition are judged again.
@@ -83,6 +92,8 @@ pub struct Ends<'a> {
 pub struct FlowIds {
     last: AtomicU64,
     beyond: AtomicUsize,
+    /// Who asks whose a flow is.
+    openings: Openings,
 }
 
 /// Flows beyond the shares of their tables, over all peers: about 64 MiB.
@@ -98,6 +109,10 @@ impl FlowIds {
         self.beyond.load(Ordering::Relaxed) < BEYOND
     }
 
+    pub fn openings(&self) -> &Openings {
+        &self.openings
+    }
+
     fn take(&self) {
         self.beyond.fetch_add(1, Ordering::Relaxed);
     }
@@ -111,5 +126,5 @@ impl FlowIds {
 #[derive(Clone, Debug, Default)]
 pub struct Drained {
     pub records: Vec<FlowRecord>,
-    pub lost: u64,
+    pub lost: Amount,
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use warren_config::policy::Protocol;
-use warren_wire::flow::{FlowEnd, FlowRecord};
+use warren_wire::flow::{Amount, FlowEnd, FlowPath, FlowRecord};
 use warren_wire::id::NodeId;
 
 use super::flow::{Admission, Flow, Traffic};
@@ -26,7 +26,7 @@ pub(crate) struct Records {
     peer: NodeId,
     done: Vec<FlowRecord>,
     refusals: BTreeMap<RefusalKey, FlowRecord>,
-    lost: u64,
+    lost: Amount,
     max_done: usize,
     max_refusals: usize,
 }
@@ -51,7 +51,14 @@ fn number(tuple: &Tuple) -> u32 {
 
 impl Records {
     pub fn new(peer: NodeId, max_done: usize, max_refusals: usize) -> Records {
-        Records { peer, done: Vec::new(), refusals: BTreeMap::new(), lost: 0, max_done, max_refusals }
+        Records {
+            peer,
+            done: Vec::new(),
+            refusals: BTreeMap::new(),
+            lost: Amount::default(),
+            max_done,
+            max_refusals,
+        }
     }
 
     fn record(&self, tuple: &Tuple, outbound: bool, admission: &Admission, traffic: Traffic) -> FlowRecord {
@@ -80,6 +87,10 @@ impl Records {
             end: FlowEnd::Open as i32,
             count: 1,
             first: false,
+            workload: None,
+            rtt_us: None,
+            retransmissions: None,
+            path: FlowPath::Unknown as i32,
         }
     }
 
@@ -87,7 +98,9 @@ impl Records {
     pub fn close_window(&mut self, flow: &mut Flow, end: FlowEnd) {
         let traffic = std::mem::take(&mut flow.window);
         if self.done.len() >= self.max_done {
-            return self.lose();
+            self.lose(traffic.out);
+            self.lost.add(Amount { records: 0, packets: traffic.back.packets, bytes: traffic.back.bytes });
+            return;
         }
         let first = !std::mem::replace(&mut flow.recorded, true);
         let record = FlowRecord { first, ..self.of_flow(flow, traffic, end) };
@@ -95,8 +108,8 @@ impl Records {
     }
 
     /// One try that no record can be made of.
-    pub fn lose(&mut self) {
-        self.lost = self.lost.saturating_add(1);
+    pub fn lose(&mut self, load: Load) {
+        self.lost.add(Amount { records: 1, packets: load.packets, bytes: load.bytes });
     }
 
     /// A record of this traffic of a flow.
@@ -106,6 +119,8 @@ impl Records {
             started_ms: flow.started_ms,
             last_ms: flow.last_ms,
             end: end as i32,
+            // There is no other way between two nodes.
+            path: FlowPath::Direct as i32,
             ..self.record(&flow.tuple(), flow.outbound, &flow.admission, traffic)
         }
     }
@@ -129,7 +144,7 @@ impl Records {
             return;
         }
         if self.refusals.len() >= self.max_refusals {
-            return self.lose();
+            return self.lose(load);
         }
         let traffic = Traffic { out: load, back: Load::default() };
         let record = FlowRecord {
@@ -144,7 +159,7 @@ impl Records {
 
     /// Nothing to drain.
     pub fn is_empty(&self) -> bool {
-        self.done.is_empty() && self.refusals.is_empty() && self.lost == 0
+        self.done.is_empty() && self.refusals.is_empty() && self.lost == Amount::default()
     }
 
     pub fn drain(&mut self) -> Drained {

@@ -349,7 +349,7 @@ impl FlowTable {
             return Err(DropReason::Denied);
         }
         if !self.make_room() {
-            self.records.lose();
+            self.records.lose(load);
             return Err(DropReason::TableFull);
         }
         let tcp = match packet.kind {
@@ -375,6 +375,9 @@ impl FlowTable {
         });
         self.account(slot, way, load, now);
         self.schedule(slot, now, false);
+        if let Some(flow) = self.flow(slot) {
+            self.ids.openings().tell(|| flow.key.question(flow.id, outbound));
+        }
         Ok(())
     }
 

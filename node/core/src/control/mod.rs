@@ -37,7 +37,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use warren_config::time::UnixTime;
-use warren_wire::flow::FlowRecord;
+use warren_wire::flow::{Amount, Ended, FlowRecord};
 use warren_wire::frame::{FrameError, NodeSays};
 use warren_wire::id::{Epoch, Generation, NodeId, Revision, WgKey};
 use warren_wire::signed::Signed;
@@ -55,7 +55,7 @@ use reconnect::Reconnect;
 use session::{PATIENCE_MS, Session};
 
 pub use clock::SignedClock;
-pub use output::{CutReason, Notice, Output, Publication, Severity, StartError, Status, Why};
+pub use output::{Account, CutReason, Notice, Output, Publication, Severity, StartError, Status, Why};
 
 /// How often the stored view is written again only because signed time moves on.
 const STORE_EVERY_MS: u64 = 600_000;
@@ -224,10 +224,26 @@ impl Control {
         self.say_flows();
     }
 
-    /// Records the data plane itself had to drop: counted as lost.
-    pub fn handle_flow_losses(&mut self, lost: u64) {
+    /// What the data plane itself had to drop: declared as lost.
+    pub fn handle_flow_losses(&mut self, lost: Amount) {
         self.flows.add_lost(lost);
         self.say_flows();
+    }
+
+    /// All that this start has judged; told with the next report.
+    pub fn handle_offered(&mut self, offered: Amount) {
+        self.flows.set_offered(offered);
+    }
+
+    /// What earlier starts had judged when they ended: told until the coordinator has taken it down.
+    pub fn handle_ended_starts(&mut self, ended: Vec<Ended>) {
+        self.flows.set_ended(ended);
+        self.say_flows();
+    }
+
+    /// The coordinator has taken down every earlier start.
+    pub fn ended_starts_are_told(&self) -> bool {
+        self.flows.ended_is_told()
     }
 
     /// The serial that new WireGuard keys must have ([`keys::sign`]).
@@ -367,7 +383,12 @@ impl Control {
             observe: publication.is_some_and(|p| p.observe),
             peers: publication.map_or(0, |p| p.assembly.peers.len()),
             flows_waiting: self.flows.held(),
-            flows_lost: self.flows.lost(),
+            flows_lost: self.flows.lost().records,
+            account: Account {
+                offered: self.flows.offered(),
+                stored: self.flows.stored(),
+                lost: self.flows.lost(),
+            },
             host_clock_off_ms: self.host_off,
             doubt: self.hearsay.doubt().map(str::to_owned),
             notices: self.notices.iter().cloned().collect(),

@@ -6,6 +6,7 @@ use serde::Serialize;
 use warren_config::name::Name;
 use warren_config::policy::Settings;
 use warren_config::time::UnixTime;
+use warren_wire::flow::Amount;
 use warren_wire::frame::ToCoordinator;
 use warren_wire::id::{Epoch, Generation, NodeId, Revision};
 use warren_wire::trust::TrustError;
@@ -111,6 +112,14 @@ pub enum StartError {
     Keys { why: String },
 }
 
+/// What became of what was judged. The rest waits: in live windows, in `flows_waiting`, or on its way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Account {
+    pub offered: Amount,
+    pub stored: Amount,
+    pub lost: Amount,
+}
+
 /// What `warren-node status` shows of the control half.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Status {
@@ -133,6 +142,7 @@ pub struct Status {
     pub peers: usize,
     pub flows_waiting: u64,
     pub flows_lost: u64,
+    pub account: Account,
     /// The host's clock minus the network's time, milliseconds, when it is off by more than a minute.
     pub host_clock_off_ms: Option<i64>,
     /// Why the coordinator is not believed to tell this node everything it tells others.

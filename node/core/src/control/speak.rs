@@ -55,7 +55,7 @@ impl Control {
     }
 
     pub(super) fn say_flows(&mut self) {
-        if self.session == Session::Authorised
+        while self.session == Session::Authorised
             && let Some(report) = self.flows.next_report()
         {
             self.say(NodeSays::Flows(report));

@@ -9,6 +9,7 @@ use super::{DataPlane, Outbox, VNET_LEN, frame_of};
 use crate::clock::Now;
 use crate::conntrack::{Addresses, Ends, Load};
 use crate::judge::{self, Ruling};
+use crate::ledger::Ledger;
 use crate::packet::split::{self, Plan};
 use crate::packet::vnet::Vnet;
 use crate::packet::{DropReason, Packet, classify, mss, reply};
@@ -173,6 +174,7 @@ impl<E: Engine> DataPlane<E> {
             self.after_cuts(snapshot, peer, &cuts, now);
             ruling
         };
+        self.enter(worker, ruling, load);
         match ruling {
             Ruling::Pass => {}
             Ruling::Drop(reason) => return Err(reason.into()),
@@ -247,10 +249,18 @@ impl<E: Engine> DataPlane<E> {
         };
         let load = Load { packets: 1, bytes: packet.total as u64 };
         let ruling = judge::outbound(&ends, &mut self.nobody.lock(), packet, load, now);
+        self.enter(worker, ruling, load);
         if let Ruling::Refuse(_) = ruling {
             worker.answer(bytes, packet);
         }
         Err(Stop::Event(Event::NoPeer))
+    }
+
+    /// Into the account of what was judged.
+    fn enter(&self, worker: &EgressWorker, ruling: Ruling, load: Load) {
+        if ruling.is_accounted() {
+            self.ledger.add(Ledger::cell_of(worker.number, false), load);
+        }
     }
 
     fn stop_outbound(&self, event: Event, peer: Option<&Peer<E>>, packet: &Packet, now: Now) {

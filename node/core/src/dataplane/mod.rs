@@ -47,6 +47,7 @@ pub use rest::Rest;
 
 use crate::clock::{Mono, Now};
 use crate::conntrack::{Cut, FlowTable, Limits};
+use crate::ledger::Ledger;
 use crate::packet::Tuple;
 use crate::packet::vnet::Vnet;
 use crate::peers::{Agenda, Awake, Link, Peer, Registry, Snapshot, Use};
@@ -134,6 +135,7 @@ struct Control<E: Engine> {
 /// The shared half of the packet path. All methods take `&self`.
 pub struct DataPlane<E: Engine> {
     settings: Settings,
+    ledger: Ledger,
     snapshot: ArcSwap<Snapshot<E>>,
     control: Mutex<Control<E>>,
     agenda: Arc<Agenda>,
@@ -151,12 +153,24 @@ pub struct DataPlane<E: Engine> {
 impl<E: Engine> DataPlane<E> {
     /// `seed` is 32 random bytes: session indices, jitter and cookies come from it.
     pub fn new(engine: E, settings: Settings, seed: [u8; 32], now: Now) -> DataPlane<E> {
+        DataPlane::with_ledger(engine, settings, Ledger::default(), seed, now)
+    }
+
+    /// As [`DataPlane::new`]; what is judged is counted in `ledger`.
+    pub fn with_ledger(
+        engine: E,
+        settings: Settings,
+        ledger: Ledger,
+        seed: [u8; 32],
+        now: Now,
+    ) -> DataPlane<E> {
         let engine = Arc::new(engine);
         let registry = Registry::new(seed, settings.workers);
         let (agenda, awake) = (registry.agenda(), registry.awake());
         let nobody = FlowTable::new(NodeId([0; 16]), registry.ids(), Limits::default());
         DataPlane {
             settings,
+            ledger,
             snapshot: ArcSwap::from_pointee(Snapshot::empty(&engine)),
             control: Mutex::new(Control { registry, engine, graveyard: Vec::new() }),
             agenda,

@@ -2,30 +2,47 @@
 
 use std::collections::BTreeMap;
 
-use warren_wire::flow::FlowRecord;
+use warren_wire::flow::{Amount, FlowRecord};
 
 use super::{DataPlane, DropNote, PeerStatus};
 use crate::clock::Now;
+use crate::ledger::Ledger;
 use crate::packet::Tuple;
 use crate::peers::{Peer, Snapshot, Use};
 use crate::session::{Engine, Session as _, Stats};
+use crate::workload::Question;
 
 impl<E: Engine> DataPlane<E> {
-    /// Records since the last call, denied tries included; the number counts those that had no room. Call every
-    /// second.
-    pub fn drain_flows(&self, _now: Now) -> (Vec<FlowRecord>, u64) {
+    /// Records since the last call, denied tries included, and what had no room. Call every second.
+    pub fn drain_flows(&self, _now: Now) -> (Vec<FlowRecord>, Amount) {
         let mut control = self.control.lock();
         let dead = std::mem::take(&mut control.graveyard);
-        let (mut records, mut lost) = (Vec::new(), 0u64);
+        let (mut records, mut lost) = (Vec::new(), Amount::default());
         let awake = self.awake.nodes();
         for link in awake.iter().filter_map(|node| control.registry.link(node)).chain(&dead) {
             let drained = link.drain();
             records.extend(drained.records);
-            lost = lost.saturating_add(drained.lost);
+            lost.add(drained.lost);
         }
         let drained = self.nobody.lock().drain_records();
         records.extend(drained.records.into_iter().map(|r| FlowRecord { peer: Vec::new(), ..r }));
-        (records, lost.saturating_add(drained.lost))
+        lost.add(drained.lost);
+        (records, lost)
+    }
+
+    /// What was judged so far. Read after [`DataPlane::drain_flows`], it covers all that was drained.
+    pub fn offered(&self) -> Amount {
+        self.ledger.read()
+    }
+
+    /// Flows that begin are told there, as far as there is room.
+    pub fn tell_openings_to(&self, listener: std::sync::mpsc::SyncSender<Question>) {
+        self.control.lock().registry.ids().openings().tell_to(listener);
+    }
+
+    /// Where it is counted.
+    pub fn ledger(&self) -> &Ledger {
+        &self.ledger
     }
 
     pub fn status(&self, now: Now) -> Vec<PeerStatus> {

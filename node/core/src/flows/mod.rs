@@ -1,25 +1,28 @@
 //! Flow records on their way to the coordinator: a bounded buffer that never blocks a packet and never lies.
 //!
-//! Law: every record offered is acknowledged as stored, still held, or counted in `lost`. One report is in flight at a
-//! time; it keeps its number and its records until it is acknowledged, so a report sent again after a reconnect is
-//! the same report.
+//! Law: every record offered is acknowledged as stored, still held, or counted in `lost`, in packets and bytes. Some reports
+//! are in flight at a time; each keeps its number and its records until it is acknowledged, so a report sent again after a
+//! reconnect is the same report. When much waits (the coordinator is away), records are folded ([`fold`]): detail goes
+//! first, numbers go last, and what has to go is declared.
 
+mod fold;
 #[cfg(test)]
 mod tests;
 
 use std::collections::VecDeque;
 
 use prost::Message as _;
-use warren_wire::flow::{FlowRecord, FlowReport};
+use warren_wire::flow::{Amount, Ended, FlowRecord, FlowReport, MAX_ENDED};
 
-/// Records held at most; beyond it the oldest is dropped and counted.
+/// Records held at most; beyond it they are folded, and what cannot be folded is dropped and counted, the oldest first.
 pub const CAPACITY: usize = 65_536;
-/// Records and encoded bytes of one report at most.
-pub const REPORT_RECORDS: usize = 1_000;
+/// Records and encoded bytes of one report at most, and reports in flight.
+pub const REPORT_RECORDS: usize = 2_000;
 pub const REPORT_BYTES: usize = 512 * 1024;
+pub const IN_FLIGHT: usize = 16;
 
 /// Room in a report for its own fields, and in it for the tag and length of each record.
-const REPORT_FIELDS: usize = 64;
+const REPORT_FIELDS: usize = 128 + MAX_ENDED * 40;
 const RECORD_FIELDS: usize = 8;
 
 /// The buffer of one agent start.
@@ -28,15 +31,19 @@ pub struct Flows {
     boot: u64,
     capacity: usize,
     waiting: VecDeque<FlowRecord>,
-    /// Sent or about to be sent, not yet acknowledged.
-    flight: Option<FlowReport>,
-    /// The report in flight was handed out on the present connection.
-    sent: bool,
+    /// Not yet acknowledged, oldest first; the first `sent` of them were handed out on the present connection.
+    flight: VecDeque<FlowReport>,
+    sent: usize,
+    in_flight: u64,
     next_sequence: u64,
-    lost: u64,
+    lost: Amount,
     /// What the coordinator was last told of `lost`.
-    lost_told: u64,
-    stored: u64,
+    lost_told: Amount,
+    offered: Amount,
+    ended: Vec<Ended>,
+    /// The report that tells of `ended`.
+    ended_in: Option<u64>,
+    stored: Amount,
 }
 
 impl Flows {
@@ -45,48 +52,87 @@ impl Flows {
             boot,
             capacity,
             waiting: VecDeque::new(),
-            flight: None,
-            sent: false,
+            flight: VecDeque::new(),
+            sent: 0,
+            in_flight: 0,
             next_sequence: 1,
-            lost: 0,
-            lost_told: 0,
-            stored: 0,
+            lost: Amount::default(),
+            lost_told: Amount::default(),
+            offered: Amount::default(),
+            ended: Vec::new(),
+            ended_in: None,
+            stored: Amount::default(),
         }
     }
 
     pub fn offer(&mut self, record: FlowRecord) {
         // A record that no report could carry would block all behind it.
         if record.encoded_len() + RECORD_FIELDS + REPORT_FIELDS > REPORT_BYTES {
-            self.add_lost(1);
+            self.add_lost(record.amount());
             return;
         }
         self.waiting.push_back(record);
-        while self.held() > self.capacity as u64 && self.waiting.pop_front().is_some() {
-            self.add_lost(1);
+        if self.held() > self.capacity as u64 {
+            self.make_room();
         }
     }
 
-    /// Records lost before they came here.
-    pub fn add_lost(&mut self, lost: u64) {
-        self.lost = self.lost.saturating_add(lost);
+    /// Frees a quarter of the room at once, so that what folding costs is paid by the records that come until next time.
+    fn make_room(&mut self) {
+        let room = self.capacity.saturating_sub(usize::try_from(self.in_flight).unwrap_or(usize::MAX));
+        let aim = room - room / 4;
+        let mut kept = fold::windows(std::mem::take(&mut self.waiting));
+        if kept.len() > aim {
+            // The newest quarter keeps its detail.
+            let newest = kept.split_off(kept.len().saturating_sub(room / 4));
+            kept = fold::flows(kept);
+            kept.extend(newest);
+        }
+        self.waiting = kept.into();
+        while self.waiting.len() > aim {
+            let Some(oldest) = self.waiting.pop_front() else { break };
+            self.add_lost(oldest.amount());
+        }
     }
 
-    /// The next report to send; `None` while one is unacknowledged or there is nothing to say.
+    /// Lost before it came here.
+    pub fn add_lost(&mut self, lost: Amount) {
+        self.lost.add(lost);
+    }
+
+    /// All that was judged so far, as [`crate::ledger::Ledger`] counted it.
+    pub fn set_offered(&mut self, offered: Amount) {
+        self.offered = offered;
+    }
+
+    /// Starts of this agent that have ended, of which the coordinator may not know.
+    pub fn set_ended(&mut self, ended: Vec<Ended>) {
+        self.ended = ended;
+        self.ended.truncate(MAX_ENDED);
+        self.ended_in = None;
+    }
+
+    /// The coordinator knows of every earlier start.
+    pub fn ended_is_told(&self) -> bool {
+        self.ended.is_empty()
+    }
+
+    /// The next report to send; `None` while enough are unacknowledged or there is nothing to say.
     pub fn next_report(&mut self) -> Option<FlowReport> {
-        if self.sent {
+        if !self.ready() {
             return None;
         }
-        if self.flight.is_none() {
-            self.flight = self.cut();
+        if self.sent == self.flight.len() {
+            let report = self.cut();
+            self.in_flight += report.records.len() as u64;
+            self.flight.push_back(report);
         }
-        self.sent = self.flight.is_some();
-        self.flight.clone()
+        self.sent += 1;
+        self.flight.get(self.sent - 1).cloned()
     }
 
-    fn cut(&mut self) -> Option<FlowReport> {
-        if self.waiting.is_empty() && self.lost == self.lost_told {
-            return None;
-        }
+    /// What waits now becomes a report.
+    fn cut(&mut self) -> FlowReport {
         let mut bytes = REPORT_FIELDS;
         let mut records = Vec::new();
         while let Some(record) = self.waiting.front() {
@@ -99,43 +145,69 @@ impl Flows {
         let sequence = self.next_sequence;
         self.next_sequence = sequence.saturating_add(1);
         self.lost_told = self.lost;
-        Some(FlowReport { sequence, records, lost: self.lost, boot: self.boot })
+        let untold = self.ended_in.is_none() && !self.ended.is_empty();
+        if untold {
+            self.ended_in = Some(sequence);
+        }
+        FlowReport {
+            sequence,
+            records,
+            boot: self.boot,
+            lost: self.lost.records,
+            lost_packets: self.lost.packets,
+            lost_bytes: self.lost.bytes,
+            offered_packets: self.offered.packets,
+            offered_bytes: self.offered.bytes,
+            ended: if untold { self.ended.clone() } else { Vec::new() },
+        }
     }
 
-    /// The connection is another one: the report in flight is sent again, under the same sequence.
+    fn has_news(&self) -> bool {
+        let untold = !self.ended.is_empty() && self.ended_in.is_none();
+        !self.waiting.is_empty() || self.lost != self.lost_told || untold
+    }
+
+    /// The connection is another one: the reports in flight are sent again, under the same sequences.
     pub fn handle_reconnected(&mut self) {
-        self.sent = false;
+        self.sent = 0;
     }
 
-    /// The coordinator has stored the report. An unknown number changes nothing.
+    /// The coordinator has stored this report and all before it. An unknown number changes nothing.
     pub fn handle_stored(&mut self, boot: u64, sequence: u64) {
-        if boot != self.boot || !self.sent {
+        let known = self.flight.iter().take(self.sent).any(|report| report.sequence == sequence);
+        if boot != self.boot || !known {
             return;
         }
-        if let Some(report) = self.flight.take_if(|flight| flight.sequence == sequence) {
-            self.stored = self.stored.saturating_add(report.records.len() as u64);
-            self.sent = false;
+        while let Some(report) = self.flight.pop_front_if(|report| report.sequence <= sequence) {
+            self.sent -= 1;
+            self.in_flight -= report.records.len() as u64;
+            report.records.iter().for_each(|record| self.stored.add(record.amount()));
+            if self.ended_in == Some(report.sequence) {
+                self.ended.clear();
+            }
         }
     }
 
     /// Records that wait or are in flight.
     pub fn held(&self) -> u64 {
-        let flight = self.flight.as_ref().map_or(0, |report| report.records.len());
-        (self.waiting.len() + flight) as u64
+        self.in_flight + self.waiting.len() as u64
     }
 
     /// True if a report could be sent now.
     pub fn ready(&self) -> bool {
-        let something = self.flight.is_some() || !self.waiting.is_empty() || self.lost != self.lost_told;
-        !self.sent && something
+        self.sent < self.flight.len() || self.flight.len() < IN_FLIGHT && self.has_news()
     }
 
-    pub fn lost(&self) -> u64 {
+    pub fn lost(&self) -> Amount {
         self.lost
     }
 
-    /// Records the coordinator has acknowledged.
-    pub fn stored(&self) -> u64 {
+    pub fn offered(&self) -> Amount {
+        self.offered
+    }
+
+    /// What the coordinator has acknowledged.
+    pub fn stored(&self) -> Amount {
         self.stored
     }
 }

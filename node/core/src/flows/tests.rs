@@ -1,18 +1,69 @@
 use proptest::prelude::*;
 
 use super::*;
+use warren_wire::flow::FlowEnd;
 
+/// A record of a flow of its own kind, with one packet of 100 bytes.
 fn record(flow: u64) -> FlowRecord {
-    FlowRecord { flow, count: 1, ..FlowRecord::default() }
+    FlowRecord {
+        flow,
+        dst_port: (flow % 65_536) as u32,
+        src_port: 40_000,
+        count: 1,
+        first: true,
+        packets_out: 1,
+        bytes_out: 100,
+        ..FlowRecord::default()
+    }
+}
+
+fn amount(records: u64) -> Amount {
+    Amount { records, packets: records, bytes: 100 * records }
 }
 
 #[test]
-fn the_oldest_is_dropped_and_counted_when_there_is_no_room() {
-    let mut flows = Flows::new(1, 3);
+fn the_oldest_is_dropped_and_declared_when_nothing_can_be_folded() {
+    let mut flows = Flows::new(1, 4);
     (1..=5).for_each(|i| flows.offer(record(i)));
     let report = flows.next_report().unwrap();
     assert_eq!(report.records.iter().map(|r| r.flow).collect::<Vec<_>>(), [3, 4, 5]);
-    assert_eq!(report.lost, 2);
+    assert_eq!(report.lost_amount(), amount(2));
+}
+
+#[test]
+fn windows_of_one_flow_are_folded_before_anything_is_lost() {
+    let mut flows = Flows::new(1, 4);
+    for window in 0..100 {
+        let first = window < 2;
+        flows.offer(FlowRecord { first, last_ms: window, ..record(7 + window % 2) });
+    }
+    assert_eq!(flows.lost(), Amount::default());
+    let records = flows.next_report().unwrap().records;
+    assert_eq!(records.iter().map(|r| r.packets_out).sum::<u64>(), 100);
+    assert_eq!(records.iter().map(FlowRecord::began).sum::<u64>(), 2, "two flows began");
+    assert_eq!(records.iter().map(|r| r.last_ms).max(), Some(99));
+}
+
+#[test]
+fn flows_of_one_kind_are_folded_before_anything_is_lost() {
+    let mut flows = Flows::new(1, 16);
+    for flow in 0..1_000 {
+        flows.offer(FlowRecord { dst_port: 443, src_port: flow as u32, ..record(flow) });
+        flows.offer(FlowRecord {
+            dst_port: 22,
+            end: FlowEnd::Refused as i32,
+            first: false,
+            count: 3,
+            ..record(5_000 + flow)
+        });
+    }
+    assert_eq!(flows.lost(), Amount::default());
+    let records = flows.next_report().unwrap().records;
+    assert!(records.len() <= 16);
+    assert_eq!(records.iter().map(FlowRecord::began).sum::<u64>(), 1_000);
+    let tries = records.iter().filter(|r| r.end() == FlowEnd::Refused).map(|r| r.count).sum::<u64>();
+    assert_eq!(tries, 3_000);
+    assert_eq!(records.iter().map(|r| r.bytes_out).sum::<u64>(), 200_000);
 }
 
 #[test]
@@ -21,15 +72,29 @@ fn an_unacknowledged_report_is_sent_again_unchanged() {
     flows.offer(record(1));
     let first = flows.next_report().unwrap();
     flows.offer(record(2));
-    assert_eq!(flows.next_report(), None, "one in flight");
-    flows.handle_reconnected();
-    assert_eq!(flows.next_report(), Some(first.clone()));
-    flows.handle_stored(8, first.sequence);
-    flows.handle_stored(7, first.sequence + 1);
-    assert_eq!(flows.held(), 2, "somebody else's acknowledgement");
-    flows.handle_stored(7, first.sequence);
     let second = flows.next_report().unwrap();
     assert_eq!((second.sequence, second.records[0].flow), (first.sequence + 1, 2));
+    flows.handle_reconnected();
+    assert_eq!(flows.next_report(), Some(first.clone()));
+    flows.handle_stored(7, second.sequence);
+    assert_eq!(flows.held(), 2, "not handed out on this connection");
+    flows.handle_stored(8, first.sequence);
+    assert_eq!(flows.held(), 2, "somebody else's acknowledgement");
+    flows.handle_stored(7, first.sequence);
+    assert_eq!((flows.held(), flows.stored()), (1, amount(1)));
+    assert_eq!(flows.next_report(), Some(second.clone()));
+    flows.handle_stored(7, second.sequence);
+    assert_eq!((flows.held(), flows.next_report()), (0, None));
+}
+
+#[test]
+fn so_many_reports_are_under_way_and_one_acknowledgement_covers_all_before_it() {
+    let mut flows = Flows::new(1, CAPACITY);
+    (0..40 * REPORT_RECORDS as u64).take(CAPACITY).for_each(|i| flows.offer(record(i)));
+    let sent: Vec<u64> = std::iter::from_fn(|| flows.next_report()).map(|r| r.sequence).collect();
+    assert_eq!(sent.len(), IN_FLIGHT);
+    flows.handle_stored(1, sent[9]);
+    assert_eq!(std::iter::from_fn(|| flows.next_report()).count(), 10);
 }
 
 #[test]
@@ -38,6 +103,7 @@ fn a_report_keeps_both_limits() {
     let long = FlowRecord { grant: "g".repeat(1000), ..record(1) };
     (0..3000).for_each(|_| flows.offer(long.clone()));
     flows.offer(FlowRecord { grant: "g".repeat(REPORT_BYTES), ..record(2) });
+    flows.set_ended((0..200).map(|boot| Ended { boot, packets: u64::MAX, bytes: u64::MAX }).collect());
     let mut records = 0;
     while let Some(report) = flows.next_report() {
         assert!(report.records.len() <= REPORT_RECORDS && report.encoded_len() <= REPORT_BYTES);
@@ -45,17 +111,33 @@ fn a_report_keeps_both_limits() {
         records += report.records.len();
         flows.handle_stored(1, report.sequence);
     }
-    assert_eq!((records, flows.lost()), (3000, 1));
+    assert_eq!((records, flows.lost()), (3000, amount(1)));
 }
 
 #[test]
 fn a_loss_is_told_even_when_no_record_is_left() {
     let mut flows = Flows::new(1, 10);
-    flows.add_lost(4);
+    flows.add_lost(amount(4));
     let report = flows.next_report().unwrap();
-    assert_eq!((report.lost, report.records.len()), (4, 0));
+    assert_eq!((report.lost_amount(), report.records.len()), (amount(4), 0));
     flows.handle_stored(1, report.sequence);
     assert_eq!(flows.next_report(), None);
+}
+
+#[test]
+fn ended_starts_are_told_until_they_are_taken_down() {
+    let mut flows = Flows::new(2, 10);
+    let ended = Ended { boot: 1, packets: 5, bytes: 500 };
+    flows.set_ended(vec![ended]);
+    let report = flows.next_report().unwrap();
+    assert_eq!(report.ended, [ended]);
+    flows.offer(record(1));
+    assert_eq!(flows.next_report().unwrap().ended, []);
+    assert!(!flows.ended_is_told());
+    flows.handle_reconnected();
+    assert_eq!(flows.next_report().unwrap().ended, [ended], "the same report again");
+    flows.handle_stored(2, report.sequence);
+    assert!(flows.ended_is_told());
 }
 
 #[derive(Clone, Debug)]
@@ -63,7 +145,7 @@ enum Event {
     Offer(u8),
     Lost(u8),
     Send,
-    Store,
+    Store(usize),
     Reconnect,
 }
 
@@ -72,40 +154,56 @@ fn event() -> impl Strategy<Value = Event> {
         any::<u8>().prop_map(Event::Offer),
         any::<u8>().prop_map(Event::Lost),
         Just(Event::Send),
-        Just(Event::Store),
+        (0usize..20).prop_map(Event::Store),
         Just(Event::Reconnect),
     ]
 }
 
+fn packets(reports: &std::collections::BTreeMap<u64, FlowReport>) -> u64 {
+    reports.values().flat_map(|report| &report.records).map(|record| record.amount().packets).sum()
+}
+
 proptest! {
-    /// stored + held + lost = offered, and what the coordinator took twice it can tell by the sequence.
+    /// What a coordinator took that counts each number once, what is held and what is declared lost are all that was offered.
     #[test]
     fn recorded_and_lost_are_all_that_was_offered(events in prop::collection::vec(event(), 0..200), capacity in 0usize..50) {
         let mut flows = Flows::new(1, capacity);
-        let (mut offered, mut last) = (0u64, None);
-        let mut taken = std::collections::BTreeMap::new();
+        let mut offered = 0u64;
+        let mut taken = std::collections::BTreeMap::<u64, FlowReport>::new();
+        let mut acknowledged = 0;
         for event in events {
             match event {
                 Event::Offer(n) => {
-                    (0..n).for_each(|i| flows.offer(record(u64::from(i))));
+                    (0..n).for_each(|i| flows.offer(record(u64::from(i) % 37)));
                     offered += u64::from(n);
                 }
                 Event::Lost(n) => {
-                    flows.add_lost(u64::from(n));
+                    flows.add_lost(amount(u64::from(n)));
                     offered += u64::from(n);
                 }
                 Event::Send => {
                     if let Some(report) = flows.next_report() {
-                        let n = report.records.len() as u64;
-                        prop_assert_eq!(*taken.entry(report.sequence).or_insert(n), n);
-                        last = Some(report.sequence);
+                        let known = taken.entry(report.sequence).or_insert_with(|| report.clone());
+                        prop_assert_eq!(&*known, &report, "a number stands for one report");
                     }
                 }
-                Event::Store => last.into_iter().for_each(|sequence| flows.handle_stored(1, sequence)),
+                Event::Store(back) => {
+                    let sequence = taken.keys().rev().nth(back).copied().unwrap_or(0);
+                    flows.handle_stored(1, sequence);
+                    acknowledged = acknowledged.max(sequence);
+                }
                 Event::Reconnect => flows.handle_reconnected(),
             }
-            prop_assert_eq!(flows.stored() + flows.held() + flows.lost(), offered);
-            prop_assert!(flows.stored() <= taken.values().sum::<u64>());
+            let waiting: u64 = flows.waiting.iter().map(|r| r.amount().packets).sum();
+            prop_assert_eq!(packets(&taken) + unsent(&flows, &taken) + waiting + flows.lost().packets, offered);
+            prop_assert!(flows.stored().packets <= packets(&taken));
+            prop_assert!(flows.held() <= capacity as u64 + flows.in_flight);
         }
     }
+}
+
+/// Packets of reports that were made and never handed out.
+fn unsent(flows: &Flows, taken: &std::collections::BTreeMap<u64, FlowReport>) -> u64 {
+    let made = flows.flight.iter().filter(|report| !taken.contains_key(&report.sequence));
+    made.flat_map(|report| &report.records).map(|record| record.amount().packets).sum()
 }

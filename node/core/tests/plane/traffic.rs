@@ -179,7 +179,7 @@ fn what_is_not_granted_is_refused_at_once_and_recorded<E: Keyed>() {
     let Some(etherparse::TransportSlice::Tcp(tcp)) = seen.transport else { panic!("not TCP") };
     assert!(tcp.rst() && tcp.destination_port() == 4000 && tcp.acknowledgment_number() == 100);
     let (records, lost) = w.nodes[0].plane.drain_flows(w.now);
-    assert_eq!((records.len(), lost), (1, 0));
+    assert_eq!((records.len(), lost.records), (1, 0));
     assert_eq!(records[0].verdict, warren_wire::flow::FlowVerdict::Deny as i32);
     assert_eq!(w.count(0, "denied"), 1);
     let note = w.nodes[0].plane.explain_last_drops().pop().unwrap();

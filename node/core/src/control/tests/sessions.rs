@@ -2,7 +2,7 @@
 
 use warren_config::policy::Protocol;
 use warren_config::time::UnixTime;
-use warren_wire::flow::FlowRecord;
+use warren_wire::flow::{Amount, FlowRecord};
 use warren_wire::frame::{CoordinatorSays, NodeSays, RefusalCode, Refused};
 use warren_wire::issue;
 use warren_wire::signed::Signed;
@@ -160,7 +160,7 @@ fn flow_records_are_held_while_the_coordinator_is_away_and_sent_once_it_is_back(
     node.control.handle_disconnected("lost", node.now);
     let records = vec![FlowRecord { flow: 5, ..FlowRecord::default() }];
     node.control.handle_flow_records(records, node.now);
-    node.control.handle_flow_losses(2);
+    node.control.handle_flow_losses(Amount { records: 2, packets: 3, bytes: 120 });
     node.drain();
     assert!(node.reports().is_empty());
     node.reconnect(&world, T0);

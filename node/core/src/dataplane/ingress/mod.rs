@@ -13,6 +13,7 @@ use std::time::Duration;
 use super::DataPlane;
 use super::counters::{Event, Note};
 use crate::clock::Now;
+use crate::conntrack::Load;
 use crate::judge::{self, Ruling};
 use crate::packet::{DropReason, Packet, Tuple, classify, mss};
 use crate::path::{Locality, acceptable};
@@ -176,7 +177,9 @@ impl<E: Engine> DataPlane<E> {
                 Err(refusal) => refused.push(refusal),
             }
         }
-        if !worker.plain.read.is_empty() && !self.judge_runs(snapshot, peer, &mut worker.plain, now) {
+        if !worker.plain.read.is_empty()
+            && !self.judge_runs(snapshot, peer, worker.cell, &mut worker.plain, now)
+        {
             return false;
         }
         for (reason, tuple) in worker.plain.refused.drain(..) {
@@ -186,16 +189,26 @@ impl<E: Engine> DataPlane<E> {
     }
 
     /// One question for each run; fills `plain.passed`. False if the snapshot is outdated.
-    fn judge_runs(&self, snapshot: &Snapshot<E>, peer: &Peer<E>, plain: &mut Plain, now: Now) -> bool {
+    fn judge_runs(
+        &self,
+        snapshot: &Snapshot<E>,
+        peer: &Peer<E>,
+        cell: usize,
+        plain: &mut Plain,
+        now: Now,
+    ) -> bool {
         let ends = snapshot.ends(peer);
-        let (mut at, mut packets, mut total) = (0, 0u64, 0u64);
+        let (mut at, mut passed, mut offered) = (0, Load::default(), Load::default());
         let Some(mut flows) = peer.link.flows_at(snapshot.serial) else { return false };
         while let Some(run) = next_run(&plain.read, at) {
             at = run.items.end;
-            match judge::inbound(&ends, &mut flows, &run.packet, run.load, now) {
+            let ruling = judge::inbound(&ends, &mut flows, &run.packet, run.load, now);
+            if ruling.is_accounted() {
+                offered.add(run.load);
+            }
+            match ruling {
                 Ruling::Pass => {
-                    packets += run.load.packets;
-                    total = total.saturating_add(run.load.bytes);
+                    passed.add(run.load);
                     plain.passed.push(run.items);
                 }
                 Ruling::Drop(reason) | Ruling::Refuse(reason) => {
@@ -206,7 +219,8 @@ impl<E: Engine> DataPlane<E> {
         let cuts = flows.take_cuts();
         drop(flows);
         self.after_cuts(snapshot, peer, &cuts, now);
-        peer.link.count_received(packets, total);
+        peer.link.count_received(passed.packets, passed.bytes);
+        self.ledger.add(cell, offered);
         true
     }
 

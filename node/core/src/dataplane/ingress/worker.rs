@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use super::super::{Outbox, Rest, Settings, VNET_LEN};
 use crate::clock::Now;
+use crate::ledger::Ledger;
 use crate::packet::merge::{Merger, Offloads};
 use crate::packet::{DropReason, Packet, Tuple};
 use crate::session::{Arena, buffer_for};
@@ -43,6 +44,8 @@ pub struct IngressWorker {
     rests: Option<(Rest, Rest)>,
     pub(super) data_only: bool,
     aside: Vec<(SocketAddr, Vec<u8>)>,
+    /// Where what it judges is counted.
+    pub(super) cell: usize,
 }
 
 impl IngressWorker {
@@ -57,11 +60,13 @@ impl IngressWorker {
             rests: None,
             data_only: false,
             aside: Vec::new(),
+            cell: 0,
         }
     }
     /// A worker that opens data and sets everything else aside: a handshake costs as much as two hundred packets.
-    pub fn for_data(settings: &Settings) -> IngressWorker {
-        IngressWorker { data_only: true, ..IngressWorker::new(settings) }
+    pub fn for_data(settings: &Settings, number: usize) -> IngressWorker {
+        let cell = Ledger::cell_of(number, true);
+        IngressWorker { data_only: true, cell, ..IngressWorker::new(settings) }
     }
     /// Messages for another worker, with their sources, since [`IngressWorker::sent`].
     pub fn aside(&self) -> impl Iterator<Item = (SocketAddr, &[u8])> {

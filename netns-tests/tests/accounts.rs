@@ -1,0 +1,171 @@
+//! What is judged is recorded or declared lost, counted against the load generator and the kernel's own counters; and each end
+//! of a flow names who it was.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::time::Duration;
+
+use serde_json::Value;
+use warren_netns_tests::street::Underlay;
+use warren_netns_tests::town::Town;
+use warren_netns_tests::wait::{eventually, until};
+use warren_netns_tests::warren::{LIMIT, Node};
+
+/// Packets the kernel gave to the agent and took from it.
+fn tun(node: &Node) -> u64 {
+    let shown = node.host.run(&["ip", "-j", "-s", "link", "show", "dev", "warren0"]).json();
+    let count = |way: &str| shown[0]["stats64"][way]["packets"].as_u64().unwrap();
+    count("tx") + count("rx")
+}
+
+/// Sums of an account: judged, and what became of it.
+fn balance(town: &Town, name: &str) -> (u64, u64, Value) {
+    let all = town.coordinator.json(&["flow", "accounts"]);
+    let rows = all["nodes"].as_array().unwrap();
+    let row = rows.iter().find(|row| row["name"] == name).cloned().unwrap_or_default();
+    let packets = |what: &str| row["balance"][what]["packets"].as_u64().unwrap_or(0);
+    let taken = ["recorded", "lost", "rejected", "skipped", "lost_at_end"].map(packets).iter().sum();
+    assert_eq!(packets("excess"), 0, "{row}");
+    (packets("offered"), taken, row)
+}
+
+/// Waits until everything that was judged is accounted for; how many packets that is.
+fn settled(town: &Town, name: &str) -> u64 {
+    eventually("the account balances", LIMIT, || {
+        let (offered, taken, _) = balance(town, name);
+        std::thread::sleep(Duration::from_millis(700));
+        let (later, _, row) = balance(town, name);
+        (offered == taken && later == offered && row["balance"]["underway"]["packets"] == 0)
+            .then_some(offered)
+    })
+}
+
+/// So many pings, all answered.
+fn ping(from: &Node, to: &str, count: u32) {
+    let done = from.host.run(&["ping", "-q", "-c", &count.to_string(), "-i", "0.004", "-W", "5", to]);
+    assert!(done.stdout.contains(&format!("{count} received")), "{}", done.text());
+}
+
+#[test]
+fn recorded_and_declared_lost_are_what_was_offered_through_kills_of_both_ends() {
+    let mut town = Town::new(Underlay::V4);
+    let orders = town.orders.v4();
+    ping(&town.web, &orders, 5);
+    let (before, kernel) = (settled(&town, "web-1"), tun(&town.web));
+    ping(&town.web, &orders, 500);
+    let (after, kernel_after) = (settled(&town, "web-1"), tun(&town.web));
+    // Each ping and each answer, and nothing else that the kernel did not carry.
+    assert!(after - before >= 1_000, "{before} {after}");
+    assert!(after - before <= kernel_after - kernel, "{before} {after} {kernel} {kernel_after}");
+    assert!(kernel_after - kernel - (after - before) <= 20, "only neighbour noise is judged nowhere");
+
+    // The agent is killed under load, in the middle of a window.
+    let flood = town.web.host.daemon("flood", &["ping", "-q", "-i", "0.002", &orders]);
+    for _ in 0..3 {
+        std::thread::sleep(Duration::from_millis(900));
+        town.web.kill_9();
+        town.web.start();
+        town.web.wait_enrolled();
+    }
+    std::thread::sleep(Duration::from_millis(900));
+    town.coordinator.kill_9();
+    std::thread::sleep(Duration::from_millis(1_500));
+    town.coordinator.serve();
+    town.web.wait_enrolled();
+    drop(flood);
+    let total = settled(&town, "web-1");
+    let (_, _, row) = balance(&town, "web-1");
+    let lost = row["balance"]["lost_at_end"]["packets"].as_u64().unwrap();
+    assert!(lost > 0 && lost < total - after, "three agents died in the middle of a window: {row}");
+    assert_eq!(row["balance"]["untold_ends"], 0, "{row}");
+    let other = settled(&town, "orders-1");
+    assert!(other > 1_000, "{other}");
+    assert!(total <= tun(&town.web), "no more than the kernel carried");
+}
+
+/// The newest flow from web-1 to a port, as one of its ends reported it.
+fn flow(town: &Town, port: u16, outbound: bool) -> Option<Value> {
+    let rows = town.coordinator.json(&["flow", "list", "--from", "web-1", "--limit", "500"]);
+    let wanted = |row: &&Value| row["to"]["port"] == port && row["outbound"] == outbound;
+    rows.as_array()?.iter().find(wanted).cloned()
+}
+
+#[test]
+fn both_ends_of_a_flow_name_who_it_was() {
+    let town = Town::new(Underlay::V4);
+    let _server = town.orders.serve_http(8080);
+    std::fs::write(town.orders.host.path("www/large"), vec![7; 20_000_000]).unwrap();
+    let url = format!("http://{}:8080/large", town.orders.v4());
+    // Slow enough to be looked at, quick enough to end.
+    let slow = ["curl", "-sS", "-o", "/dev/null", "--limit-rate", "4M", "--max-time", "20", url.as_str()];
+    town.web.host.run(&slow).ok();
+    let named = |outbound: bool, process: &str| {
+        eventually("the flow is named", LIMIT, || {
+            let row = flow(&town, 8080, outbound)?;
+            (row["workload"]["process"] == process).then_some(row)
+        })
+    };
+    let row = named(true, "curl");
+    assert!(row["workload"]["executable"].as_str().unwrap().ends_with("/curl"), "{row}");
+    assert_eq!(row["workload"]["user"], "root", "{row}");
+    assert!(row["rtt_us"].as_u64().is_some_and(|rtt| rtt > 0 && rtt < 5_000_000), "{row}");
+    assert!(row["retransmissions"].is_u64(), "{row}");
+    assert_eq!(row["path"], "direct", "{row}");
+    let server = named(false, "python3");
+    assert_eq!(server["workload"]["user"], "root", "{server}");
+    let other = eventually("both ends are matched", LIMIT, || {
+        let row = flow(&town, 8080, true)?;
+        (row["other"]["workload"]["process"] == "python3").then_some(row)
+    });
+    assert_eq!(other["other"]["reporter"], server["reporter"]);
+    assert_eq!(other["mismatch"], Value::Null, "{other}");
+    let text = town.coordinator.warren(&["flow", "list", "--from", "web-1"]).ok();
+    assert!(text.contains("curl (root)") && text.contains("python3 (root)"), "{text}");
+}
+
+/// The process that answers questions about workloads, grandchild of the agent.
+fn helper(node: &Node) -> Option<u32> {
+    let child = |of: u32| {
+        let text = std::fs::read_to_string(format!("/proc/{of}/task/{of}/children")).ok()?;
+        text.split_whitespace().find_map(|pid| pid.parse::<u32>().ok())
+    };
+    let words = |pid: u32| std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let helper = child(child(node.pid())?)?;
+    words(helper).windows(15).any(|w| w == b"workload-helper").then_some(helper)
+}
+
+fn rights(pid: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("CapPrm:")).unwrap();
+    u64::from_str_radix(line.trim(), 16).unwrap()
+}
+
+/// CAP_DAC_READ_SEARCH and CAP_SYS_PTRACE.
+const LOOKING: u64 = 1 << 2 | 1 << 19;
+
+#[test]
+fn a_helper_that_is_killed_costs_names_and_nothing_else_and_comes_back() {
+    let town = Town::new(Underlay::V4);
+    let _server = town.orders.serve_http(8080);
+    let first = eventually("the helper runs", LIMIT, || helper(&town.web));
+    assert_eq!(rights(first), LOOKING, "the helper holds these and no other");
+    assert_eq!(rights(town.web.pid()) & LOOKING, 0, "and the agent does not");
+    let url = format!("http://{}:8080/", town.orders.v4());
+    town.web.host.run(&["kill", "-STOP", &first.to_string()]).ok();
+    // Somebody who does not answer is not waited for.
+    assert_eq!(town.web.curl(&url).code(), 0);
+    let row = eventually("the record is there", LIMIT, || flow(&town, 8080, true));
+    assert_eq!(row["workload"], Value::Null, "not known: {row}");
+    town.web.host.run(&["kill", "-KILL", &first.to_string()]).ok();
+    assert_eq!(town.web.curl(&url).code(), 0);
+    until("another one runs", LIMIT, || helper(&town.web).is_some_and(|pid| pid != first));
+    std::fs::write(town.orders.host.path("www/large"), vec![7; 8_000_000]).unwrap();
+    let large = format!("{url}large");
+    eventually("names come back", LIMIT, || {
+        let slow =
+            ["curl", "-sS", "-o", "/dev/null", "--limit-rate", "4M", "--max-time", "9", large.as_str()];
+        town.web.host.run(&slow).ok();
+        let row = flow(&town, 8080, true)?;
+        (row["workload"]["process"] == "curl").then_some(())
+    });
+}
