@@ -79,6 +79,86 @@ fn an_overlay_address_is_reached_only_through_the_tunnel() {
     families.iter().for_each(|(overlay, ..)| assert!(!curl(overlay), "without the agent too"));
 }
 
+/// A neighbour on the host's own network speaks in the name of another node, to a service that is bound to every address.
+#[test]
+fn nobody_speaks_in_the_name_of_another_node_past_the_tunnel() {
+    let mut town = Town::new(Underlay::Both);
+    town.street.add_host("neighbour", Underlay::Both);
+    let neighbour = town.street.host("neighbour");
+    for key in ["all", "up0"] {
+        town.orders.host.run(&["sysctl", "-qw", &format!("net.ipv4.conf.{key}.rp_filter=0")]).ok();
+    }
+    let listen = "import socket
+s=socket.socket(socket.AF_INET6,socket.SOCK_DGRAM); s.bind(('::',8081)); print('ready',flush=True)
+while True:
+    d,a=s.recvfrom(2048); print(d.decode(),a[0],flush=True)";
+    let service = town.orders.host.daemon("everywhere", &["python3", "-c", listen]);
+    until("the service listens", LIMIT, || service.output().contains("ready"));
+    let say = |from: &str, to: &str, word: &str| {
+        let script = "import socket,sys
+f,t,w=sys.argv[1:]; s=socket.socket(socket.AF_INET6 if ':' in t else socket.AF_INET,socket.SOCK_DGRAM)
+s.bind((f,0)); s.sendto(w.encode(),(t,8081))";
+        neighbour.run(&["python3", "-c", script, from, to, word]).ok();
+    };
+    let ends = [
+        (town.web.v4(), town.orders.host.v4.clone(), neighbour.v4.clone(), "32"),
+        (town.web.v6(), town.orders.host.v6.clone(), neighbour.v6.clone(), "128"),
+    ];
+    for (foreign, to, own, bits) in &ends {
+        neighbour.run(&["ip", "addr", "add", &format!("{foreign}/{bits}"), "dev", "lo"]).ok();
+        say(foreign, to, "FORGED");
+        let honest = format!("HONEST-{bits}");
+        say(own, to, &honest);
+        until("what the neighbour says as itself comes", LIMIT, || service.output().contains(&honest));
+    }
+    assert!(!service.output().contains("FORGED"), "{}", service.output());
+}
+
+/// From boot to policy: the machine has started, its agent has not.
+#[test]
+fn a_host_that_boots_says_nothing_in_clear_before_its_agent_runs() {
+    let mut town = Town::new(Underlay::Both);
+    let (v4, v6) = (town.orders.v4(), town.orders.v6());
+    town.web.stop();
+    let web = town.web.host.clone();
+    let boot = || {
+        web.run(&["ip", "link", "del", "warren0"]);
+        for family in ["-4", "-6"] {
+            web.run(&["ip", family, "route", "flush", "type", "unreachable"]);
+        }
+        web.run(&["nft", "flush", "ruleset"]).ok();
+        let routes = web.run(&["ip", "route", "show", "table", "all"]).ok();
+        assert!(!routes.contains("unreachable 100.64"), "{routes}");
+    };
+    for (family, gateway) in [("-4", &town.db.host.v4), ("-6", &town.db.host.v6)] {
+        web.run(&["ip", family, "route", "add", "default", "via", gateway]).ok();
+    }
+    let try_all = || {
+        for target in [&v4, &v6] {
+            web.run(&["bash", "-c", &format!("printf {MARKER} >/dev/udp/{target}/8081")]);
+        }
+    };
+    // That a leak would be seen is tried first.
+    boot();
+    let capture = Capture::start(&town.street, "unguarded");
+    try_all();
+    let leaked = capture.finish().containing(MARKER.as_bytes());
+    assert!(leaked >= 2, "without guards both go to the gateway: {leaked}");
+
+    boot();
+    let capture = Capture::start(&town.street, "guarded");
+    let said = town.web.cli(&["guard"]).ok();
+    assert!(said.contains("shut until the agent runs"), "{said}");
+    try_all();
+    let seen = capture.finish();
+    assert_eq!((seen.dropped, seen.containing(MARKER.as_bytes())), (0, 0));
+    town.web.start();
+    let _server = town.orders.serve_http(8080);
+    let url = format!("http://{v4}:8080/");
+    until("the agent takes over", LIMIT, || town.web.curl(&url).status.success());
+    assert!(town.web.cli(&["guard"]).ok().contains("the agent runs"));
+}
+
 /// What the host forwards: a container behind a bridge, once with masquerade and once without.
 #[test]
 fn a_container_speaks_as_its_host_by_masquerade_and_otherwise_not_at_all() {

@@ -122,6 +122,9 @@ pub enum Command {
     Counters,
     /// Look for what is wrong with this host, and say how to put it right.
     Doctor,
+    /// Shut the overlay of an enrolled host without starting the agent: nothing for it leaves in clear, nothing comes in past
+    /// the tunnel. For early in the boot, before there is a network (warren-node-guard.service).
+    Guard,
     /// Stop the agent and remove its interface, routes and guards. The identity is kept.
     Down,
 }

@@ -4,6 +4,7 @@ mod args;
 mod doctor;
 mod down;
 mod enroll;
+mod guard;
 mod ping;
 mod query;
 mod restore;
@@ -100,6 +101,7 @@ fn carry_out(arguments: &Arguments) -> Result<Said, Error> {
         Command::Counters => query::counters(&options.socket),
         Command::Ping { to, count } => ping::command(&options.socket, to, *count),
         Command::Doctor => doctor::command(&options),
+        Command::Guard => guard::command(&options),
         Command::Down => down::command(&options),
     }
 }

@@ -137,10 +137,15 @@ impl Plan {
         guard::table(&self.interface)
     }
 
+    /// What keeps the overlay shut without an agent: the first steps of [`Plan::up`].
+    pub fn guards(&self) -> Vec<Planned> {
+        let unreachable = self.ranges.iter().map(add_unreachable);
+        unreachable.chain([self.install_guard(&self.addresses, &self.ranges)]).collect()
+    }
+
     /// From nothing to this plan, in order.
     pub fn up(&self) -> Vec<Planned> {
-        let mut steps: Vec<Planned> = self.ranges.iter().map(add_unreachable).collect();
-        steps.push(self.install_guard(&self.addresses));
+        let mut steps = self.guards();
         steps.push(self.create_tun());
         steps.extend(self.addresses.iter().map(|address| self.add_address(*address)));
         steps.push(plan(
@@ -179,9 +184,11 @@ impl Plan {
         let mut steps: Vec<Planned> =
             newer.ranges.iter().filter(|r| !self.ranges.contains(r)).map(add_unreachable).collect();
         // Old and new addresses are both there for a moment: so are both guards.
-        if self.addresses != newer.addresses {
+        let guards_differ = self.addresses != newer.addresses || self.ranges != newer.ranges;
+        if guards_differ {
             let both: Vec<IpAddr> = self.addresses.iter().chain(&newer.addresses).copied().collect();
-            steps.push(self.install_guard(&both));
+            let ranges = [&self.ranges[..], &newer.ranges[..]].concat();
+            steps.push(self.install_guard(&both, &ranges));
         }
         if self.mtu != newer.mtu {
             steps.push(newer.create_tun());
@@ -197,8 +204,8 @@ impl Plan {
         steps.extend(routes.map(|range| self.remove_route(*range)));
         let dropped = self.addresses.iter().filter(|a| !newer.addresses.contains(a));
         steps.extend(dropped.map(|a| self.remove_address(*a)));
-        if self.addresses != newer.addresses {
-            steps.push(newer.install_guard(&newer.addresses));
+        if guards_differ {
+            steps.push(newer.install_guard(&newer.addresses, &newer.ranges));
         }
         steps.extend(self.ranges.iter().filter(gone).map(remove_unreachable));
         steps
@@ -209,8 +216,8 @@ impl Plan {
         self.addresses.iter().copied().find(|address| range.contains(address))
     }
 
-    fn install_guard(&self, addresses: &[IpAddr]) -> Planned {
-        let ruleset = guard::ruleset(&self.interface, addresses, &self.bridges);
+    fn install_guard(&self, addresses: &[IpAddr], ranges: &[IpNet]) -> Planned {
+        let ruleset = guard::ruleset(&self.interface, addresses, ranges, &self.bridges);
         plan(
             Step::InstallGuard { ruleset },
             "an overlay address answers only through the tunnel (strong host)",

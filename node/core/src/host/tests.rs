@@ -98,11 +98,16 @@ fn guards_are_first_in_and_last_out() {
     assert!(matches!(up.first().unwrap().step, Step::AddUnreachable { .. }));
     assert!(matches!(down.last().unwrap().step, Step::RemoveUnreachable { .. }));
     assert_eq!(after(&after(&Machine::default(), &up), &down), Machine::default());
+    // Without an agent they stand alone, as they stand under one.
+    let alone = after(&Machine::default(), &usual().guards());
+    let under = after(&Machine::default(), &up);
+    assert_eq!((&alone.unreachable, &alone.guard), (&under.unreachable, &under.guard));
+    assert_eq!((alone.tuns.len(), alone.addresses.len(), alone.routes.len()), (0, 0, 0));
 }
 
 #[test]
 fn the_guard_drops_overlay_addresses_that_come_by_another_way_be_it_as_destination_or_as_source() {
-    let text = guard::ruleset(&usual().interface, &usual().addresses, &[]);
+    let text = guard::ruleset(&usual().interface, &usual().addresses, &usual().ranges, &[]);
     assert_eq!(
         text,
         "table inet warren_wrn0\ndelete table inet warren_wrn0\ntable inet warren_wrn0 {\n\
@@ -111,6 +116,8 @@ fn the_guard_drops_overlay_addresses_that_come_by_another_way_be_it_as_destinati
          \t\tiifname \"wrn0\" accept\n\
          \t\tip saddr 100.64.0.5 counter drop\n\
          \t\tip6 saddr fd00:1:2::5 counter drop\n\
+         \t\tip saddr 100.64.0.0/10 counter drop\n\
+         \t\tip6 saddr fd00:1:2::/48 counter drop\n\
          \t\tip daddr 100.64.0.5 counter drop\n\
          \t\tip6 daddr fd00:1:2::5 counter drop\n\t}\n}\n"
     );
@@ -119,7 +126,7 @@ fn the_guard_drops_overlay_addresses_that_come_by_another_way_be_it_as_destinati
 #[test]
 fn containers_may_ask_for_names_and_nothing_else_and_not_in_our_name() {
     let bridge = InterfaceName::parse("docker0").unwrap();
-    let text = guard::ruleset(&usual().interface, &usual().addresses, &[bridge]);
+    let text = guard::ruleset(&usual().interface, &usual().addresses, &usual().ranges, &[bridge]);
     let place = |line: &str| text.find(line).unwrap_or_else(|| panic!("no `{line}` in {text}"));
     let dropped = place("ip saddr 100.64.0.5 counter drop");
     for protocol in ["udp", "tcp"] {

@@ -311,3 +311,34 @@ fn lengths_and_versions_that_lie_are_refused() {
         assert_eq!(refused(&sealed(short)), DropReason::Ipv4HeaderLength);
     }
 }
+
+#[test]
+fn a_first_fragment_whose_datagram_would_end_in_it_is_refused() {
+    for v4 in [true, false] {
+        let mut whole = udp(&[7; 16]);
+        for len in [8u16, 16, 24] {
+            whole[4..6].copy_from_slice(&len.to_be_bytes());
+            assert_eq!(refused(&piece(v4, 17, 9, 0, true, &whole)), DropReason::UdpLength, "{len}");
+        }
+        whole[4..6].copy_from_slice(&25u16.to_be_bytes());
+        read(&piece(v4, 17, 9, 0, true, &whole));
+    }
+}
+
+#[test]
+fn icmp_types_and_codes_end_where_the_standards_end() {
+    let codes = |v4: bool, kind: u8, codes: std::ops::RangeInclusive<u8>| {
+        let quoted = ip(v4, 17, &udp(b"x"));
+        for code in 0..=20 {
+            let packet = ip(v4, icmp_number(v4), &icmp(kind, code, &quoted));
+            match codes.contains(&code) {
+                true => drop(read(&packet)),
+                false => assert_eq!(refused(&packet), DropReason::IcmpType, "{kind}/{code}"),
+            }
+        }
+    };
+    [(3, 0..=15), (11, 0..=1), (12, 0..=2)].into_iter().for_each(|(kind, range)| codes(true, kind, range));
+    [(1, 0..=8), (2, 0..=0), (3, 0..=1), (4, 0..=3)]
+        .into_iter()
+        .for_each(|(kind, range)| codes(false, kind, range));
+}

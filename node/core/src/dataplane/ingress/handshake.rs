@@ -76,7 +76,7 @@ impl<E: Engine> DataPlane<E> {
             return admitted;
         }
         let reply = gate
-            .nonce(expected, now)
+            .nonce(from, expected, now)
             .and_then(|nonce| snapshot.engine.cookie_reply(key, datagram, cookies.first()?, &nonce));
         if let Some(reply) = reply {
             worker.out.to(from).control_bytes(&reply);
