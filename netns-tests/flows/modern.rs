@@ -143,6 +143,8 @@ async fn take_h2(to: SocketAddr, alive: mpsc::UnboundedSender<&'static str>) -> 
 fn cause(e: &h2::Error) -> String {
     match e.get_io().map(io::Error::kind) {
         Some(io::ErrorKind::ConnectionReset) => "ECONNRESET".to_owned(),
+        // The reset came while the library was about to write.
+        Some(io::ErrorKind::BrokenPipe) => "EPIPE".to_owned(),
         _ => e.to_string(),
     }
 }

@@ -153,13 +153,17 @@ impl Seen {
         self.frames.iter().filter(|f| matches!(kind(f), Kind::Udp(a, b) if a == port || b == port)).count()
     }
     /// As [`Seen::strange`], without what a host's own kernel answers to a datagram with one of `ports` at an end that
-    /// came while nobody listened: ICMP "port unreachable", quoting that datagram as it was on the underlay.
+    /// came while nobody listened (an agent or a coordinator was killed): ICMP "port unreachable" to whoever sent it, quoting
+    /// that datagram as it was on the underlay. Such a quotation of anything else is strange.
     pub fn strange_but_refusals(&self, ports: &[u16]) -> Vec<Kind> {
         let refusal = |f: &[u8]| {
             let quoted = f.get(42..70).unwrap_or_default();
             let ports_of = quoted.get(20..24).unwrap_or_default().chunks(2);
             let known = ports_of.map(|b| u16::from_be_bytes([b[0], b[1]])).any(|port| ports.contains(&port));
-            f.get(12..14) == Some(&[0x08, 0x00])
+            // Back the way it came: both ends are the underlay's.
+            let turned = (quoted.get(12..16), quoted.get(16..20)) == (f.get(30..34), f.get(26..30));
+            turned
+                && f.get(12..14) == Some(&[0x08, 0x00])
                 && f.get(23) == Some(&1)
                 && f.get(34..36) == Some(&[3, 3])
                 && quoted.get(9) == Some(&17)

@@ -11,6 +11,7 @@
 //! - [`nameserver`], [`signed`]: encrypted DNS servers, and a small internet whose names are signed; [`stock`]: resolvers.
 //! - [`flows`]: one flow of every kind, and when each ended.
 //! - [`streams`]: a download and an upload of which every byte is checked.
+//! - [`siege`]: a town under attack, and what that costs others.
 //! - [`watch`]: somebody knocks where nothing may be open, and an eavesdropper listens.
 //! - [`weather`]: a bad link: late, lost, doubled, out of order, slow; from a seed.
 //! - [`measure`]: what is counted at a target while it is attacked.
@@ -28,6 +29,7 @@ pub mod measure;
 pub mod nameserver;
 pub mod pair;
 pub mod process;
+pub mod siege;
 pub mod signed;
 pub mod stock;
 pub mod streams;

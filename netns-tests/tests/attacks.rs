@@ -6,118 +6,13 @@
 use std::time::Duration;
 
 use warren_netns_tests::capture::Tap;
-use warren_netns_tests::measure::{Pings, Returned, echo_service, memory_kib, number};
+use warren_netns_tests::measure::{Pings, memory_kib, number};
 use warren_netns_tests::process::{Daemon, Finished, run};
-use warren_netns_tests::street::{Host, Underlay};
-use warren_netns_tests::town::Town;
+use warren_netns_tests::siege::Siege;
+use warren_netns_tests::street::Underlay;
 use warren_netns_tests::wait::{eventually, until};
-use warren_netns_tests::warren::{LIMIT, Node, WIREGUARD_PORT, binary};
+use warren_netns_tests::warren::{Node, WIREGUARD_PORT, binary};
 use warren_wire::token::Token;
-
-/// Orders is attacked. Web-2 is its friend, and keeps talking to it. The attacker has no key; web-1's key is stolen where
-/// an attack needs one.
-struct Siege {
-    town: Town,
-    friend: Node,
-    attacker: Host,
-    _echo: Daemon,
-}
-
-/// What an attack did.
-#[derive(Debug)]
-struct Outcome {
-    verdict: String,
-    friend: Returned,
-    /// The most that the agent's memory was above where it began, and where it was in the end: KiB.
-    grown: i64,
-    left: i64,
-}
-
-fn siege() -> Siege {
-    let mut town = Town::new(Underlay::V4);
-    town.street.add_host("web-2", Underlay::V4);
-    town.street.add_host("attacker", Underlay::V4);
-    let friend = Node::enrol(&town.street, &town.coordinator, "web-2", &["web"]);
-    let _echo = echo_service(&town.orders.host, 8081);
-    let attacker = town.street.host("attacker");
-    let siege = Siege { town, friend, attacker, _echo };
-    until("the friend's tunnel is up", LIMIT, || siege.ping(&siege.friend));
-    siege
-}
-
-impl Siege {
-    fn target(&self) -> String {
-        format!("{}:{WIREGUARD_PORT}", self.town.orders.host.v4)
-    }
-
-    /// Web-1's keys are in other hands now: what every attack from inside is told.
-    fn stolen_peer(&mut self) -> Vec<String> {
-        let (me, to) = (self.town.web.v4(), self.town.orders.v4());
-        let (target, key, private) =
-            (self.target(), self.town.orders.public_keys(), self.town.web.stolen_keys());
-        self.town.web.kill_9();
-        ["--target", &target, "--key", &key, "--private", &private, "--me", &me, "--to", &to]
-            .map(String::from)
-            .to_vec()
-    }
-
-    /// KiB that the attacked agent holds.
-    fn memory(&self) -> i64 {
-        let pid = self.town.orders.status().unwrap()["pid"].as_u64().unwrap();
-        memory_kib(pid) as i64
-    }
-
-    fn ping(&self, from: &Node) -> bool {
-        from.host.run(&["ping", "-c", "1", "-W", "1", &self.town.orders.v4()]).status.success()
-    }
-
-    /// Runs `attack` on `host` to its verdict while the friend talks to orders, and `during` happens.
-    fn under(&self, host: &Host, attack: &str, args: &[&str], during: impl FnOnce(&Siege)) -> Outcome {
-        let pid = self.town.orders.status().unwrap()["pid"].as_u64().unwrap();
-        let before = memory_kib(pid) as i64;
-        let pings = Pings::start(&self.friend.host, &self.town.orders.v4(), 8081, 200);
-        let program = binary(attack);
-        let mut running = host.daemon(attack, &[&[program.as_str()], args].concat());
-        let mut grown = 0;
-        during(self);
-        eventually("the attack ends", Duration::from_secs(120), || {
-            grown = grown.max(memory_kib(pid) as i64 - before);
-            running.finished()
-        });
-        let friend = pings.stop();
-        let verdict = running.output().lines().last().unwrap_or_default().to_owned();
-        let outcome = Outcome { verdict, friend, grown, left: memory_kib(pid) as i64 - before };
-        println!(
-            "{attack} {}: {outcome:?}",
-            args.iter().skip(4).map(|a| shown(a)).collect::<Vec<_>>().join(" ")
-        );
-        outcome
-    }
-
-    /// A peer that has no session any more (its agent begins anew) gets one within three seconds of trying.
-    fn honest_handshake(&mut self) {
-        self.town.db.stop();
-        self.town.db.start();
-    }
-}
-
-/// Keys are not for a log.
-fn shown(arg: &str) -> &str {
-    if arg.len() >= 44 && arg.ends_with('=') { "KEY" } else { arg }
-}
-
-impl Outcome {
-    #[track_caller]
-    fn held(&self) {
-        assert!(self.verdict.starts_with("verdict: held: "), "{self:?}");
-        assert!(self.friend.sent >= 200, "{self:?}");
-        assert!(
-            self.friend.loss_percent() < 1.0,
-            "established tunnels lose less than one in a hundred: {self:?}"
-        );
-        assert!(self.grown.max(self.left) <= 64 * 1024, "memory: {self:?}");
-    }
-}
 
 fn seconds() -> String {
     number("WARREN_ATTACK_SECONDS", 4).to_string()
@@ -125,7 +20,7 @@ fn seconds() -> String {
 
 #[test]
 fn floods_of_initiations_cost_established_tunnels_nothing_and_an_honest_peer_three_seconds() {
-    let mut siege = siege();
+    let mut siege = Siege::begin();
     let (target, keys, seconds) = (siege.target(), siege.town.orders.public_keys(), seconds());
     let key = keys.split(',').next().unwrap().to_owned();
     // The attacker receives for its ten thousand sources, and the town knows the way to them.
@@ -139,32 +34,36 @@ fn floods_of_initiations_cost_established_tunnels_nothing_and_an_honest_peer_thr
         args.extend(more.iter().map(|s| (*s).to_owned()));
         args
     };
+    // As many a second as a debug build on a busy machine can look at: what is asked is who is kept out, not how fast it is.
     let floods = [
         ("attack-initiations", flood("10.92.0.1", &["--mac1", "bad", "--sources", "10000"])),
-        ("attack-initiations", flood("10.92.0.1", &["--mac1", "valid", "--sources", "10000"])),
+        (
+            "attack-initiations",
+            flood("10.92.0.1", &["--mac1", "valid", "--sources", "10000", "--rate", "2500"]),
+        ),
+        ("attack-proved", flood("10.92.0.1", &["--sources", "2000", "--rate", "2500"])),
         ("attack-unresolvable", flood("10.91.200.1", &["--sources", "250", "--rate", "3000"])),
     ];
-    for (attack, args) in floods {
-        siege.honest_handshake();
+    for (number, (attack, args)) in floods.iter().enumerate() {
         let args: Vec<&str> = args.iter().map(String::as_str).collect();
-        let outcome = siege.under(&siege.attacker, attack, &args, |siege| {
-            until("the peer's agent answers", LIMIT, || {
-                siege.town.db.status().is_some_and(|s| !s["v4"].is_null())
+        for place in [None, Some(number + 1)] {
+            siege.begins_anew(place);
+            let outcome = siege.under(&siege.attacker, attack, &args, |siege| {
+                std::thread::sleep(Duration::from_secs(1)); // so that the flood has taken what it can take
+                let took = siege.honest_handshake();
+                let known = if place.is_some() { "at a new place" } else { "where it is expected" };
+                println!("honest handshake {known} after {took:?}");
             });
-            let took =
-                until("an honest peer handshakes under the flood", LIMIT, || siege.ping(&siege.town.db));
-            println!("honest handshake after {took:?}");
-            assert!(took <= Duration::from_secs(3), "{}", siege.town.orders.cli(&["counters"]).text());
-        });
-        outcome.held();
-        assert!(outcome.left <= 8 * 1024, "memory comes back: {outcome:?}");
+            outcome.held();
+            assert!(outcome.left <= 8 * 1024, "memory comes back: {outcome:?}");
+        }
     }
 }
 
 /// Whoever forges what a router would say of a tunnel does not stop it.
 #[test]
 fn icmp_errors_from_any_router_cost_an_established_tunnel_nothing() {
-    let siege = siege();
+    let siege = Siege::begin();
     let peer = format!("{}:{WIREGUARD_PORT}", siege.friend.host.v4);
     let args = ["--target", &siege.target(), "--peer", &peer, "--seconds", &seconds()];
     let outcome = siege.under(&siege.attacker, "attack-icmp-outside", &args, |siege| {
@@ -183,7 +82,7 @@ fn icmp_errors_from_any_router_cost_an_established_tunnel_nothing() {
 /// Errors about a flow that is are let through so many a second; about one that is not, never.
 #[test]
 fn icmp_errors_through_the_tunnel_are_rate_limited_and_only_about_flows_that_are() {
-    let mut siege = siege();
+    let mut siege = Siege::begin();
     let base = siege.stolen_peer();
     let (real, never) = ("ERROR-4ab1-about-a-flow", "ERROR-91fe-about-nothing");
     let more = ["--seconds", &seconds(), "--open", "8081", "--real", real, "--false", never];
@@ -212,7 +111,7 @@ fn icmp_errors_through_the_tunnel_are_rate_limited_and_only_about_flows_that_are
 
 #[test]
 fn garbage_on_the_wireguard_port_gets_no_byte_back() {
-    let siege = siege();
+    let siege = Siege::begin();
     let (target, seconds) = (siege.target(), seconds());
     siege
         .under(&siege.attacker, "attack-garbage", &["--target", &target, "--seconds", &seconds], |_| {})
@@ -221,7 +120,7 @@ fn garbage_on_the_wireguard_port_gets_no_byte_back() {
 
 #[test]
 fn a_hostile_peer_gets_nothing_out_at_the_other_end_and_takes_nothing_from_others() {
-    let mut siege = siege();
+    let mut siege = Siege::begin();
     let (base, seconds) = (siege.stolen_peer(), seconds());
     let base: Vec<&str> = base.iter().map(String::as_str).collect();
     let host = siege.town.web.host.clone();
@@ -253,13 +152,13 @@ fn a_hostile_peer_gets_nothing_out_at_the_other_end_and_takes_nothing_from_other
     );
     assert_ne!(others, warren_netns_tests::town::BEFORE);
     siege.town.coordinator.apply(&others);
-    // Twice in a minute the agent gives back what it does not use.
+    // A flow that was cut is remembered for a minute, and every half minute the agent gives back what it does not use.
     let mut left = 0;
-    until("memory comes back", Duration::from_secs(95), || {
+    let took = until("memory comes back", Duration::from_secs(95), || {
         left = siege.memory() - before;
-        left <= 4 * 1024
+        left <= 2 * 1024
     });
-    println!("after the flows had ended {left} KiB were left");
+    println!("{took:?} after the flows had ended {left} KiB were left");
 }
 
 fn coordinator_pid(siege: &Siege) -> u64 {
@@ -270,30 +169,11 @@ fn coordinator_pid(siege: &Siege) -> u64 {
     pids.split_whitespace().find(serves).unwrap().parse().unwrap()
 }
 
-#[test]
-fn garbage_and_slow_clients_on_the_quic_port_keep_nobody_out() {
-    let mut siege = siege();
-    let address = siege.town.coordinator.address.clone();
-    let pid = coordinator_pid(&siege);
-    let before = memory_kib(pid) as i64;
-    let token = siege.town.coordinator.token(&["--tag", "web", "--name", "nobody"]);
-    let server_key = Token::decode(&token).unwrap().coordinator_key.to_string();
-    let (garbage, slow) = (binary("attack-quic-garbage"), binary("attack-slow-quic"));
-    let attacker = siege.attacker.clone();
-    let (seconds, mut peak) = (seconds(), 0);
-    let slow_from = |host: &Host| {
-        let words = [&slow, "--target", &address, "--server-key", &server_key, "--seconds", "16"];
-        host.daemon("slow-quic", &words)
-    };
-    let mut attacks = [
-        attacker.daemon("quic-garbage", &[&garbage, "--target", &address, "--seconds", &seconds]),
-        slow_from(&attacker),
-    ];
-    siege.town.street.add_host("late", Underlay::V4);
-    let began = std::time::Instant::now();
-    let _late = Node::enrol(&siege.town.street, &siege.town.coordinator, "late", &["web"]);
-    println!("a new node enrolled after {:?} while slow clients held the door", began.elapsed());
-    for attack in &mut attacks {
+/// KiB that the coordinator's memory grew at most while `attacks` ran to their end.
+fn until_they_end(siege: &Siege, before: i64, attacks: &mut [Daemon]) -> i64 {
+    let pid = coordinator_pid(siege);
+    let mut peak = 0;
+    for attack in attacks {
         eventually("the attack ends", Duration::from_secs(60), || {
             peak = peak.max(memory_kib(pid) as i64 - before);
             attack.finished()
@@ -302,18 +182,79 @@ fn garbage_and_slow_clients_on_the_quic_port_keep_nobody_out() {
         println!("{verdict}");
         assert!(verdict.starts_with("verdict: held: "), "{}", attack.output());
     }
-    println!(
-        "coordinator: memory grew by {peak} KiB at most, {} in the end",
-        memory_kib(pid) as i64 - before
-    );
+    let left = memory_kib(pid) as i64 - before;
+    println!("coordinator: memory grew by {peak} KiB at most, {left} in the end");
     assert!(peak <= 64 * 1024, "{peak} KiB");
+    peak
+}
+
+/// How long a new node takes from its start to its first view.
+fn enrols(siege: &mut Siege, name: &str) -> Duration {
+    siege.town.street.add_host(name, Underlay::V4);
+    let began = std::time::Instant::now();
+    let _node = Node::enrol(&siege.town.street, &siege.town.coordinator, name, &["web"]);
+    began.elapsed()
+}
+
+#[test]
+fn garbage_and_slow_clients_on_the_quic_port_keep_nobody_out() {
+    let mut siege = Siege::begin();
+    let address = siege.town.coordinator.address.clone();
+    let before = memory_kib(coordinator_pid(&siege)) as i64;
+    let token = siege.town.coordinator.token(&["--tag", "web", "--name", "nobody"]);
+    let server_key = Token::decode(&token).unwrap().coordinator_key.to_string();
+    let (garbage, slow) = (binary("attack-quic-garbage"), binary("attack-slow-quic"));
+    let attacker = siege.attacker.clone();
+    let seconds = seconds();
+    let words = [&slow, "--target", &address, "--server-key", &server_key, "--seconds", "16"];
+    let mut attacks = [
+        attacker.daemon("quic-garbage", &[&garbage, "--target", &address, "--seconds", &seconds]),
+        attacker.daemon("slow-quic", &words),
+    ];
+    let took = enrols(&mut siege, "late");
+    println!("a new node enrolled after {took:?} while slow clients held the door");
+    let _grown = until_they_end(&siege, before, &mut attacks);
+}
+
+/// They take every place there is for strangers, and come again when they are thrown out.
+#[test]
+fn slow_clients_from_hundreds_of_addresses_keep_nobody_out() {
+    let mut siege = Siege::begin();
+    let address = siege.town.coordinator.address.clone();
+    let token = siege.town.coordinator.token(&["--tag", "web", "--name", "nobody"]);
+    let server_key = Token::decode(&token).unwrap().coordinator_key.to_string();
+    let attacker = siege.attacker.clone();
+    attacker.run(&["ip", "route", "add", "local", "10.92.0.0/16", "dev", "lo"]).ok();
+    siege.town.coordinator.host.run(&["ip", "route", "add", "10.92.0.0/16", "via", &attacker.v4]).ok();
+    let quiet = enrols(&mut siege, "early");
+    let before = memory_kib(coordinator_pid(&siege)) as i64;
+    let program = binary("attack-slow-quic");
+    let words = [&program, "--target", &address, "--server-key", &server_key, "--seconds", "18"];
+    let crowd = ["--clients", "1500", "--rate", "150", "--from", "10.92.0.1", "--sources", "250"];
+    let pings = Pings::start(&siege.friend.host, &siege.town.orders.v4(), 8081, 200);
+    let mut peaks = Vec::new();
+    for round in ["first", "second"] {
+        let log = format!("slow-quic-{round}");
+        let mut attack = [attacker.daemon(&log, &[&words[..], &crowd].concat())];
+        std::thread::sleep(Duration::from_secs(8)); // by then they hold all places
+        let took = enrols(&mut siege, round);
+        println!(
+            "a new node enrolled after {took:?} among slow clients of 250 addresses, after {quiet:?} without"
+        );
+        assert!(took <= quiet + Duration::from_secs(3), "{took:?}, and {quiet:?} without them");
+        peaks.push(until_they_end(&siege, before, &mut attack));
+    }
+    // What the first crowd took serves the second: nothing is kept for those who are gone.
+    assert!(peaks[1] <= peaks[0] + 8 * 1024, "{peaks:?} KiB");
+    let friend = pings.stop();
+    assert!(friend.loss_percent() < 1.0, "{friend:?}");
 }
 
 /// `WARREN_TOKEN_ROUNDS` (3): fifty clients redeem one token in the same millisecond; the coordinator is killed in the
 /// middle of every third round. One is admitted in the end, never two.
 #[test]
 fn a_token_used_by_fifty_in_the_same_millisecond_admits_one_over_crashes_too() {
-    let mut siege = siege();
+    let mut siege = Siege::begin();
     let attacker = siege.attacker.clone();
     for round in 0..number("WARREN_TOKEN_ROUNDS", 3) {
         let prefix = "thief-";

@@ -125,7 +125,8 @@ fn lags(ended: &Ended, accepted: f64) -> Vec<(String, f64)> {
     let heard = ended.told.is_some() || ended.kind == "icmp";
     assert!(heard, "nobody told the application: {ended:?}");
     let how = match ended.kind.as_str() {
-        "tcp-bulk" | "tcp-idle" | "http2" => ended.how == "ECONNRESET",
+        "tcp-bulk" | "tcp-idle" => ended.how == "ECONNRESET",
+        "http2" => ["ECONNRESET", "EPIPE"].contains(&ended.how.as_str()),
         "tcp-half-open" => ended.how == "ECONNREFUSED",
         "udp" | "quic" => ["EACCES", "EPERM", "EHOSTUNREACH", "ECONNREFUSED"].contains(&ended.how.as_str()),
         _ => true,

@@ -239,3 +239,54 @@ fn an_empty_view_from_the_coordinator_cuts_everything_and_opens_nothing() {
     until("the grant is back", LIMIT, || granted(&town));
     watch.end();
 }
+
+/// A year ahead and a year back, under the running agents and over restarts, with the coordinator and without it. (Over a
+/// restart a clock that is ahead closes what stood until the coordinator has told the time: by it the view would have ended.)
+#[test]
+fn a_clock_that_jumps_a_year_opens_nothing_and_breaks_nothing_that_runs() {
+    let mut town = Town::new(Underlay::V4);
+    for node in [&mut town.web, &mut town.orders] {
+        node.stop();
+        node.let_clock_jump();
+        node.start();
+    }
+    [&mut town.web, &mut town.orders].into_iter().for_each(Node::wait_enrolled);
+    let (watch, mut streams) = (Watch::begin(&town), streams(&town));
+    let shifts = ["+365d", "+0d", "-365d", "+0d"];
+    for shift in shifts {
+        for end in [true, false] {
+            let node = if end { &town.web } else { &town.orders };
+            node.shift_clock(shift);
+            streams.go_on(300_000);
+            until("new connections open too", LIMIT, || granted(&town));
+            watch.wait_for_knocks();
+        }
+        println!("{shift} while they run: the streams went on, new connections open");
+    }
+    streams.end();
+    let _open = town.orders.serve_http(8080);
+    for shift in shifts {
+        for end in [true, false] {
+            let node = if end { &mut town.web } else { &mut town.orders };
+            node.shift_clock(shift);
+            node.restart();
+            until("the coordinator tells it the time", LIMIT, || granted(&town));
+        }
+        println!("{shift}, restarted: the grant is in force again");
+    }
+    // Nobody can tell the right time: a clock that is ahead closes. One that is behind a time it has shown opens nothing: the
+    // node makes new keys, of which its peers have yet to hear.
+    town.coordinator.kill_9();
+    for shift in shifts {
+        town.web.shift_clock(shift);
+        town.web.restart();
+        until("the agent answers", LIMIT, || town.web.status().is_some());
+        watch.wait_for_knocks();
+        assert!(shift != "+365d" || refused(&town), "a view that would have ended by this clock");
+        println!("{shift}, no coordinator, restarted: {}", if granted(&town) { "last good" } else { "no" });
+    }
+    town.web.shift_clock("+0d");
+    town.coordinator.serve();
+    until("all is well again", LIMIT, || granted(&town));
+    watch.end();
+}

@@ -59,12 +59,20 @@ pub struct Connector {
     /// Last address each name resolved to.
     known: Mutex<BTreeMap<String, Vec<SocketAddr>>>,
     resolver: Arc<Resolver>,
+    /// The host's address to leave from; else the kernel chooses.
+    from: Option<IpAddr>,
 }
 
 impl Connector {
     /// `resolver` finds coordinators that are given by name: encrypted, or not at all.
     pub fn new(identity: SigningKey, servers: Vec<IdentityKey>, resolver: Arc<Resolver>) -> Connector {
-        Connector { identity, servers: Mutex::new(servers), known: Mutex::default(), resolver }
+        Connector { identity, servers: Mutex::new(servers), known: Mutex::default(), resolver, from: None }
+    }
+
+    /// On a host with several addresses: leaves from this one, and so reaches only its address family.
+    #[must_use]
+    pub fn leaving_from(self, from: IpAddr) -> Connector {
+        Connector { from: Some(from), ..self }
     }
 
     /// The charter names more keys, or fewer.
@@ -121,9 +129,10 @@ impl Connector {
             .map_err(|e| ConnectError::Setup(e.to_string()))?;
         let mut config = ClientConfig::new(Arc::new(crypto));
         config.transport_config(Arc::new(transport()));
-        let from: IpAddr =
+        let any: IpAddr =
             if to.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
-        let endpoint = Endpoint::client((from, 0).into()).map_err(|e| ConnectError::Setup(e.to_string()))?;
+        let endpoint = Endpoint::client((self.from.unwrap_or(any), 0).into())
+            .map_err(|e| ConnectError::Setup(e.to_string()))?;
         let connecting = endpoint
             .connect_with(config, to, SERVER_NAME)
             .map_err(|e| ConnectError::Unreachable { address: to, why: e.to_string() })?;

@@ -1,0 +1,138 @@
+//! A town under attack: somebody talks to the target all the while, and what that costs him is counted.
+
+use std::time::Duration;
+
+use crate::measure::{Pings, Returned, echo_service, memory_kib};
+use crate::process::Daemon;
+use crate::street::{Host, Underlay};
+use crate::town::Town;
+use crate::wait::{eventually, until};
+use crate::warren::{LIMIT, Node, WIREGUARD_PORT, binary};
+
+/// Orders is attacked. Web-2 is its friend, and keeps talking to it. The attacker has no key; web-1's key is stolen where
+/// an attack needs one.
+#[derive(Debug)]
+pub struct Siege {
+    pub town: Town,
+    pub friend: Node,
+    pub attacker: Host,
+    _echo: Daemon,
+}
+
+/// What an attack did.
+#[derive(Debug)]
+pub struct Outcome {
+    pub verdict: String,
+    pub friend: Returned,
+    /// The most that the agent's memory was above where it began, and where it was in the end: KiB.
+    pub grown: i64,
+    pub left: i64,
+}
+
+impl Siege {
+    pub fn begin() -> Siege {
+        let mut town = Town::new(Underlay::V4);
+        town.street.add_host("web-2", Underlay::V4);
+        town.street.add_host("attacker", Underlay::V4);
+        let friend = Node::enrol(&town.street, &town.coordinator, "web-2", &["web"]);
+        let _echo = echo_service(&town.orders.host, 8081);
+        let attacker = town.street.host("attacker");
+        let siege = Siege { town, friend, attacker, _echo };
+        until("the friend's tunnel is up", LIMIT, || siege.ping(&siege.friend));
+        siege
+    }
+
+    pub fn target(&self) -> String {
+        format!("{}:{WIREGUARD_PORT}", self.town.orders.host.v4)
+    }
+
+    /// Web-1's keys are in other hands now: what every attack from inside is told.
+    pub fn stolen_peer(&mut self) -> Vec<String> {
+        let (me, to) = (self.town.web.v4(), self.town.orders.v4());
+        let (target, key, private) =
+            (self.target(), self.town.orders.public_keys(), self.town.web.stolen_keys());
+        self.town.web.kill_9();
+        ["--target", &target, "--key", &key, "--private", &private, "--me", &me, "--to", &to]
+            .map(String::from)
+            .to_vec()
+    }
+
+    /// KiB that the attacked agent holds.
+    pub fn memory(&self) -> i64 {
+        let pid = self.town.orders.status().unwrap()["pid"].as_u64().unwrap();
+        memory_kib(pid) as i64
+    }
+
+    pub fn ping(&self, from: &Node) -> bool {
+        from.host.run(&["ping", "-c", "1", "-W", "1", &self.town.orders.v4()]).status.success()
+    }
+
+    /// Runs `attack` on `host` to its verdict while the friend talks to orders, and `during` happens.
+    pub fn under(&self, host: &Host, attack: &str, args: &[&str], during: impl FnOnce(&Siege)) -> Outcome {
+        let pid = self.town.orders.status().unwrap()["pid"].as_u64().unwrap();
+        let before = memory_kib(pid) as i64;
+        let pings = Pings::start(&self.friend.host, &self.town.orders.v4(), 8081, 200);
+        let program = binary(attack);
+        let mut running = host.daemon(attack, &[&[program.as_str()], args].concat());
+        let mut grown = 0;
+        during(self);
+        eventually("the attack ends", Duration::from_secs(120), || {
+            grown = grown.max(memory_kib(pid) as i64 - before);
+            running.finished()
+        });
+        let friend = pings.stop();
+        let verdict = running.output().lines().last().unwrap_or_default().to_owned();
+        let outcome = Outcome { verdict, friend, grown, left: memory_kib(pid) as i64 - before };
+        println!(
+            "{attack} {}: {outcome:?}",
+            args.iter().skip(4).map(|a| shown(a)).collect::<Vec<_>>().join(" ")
+        );
+        outcome
+    }
+
+    /// The peer has no session any more, and comes from where it is expected, or from a place that nobody has told of.
+    pub fn begins_anew(&mut self, place: Option<usize>) {
+        let (db, orders) = (&mut self.town.db, &self.town.orders.host);
+        db.stop();
+        db.host.run(&["nft", "delete", "table", "ip", "elsewhere"]);
+        if let Some(number) = place {
+            let (home, place) = (&db.host.v4, format!("10.94.0.{number}"));
+            orders.run(&["ip", "route", "replace", "10.94.0.0/24", "via", home]).ok();
+            let table = format!(
+                "table ip elsewhere {{ \
+                   chain out {{ type filter hook postrouting priority 0; ip daddr {} udp dport {WIREGUARD_PORT} ip saddr set {place}; }}; \
+                   chain in {{ type filter hook prerouting priority -300; ip daddr {place} ip daddr set {home}; }}; }}",
+                orders.v4
+            );
+            db.host.run(&["nft", &table]).ok();
+        }
+        db.start();
+        let db = &self.town.db;
+        until("the peer's agent answers", LIMIT, || db.status().is_some_and(|s| !s["v4"].is_null()));
+    }
+
+    /// It handshakes within three seconds of trying.
+    pub fn honest_handshake(&self) -> Duration {
+        let took = until("an honest peer handshakes under the flood", LIMIT, || self.ping(&self.town.db));
+        assert!(took <= Duration::from_secs(3), "{took:?}: {}", self.town.orders.cli(&["counters"]).text());
+        took
+    }
+}
+
+/// Keys are not for a log.
+fn shown(arg: &str) -> &str {
+    if arg.len() >= 44 && arg.ends_with('=') { "KEY" } else { arg }
+}
+
+impl Outcome {
+    #[track_caller]
+    pub fn held(&self) {
+        assert!(self.verdict.starts_with("verdict: held: "), "{self:?}");
+        assert!(self.friend.sent >= 200, "{self:?}");
+        assert!(
+            self.friend.loss_percent() < 1.0,
+            "established tunnels lose less than one in a hundred: {self:?}"
+        );
+        assert!(self.grown.max(self.left) <= 64 * 1024, "memory: {self:?}");
+    }
+}
