@@ -112,26 +112,19 @@ fn once<'a>(report: &mut Report<'_>, what: &str, spots: impl Iterator<Item = &'a
 
 /// Why nobody may take this zone: it is a whole top-level domain, one that strangers register names under, or spoken for.
 fn shadowed(zone: &str) -> Option<&'static str> {
-    const SHARED: [&str; 12] = [
-        "co.uk",
-        "org.uk",
-        "ac.uk",
-        "com.au",
-        "co.jp",
-        "co.nz",
-        "com.br",
-        "co.in",
-        "co.za",
-        "github.io",
-        "pages.dev",
-        "herokuapp.com",
-    ];
     match zone.rsplit('.').next().unwrap_or_default() {
         _ if !zone.contains('.') => Some("a whole top-level domain"),
-        _ if SHARED.contains(&zone) => Some("the names that others register there"),
         "local" => Some("names of the local link (RFC 6762)"),
         "arpa" if zone == "home.arpa" || zone.ends_with(".home.arpa") => None, // RFC 8375
         "localhost" | "onion" | "invalid" | "arpa" => Some("names with a meaning of their own (RFC 6761)"),
+        _ if is_shared(zone) => Some("the names that others register there"),
         _ => None,
     }
+}
+
+/// Is it on the public suffix list, or is every name below it?
+fn is_shared(zone: &str) -> bool {
+    let listed =
+        |name: &str| psl::suffix(name.as_bytes()).is_some_and(|s| s.is_known() && s == name.as_bytes());
+    listed(zone) || listed(&format!("any.{zone}"))
 }
