@@ -270,6 +270,10 @@ impl Node {
         std::fs::rename(&new, &place).unwrap();
         self.program = place;
     }
+    /// From its next start on, the agent is the program at `path`, as the agent's wrapper sees it.
+    pub fn set_program(&mut self, path: &str) {
+        self.program = path.to_owned();
+    }
     #[track_caller]
     pub fn pid(&self) -> u32 {
         self.agent.as_ref().expect("it runs").pid()

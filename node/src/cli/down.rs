@@ -11,7 +11,7 @@ use crate::host::Host;
 use crate::hostdns;
 use crate::socket::{Request, ask};
 use crate::state::{StateDir, StateError};
-use warren_node_core::host::DEFAULT_MTU;
+use warren_node_core::host::{DEFAULT_MTU, InterfaceName};
 
 /// A stopping agent needs a second or two.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -23,13 +23,13 @@ pub fn command(options: &Options) -> Result<Said, Error> {
         Err(e) => return Err(e),
     };
     let state = wait_for(options)?;
+    let runtime = runtime(1)?;
+    // First, and whatever is lost of the state: without it no name might resolve on this host.
+    let given_back = runtime.block_on(hostdns::restore(&InterfaceName::parse(&options.interface)?));
     if !state.is_enrolled()? {
         return Err(Error::NotEnrolled(options.state.clone()));
     }
     let plan = members_plan(&load(&state)?, &options.interface, options.mtu.unwrap_or(DEFAULT_MTU))?;
-    let runtime = runtime(1)?;
-    let interface = plan.interface.clone();
-    let given_back = runtime.block_on(hostdns::restore(&interface));
     let errors =
         runtime.block_on(async { Ok::<_, Error>(Host::open(1)?.carry_out_all(&plan.down()).await) })?;
     if let Ok(flows) = FlowFile::new(&options.run.join(&options.interface)) {
