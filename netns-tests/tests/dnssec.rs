@@ -56,6 +56,18 @@ fn what_is_signed_is_proven_what_is_not_passes_and_lies_are_refused() {
             (&["gone.nsec3"], "NXDOMAIN", "SOA"),
             (&["www.nsec3", "AAAA"], "NOERROR", "AUTHORITY: 1"),
             (&["gone-tld"], "NXDOMAIN", "SOA"),
+            // Made by an asterisk: with the proof that nothing closer is there (RFC 4035 section 5.3.4, RFC 5155 7.2.6).
+            (&["any.wild"], "NOERROR", ADDRESS),
+            (&["a.b.wild"], "NOERROR", ADDRESS),
+            (&["any.deep.wild"], "NOERROR", ADDRESS),
+            (&["any.wild", "AAAA"], "NOERROR", "AUTHORITY: 1"),
+            (&["x.any.nsec3"], "NOERROR", ADDRESS),
+            (&["x.any.nsec3", "AAAA"], "NOERROR", "AUTHORITY: 1"),
+            (&["x.to.signed"], "NOERROR", ADDRESS),
+            (&["x.to.signed", "AAAA"], "NOERROR", "CNAME"),
+            (&["via.signed"], "NOERROR", ADDRESS),
+            (&["via.signed", "AAAA"], "NOERROR", "CNAME"),
+            (&["far.signed"], "NOERROR", ADDRESS),
         ] {
             let answer = dig(&web, &[&["+adflag"], words].concat());
             let said = answer.contains(&format!("status: {code}")) && answer.contains(holds);
@@ -70,7 +82,13 @@ fn what_is_signed_is_proven_what_is_not_passes_and_lies_are_refused() {
             let answer = dig(&web, words);
             assert!(!answer.contains("SERVFAIL") && !is_proven(&answer), "{scheme} {words:?}: {answer}");
         }
-        assert!(dig(&web, &["out.signed"]).contains(ADDRESS), "an alias to where nobody signs");
+        for alias in ["out.signed", "x.away.signed"] {
+            let answer = dig(&web, &[alias]);
+            assert!(
+                answer.contains(ADDRESS) && !is_proven(&answer),
+                "an alias to where nobody signs: {answer}"
+            );
+        }
 
         // Changed, hidden, out of date, or without the signatures there must be.
         for words in [
@@ -81,6 +99,9 @@ fn what_is_signed_is_proven_what_is_not_passes_and_lies_are_refused() {
             &["gone.expired"],
             &["www.stripped"],
             &["gone.stripped"],
+            // Rightly signed, for an asterisk that does not reach so far.
+            &["taken.wild"],
+            &["to-taken.signed"],
         ] {
             let answer = dig(&web, words);
             let closed = answer.contains("status: SERVFAIL") && answer.contains("EDE: 6 ");

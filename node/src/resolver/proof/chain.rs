@@ -1,6 +1,8 @@
 //! An answer cut into what can be proven at once: aliases up to their end, an alias that a DNAME makes (RFC 6672 section
-//! 5.3.1: it is not signed, the DNAME is), and the end of a chain that is not there.
+//! 5.3.1: it is not signed, the DNAME is), what an asterisk makes (RFC 4035 section 5.3.4: it needs a proof of its own that
+//! nothing closer is there), and the end of a chain that is not there.
 
+use hickory_proto::dnssec::rdata::DNSSECRData;
 use hickory_proto::op::Message;
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 
@@ -30,23 +32,54 @@ pub fn first(answer: Message, name: &Name, kind: u16) -> Hop {
     }
     let (mut owners, mut at) = (Vec::new(), name.clone());
     for _ in 0..LONGEST {
-        let there = |r: &&Record| r.name == at && u16::from(r.record_type()) == kind;
-        if answer.answers.iter().any(|r| there(&r)) {
+        // The proof of an asterisk speaks of the hop's own name and of no other.
+        let cut = owners.first().is_some_and(|first| {
+            by_asterisk(&answer, first) || by_asterisk(&answer, &at) || made(&answer, &at).is_some()
+        });
+        if !cut && is_there(&answer, &at, kind) {
             break;
         }
-        let broken = !owners.is_empty() && made(&answer, &at).is_some();
         match alias(&answer, &at) {
-            Some((_, target)) if !broken => owners.push(std::mem::replace(&mut at, target)),
+            Some((_, target)) if !cut => owners.push(std::mem::replace(&mut at, target)),
             _ if owners.is_empty() => break,
-            _ => {
-                let (part, rest) = parted(answer, |r| owners.contains(&r.name));
-                let rest = broken.then_some(rest);
-                let next = Some(Next { name: at, rest });
-                return Hop { name: name.clone(), kind, part, follows: None, next };
-            }
+            _ => return aliases(answer, name, kind, &owners, at),
         }
     }
-    Hop { name: name.clone(), kind, part: answer, follows: None, next: None }
+    let mut part = answer;
+    if is_there(&part, &at, kind) && !by_asterisk(&part, name) {
+        part.authorities.retain(|r| !is_denial(r));
+    }
+    Hop { name: name.clone(), kind, part, follows: None, next: None }
+}
+
+/// Those of `owners`, which lead to `at`.
+fn aliases(answer: Message, name: &Name, kind: u16, owners: &[Name], at: Name) -> Hop {
+    let (mut part, rest) = parted(answer, |r| owners.contains(&r.name));
+    if by_asterisk(&part, name) {
+        part.authorities = rest.authorities.iter().filter(|r| is_denial(r)).cloned().collect();
+    }
+    let more = rest.answers.iter().any(|r| r.name == at);
+    let next = Some(Next { name: at, rest: more.then_some(rest) });
+    Hop { name: name.clone(), kind, part, follows: None, next }
+}
+
+fn is_there(answer: &Message, at: &Name, kind: u16) -> bool {
+    answer.answers.iter().any(|r| r.name == *at && u16::from(r.record_type()) == kind)
+}
+
+/// Is what stands at `at` signed for fewer labels than it has (RFC 4034 section 3.1.3)?
+fn by_asterisk(answer: &Message, at: &Name) -> bool {
+    let fewer = |r: &Record| matches!(&r.data, RData::DNSSEC(DNSSECRData::RRSIG(sig)) if sig.input().num_labels < r.name.num_labels());
+    answer.answers.iter().any(|r| r.name == *at && fewer(r))
+}
+
+/// NSEC, NSEC3 and their signatures.
+fn is_denial(record: &Record) -> bool {
+    let denies = |kind: RecordType| matches!(kind, RecordType::NSEC | RecordType::NSEC3);
+    match &record.data {
+        RData::DNSSEC(DNSSECRData::RRSIG(sig)) => denies(sig.input().type_covered),
+        _ => denies(record.record_type()),
+    }
 }
 
 fn through(answer: Message, owner: Name, alias: Record, target: Name) -> Hop {
@@ -59,7 +92,6 @@ fn through(answer: Message, owner: Name, alias: Record, target: Name) -> Hop {
 }
 
 fn covers_dname(record: &Record) -> bool {
-    use hickory_proto::dnssec::rdata::DNSSECRData;
     matches!(&record.data, RData::DNSSEC(DNSSECRData::RRSIG(sig)) if sig.input().type_covered == RecordType::DNAME)
 }
 
@@ -99,11 +131,11 @@ fn dname_target(data: &RData) -> Option<Name> {
     Name::read(&mut BinDecoder::new(&rdata.anything)).ok()
 }
 
-/// One answer after the other: the records of both, and what the last says besides.
+/// One answer after the other: the records of both, what denies something closer, and what the last says besides.
 pub fn joined(mut before: Message, mut after: Message) -> Message {
     let answers = std::mem::take(&mut after.answers);
     before.answers.extend(answers);
-    before.authorities = after.authorities;
+    before.authorities.extend(after.authorities);
     before.metadata.response_code = after.metadata.response_code;
     before
 }

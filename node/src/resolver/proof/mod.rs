@@ -5,6 +5,7 @@
 //! zone is proven to be unsigned, or it is not given to anybody.
 
 mod anchors;
+mod asterisk;
 mod chain;
 mod handle;
 
@@ -105,6 +106,11 @@ impl Prover {
             Ok(response) => proven(response.into_message()),
             Err(NetError::Dns(DnsError::Nsec { response, proof: Proof::Insecure, .. })) => {
                 Ok((response.into_message(), Proven::Unsigned))
+            }
+            Err(NetError::Dns(DnsError::Nsec { response, .. }))
+                if asterisk::is_proven(&response, name, kind) =>
+            {
+                proven(response.into_message())
             }
             Err(NetError::Dns(DnsError::Nsec { .. })) => {
                 Err("that the name or its record does not exist is not proven".to_owned())
