@@ -1,5 +1,5 @@
-//! A flood of questions to a name server from its own host, while an honest client asks beside it. The client must be
-//! served, and soon.
+//! A flood of questions to a name server from its own host, while honest clients ask beside it: one for a name of the
+//! zone, one for names that have to be asked elsewhere. They must be served, and soon.
 
 use std::net::{SocketAddr, UdpSocket};
 use std::process::ExitCode;
@@ -11,8 +11,7 @@ use warren_netns_tests::attack::pace::pace;
 use warren_netns_tests::attack::verdict::verdict;
 use warren_netns_tests::measure::percentile;
 
-const USAGE: &str =
-    "attack-questions --target IP:PORT --name NAME.ZONE [--rate 50000] [--seconds 5] [--ports 1]";
+const USAGE: &str = "attack-questions --target IP:PORT --name NAME.ZONE [--elsewhere SUFFIX] [--rate 50000] [--seconds 5] [--ports 1]";
 /// As stub resolvers do, only sooner.
 const PATIENCE: Duration = Duration::from_millis(300);
 const TRIES: usize = 3;
@@ -20,6 +19,7 @@ const TRIES: usize = 3;
 fn main() -> ExitCode {
     let args = Args::parse(USAGE);
     let (target, name): (SocketAddr, String) = (args.need("target"), args.need("name"));
+    let elsewhere: String = args.or("elsewhere", "honest.example".to_owned());
     let ports: usize = args.or("ports", 1);
     let any = if target.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
     let socket = || {
@@ -29,11 +29,12 @@ fn main() -> ExitCode {
     };
     let flooders: Vec<UdpSocket> = (0..ports).map(|_| socket()).collect();
     flooders.iter().for_each(|s| s.set_nonblocking(true).unwrap_or_else(|e| fail(USAGE, &e.to_string())));
-    let (honest, done) = (socket(), AtomicBool::new(false));
+    let (honest, other, done) = (socket(), socket(), AtomicBool::new(false));
     let seconds = args.or("seconds", 5);
     let mut sent = 0u64;
-    let client = std::thread::scope(|scope| {
-        let client = scope.spawn(|| be_honest(&honest, &name, &done));
+    let [client, forwarded] = std::thread::scope(|scope| {
+        let client = scope.spawn(|| be_honest(&honest, |_| name.clone(), &done));
+        let forwarded = scope.spawn(|| be_honest(&other, |id| format!("h{id}.{elsewhere}"), &done));
         let asked = pace(args.or("rate", 50_000), seconds, |i| {
             let question = match i % 4 {
                 0 => question(&name, 1, i),
@@ -52,15 +53,17 @@ fn main() -> ExitCode {
         });
         done.store(true, Ordering::SeqCst);
         println!("{asked} questions were due, {sent} went out: {} a second", sent / seconds.max(1));
-        client.join().unwrap_or_else(|_| fail(USAGE, "the client failed"))
+        [client, forwarded].map(|c| c.join().unwrap_or_else(|_| fail(USAGE, "a client failed")))
     });
-    let (served, missed) = (client.times.len(), client.missed);
-    let part = 100.0 * served as f64 / (served + missed).max(1) as f64;
     let [half, most, all] = [50.0, 99.0, 100.0].map(|p| percentile(&client.times, p));
     println!(
-        "sent {} served {part:.2} p50_ms {half:.2} p99_ms {most:.2} max_ms {all:.2}",
-        sent / seconds.max(1)
+        "sent {} served {:.2} p50_ms {half:.2} p99_ms {most:.2} max_ms {all:.2} elsewhere {:.2} elsewhere_p99_ms {:.2}",
+        sent / seconds.max(1),
+        client.part(),
+        forwarded.part(),
+        percentile(&forwarded.times, 99.0)
     );
+    let (served, missed) = (client.times.len(), client.missed);
     verdict(served > 0, &format!("{served} of {} honest questions were answered", served + missed))
 }
 
@@ -69,13 +72,20 @@ struct Honest {
     missed: usize,
 }
 
-fn be_honest(socket: &UdpSocket, name: &str, done: &AtomicBool) -> Honest {
+impl Honest {
+    /// Per cent that were answered.
+    fn part(&self) -> f64 {
+        100.0 * self.times.len() as f64 / (self.times.len() + self.missed).max(1) as f64
+    }
+}
+
+fn be_honest(socket: &UdpSocket, name: impl Fn(u64) -> String, done: &AtomicBool) -> Honest {
     let mut honest = Honest { times: Vec::new(), missed: 0 };
     let mut id = 0;
     while !done.load(Ordering::SeqCst) {
         id += 1;
-        let start = Instant::now();
-        match (0..TRIES).find(|_| ask(socket, name, id)) {
+        let (start, name) = (Instant::now(), name(id));
+        match (0..TRIES).find(|_| ask(socket, &name, id)) {
             Some(_) => honest.times.push(start.elapsed().as_secs_f64() * 1000.0),
             None => honest.missed += 1,
         }

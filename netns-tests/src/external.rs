@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::process::Daemon;
+use crate::stock::tool;
 use crate::street::{Host, Street};
 use crate::wait::until;
 use crate::warren::LIMIT;
@@ -31,18 +32,6 @@ impl Stock {
                 std::iter::once(tool("boringtun-cli")).chain(words.map(str::to_owned)).collect()
             }
         }
-    }
-}
-
-/// A program that `scripts/test` installed.
-fn tool(name: &str) -> String {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
-    let places =
-        std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from).into_iter().chain([root.join("target")]);
-    let found = places.map(|target| target.join("tools/bin").join(name)).find(|path| path.is_file());
-    match found {
-        Some(path) => path.to_string_lossy().into_owned(),
-        None => panic!("{name} is not in target/tools: scripts/test installs it (cargo install {name})"),
     }
 }
 

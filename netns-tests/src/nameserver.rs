@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::process::{Daemon, run};
+use crate::stock::tool;
 use crate::street::Host;
 use crate::wait::until;
 use crate::warren::example_binary;
@@ -78,6 +79,32 @@ pub fn knot(host: &Host) -> NameServer {
     let directory = host.path("kresd");
     std::fs::create_dir_all(&directory).unwrap();
     let daemon = host.daemon("kresd", &["kresd", "-n", "-c", &file, &directory]);
+    listens(host, &["853", "443"]);
+    NameServer { daemon, ca }
+}
+
+/// The `hickory-dns` program: TLS and QUIC on 853, HTTPS on 443, and nothing in clear.
+pub fn hickory(host: &Host) -> NameServer {
+    let (ca, certificate, key) = certificate(host);
+    // It takes a file with another ending for DER.
+    let key_pem = host.path("hickory-key.pem");
+    std::fs::copy(key, &key_pem).unwrap();
+    let zone = format!(
+        "$ORIGIN example.\n$TTL 60\n@ IN SOA ns admin 1 60 60 60 60\n@ IN NS ns\nns IN A {ADDRESS}\n\
+         * IN A {ADDRESS}\n* IN AAAA 2001:db8::7\n"
+    );
+    std::fs::write(host.path("example.zone"), zone).unwrap();
+    let config = format!(
+        "listen_addrs_ipv4 = [\"{v4}\"]\ntls_listen_port = 853\nhttps_listen_port = 443\nquic_listen_port = 853\n\
+         disable_tcp = true\ndisable_udp = true\ndrop_privileges = false\ndirectory = \"{dir}\"\n\
+         tls_cert = {{ path = \"{certificate}\", private_key = \"{key_pem}\", endpoint_name = \"{NAME}\" }}\n\
+         [[zones]]\nzone = \"example\"\nzone_type = \"Primary\"\nfile = \"example.zone\"\n",
+        v4 = host.v4,
+        dir = host.dir.display(),
+    );
+    let file = host.path("hickory.toml");
+    std::fs::write(&file, config).unwrap();
+    let daemon = host.daemon("hickory", &[&tool("hickory-dns"), "--config", &file]);
     listens(host, &["853", "443"]);
     NameServer { daemon, ca }
 }

@@ -63,16 +63,24 @@ fn seen(capture: &warren_netns_tests::capture::Seen, label: &str) -> usize {
 
 #[test]
 fn no_name_leaves_the_host_in_clear_whoever_asks_and_however() {
-    let street = Street::new(&["coord", "web-1", "unbound", "knot", "doq"], Underlay::V4);
+    let street = Street::new(&["coord", "web-1", "unbound", "knot", "hickory"], Underlay::V4);
     let unbound = nameserver::unbound(&street.host("unbound"));
     let knot = nameserver::knot(&street.host("knot"));
-    let doq = nameserver::special(&street.host("doq"), "quic", "honest");
-    let ca = authorities(&street, &[&unbound, &knot, &doq]);
-    let coordinator = Coordinator::start(&street, "coord", Underlay::V4);
-    let web = enrol(&street, &coordinator, &ca);
+    let hickory = nameserver::hickory(&street.host("hickory"));
+    let ca = authorities(&street, &[&unbound, &knot, &hickory]);
+    // From the first moment of everything: no start, no crash and no restart is an exception.
     let capture = Capture::start(&street, "names");
-    let upstreams =
-        [("tls", "unbound"), ("https", "unbound"), ("tls", "knot"), ("https", "knot"), ("quic", "doq")];
+    let coordinator = Coordinator::start(&street, "coord", Underlay::V4);
+    let mut web = enrol(&street, &coordinator, &ca);
+    let upstreams = [
+        ("tls", "unbound"),
+        ("https", "unbound"),
+        ("tls", "knot"),
+        ("https", "knot"),
+        ("tls", "hickory"),
+        ("https", "hickory"),
+        ("quic", "hickory"),
+    ];
     for (scheme, server) in upstreams {
         // One at a time, so that each is known to work.
         coordinator.apply(&policy(&[url(scheme, &street.host(server))]));
@@ -92,7 +100,9 @@ fn no_name_leaves_the_host_in_clear_whoever_asks_and_however() {
         ("+https", "unbound", &unbound),
         ("+tls", "knot", &knot),
         ("+https", "knot", &knot),
-        ("+quic", "doq", &doq),
+        ("+tls", "hickory", &hickory),
+        ("+https", "hickory", &hickory),
+        ("+quic", "hickory", &hickory),
     ] {
         let at = format!("@{}", street.host(name).v4);
         let (ca, host) = (format!("+tls-ca={}", server.ca), format!("+tls-hostname={NAME}"));
@@ -118,22 +128,34 @@ fn no_name_leaves_the_host_in_clear_whoever_asks_and_however() {
     }
     let curl = web.host.run(&["curl", "-sS", "--max-time", "3", "http://curl.marker-two.example/"]);
     assert_eq!(curl.code(), 7, "the name resolved, nobody is there: {}", curl.text());
+    // Programs go on asking while it crashes, is away and starts again.
+    let asking =
+        "for i in $(seq 100); do timeout 1 getent ahosts crash-$i.marker-five.example; sleep 0.02; done";
+    let mut programs = web.host.daemon("asking", &["bash", "-c", asking]);
+    web.kill_9();
+    assert_ne!(web.host.run(&["getent", "ahosts", "away.marker-five.example"]).code(), 0, "nobody answers");
+    web.start();
+    web.wait_enrolled();
+    until("names are answered again", LIMIT, || {
+        web.host.run(&["getent", "ahosts", "again.marker-five.example"]).stdout.contains(ADDRESS)
+    });
+    web.restart();
+    web.wait_enrolled();
+    until("the programs have asked enough", Duration::from_secs(120), || programs.finished().is_some());
+    assert!(programs.output().contains(ADDRESS), "they were answered, before or after");
     // Names nobody is asked for, and a network that is away.
     dig(&web, &["printer.marker-three.local"]);
-    street.unplug("unbound");
-    street.unplug("knot");
-    street.unplug("doq");
+    let servers = ["unbound", "knot", "hickory"];
+    servers.iter().for_each(|host| street.unplug(host));
     let failed = dig(&web, &["gone.marker-four.example"]).ok();
     assert!(failed.contains("status: SERVFAIL") && failed.contains("EDE: 22"), "{failed}");
     let doctor = web.cli(&["doctor"]).text();
     assert!(doctor.contains("BAD  names"), "{doctor}");
-    for host in ["unbound", "knot", "doq"] {
-        street.plug(host);
-    }
+    servers.iter().for_each(|host| street.plug(host));
     let seen_all = capture.finish();
     assert_eq!(seen_all.dropped, 0, "a capture with holes proves nothing");
     assert_eq!(seen_all.clear_dns(), 0, "DNS in clear");
-    for marker in ["marker-one", "marker-two", "marker-three", "marker-four"] {
+    for marker in ["marker-one", "marker-two", "marker-three", "marker-four", "marker-five"] {
         assert_eq!(seen(&seen_all, marker), 0, "{marker} is readable on the underlay");
     }
     assert!(seen_all.with_ports(&DNS_PORTS) > 20, "the questions did go out");
@@ -145,11 +167,11 @@ fn no_name_leaves_the_host_in_clear_whoever_asks_and_however() {
         "+tries=1",
         "+time=3",
         &format!("@{}", street.host("unbound").v4),
-        "x.marker-five.example",
+        "x.marker-six.example",
     ]);
     assert!(clear.ok().contains(ADDRESS));
     let found = capture.finish();
-    assert!(found.clear_dns() >= 2 && seen(&found, "marker-five") >= 2);
+    assert!(found.clear_dns() >= 2 && seen(&found, "marker-six") >= 2);
 }
 
 #[test]
@@ -317,6 +339,12 @@ fn the_host_s_resolver_is_ours_while_the_agent_lives_and_only_then() {
         let rows = flows.get("rows").unwrap_or(&flows);
         [17, 6].iter().all(|p| has(rows, "/to/address", "/to/port", (*p).into()))
     });
+    // And on the map.
+    until("the map shows it", Duration::from_secs(10), || {
+        let map = coordinator.warren(&["map"]).ok();
+        map.contains("REFUSED") && map.contains(&server) && map.contains("udp/53") && map.contains("tcp/53")
+    });
+    println!("{}", coordinator.warren(&["map"]).ok());
     let seen_all = capture.finish();
     assert_eq!((seen_all.dropped, seen_all.clear_dns(), seen(&seen_all, "hard-wired")), (0, 0, 0));
 

@@ -66,16 +66,17 @@ fn value(said: &str, word: &str) -> f64 {
 fn fifty_thousand_questions_a_second_take_bounded_memory_and_others_are_served() {
     let siege = Besieged::new();
     let name = "web-1.test.internal";
-    // From one port it delays nobody else. From many it fills every queue: how many others then get through in three tries
-    // is a matter of how fast the machine and the build are; that some do, that memory stays and that it ends is not.
-    for (ports, served, slowest) in [("1", 99.0, 300.0), ("64", 30.0, 1_000.0)] {
+    // From one port and from many: who floods waits for himself. (Three tries of 300 ms, as stub resolvers have.)
+    for ports in ["1", "64"] {
         let (said, grown) =
             siege.under("attack-questions", &["--name", name, "--rate", &RATE.to_string(), "--ports", ports]);
         assert!(said.contains("verdict: held"), "{said}");
         // The machine that runs the tests may be too slow to send so many; what it sent is printed.
         assert!(value(&said, "sent") > RATE as f64 / 10.0, "{said}");
-        assert!(value(&said, "served") > served, "{said}");
-        assert!(value(&said, "p99_ms") < slowest, "{said}");
+        for client in ["served", "elsewhere"] {
+            assert!(value(&said, client) > 99.0, "{said}");
+        }
+        assert!(value(&said, "p99_ms") < 300.0, "{said}");
         assert!(grown < MEMORY_KIB, "memory grew by {grown} KiB");
         let answer =
             siege.web.host.run(&["dig", "+short", "+tries=3", &format!("@{}", siege.web.v4()), name]);

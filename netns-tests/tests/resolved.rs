@@ -40,7 +40,7 @@ impl Resolved {
              echo 'systemd-resolve:x:991:991::/:/usr/sbin/nologin' >>/etc/passwd\necho 'systemd-resolve:x:991:' >>/etc/group\n\
              mkdir -p /run/dbus /run/systemd/resolve /run/systemd/system\nchown 991:991 /run/systemd/resolve\n\
              rm -f /etc/resolv.conf\nln -s /run/systemd/resolve/stub-resolv.conf /etc/resolv.conf\n\
-             printf '[Resolve]\\nDNS={dns}\\nFallbackDNS=\\nDNSSEC=no\\nLLMNR=no\\nMulticastDNS=no\\nCache=no\\n' >/etc/systemd/resolved.conf\n\
+             printf '[Resolve]\\nDNS={dns}\\nFallbackDNS=\\nDNSSEC=no\\nLLMNR=yes\\nMulticastDNS=yes\\nCache=no\\n' >/etc/systemd/resolved.conf\n\
              dbus-daemon --config-file=/usr/share/dbus-1/system.conf --nofork --nopidfile &\n\
              while [ ! -S /run/dbus/system_bus_socket ]; do sleep 0.05; done\n\
              exec {unpacked}/lib/systemd/systemd-resolved\n",
@@ -65,6 +65,13 @@ impl Resolved {
 
     fn link(&self) -> String {
         self.run(&["resolvectl", "status", "warren0"]).text()
+    }
+}
+
+/// LLMNR is asked for single labels, multicast DNS for names under `local`.
+fn ask_neighbours(resolved: &Resolved) {
+    for name in ["printer", "printer.local"] {
+        resolved.run(&["resolvectl", "query", name]);
     }
 }
 
@@ -119,6 +126,16 @@ fn if_it_is_wished_it_sends_every_name_here() {
     let dns = nameserver::unbound(&street.host("dns"));
     let coordinator = Coordinator::start(&street, "coord", Underlay::V4);
     let resolved = Resolved::start(street.host("web-1"), &street.host("dns").v4);
+    // It asks its neighbours too (LLMNR, multicast DNS): the detector sees that while nobody keeps it from it.
+    for kind in ["llmnr", "mdns"] {
+        resolved.run(&["resolvectl", kind, "up0", "yes"]).ok();
+    }
+    let capture = Capture::start(&street, "neighbours");
+    ask_neighbours(&resolved);
+    let seen = capture.finish();
+    let asked = |port: u16| seen.with_ports(&[port]);
+    assert!(seen.dropped == 0 && asked(5355) > 0 && asked(5353) > 0, "{} {}", asked(5355), asked(5353));
+    assert!(seen.containing(b"printer") > 0, "in clear");
     let env = vec![("WARREN_NODE_DNS_CA", dns.ca.clone()), ("WARREN_NODE_DNS_HOST", "resolved".to_owned())];
     let web = Node::enrol_with(&street, &coordinator, "web-1", &["web"], env, resolved.wrapper());
     let upstream = format!("upstream = [\"tls://{}#{NAME}\"]\n", street.host("dns").v4);
@@ -135,10 +152,8 @@ fn if_it_is_wished_it_sends_every_name_here() {
     let clear =
         resolved.run(&["dig", "+tries=1", "+time=2", &format!("@{}", street.host("dns").v4), "x.example"]);
     assert!(!clear.text().contains(ADDRESS), "guarded: {}", clear.text());
-    // LLMNR and multicast DNS are asked for single labels and names under local.
-    for name in ["printer", "printer.local", "absent.test.internal"] {
-        resolved.run(&["getent", "ahostsv4", name]);
-    }
+    ask_neighbours(&resolved);
+    resolved.run(&["getent", "ahostsv4", "absent.test.internal"]);
     let seen = capture.finish();
     assert_eq!((seen.dropped, seen.clear_dns()), (0, 0));
     assert_eq!(

@@ -321,6 +321,34 @@ async fn fifty_who_ask_the_same_are_one_question() {
 }
 
 /// A server that was restarted, and one that closes idle connections, cost no question.
+/// Servers send small answers only when the one before has been acknowledged (Nagle's algorithm); an acknowledgement that
+/// waits for the next question would hold each answer back until then.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_answer_waits_for_the_next_question() {
+    const PACE: Duration = Duration::from_millis(20);
+    let world = World::new();
+    let upstream = world.upstream(Scheme::Tls, Manner::Honest).await;
+    let here = world.answering(&settings([url(Scheme::Tls, &upstream)])).await;
+    let (mut sent, mut times, mut buffer) = (std::collections::HashMap::new(), Vec::new(), [0; 4096]);
+    for i in 0..100u16 {
+        // Two that come close together begin it.
+        for id in [2 * i, 2 * i + 1].into_iter().take(if i % 8 == 0 { 2 } else { 1 }) {
+            here.client.send(&question(&format!("n{id}.example."), RecordType::A, id)).await.unwrap();
+            sent.insert(id, Instant::now());
+        }
+        let next = Instant::now() + PACE;
+        let left = || next.saturating_duration_since(Instant::now());
+        while let Ok(received) = tokio::time::timeout(left(), here.client.recv(&mut buffer)).await {
+            received.unwrap();
+            let asked = sent.remove(&u16::from_be_bytes([buffer[0], buffer[1]])).unwrap();
+            times.push(asked.elapsed());
+        }
+    }
+    times.sort();
+    let median = times[times.len() / 2];
+    assert!(times.len() > 90 && median < PACE / 2, "{} answers, half of them after {median:?}", times.len());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_connection_that_ended_is_made_anew() {
     let world = World::new();

@@ -157,9 +157,15 @@ pub fn dns_status(s: &Value) -> String {
             "no DNS server is set: names outside the zone are refused (give `upstream` in [dns], or --dns-upstream)\n{cache}"
         );
     }
-    let names = ["upstream", "suffix", "answers", "failures", "answers_in_ms", "last_error"];
-    let head = ["DNS SERVER", "FOR", "ANSWERS", "FAILURES", "MS", "LAST ERROR"];
-    let rows = upstreams.iter().map(|u| names.iter().map(|n| field(u, n)).collect());
+    let head =
+        ["DNS SERVER", "FOR", "ANSWERS", "5/20/100/500/2000 MS/MORE", "FAILURES", "USUAL MS", "LAST ERROR"];
+    let row = |u: &Value| {
+        let times = ["5", "20", "100", "500", "2000", "more"].map(|end| field(&u["answers_within_ms"], end));
+        let [upstream, suffix, answers, failures, usual, error] =
+            ["upstream", "suffix", "answers", "failures", "answers_in_ms", "last_error"].map(|n| field(u, n));
+        vec![upstream, suffix, answers, times.join("/"), failures, usual, error]
+    };
+    let rows = upstreams.iter().map(row);
     let validates = if s.get("validates").and_then(Value::as_bool) == Some(true) {
         "; answers must be proven by DNSSEC"
     } else {

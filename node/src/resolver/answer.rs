@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
+use warren_config::time::UnixTime;
 use warren_node_core::names::forward::ask::{self, Asked};
 use warren_node_core::names::forward::cache::Found;
 use warren_node_core::names::forward::special::{self, Special};
@@ -17,7 +18,7 @@ use warren_node_core::names::query::Query;
 use warren_node_core::names::reply::{
     self, BADVERS, Body, Carrier, Extended, NOERROR, NXDOMAIN, REFUSED, Reply, SERVFAIL,
 };
-use warren_node_core::names::{Answer, Data, Names, Order, Type};
+use warren_node_core::names::{Answer, Data, Names, Order, TTL_SECONDS, Type};
 
 use super::flight;
 use super::tally::{Class, Outcome};
@@ -29,6 +30,9 @@ const STALE_PATIENCE: Duration = Duration::from_millis(1_800);
 const IN: u16 = 1;
 /// "Not Ready" (RFC 8914 section 4.15).
 const NOT_READY: u16 = 14;
+
+/// Of the places that are free, one asker may have the part that is one of so many.
+const SHARE: usize = 8;
 
 pub type Later = Pin<Box<dyn Future<Output = Vec<u8>> + Send>>;
 
@@ -79,20 +83,21 @@ impl Resolver {
             self.tally.count(Class::Overlay, Outcome::Failed);
             return Said::Now(plain(&question, SERVFAIL, Some(&Extended { code: NOT_READY, text })));
         };
-        match self.overlay(names, &question.query) {
+        let now = self.clock.now().wall();
+        match self.overlay(names, &question.query, now) {
             Answer::NotOurs => self.say_elsewhere(question),
             answer => {
                 let refused = answer == Answer::Refused;
                 self.tally.count(Class::Overlay, if refused { Outcome::Refused } else { Outcome::Local });
-                Said::Now(written(names, &question, &answer, self.forwards()))
+                Said::Now(written(names, &question, &answer, now, self.forwards()))
             }
         }
     }
 
-    fn overlay(&self, names: &Names, query: &Query) -> Answer {
+    fn overlay(&self, names: &Names, query: &Query, now: UnixTime) -> Answer {
         let standings = self.standings.load();
         let order = Order { turn: self.next_turn(), standings: &standings };
-        names.answer_lower(&query.name, Type::of(query.kind), self.clock.now().wall(), order)
+        names.answer_lower(&query.name, Type::of(query.kind), now, order)
     }
 
     fn forwards(&self) -> bool {
@@ -225,12 +230,14 @@ struct Room {
 
 impl Room {
     fn take(resolver: &Arc<Resolver>, asker: SocketAddr) -> Option<Room> {
-        let permit = Arc::clone(&resolver.waiting).try_acquire_owned().ok()?;
+        // The fewer places are free, the fewer one asker may have: there is one for whoever has none.
+        let most = (resolver.waiting.available_permits() / SHARE).clamp(1, WAITING_EACH);
         let mut askers = resolver.askers.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = askers.entry(asker).or_default();
-        if *count >= WAITING_EACH {
+        if askers.get(&asker).is_some_and(|count| *count >= most) {
             return None;
         }
+        let permit = Arc::clone(&resolver.waiting).try_acquire_owned().ok()?;
+        let count = askers.entry(asker).or_default();
         *count += 1;
         Some(Room { resolver: Arc::clone(resolver), asker, _permit: permit })
     }
@@ -248,7 +255,7 @@ impl Drop for Room {
     }
 }
 
-fn written(names: &Names, question: &Question, answer: &Answer, available: bool) -> Vec<u8> {
+fn written(names: &Names, question: &Question, answer: &Answer, now: UnixTime, available: bool) -> Vec<u8> {
     let soa = matches!(answer, Answer::NoData | Answer::NxDomain).then(|| names.soa());
     let nothing = soa.as_ref().map_or(Body::Empty, |soa| Body::Nothing { zone: names.zone(), soa });
     let (code, body) = match answer {
@@ -258,7 +265,7 @@ fn written(names: &Names, question: &Question, answer: &Answer, available: bool)
         Answer::NotOurs | Answer::Refused => (REFUSED, Body::Empty),
     };
     let authoritative = code != REFUSED;
-    Reply { code, authoritative, recursion_available: available, body, extended: None }
+    Reply { code, authoritative, recursion_available: available, body, ttl: names.ttl(now), extended: None }
         .write(&question.query, question.carrier)
 }
 
@@ -272,12 +279,14 @@ fn said_of(special: Special, question: &Question) -> Vec<u8> {
         Special::Absent(why) => (NXDOMAIN, Some(Extended { code: code::BLOCKED, text: why.to_owned() })),
     };
     let body = if found.is_empty() { Body::Empty } else { Body::Records(&found) };
-    Reply { code, authoritative: false, recursion_available: true, body, extended: extended.as_ref() }
+    let (ttl, extended) = (TTL_SECONDS, extended.as_ref());
+    Reply { code, authoritative: false, recursion_available: true, body, ttl, extended }
         .write(&question.query, question.carrier)
 }
 
 fn plain(question: &Question, code: u16, extended: Option<&Extended>) -> Vec<u8> {
-    Reply { code, authoritative: false, recursion_available: true, body: Body::Empty, extended }
+    let (body, ttl) = (Body::Empty, TTL_SECONDS);
+    Reply { code, authoritative: false, recursion_available: true, body, ttl, extended }
         .write(&question.query, question.carrier)
 }
 

@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 use hickory_net::NetError;
 use hickory_net::h2::HttpsClientStream;
 use hickory_net::quic::QuicClientStream;
-use hickory_net::runtime::TokioRuntimeProvider;
 use hickory_net::tls::tls_client_connect;
 use hickory_net::xfer::{DnsExchange, DnsHandle, DnsMultiplexer, DnsRequestSender, FirstAnswer};
 use hickory_proto::op::{DnsRequest, DnsRequestOptions, Message};
@@ -18,7 +17,9 @@ use tokio::sync::Mutex;
 use tokio::time::timeout;
 use warren_config::upstream::{Scheme, Upstream};
 
-type Exchange = DnsExchange<TokioRuntimeProvider>;
+use super::prompt::Prompt;
+
+type Exchange = DnsExchange<Prompt>;
 
 const CONNECT: Duration = Duration::from_secs(3);
 const ANSWER: Duration = Duration::from_secs(4);
@@ -106,7 +107,7 @@ impl Line {
 
     async fn connect(&self) -> Result<Exchange, NetError> {
         let Upstream { scheme, address, name, path } = &self.upstream;
-        let provider = TokioRuntimeProvider::new();
+        let provider = Prompt::default();
         match scheme {
             Scheme::Tls => {
                 let server = ServerName::try_from(name.clone())

@@ -4,13 +4,14 @@
 //! questions stalls neither the control channel nor packets.
 //!
 //! - [`udp`], [`tcp`]: how questions come. [`answer`]: what is said to one. [`tally`]: what was said so far.
-//! - [`flight`]: questions under way, each once. [`race`], [`line`]: upstreams. [`tls`]: whom to believe; [`proof`]: and what.
+//! - [`flight`]: questions under way, each once. [`race`], [`line`], [`prompt`]: upstreams. [`tls`]: whom to believe; [`proof`]: and what.
 //! - [`bootstrap`]: the coordinator's own name. [`shown`]: the way an answer took, for people.
 
 pub mod answer;
 pub mod bootstrap;
 mod flight;
 mod line;
+mod prompt;
 pub mod proof;
 mod race;
 mod shown;
@@ -176,6 +177,11 @@ impl Resolver {
 
     fn failures(&self) -> MutexGuard<'_, Failures> {
         self.failures.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A question that found no room among those who wait to be heard.
+    fn count_crowded_out(&self) {
+        self.tally.count_crowded_out();
     }
 
     fn next_turn(&self) -> u64 {

@@ -8,12 +8,13 @@ use hickory_proto::serialize::binary::{BinEncodable, BinEncoder};
 use serde_json::{Value, json};
 use warren_node_core::names::forward::ask::{self, Asked};
 use warren_node_core::names::forward::cache::Found;
+use warren_node_core::names::forward::fleet::{Health, WITHIN_MS};
 use warren_node_core::names::forward::special::Special;
 use warren_node_core::names::forward::stored::Stored;
 use warren_node_core::names::forward::{Failure, Route};
 use warren_node_core::names::query::Query;
 use warren_node_core::names::reply::{Body, Carrier, Reply};
-use warren_node_core::names::{Answer, Order, Type};
+use warren_node_core::names::{Answer, Names, Order, Type};
 
 use super::flight;
 use super::tally::Class;
@@ -36,7 +37,7 @@ impl Resolver {
                 let answer = names.answer_lower(&query.name, Type::of(kind), now, Order::turn(0));
                 match answer {
                     Answer::NotOurs => self.show_elsewhere(&query).await,
-                    answer => show_overlay(&query, &names.soa(), names.zone(), &answer),
+                    answer => show_overlay(&query, &names, names.ttl(now), &answer),
                 }
             }
         };
@@ -116,6 +117,7 @@ impl Resolver {
                     "failures": health.failures,
                     "failing": health.failing,
                     "answers_in_ms": health.answers_in_ms,
+                    "answers_within_ms": times(&health),
                     "last_error": health.last_error,
                     "resting": health.is_resting(now),
                 })
@@ -137,6 +139,12 @@ impl Resolver {
     }
 }
 
+/// How many answers took how long.
+fn times(health: &Health) -> Value {
+    let ends = WITHIN_MS.iter().map(ToString::to_string).chain(["more".to_owned()]);
+    Value::Object(ends.zip(health.within.iter().map(|count| json!(count))).collect())
+}
+
 fn show_failure(failure: &Failure, found: &Found) -> Value {
     let (code, extended) = failure.explain();
     let code = if code == warren_node_core::names::reply::REFUSED { "REFUSED" } else { "SERVFAIL" };
@@ -150,7 +158,8 @@ fn show_failure(failure: &Failure, found: &Found) -> Value {
     }
 }
 
-fn show_overlay(query: &Query, soa: &warren_node_core::names::Data, zone: &str, answer: &Answer) -> Value {
+fn show_overlay(query: &Query, names: &Names, ttl: u32, answer: &Answer) -> Value {
+    let (soa, zone) = (&names.soa(), names.zone());
     let (code, body, why) = match answer {
         Answer::Records(records) => (0, Body::Records(records), "from this node's view"),
         Answer::NoData => (0, Body::Nothing { zone, soa }, "the name exists, but nothing of this type"),
@@ -159,7 +168,7 @@ fn show_overlay(query: &Query, soa: &warren_node_core::names::Data, zone: &str, 
         }
         Answer::NotOurs | Answer::Refused => (5, Body::Empty, "whole zones are not given out"),
     };
-    let reply = Reply { code, authoritative: true, recursion_available: true, body, extended: None };
+    let reply = Reply { code, authoritative: true, recursion_available: true, body, ttl, extended: None };
     let bytes = reply.write(query, Carrier::Stream);
     let records = Message::from_vec(&bytes).map(|m| m.answers.iter().map(line).collect()).unwrap_or_default();
     shown("overlay", code, why, records)

@@ -59,6 +59,7 @@ pub struct Tally {
     prefetched: AtomicU64,
     remembered: AtomicU64,
     dropped: AtomicU64,
+    crowded_out: AtomicU64,
 }
 
 impl Tally {
@@ -86,6 +87,11 @@ impl Tally {
         self.dropped.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// A datagram that was not read, because others of its asker waited already.
+    pub fn count_crowded_out(&self) {
+        self.crowded_out.fetch_add(1, Ordering::Relaxed);
+    }
+
     pub fn list(&self) -> BTreeMap<String, u64> {
         let mut all = BTreeMap::new();
         for ((_, class), row) in CLASSES.iter().zip(&self.counts) {
@@ -96,6 +102,7 @@ impl Tally {
         all.insert("dns-prefetched".to_owned(), self.prefetched.load(Ordering::Relaxed));
         all.insert("dns-failure-remembered".to_owned(), self.remembered.load(Ordering::Relaxed));
         all.insert("dns-no-room".to_owned(), self.dropped.load(Ordering::Relaxed));
+        all.insert("dns-crowded-out".to_owned(), self.crowded_out.load(Ordering::Relaxed));
         all
     }
 }

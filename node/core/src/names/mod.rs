@@ -7,9 +7,10 @@
 //! not exist.
 //!
 //! - `zone`: which names there are, made once for each publication. [`standing`]: who of several is given first.
-//! - [`query`], [`reply`]: DNS messages as bytes.
+//! - [`query`], [`reply`]: DNS messages as bytes. [`crowd`]: whose question is next when too many come.
 //! - [`forward`]: everything outside the zone.
 
+pub mod crowd;
 pub mod forward;
 pub mod query;
 pub mod reply;
@@ -101,7 +102,7 @@ pub enum Data {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
-    /// All with the owner name asked for and [`TTL_SECONDS`].
+    /// All with the owner name asked for.
     Records(Vec<Data>),
     /// The name exists, this type does not.
     NoData,
@@ -192,6 +193,12 @@ impl Names {
             Place::Address(ip) => self.pointer(ip, kind, now),
             Place::Above => Answer::NoData,
         }
+    }
+
+    /// How long an answer of `now` may be kept: never beyond the end of a grant.
+    pub fn ttl(&self, now: UnixTime) -> u32 {
+        let left = self.visible.next_end(now).map_or(u64::MAX, |end| end.0.saturating_sub(now.0));
+        u32::try_from(left).unwrap_or(u32::MAX).min(TTL_SECONDS)
     }
 
     /// For negative answers: the zone's SOA (RFC 2308 section 3).

@@ -66,6 +66,8 @@ pub struct Reply<'a> {
     pub authoritative: bool,
     pub recursion_available: bool,
     pub body: Body<'a>,
+    /// How long records may be kept, in seconds.
+    pub ttl: u32,
     pub extended: Option<&'a Extended>,
 }
 
@@ -101,14 +103,14 @@ impl Reply<'_> {
             Body::Nothing { zone, soa } => {
                 let mut owner = Vec::new();
                 push_name(&mut owner, zone);
-                push_record(out, &owner, soa);
+                push_record(out, &owner, soa, TTL_SECONDS);
                 if out.len() > room { Err(TooLong) } else { Ok((0, 1)) }
             }
             Body::Records(records) => {
                 let mut count: u16 = 0;
                 for data in *records {
                     let before = out.len();
-                    push_record(out, &OWNER, data);
+                    push_record(out, &OWNER, data, self.ttl);
                     if out.len() > room {
                         out.truncate(before);
                         let stream = room > usize::from(UDP_SIZE);
@@ -214,7 +216,7 @@ fn push_name(out: &mut Vec<u8>, name: &str) {
     out.push(0);
 }
 
-fn push_record(out: &mut Vec<u8>, owner: &[u8], data: &Data) {
+fn push_record(out: &mut Vec<u8>, owner: &[u8], data: &Data, ttl: u32) {
     out.extend_from_slice(owner);
     let kind = match data {
         Data::A(_) => 1,
@@ -228,7 +230,7 @@ fn push_record(out: &mut Vec<u8>, owner: &[u8], data: &Data) {
     };
     push_word(out, kind);
     push_word(out, 1);
-    out.extend_from_slice(&TTL_SECONDS.to_be_bytes());
+    out.extend_from_slice(&ttl.to_be_bytes());
     let length_at = out.len();
     push_word(out, 0);
     push_data(out, data);

@@ -178,6 +178,26 @@ fn a_name_ends_with_its_grant() {
     assert_eq!(web.answer("2.0.64.100.in-addr.arpa", Type::Ptr, UNTIL, Order::turn(0)), Answer::NxDomain);
 }
 
+#[test]
+fn no_answer_is_kept_beyond_the_end_of_a_grant() {
+    let web = names_of(0);
+    let at = |before: u64| UnixTime(UNTIL.0 - before);
+    assert_eq!([at(100), at(5), at(3), at(1)].map(|now| web.ttl(now)), [5, 5, 3, 1]);
+    assert_eq!(web.ttl(UNTIL), 5, "nothing else ends");
+    let kept = |now: UnixTime| {
+        let query = Query::read(&wire("orders.prod.internal.", 1, None)).unwrap();
+        let Answer::Records(records) = web.answer_lower(&query.name, Type::A, now, Order::turn(0)) else {
+            panic!("there is an answer at {now:?}")
+        };
+        let body = Body::Records(&records);
+        let ttl = web.ttl(now);
+        let reply =
+            Reply { code: 0, authoritative: true, recursion_available: true, body, ttl, extended: None };
+        judge(&reply.write(&query, Carrier::Datagram)).answers[0].ttl
+    };
+    assert_eq!([kept(at(9)), kept(at(2))], [5, 2]);
+}
+
 /// DN-13, DN-14.
 #[test]
 fn look_alikes_do_not_exist_and_whole_zones_are_not_given_out() {
@@ -370,7 +390,7 @@ fn written(names: &Names, question: &[u8], carrier: Carrier) -> Vec<u8> {
         Answer::NxDomain => (3, nothing),
         Answer::NotOurs | Answer::Refused => (5, Body::Empty),
     };
-    Reply { code, authoritative: true, recursion_available: true, body, extended: None }
+    Reply { code, authoritative: true, recursion_available: true, body, ttl: names.ttl(NOW), extended: None }
         .write(&query, carrier)
 }
 
@@ -392,7 +412,7 @@ fn what_is_written_reads_back_as_it_was_meant() {
         let message = judge(&written(&web, &wire(name, kind, Some(1232)), Carrier::Datagram));
         let found: Vec<String> = message.answers.iter().map(|r| r.data.to_string()).collect();
         assert_eq!(found, records, "{name}");
-        assert!(message.answers.iter().all(|r| r.name.to_ascii() == name && r.ttl == TTL_SECONDS));
+        assert!(message.answers.iter().all(|r| r.name.to_ascii() == name && r.ttl == web.ttl(NOW)));
         assert_eq!(message.queries[0].name.to_ascii(), name, "letters in their case");
         assert!(message.metadata.authoritative && message.metadata.id == 7 && message.edns.is_some());
     }
@@ -419,6 +439,7 @@ fn what_does_not_fit_is_cut_over_udp_and_rotates_over_tcp() {
         authoritative: true,
         recursion_available: true,
         body: Body::Records(&many),
+        ttl: TTL_SECONDS,
         extended: None,
     };
     for (edns, limit) in
@@ -448,6 +469,7 @@ fn an_explanation_travels_only_with_edns() {
         authoritative: false,
         recursion_available: true,
         body: Body::Empty,
+        ttl: TTL_SECONDS,
         extended: Some(&extended),
     };
     let with = reply.write(&Query::read(&wire("a.b.", 1, Some(1232))).unwrap(), Carrier::Datagram);
@@ -537,7 +559,7 @@ proptest! {
                     prop_assert_eq!(query.edns.map(|e| e.size.max(512)), Some(edns.max_payload()));
                 }
             }
-            let reply = Reply { code: 2, authoritative: false, recursion_available: true, body: Body::Empty, extended: None };
+            let reply = Reply { code: 2, authoritative: false, recursion_available: true, body: Body::Empty, ttl: TTL_SECONDS, extended: None };
             let written = reply.write(&query, Carrier::Datagram);
             prop_assert!(written.len() <= 512);
         }

@@ -2,7 +2,9 @@
 //!
 //! What may be seen changes by itself only when a grant ends, so each entry carries its end and nothing is made again.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::ops::Bound;
 use std::sync::Arc;
 
 use hashbrown::HashMap;
@@ -35,6 +37,8 @@ pub struct Visible {
     labels: HashMap<String, Vec<Offer>>,
     ports: HashMap<String, Vec<(Protocol, u16)>>,
     holders: HashMap<IpAddr, (Name, End)>,
+    /// When something stops.
+    ends: BTreeSet<UnixTime>,
 }
 
 impl Visible {
@@ -44,6 +48,7 @@ impl Visible {
             labels: HashMap::new(),
             ports: HashMap::new(),
             holders: HashMap::new(),
+            ends: BTreeSet::new(),
         };
         let me = Offer { member: assembly.me.clone(), end: None };
         visible.add_node(&me);
@@ -86,6 +91,7 @@ impl Visible {
     }
 
     fn add(&mut self, name: &Name, offer: Offer) {
+        self.ends.extend(offer.end);
         self.labels.entry(name.to_string()).or_default().push(offer);
     }
 
@@ -93,6 +99,11 @@ impl Visible {
     pub fn offers(&self, label: &str, now: UnixTime) -> Vec<&Offer> {
         let all = self.labels.get(label).map(Vec::as_slice).unwrap_or_default();
         all.iter().filter(|offer| lives(offer.end, now)).collect()
+    }
+
+    /// When the next thing stops that has not yet.
+    pub fn next_end(&self, now: UnixTime) -> End {
+        self.ends.range((Bound::Excluded(now), Bound::Unbounded)).next().copied()
     }
 
     /// The single ports of a service; empty for nodes.

@@ -34,6 +34,7 @@ pub fn question(bytes: &[u8]) {
         authoritative: false,
         recursion_available: true,
         body: Body::Empty,
+        ttl: 5,
         extended: Some(&why),
     };
     let answer = reply.write(&query, Carrier::Datagram);

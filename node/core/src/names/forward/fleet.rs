@@ -18,11 +18,16 @@ const HEDGE_MS: std::ops::RangeInclusive<u64> = 20..=400;
 /// Every so many questions a second upstream is asked at once, so that the times of the others stay known.
 const PROBE_EVERY: u64 = 64;
 
+/// Answers are counted by the time they took: within so many milliseconds, and one class for what took longer.
+pub const WITHIN_MS: [u32; 5] = [5, 20, 100, 500, 2_000];
+
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Health {
     /// Smoothed milliseconds to an answer.
     pub answers_in_ms: Option<u32>,
     pub answers: u64,
+    /// Of the answers, each counted once: by [`WITHIN_MS`], and the rest.
+    pub within: [u64; WITHIN_MS.len() + 1],
     pub failures: u64,
     /// In a row, up to now.
     pub failing: u32,
@@ -98,6 +103,10 @@ impl Fleet {
         let smoothed = health.answers_in_ms.map_or(ms, |old| old - old / WEIGHT + ms / WEIGHT);
         health.answers_in_ms = Some(smoothed.max(1));
         health.answers += 1;
+        let class = WITHIN_MS.iter().position(|end| ms <= *end).unwrap_or(WITHIN_MS.len());
+        if let Some(count) = health.within.get_mut(class) {
+            *count += 1;
+        }
         health.failing = 0;
         health.resting_until = None;
     }

@@ -367,6 +367,17 @@ fn the_times_of_the_others_stay_known() {
 }
 
 #[test]
+fn answers_are_counted_by_the_time_they_took() {
+    let mut fleet = Fleet::new(1);
+    for ms in [0, 5, 6, 100, 101, 2_000, 2_001, 9_000] {
+        fleet.handle_answer(0, Duration::from_millis(ms));
+    }
+    let health = &fleet.health()[0];
+    assert_eq!(health.within, [2, 1, 1, 1, 1, 2]);
+    assert_eq!(health.within.iter().sum::<u64>(), health.answers);
+}
+
+#[test]
 fn every_failure_says_why() {
     let (code, why) =
         Failure::Tried(vec![(QUAD9.into(), Loss::Network("no answer in time".into()))]).explain();
