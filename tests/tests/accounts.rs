@@ -111,9 +111,15 @@ fn a_report_counts_once_whoever_dies_between_writing_and_acknowledging() {
     for round in 0..25 {
         talk(&mut world, nodes[0], nodes[2]);
         talk(&mut world, nodes[1], nodes[2]);
-        world.run_ms(400 + 37 * round % 400);
+        world.run_ms(37 * round % 400);
+        // A report has come; what is said of it goes nowhere, and the process dies before or after it was written.
+        world.run_until(3_000, |w| !w.site.under_way.is_empty());
+        for node in &nodes[..2] {
+            world.cut(Place::Coordinator, Place::Node(*node));
+        }
+        world.run_ms(if round % 3 == 0 { 50 } else { 400 });
         world.crash_coordinator();
-        world.run_ms(150);
+        world.mend_all();
         world.start_coordinator();
         world.run_ms(2_600);
     }
