@@ -1,6 +1,6 @@
 //! The place where the coordinator runs: its store, which outlives it, and the process, which may die at any moment.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::net::SocketAddr;
 
 use ed25519_dalek::SigningKey;
@@ -15,7 +15,7 @@ use warren_coordinator_core::output::{ConnId, Output, Timeout};
 use warren_coordinator_core::refusal::Refusal;
 use warren_coordinator_core::state::State;
 use warren_coordinator_core::store::{MemoryStore, Store, StoreError};
-use warren_wire::frame::ToCoordinator;
+use warren_wire::frame::{NodeSays, ToCoordinator};
 use warren_wire::id::{IdentityKey, Revision};
 
 /// Why a command was not done.
@@ -41,6 +41,9 @@ pub struct Site {
     /// On their way to the disk: gone if the process dies.
     pub under_way: VecDeque<Batch>,
     pub alarms: Vec<Alarm>,
+    heard: BTreeSet<(u64, u64)>,
+    /// Reports that came again.
+    pub repeated: u64,
 }
 
 impl Site {
@@ -58,6 +61,8 @@ impl Site {
             accounts: Accounts::default(),
             under_way: VecDeque::new(),
             alarms: Vec::new(),
+            heard: BTreeSet::new(),
+            repeated: 0,
         };
         site.start(now);
         site
@@ -114,6 +119,9 @@ impl Site {
     /// A frame, and the commit it leads to.
     pub fn handle_frame(&mut self, conn: ConnId, frame: ToCoordinator, now: UnixTime) -> Result<(), Failure> {
         let Some(coordinator) = &mut self.running else { return Err(Failure::Down) };
+        if let Some(NodeSays::Flows(report)) = &frame.says {
+            self.repeated += u64::from(!self.heard.insert((report.boot, report.sequence)));
+        }
         match coordinator.handle_frame(conn, frame, now) {
             Some(proposal) => self.commit(proposal, now).map(|_| ()),
             None => Ok(()),

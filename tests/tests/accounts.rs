@@ -126,6 +126,7 @@ fn a_report_counts_once_whoever_dies_between_writing_and_acknowledging() {
     world.settle();
     let total = balanced(&world, &nodes);
     assert_eq!((total.lost, total.lost_at_end), Default::default(), "its own death loses nothing: {total:?}");
+    assert!(world.site.repeated > 10, "only {} reports came again", world.site.repeated);
 }
 
 #[test]

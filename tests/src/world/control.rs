@@ -286,6 +286,8 @@ impl World {
         for id in ids {
             if let Some(channel) = self.channels.get_mut(&id) {
                 channel.open_at_site = false;
+                // What it had said and could not send again is gone with it.
+                channel.held.retain(|(toward, _)| !matches!(toward, Direction::ToNode));
                 let node = channel.node;
                 self.nodes[node].online = None;
             }
