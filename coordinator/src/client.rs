@@ -65,6 +65,13 @@ impl Client {
         self.read(answer).await
     }
 
+    /// An answer that is plain text.
+    pub async fn text(&self, path: &str) -> Result<String, ClientError> {
+        let answer = self.request(Method::GET, path, Vec::new()).await?;
+        let bytes = self.body(answer).await?;
+        String::from_utf8(bytes.to_vec()).map_err(|e| self.unreadable(&e))
+    }
+
     /// Writes the answer's body to `sink`; returns its length. A body that is cut off is an error.
     pub async fn download(&self, path: &str, sink: &mut impl std::io::Write) -> Result<u64, DownloadError> {
         let mut answer = self.request(Method::GET, path, Vec::new()).await?.into_body();

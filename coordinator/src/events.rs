@@ -94,6 +94,10 @@ impl Hub {
         }
     }
 
+    pub fn listeners(&self) -> usize {
+        self.sender.receiver_count()
+    }
+
     pub fn has_listeners(&self) -> bool {
         self.sender.receiver_count() > 0
     }

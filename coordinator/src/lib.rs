@@ -4,6 +4,7 @@
 //! - [`serve`]: the service put together. [`owner`]: the one task that holds the coordinator. [`channel`]: QUIC.
 //! - [`store`]: SQLite. [`state_dir`], [`files`], [`authority`]: what lies on the disk, and how.
 //! - [`api`]: the HTTP API on the local socket. [`client`]: its other end. [`cli`]: the command, which uses only that.
+//! - [`events`]: what happens, for those who listen; [`otlp`]: flow records for a receiver elsewhere.
 //! - [`tls`]: raw public keys. [`clock`]: the only reader of time and randomness. [`account`], [`text`], [`network`].
 
 #![forbid(unsafe_code)]
@@ -19,6 +20,7 @@ pub mod events;
 pub mod files;
 pub mod keyring;
 pub mod network;
+pub mod otlp;
 pub mod owner;
 pub mod serve;
 pub mod source;

@@ -11,10 +11,11 @@ use tokio::sync::{mpsc, oneshot};
 use warren_coordinator_core::Coordinator;
 use warren_coordinator_core::change::Principal;
 use warren_coordinator_core::command::Command;
-use warren_coordinator_core::flows::Batch;
+use warren_coordinator_core::flows::{Batch, FlowRow};
 use warren_coordinator_core::output::{ConnId, Level, Output};
 use warren_coordinator_core::refusal::Refusal;
 use warren_coordinator_core::store::StoreError;
+use warren_wire::flow::{FlowEnd, FlowVerdict};
 use warren_wire::frame::{self, CoordinatorSays, ToNode};
 use warren_wire::id::Revision;
 
@@ -23,6 +24,7 @@ use crate::channel::outbox::Outbox;
 use crate::clock;
 use crate::events::Hub;
 use crate::keyring::KeyRing;
+use crate::otlp::Export;
 use crate::store::history::Written;
 use crate::store::log::LogStore;
 use crate::text::plain;
@@ -43,6 +45,7 @@ pub struct Owner {
     flows_skipped: u64,
     /// Accounts of reports whose records found the writer's queue full. A node has few reports under way, so they are few.
     accounts_waiting: VecDeque<Batch>,
+    flow_counts: FlowCounts,
     /// Set once the store may have failed half way: nothing is acknowledged any more.
     fatal: Option<StoreError>,
 }
@@ -54,12 +57,49 @@ pub struct Beside {
     pub flows: blocking::SyncSender<Batch>,
     pub hub: Hub,
     pub keys: KeyRing,
+    pub export: Option<Export>,
+}
+
+/// Flows and their bytes by verdict, as their openers reported them.
+#[derive(Clone, Copy, Debug)]
+pub struct FlowCounts {
+    pub by_verdict: [(&'static str, FlowSums); 4],
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+pub struct FlowSums {
+    pub flows: u64,
+    pub bytes: u64,
+}
+
+impl Default for FlowCounts {
+    fn default() -> FlowCounts {
+        let words = ["allow", "deny", "would-allow", "would-deny"];
+        FlowCounts { by_verdict: words.map(|word| (word, FlowSums::default())) }
+    }
+}
+
+impl FlowCounts {
+    /// Both ends report a flow: what its opener says counts. (A device without an agent says nothing.)
+    fn add(&mut self, row: &FlowRow) {
+        let place = match row.verdict {
+            FlowVerdict::Unknown => return,
+            FlowVerdict::Allow => 0,
+            FlowVerdict::Deny => 1,
+            FlowVerdict::WouldAllow => 2,
+            FlowVerdict::WouldDeny => 3,
+        };
+        let Some((_, sums)) = self.by_verdict.get_mut(place).filter(|_| row.outbound) else { return };
+        let flows = if row.end == FlowEnd::Refused { row.count } else { row.first.into() };
+        sums.flows = sums.flows.saturating_add(flows);
+        sums.bytes = sums.bytes.saturating_add(row.bytes_out).saturating_add(row.bytes_back);
+    }
 }
 
 impl Beside {
     /// Of an owner whose events nobody hears.
     pub fn of_nobody(flows: blocking::SyncSender<Batch>) -> Beside {
-        Beside { flows, hub: Hub::new(0), keys: KeyRing::default() }
+        Beside { flows, hub: Hub::new(0), keys: KeyRing::default(), export: None }
     }
 }
 
@@ -143,6 +183,7 @@ pub fn start(
         beside,
         flows_skipped: 0,
         accounts_waiting: VecDeque::new(),
+        flow_counts: FlowCounts::default(),
         fatal: None,
     };
     let thread = std::thread::Builder::new().name("owner".into());
@@ -260,6 +301,9 @@ impl Owner {
     pub fn store(&self) -> &LogStore {
         &self.store
     }
+    pub fn flow_counts(&self) -> FlowCounts {
+        self.flow_counts
+    }
     pub fn flows_skipped(&self) -> u64 {
         self.flows_skipped
     }
@@ -281,7 +325,11 @@ impl Owner {
                     }
                 }
                 Output::StoreFlows(batch) => {
+                    batch.rows.iter().for_each(|row| self.flow_counts.add(row));
                     self.beside.hub.tell_flows(&batch.rows);
+                    if let Some(export) = &self.beside.export {
+                        export.offer(&batch.rows);
+                    }
                     self.keep_flows(batch);
                 }
                 Output::Log(notice) => {
@@ -295,6 +343,11 @@ impl Owner {
                     let (subject, message) = (plain(&alarm.subject, 100), plain(&alarm.message, 400));
                     tracing::warn!(alarm = ?alarm.kind, subject, "{message}");
                     self.beside.hub.tell_json("alarm", &alarm);
+                }
+                Output::AlarmCleared(alarm) => {
+                    let subject = plain(&alarm.subject, 100);
+                    tracing::info!(alarm = ?alarm.kind, subject, "the alarm is cleared");
+                    self.beside.hub.tell_json("alarm-cleared", &alarm);
                 }
             }
         }

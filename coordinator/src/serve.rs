@@ -19,6 +19,7 @@ use warren_coordinator_core::store::Store;
 
 use crate::account::Accounts;
 use crate::api::caller::{Caller, Doorkeeper};
+use crate::api::metrics::Requests;
 use crate::api::web::certificate::{Certificate, CertificateError};
 use crate::api::web::door::WebDoor;
 use crate::api::web::listen;
@@ -28,6 +29,7 @@ use crate::events::Hub;
 use crate::files::FileError;
 use crate::keyring::KeyRing;
 use crate::network::Founding;
+use crate::otlp::{self, OtlpError};
 use crate::owner::{self, Beside, OwnerError};
 use crate::state_dir::{Settings, StateDir, StateError};
 use crate::store::OpenStoreError;
@@ -75,6 +77,8 @@ pub enum ServeError {
     Certificate(#[from] CertificateError),
     #[error("the service cannot start: {what}: {error}")]
     Start { what: &'static str, error: std::io::Error },
+    #[error(transparent)]
+    Otlp(#[from] OtlpError),
     #[error(transparent)]
     Owner(#[from] OwnerError),
     #[error("the coordinator's owner thread ended without a word: see the log above")]
@@ -205,7 +209,11 @@ async fn serve(options: &Options, loaded: Loaded) -> Result<(), ServeError> {
     let keys = KeyRing::default();
     let boot = clock::secret::<8>().map_err(|e| start("random numbers")(std::io::Error::other(e)))?;
     let hub = Hub::new(u64::from_be_bytes(*boot));
-    let beside = Beside { flows: flow_rows, hub: hub.clone(), keys: keys.clone() };
+    let network = founding
+        .info(tls::public_of(&seed), settings.advertise.clone(), listen.to_string())
+        .ok_or(ServeError::NoFounding)?;
+    let export = settings.otlp.as_ref().map(|otlp| otlp::start(otlp, &network.name)).transpose()?;
+    let beside = Beside { flows: flow_rows, hub: hub.clone(), keys: keys.clone(), export: export.clone() };
 
     let (events, event_inbox) = mpsc::channel(owner::EVENTS);
     let (stop_owner, stop) = oneshot::channel();
@@ -218,9 +226,6 @@ async fn serve(options: &Options, loaded: Loaded) -> Result<(), ServeError> {
             history::write_all(&history, &flow_inbox, done);
         })
         .map_err(start("flow history"))?;
-    let network = founding
-        .info(tls::public_of(&seed), settings.advertise.clone(), listen.to_string())
-        .ok_or(ServeError::NoFounding)?;
     let name = network.name.clone();
     let me = rustix::process::geteuid().as_raw();
     let door = Doorkeeper::new(me, Some(settings.group.clone()), Accounts::of_host);
@@ -237,6 +242,9 @@ async fn serve(options: &Options, loaded: Loaded) -> Result<(), ServeError> {
         page: page.clone(),
         failed,
         unlisted,
+        requests: Requests::default(),
+        started: clock::now(),
+        export,
     };
     let watcher = tokio::spawn(api::stream::watch(app.clone()));
     let (stop_web, web_stopped) = watch::channel(false);

@@ -27,6 +27,7 @@ use zeroize::Zeroizing;
 
 use crate::api::web::WebSettings;
 use crate::files::{self, FileError};
+use crate::otlp::OtlpSettings;
 use crate::store::OpenStoreError;
 use crate::store::edges::EdgeRetention;
 use crate::store::flows::Retention;
@@ -90,6 +91,9 @@ pub struct Settings {
     /// How long flows are kept.
     #[serde(default)]
     pub history: HistorySettings,
+    /// Flow records for an OpenTelemetry receiver. Missing: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub otlp: Option<OtlpSettings>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -274,6 +278,7 @@ mod tests {
             advertise: vec!["coord:7946".into()],
             api: WebSettings::default(),
             history: HistorySettings::default(),
+            otlp: None,
             group: DEFAULT_GROUP.into(),
         }
     }

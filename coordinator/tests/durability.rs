@@ -121,6 +121,35 @@ fn a_log_that_is_altered_under_a_running_service_fails_verification() {
 }
 
 #[test]
+fn the_record_of_which_one_byte_was_changed_is_named() {
+    let world = World::new();
+    let _service = world.serve();
+    for _ in 0..3 {
+        world.ok(&["token", "create"]);
+    }
+    world.ok(&["audit", "verify"]);
+    let connection = rusqlite::Connection::open(world.state().join("warren.db")).unwrap();
+    for revision in 1..=4_u32 {
+        let entry = |revision: u32| -> String {
+            let sql = "SELECT entry FROM log WHERE revision = ?1";
+            connection.query_row(sql, [revision], |row| row.get(0)).unwrap()
+        };
+        let write = |text: &str| {
+            connection.execute("UPDATE log SET entry = ?2 WHERE revision = ?1", (revision, text)).unwrap();
+        };
+        let whole = entry(revision);
+        let at = whole.find("\"at\":").unwrap() + 8;
+        let mut bytes = whole.clone().into_bytes();
+        bytes[at] = if bytes[at] == b'7' { b'8' } else { b'7' };
+        write(std::str::from_utf8(&bytes).unwrap());
+        let error = world.fails(1, &["audit", "verify"]);
+        assert!(error.contains(&format!("entry {revision} of the log")), "{revision}: {error}");
+        write(&whole);
+        world.ok(&["audit", "verify"]);
+    }
+}
+
+#[test]
 fn many_writers_at_once_are_each_acknowledged_once() {
     let world = World::new();
     let _service = world.serve();

@@ -72,8 +72,19 @@ fn key(world: &World, name: &str, more: &[&str]) -> String {
     world.ok(&args).trim().to_owned()
 }
 
-fn scope_word(scope: Scope) -> &'static str {
-    scope.word()
+/// Every operation of the description: method, path with its parameters filled in, and the scope it names.
+fn routes_of(document: &Value) -> Vec<(String, String, Scope)> {
+    let mut found = Vec::new();
+    for (path, operations) in document["paths"].as_object().unwrap() {
+        let filled: Vec<&str> = path.split('/').map(|p| if p.starts_with('{') { "x" } else { p }).collect();
+        for (method, operation) in operations.as_object().unwrap() {
+            let words = operation["description"].as_str().unwrap();
+            let scopes = [Scope::Read, Scope::Operate, Scope::Admin];
+            let scope = scopes.into_iter().find(|s| words.contains(&format!("`{}`", s.word()))).unwrap();
+            found.push((method.to_uppercase(), filled.join("/"), scope));
+        }
+    }
+    found
 }
 
 #[test]
@@ -90,21 +101,22 @@ fn every_route_refuses_no_key_a_small_scope_and_an_ended_key() {
         (web.with_key(&short, "GET", "/v1/network", "").status == 401).then_some(())
     });
     let (mut reads, mut more) = (0, 0);
-    for route in ROUTES {
-        let name = format!("{} {}", route.method, route.example);
+    let described = routes_of(&web.with_key(&read, "GET", "/openapi.json", "").json());
+    assert_eq!(described.len(), ROUTES.len(), "everything in the table is described");
+    for (method, path, scope) in described {
+        let name = format!("{method} {path}");
         let refused = |reply: Reply, status: u16, word: &str| {
             assert_eq!(reply.status, status, "{name}: {}", reply.body);
             assert_eq!(reply.json()["type"], format!("/problems/{word}"), "{name}");
             assert!(reply.head.to_ascii_lowercase().contains("application/problem+json"), "{name}");
         };
-        refused(web.ask(route.method, route.example, &[], ""), 401, "unauthenticated");
-        refused(web.with_key(&short, route.method, route.example, ""), 401, "unauthenticated");
-        refused(web.with_key(&gone, route.method, route.example, ""), 401, "unauthenticated");
-        let scope = (route.scope)();
+        refused(web.ask(&method, &path, &[], ""), 401, "unauthenticated");
+        refused(web.with_key(&short, &method, &path, ""), 401, "unauthenticated");
+        refused(web.with_key(&gone, &method, &path, ""), 401, "unauthenticated");
         for (key, has) in [(&read, Scope::Read), (&operate, Scope::Operate)] {
             if has < scope {
-                let reply = web.with_key(key, route.method, route.example, "{}");
-                assert!(reply.body.contains(scope_word(scope)), "{name}: {}", reply.body);
+                let reply = web.with_key(key, &method, &path, "{}");
+                assert!(reply.body.contains(scope.word()), "{name}: {}", reply.body);
                 refused(reply, 403, "forbidden");
                 more += 1;
             }
@@ -248,7 +260,7 @@ fn the_page_is_served_and_guards_itself() {
         );
     }
     assert_eq!(web.ask("GET", "/nothing.js", &[], "").status, 404);
-    assert_eq!(web.ask("POST", "/", &[], "").status, 400);
+    assert_eq!(web.ask("POST", "/", &[], "").status, 405);
     assert_eq!(web.ask("GET", "/", &[("host", "evil.example")], "").status, 421);
 }
 
@@ -370,6 +382,115 @@ fn the_map_says_what_the_records_said_live_and_after_a_restart() {
     assert!(world.fails(2, &["map", "--at", "yesterday"]).contains("yesterday"));
     let error = world.fails(2, &["map", "--at", "2199-01-01T00:00:00Z"]);
     assert!(error.contains("future"), "{error}");
+}
+
+#[test]
+fn a_listener_that_falls_behind_is_told_to_load_anew_and_hears_what_comes_then() {
+    let world = World::new();
+    let service = world.serve_with(API);
+    for (number, name) in [(1, "web-1"), (2, "orders-1")] {
+        let token = world.token(&["--name", name]);
+        block_on(Node::new(number, &token).enrol(&token, service.addr())).unwrap();
+    }
+    let web = Web::of(&service);
+    let reader = key(&world, "reader", &[]);
+    let mut slow = web.connect();
+    let head = format!(
+        "GET /v1/events?flows=true HTTP/1.1\r\nhost: {}\r\nauthorization: Bearer {reader}\r\n\r\n",
+        web.host
+    );
+    slow.write_all(head.as_bytes()).unwrap();
+    let mut heard = [0; 12];
+    slow.read_exact(&mut heard).unwrap();
+    // It reads no further, and much happens.
+    let one = record(&world, 1, true, FlowVerdict::Allow);
+    let records =
+        |report: u64| (0..150).map(|n| FlowRecord { flow: report * 1000 + n, ..one.clone() }).collect();
+    block_on(async {
+        let mut line = Node::new(1, &world.token(&[])).join(service.addr()).await;
+        for sequence in 1..=700 {
+            let report = FlowReport { sequence, records: records(sequence), boot: 1, ..Default::default() };
+            line.say(NodeSays::Flows(report)).await;
+            line.hear_until(|said| matches!(said, CoordinatorSays::FlowsStored(_)).then_some(())).await;
+        }
+    });
+    let mut seen = Vec::new();
+    let mut read_until = |word: &[u8]| {
+        wait_for("the stream", || {
+            let mut chunk = vec![0; 1 << 20];
+            let read = slow.read(&mut chunk).unwrap();
+            assert!(read > 0, "the stream goes on");
+            seen.extend_from_slice(&chunk[..read]);
+            let found = seen.windows(word.len()).any(|window| window == word);
+            seen.drain(..seen.len().saturating_sub(word.len()));
+            found.then_some(())
+        });
+    };
+    read_until(b"event: resync");
+    world.token(&["--name", "afterwards-1"]);
+    read_until(b"afterwards-1");
+}
+
+#[test]
+fn impossible_questions_are_refused_with_what_is_valid() {
+    let world = World::new();
+    let service = world.serve_with(API);
+    let web = Web::of(&service);
+    let reader = key(&world, "reader", &[]);
+    let later = warren_coordinator::clock::now().0 + 10_000;
+    let cases = [
+        ("/v1/flows?since=200&until=100".to_owned(), "must not end before it begins"),
+        (format!("/v1/flows/history?since={later}"), "in the future"),
+        ("/v1/flows?from=a%20b".to_owned(), "a node's name, its id, or an overlay address"),
+        ("/v1/flows/since?to=%3Cb%3E".to_owned(), "a node's name, its id, or an overlay address"),
+        ("/v1/flows?grant=No%20Name".to_owned(), "1 to 63 of a-z"),
+        ("/v1/flows?verdict=maybe".to_owned(), "would-deny"),
+        ("/v1/flows?until=tomorrow".to_owned(), "until"),
+        ("/v1/flows?form=web-1".to_owned(), "`from`"),
+        ("/v1/flows/since?cursor=9223372036854775808".to_owned(), "answer before"),
+        ("/v1/edges?since=200&until=100".to_owned(), "between 1 and"),
+        ("/v1/edges?resolution=7".to_owned(), "1, 60 or 3600"),
+        ("/v1/edges?after=x".to_owned(), "`next`"),
+        (format!("/v1/map?at={later}"), "in the future"),
+        ("/v1/map?window=0".to_owned(), "between 1 and"),
+        ("/v1/policy/usage?within=99999999".to_owned(), "a year"),
+        (format!("/v1/why?from=a&to=b&at={later}"), "in the future"),
+    ];
+    for (path, words) in cases {
+        let reply = web.with_key(&reader, "GET", &path, "");
+        assert_eq!(reply.status, 400, "{path}: {}", reply.body);
+        let detail = reply.json()["detail"].as_str().unwrap().to_owned();
+        assert!(detail.contains(words), "{path}: {detail}");
+    }
+    let wrong = web.with_key(&reader, "DELETE", "/v1/status", "");
+    assert_eq!((wrong.status, &wrong.json()["type"]), (405, &json!("/problems/method-not-allowed")));
+    assert!(wrong.head.to_ascii_lowercase().contains("allow: get"), "{}", wrong.head);
+}
+
+#[test]
+fn two_generations_are_compared_whichever_they_are() {
+    let world = World::new();
+    let service = world.serve_with(API);
+    let web = Web::of(&service);
+    let reader = key(&world, "reader", &[]);
+    let tags = "version = 1\n[tag.web]\n[tag.orders]\n[service.orders]\non = [\"tag:orders\"]\nlisten = [\"tcp/8080\"]\n";
+    let grant = "[[grant]]\nid = \"web-reads-orders\"\nfrom = [\"tag:web\"]\nto = [\"service:orders\"]\n";
+    for text in [tags.to_owned(), format!("{tags}{grant}"), tags.to_owned()] {
+        world.ok(&["policy", "apply", &world.write("p.toml", &text)]);
+    }
+    let diff = |query: &str| {
+        let reply = web.with_key(&reader, "GET", &format!("/v1/policy/diff{query}"), "");
+        assert_eq!(reply.status, 200, "{query}: {}", reply.body);
+        let said = reply.json();
+        let count = |side: &str| said["diff"][side].as_array().unwrap().len();
+        (said["from"].as_u64().unwrap(), said["to"].as_u64().unwrap(), count("gained"), count("lost"))
+    };
+    assert_eq!(diff(""), (2, 3, 0, 1));
+    assert_eq!(diff("?to=2"), (1, 2, 1, 0));
+    assert_eq!(diff("?from=1&to=3"), (1, 3, 0, 0));
+    assert_eq!(diff("?from=3&to=2"), (3, 2, 1, 0));
+    assert_eq!(diff("?from=0&to=2"), (0, 2, 1, 0));
+    assert_eq!(web.with_key(&reader, "GET", "/v1/policy/diff?to=9", "").status, 404);
 }
 
 #[test]

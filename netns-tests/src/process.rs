@@ -42,7 +42,12 @@ impl Finished {
 
 /// Runs to the end, at most 60 s (`timeout` then ends it with 124).
 pub fn run(namespace: Option<&str>, args: &[&str], env: &[(&str, &str)]) -> Finished {
-    let out = command(namespace, &[&["timeout", "-k", "2", "60"], args].concat(), env)
+    run_within(60, namespace, args, env)
+}
+
+/// The same with another limit, seconds.
+pub fn run_within(seconds: u32, namespace: Option<&str>, args: &[&str], env: &[(&str, &str)]) -> Finished {
+    let out = command(namespace, &[&["timeout", "-k", "2", &seconds.to_string()], args].concat(), env)
         .stdin(Stdio::null())
         .output()
         .unwrap_or_else(|e| panic!("{args:?}: {e}"));

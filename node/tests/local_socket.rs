@@ -19,7 +19,7 @@ async fn other_users_cannot_keep_root_out_nor_ask_for_more_than_the_status() {
     let dir = tempfile::tempdir().expect("directory");
     std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o755)).expect("mode");
     let path = dir.path().join("s");
-    let (_server, mut requests) = serve(&path).expect("serve");
+    let (_server, _knock, mut requests) = serve(&path).expect("serve");
     tokio::spawn(async move {
         while let Some(waiting) = requests.recv().await {
             let _ = waiting.reply.send(Reply::Ok(serde_json::Value::Null));

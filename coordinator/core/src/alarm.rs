@@ -33,6 +33,41 @@ pub enum AlarmKind {
     Cloned,
     /// A node sent what no honest node sends.
     Misbehaved,
+    /// A node has not enforced the policy in force in time. Clears itself.
+    NotEnforcing,
+    /// One identity is refused again and again. Clears itself.
+    RefusalBurst,
+    /// Something that was signed or made for a time is near its end. Clears itself.
+    EndsSoon,
+    /// A node reports more than it judged. Clears itself.
+    AccountsUnbalanced,
+}
+
+impl AlarmKind {
+    /// All there are, in order.
+    pub const ALL: [AlarmKind; 15] = [
+        AlarmKind::TokenReused,
+        AlarmKind::AddressesUsedUp,
+        AlarmKind::ObserveMode,
+        AlarmKind::ForeignFlow,
+        AlarmKind::NodeComplaint,
+        AlarmKind::BadRecord,
+        AlarmKind::RolledBack,
+        AlarmKind::Restored,
+        AlarmKind::RevokedKnocked,
+        AlarmKind::Cloned,
+        AlarmKind::Misbehaved,
+        AlarmKind::NotEnforcing,
+        AlarmKind::RefusalBurst,
+        AlarmKind::EndsSoon,
+        AlarmKind::AccountsUnbalanced,
+    ];
+
+    /// As it is written in JSON.
+    pub fn word(self) -> String {
+        let word = serde_json::to_value(self).unwrap_or_default();
+        word.as_str().unwrap_or_default().to_owned()
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -69,6 +104,16 @@ impl Alarms {
         let alarm = Alarm { kind, subject, message, since: at, last: at, count: 1 };
         self.alarms.insert(key, alarm.clone());
         Some(alarm)
+    }
+
+    /// The same alarm goes on, perhaps in other words.
+    pub fn reword(&mut self, kind: AlarmKind, subject: &str, message: &str, at: UnixTime) {
+        if let Some(known) = self.alarms.get_mut(&(kind, subject.to_owned()))
+            && known.message != message
+        {
+            known.message = message.to_owned();
+            known.last = at;
+        }
     }
 
     pub fn is_known(&self, kind: AlarmKind, subject: &str) -> bool {

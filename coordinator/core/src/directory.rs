@@ -19,6 +19,8 @@ pub const MAX_NODES: usize = 100_000;
 pub struct Node {
     pub member: Member,
     pub record: Record,
+    /// When it proved that it has its present WireGuard keys.
+    pub keys_since: UnixTime,
     /// `None`: the authority itself admitted it.
     pub token: Option<IdentityKey>,
     /// Of a device without an agent.
@@ -137,6 +139,12 @@ impl Directory {
         self.keys.extend(member.lanes.iter().map(|key| (*key, *id)));
         node.member = member;
         node.record = record;
+    }
+
+    pub(crate) fn keys_proven(&mut self, id: &NodeId, at: UnixTime) {
+        if let Some(node) = self.nodes.get_mut(id) {
+            node.keys_since = at;
+        }
     }
 
     pub(crate) fn revoke(&mut self, id: &NodeId, gone: Gone) {

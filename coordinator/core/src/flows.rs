@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
-use warren_config::name::Name;
+use warren_config::name::{InvalidName, Name};
 use warren_config::time::UnixTime;
 use warren_wire::flow::{FlowEnd, FlowPath, FlowRecord, FlowReport, FlowVerdict, Workload};
 use warren_wire::id::{Generation, NodeId};
@@ -108,8 +108,10 @@ pub struct FlowFilter {
     pub verdict: Option<FlowVerdict>,
     pub grant: Option<String>,
     pub service: Option<String>,
-    /// Only flows with a packet at or after this.
+    /// Only what was seen at or after this.
     pub since: Option<UnixTime>,
+    /// Only what was seen at or before this.
+    pub until: Option<UnixTime>,
     /// At most so many; 0 means 1,000, never more than 10,000.
     pub limit: usize,
 }
@@ -313,7 +315,47 @@ impl FlowRow {
     }
 }
 
+/// A filter that nothing could ever match, and what could.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadFilter {
+    #[error("`since` is {since} and `until` is {until}: the stretch must not end before it begins")]
+    Backwards { since: u64, until: u64 },
+    #[error("`since` is {since}, in the future: a time is in seconds since 1970 and at most {now}")]
+    Future { since: u64, now: u64 },
+    #[error("`{field}` is `{value}`: it is a node's name, its id, or an overlay address")]
+    End { field: &'static str, value: String },
+    #[error("`{field}`: {fault}")]
+    Name { field: &'static str, fault: InvalidName },
+}
+
+/// A clock that asks may be ahead of this one by so many seconds.
+const AHEAD: u64 = 60;
+
 impl FlowFilter {
+    /// Could this match anything, whatever there is?
+    pub fn check(&self, now: UnixTime) -> Result<(), BadFilter> {
+        let shown = |text: &String| text.chars().take(80).collect::<String>().escape_debug().to_string();
+        for (field, value) in [("from", &self.from), ("to", &self.to)] {
+            if let Some(value) = value.as_ref().filter(|value| !FlowPoint::could_be(value)) {
+                return Err(BadFilter::End { field, value: shown(value) });
+            }
+        }
+        for (field, value) in [("grant", &self.grant), ("service", &self.service)] {
+            if let Some(Err(fault)) = value.as_ref().map(|value| Name::parse(value)) {
+                return Err(BadFilter::Name { field, fault });
+            }
+        }
+        match (self.since, self.until) {
+            (Some(since), _) if since.since(now) > AHEAD => {
+                Err(BadFilter::Future { since: since.0, now: now.0 })
+            }
+            (Some(since), Some(until)) if until < since => {
+                Err(BadFilter::Backwards { since: since.0, until: until.0 })
+            }
+            _ => Ok(()),
+        }
+    }
+
     pub fn matches(&self, row: &FlowRow) -> bool {
         let end = |wanted: &Option<String>, point: &FlowPoint| wanted.as_ref().is_none_or(|w| point.is(w));
         let text = |wanted: &Option<String>, found: &Option<String>| wanted.is_none() || wanted == found;
@@ -323,10 +365,17 @@ impl FlowFilter {
             && text(&self.grant, &row.grant)
             && text(&self.service, &row.service)
             && self.since.is_none_or(|since| row.last_ms / 1000 >= since.0)
+            && self.until.is_none_or(|until| row.last_ms / 1000 <= until.0)
     }
 }
 
 impl FlowPoint {
+    /// Could `text` be a node or an address?
+    fn could_be(text: &str) -> bool {
+        let text = text.strip_prefix("node:").unwrap_or(text);
+        Name::parse(text).is_ok() || text.parse::<IpAddr>().is_ok() || text.parse::<NodeId>().is_ok()
+    }
+
     /// Is this the node or address meant by `text`?
     fn is(&self, text: &str) -> bool {
         let text = text.strip_prefix("node:").unwrap_or(text);

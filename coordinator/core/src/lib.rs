@@ -16,7 +16,7 @@
 //! - [`state`]: the log folded: [`directory`], [`tokens`], [`access`] (API keys), [`addresses`], [`policies`], [`alarm`]s.
 //! - [`command`]: what administrators ask; [`refusal`]: every no; `decide`: the pure decisions.
 //! - [`external`]: devices without an agent, and the files they were given.
-//! - [`enrolment`], [`session`], [`endpoints`], [`distribution`], [`flows`], [`matching`], [`accounts`], [`edges`]: what is remembered only while running.
+//! - [`enrolment`], [`session`], [`endpoints`], [`distribution`], [`flows`], [`matching`], [`accounts`], [`edges`], [`refusals`]: what is remembered only while running.
 //! - [`status`], [`query`], [`inquiry`], [`plan`]: what administrators read.
 
 #![forbid(unsafe_code)]
@@ -46,10 +46,11 @@ pub mod plan;
 pub mod policies;
 pub mod query;
 pub mod refusal;
+pub mod refusals;
 pub mod session;
 pub mod state;
 pub mod status;
 pub mod store;
 pub mod tokens;
 
-pub use coordinator::{Coordinator, OpenError};
+pub use coordinator::{Coordinator, OpenError, conditions};

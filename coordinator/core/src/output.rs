@@ -25,6 +25,8 @@ pub enum Output {
     Log(Notice),
     /// Something an administrator must see; also in `status`.
     Alarm(Alarm),
+    /// What it was about is over.
+    AlarmCleared(Alarm),
 }
 
 /// A line for the log. Never holds a secret.
@@ -59,4 +61,6 @@ pub enum Reason {
     Stranger,
     /// A grant's `until` passes.
     GrantEnds,
+    /// An alarm may have to be raised or cleared.
+    Conditions,
 }

@@ -53,6 +53,15 @@ pub struct PolicyReview {
     pub diff: Diff,
 }
 
+/// What one generation gives and takes compared with another, over the nodes there are now.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct PolicyDiff {
+    pub from: Generation,
+    pub to: Generation,
+    pub diff: Diff,
+}
+
 /// The current or an older policy as text.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]

@@ -200,16 +200,16 @@ impl State {
             Change::NodeAdmitted { token, node, record, .. } => {
                 // Spent even if the record does not hold: a token never comes back.
                 self.tokens.spend(token, *node);
-                self.admit(Some(*token), record, None)
+                self.admit(Some(*token), record, None, at)
             }
-            Change::ExternalAdmitted { record, endpoint, .. } => self.admit(None, record, *endpoint),
+            Change::ExternalAdmitted { record, endpoint, .. } => self.admit(None, record, *endpoint, at),
             Change::FileIssued { node, endpoint, peers, .. } => {
                 self.directory.set_file(node, *endpoint, IssuedFile { at, peers: peers.clone() });
                 Ok(())
             }
-            Change::KeysRenewed { node, keys } => {
-                self.renew(node, |record| Record { keys: Some(keys.clone()), ..record })
-            }
+            Change::KeysRenewed { node, keys } => self
+                .renew(node, |record| Record { keys: Some(keys.clone()), ..record })
+                .map(|()| self.directory.keys_proven(node, at)),
             Change::NodeAmended { node, amendment, .. } => {
                 self.renew(node, |record| Record { amendment: Some(amendment.clone()), ..record })
             }
@@ -285,11 +285,13 @@ impl State {
         token: Option<IdentityKey>,
         record: &Record,
         endpoint: Option<SocketAddr>,
+        at: UnixTime,
     ) -> Result<(), String> {
         let member = self.network()?.member(record).map_err(|e| e.to_string())?;
         self.addresses.hold(&member);
         let device = member.is_external().then_some(Device { endpoint, file: None });
-        self.directory.insert(Node { member, record: record.clone(), token, device, revoked: None });
+        let record = record.clone();
+        self.directory.insert(Node { member, record, keys_since: at, token, device, revoked: None });
         Ok(())
     }
 

@@ -48,6 +48,7 @@ pub struct Enforcement {
     pub generation: Generation,
     pub enforced: usize,
     pub of: usize,
+    #[cfg_attr(feature = "schema", schema(value_type = BTreeMap<String, usize>))]
     pub by_generation: BTreeMap<Generation, usize>,
     pub behind: Vec<Behind>,
     /// One sentence: `gen 3 enforced on 2/3; db-1 behind since …`.
@@ -95,6 +96,8 @@ pub struct NodeRow {
     pub token: Option<IdentityKey>,
     pub external: Option<ExternalRow>,
     pub key_serial: u64,
+    /// Since when its present WireGuard keys are in force: their possession was proven then.
+    pub keys_since: UnixTime,
     pub amendment_serial: u64,
     pub revoked: Option<UnixTime>,
     pub online: bool,

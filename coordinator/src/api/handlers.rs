@@ -17,7 +17,7 @@ use warren_coordinator_core::command::{Command, TokenRow};
 use warren_coordinator_core::flows::{FlowFilter, FlowPage, FlowRow};
 use warren_coordinator_core::inquiry::Inquiry;
 use warren_coordinator_core::plan::Seen;
-use warren_coordinator_core::query::{Ever, PolicyReview, PolicyText, Why};
+use warren_coordinator_core::query::{Ever, PolicyDiff, PolicyReview, PolicyText, Why};
 use warren_coordinator_core::refusal::Refusal;
 use warren_coordinator_core::status::{NodeRow, PolicyRow};
 use warren_coordinator_core::store::Store;
@@ -27,9 +27,9 @@ use super::caller::{Admin, Operator, Reader};
 use super::extract::{Asked, Given, Reply, blocking, internal, while_awaited};
 use super::problem::{Kind, Problem};
 use super::types::{
-    AuditAsked, AuditPage, AuditVerified, Committed, EverAsked, FilePeerRecord, NodeFile, NodeRecord,
-    NodesAsked, OfferAsked, Offered, PlanAsked, PlanReply, PolicyAsked, Question, ReviewAsked, ServiceStatus,
-    SinceAsked, StatusReply,
+    AuditAsked, AuditPage, AuditVerified, Committed, DiffAsked, EverAsked, FilePeerRecord, NodeFile,
+    NodeRecord, NodesAsked, OfferAsked, Offered, PlanAsked, PlanReply, PolicyAsked, Question, ReviewAsked,
+    ServiceStatus, SinceAsked, StatusReply,
 };
 use crate::clock;
 use crate::network::NetworkInfo;
@@ -194,6 +194,16 @@ pub async fn policy_history(_: Reader, State(app): State<App>) -> Reply<Vec<Poli
     Ok(Json(app.owner.ask(|owner| owner.coordinator().policy_history()).await?))
 }
 
+pub async fn policy_diff(
+    _: Reader,
+    State(app): State<App>,
+    Asked(asked): Asked<DiffAsked>,
+) -> Reply<PolicyDiff> {
+    let diff =
+        app.owner.ask(move |owner| owner.coordinator().policy_diff(asked.from, asked.to, clock::now()));
+    Ok(Json(diff.await??))
+}
+
 pub async fn policy_review(
     _: Reader,
     State(app): State<App>,
@@ -209,6 +219,7 @@ pub async fn policy_plan(
     State(app): State<App>,
     Given(asked): Given<PlanAsked>,
 ) -> Reply<PlanReply> {
+    super::map::back(asked.within)?;
     let now = clock::now();
     let since = UnixTime(now.0.saturating_sub(asked.within));
     let basis = app.owner.ask(move |owner| {
@@ -279,11 +290,17 @@ async fn past<T: Send + 'static>(
     Ok(Json(answer.await?))
 }
 
+/// A filter nothing could match is a mistake, not an empty answer.
+pub fn possible(filter: &FlowFilter) -> Result<(), Problem> {
+    filter.check(clock::now()).map_err(|why| Problem::new(Kind::BadRequest, why.to_string()))
+}
+
 pub async fn flows(
     _: Reader,
     State(app): State<App>,
     Asked(filter): Asked<FlowFilter>,
 ) -> Reply<Vec<FlowRow>> {
+    possible(&filter)?;
     Ok(Json(app.owner.ask(move |owner| owner.coordinator().flows(&filter, clock::now())).await?))
 }
 
@@ -296,6 +313,7 @@ pub async fn flow_history(
     State(app): State<App>,
     Asked(filter): Asked<FlowFilter>,
 ) -> Reply<Vec<FlowRow>> {
+    possible(&filter)?;
     let path = app.state.flows();
     let rows = blocking(move || {
         if !path.exists() {
@@ -311,6 +329,9 @@ pub async fn flows_since(
     State(app): State<App>,
     Asked(asked): Asked<SinceAsked>,
 ) -> Reply<FlowPage> {
+    if asked.cursor.is_some_and(|cursor| i64::try_from(cursor).is_err()) {
+        return Err(Problem::new(Kind::BadRequest, "`cursor` is not the `cursor` of an answer before"));
+    }
     let limit = if asked.limit == 0 { 1000 } else { asked.limit.min(10_000) };
     let filter = FlowFilter {
         from: asked.from,
@@ -320,6 +341,7 @@ pub async fn flows_since(
         service: asked.service,
         ..FlowFilter::default()
     };
+    possible(&filter)?;
     let page = app.owner.ask(move |owner| match asked.cursor {
         Some(cursor) => owner.coordinator().flows_since(cursor, &filter, limit),
         None => FlowPage { cursor: owner.coordinator().flow_cursor(), ..FlowPage::default() },

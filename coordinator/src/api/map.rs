@@ -35,7 +35,7 @@ const MAX_ROWS: usize = 10_000;
 pub struct MapAsked {
     /// End of the stretch, seconds since 1970. Without: now.
     pub at: Option<u64>,
-    /// Its length, seconds. Without: 300.
+    /// Its length, seconds, at most a year. Without: 300.
     pub window: Option<u64>,
 }
 
@@ -81,7 +81,7 @@ pub struct EdgeSeries {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::IntoParams)]
 #[serde(default, deny_unknown_fields)]
 pub struct UsageAsked {
-    /// How far back, seconds. Without: 30 days.
+    /// How far back, seconds, at most a year. Without: 30 days.
     pub within: Option<u64>,
 }
 
@@ -102,6 +102,17 @@ pub struct GrantUsage {
     pub bytes: u64,
     /// None: not since `observed_since`.
     pub last_seen: Option<UnixTime>,
+}
+
+/// How far back one may ask.
+pub fn back(within: u64) -> Result<(), Problem> {
+    match within <= MAX_WINDOW {
+        true => Ok(()),
+        false => Err(Problem::new(
+            Kind::BadRequest,
+            format!("`within` is {within}: it is at most {MAX_WINDOW} seconds, a year"),
+        )),
+    }
 }
 
 struct Stretch {
@@ -294,7 +305,8 @@ async fn filter(app: &App, asked: &EdgesAsked) -> Result<EdgeFilter, Problem> {
 }
 
 pub async fn usage(_: Reader, State(app): State<App>, Asked(asked): Asked<UsageAsked>) -> Reply<PolicyUsage> {
-    let within = asked.within.unwrap_or(30 * 24 * 3600).min(MAX_WINDOW);
+    let within = asked.within.unwrap_or(30 * 24 * 3600);
+    back(within)?;
     let since = UnixTime(clock::now().0.saturating_sub(within));
     let path = app.state.edges();
     let (used, oldest) = blocking(move || {

@@ -9,6 +9,7 @@ mod extract;
 mod handlers;
 pub mod keys;
 pub mod map;
+pub mod metrics;
 pub mod openapi;
 pub mod problem;
 pub mod stream;
@@ -30,11 +31,13 @@ use tower_http::timeout::TimeoutLayer;
 
 use crate::events::Hub;
 use crate::network::NetworkInfo;
+use crate::otlp::Export;
 use crate::owner::Handle;
 use crate::state_dir::StateDir;
 use caller::{Admin, Caller, Doorkeeper, Operator, Principal, Reader};
 use extract::MAX_BODY;
 use problem::{Kind, Problem};
+use warren_config::time::UnixTime;
 use warren_coordinator_core::access::Scope;
 use web::door::WebDoor;
 
@@ -56,6 +59,10 @@ pub struct App {
     pub failed: Arc<AtomicU64>,
     /// Those that are only in the sums.
     pub unlisted: Arc<AtomicU64>,
+    pub requests: metrics::Requests,
+    pub started: UnixTime,
+    /// To an OTLP receiver; none: nothing is exported.
+    pub export: Option<Export>,
 }
 
 /// One row of the table.
@@ -138,6 +145,7 @@ routes! {
     "GET" "/v1/externals/offer" ("/v1/externals/offer?key=5LeOV3qEPlRWW%2B0SdtDihvNshEZtQrs%2B%2Bt%2BZA4%2FUi6Q%3D&name=phone") => read handlers::external_offer, "Free addresses for a device without an agent";
     "GET" "/v1/policy" ("/v1/policy?generation=1") => read handlers::policy, "A policy as it was applied";
     "GET" "/v1/policy/history" ("/v1/policy/history") => read handlers::policy_history, "Every generation of the policy";
+    "GET" "/v1/policy/diff" ("/v1/policy/diff?from=0&to=1") => read handlers::policy_diff, "What one generation gives and takes compared with another";
     "POST" "/v1/policy/review" ("/v1/policy/review") => write handlers::policy_review, "What a policy would be: warnings, tests, proofs, and what it gives and takes";
     "POST" "/v1/policy/plan" ("/v1/policy/plan") => write handlers::policy_plan, "As review, and which flows that were seen it would cut";
     "GET" "/v1/ever" ("/v1/ever?from=tag:web&to=service:orders&through=true") => read handlers::ever, "Could any node that could be enrolled ever reach this";
@@ -158,6 +166,7 @@ routes! {
     "POST" "/v1/keys" ("/v1/keys") => write keys::make, "Make an API key; it is shown this once";
     "POST" "/v1/keys/{id}/revoke" ("/v1/keys/aaaaaaaaaaaa/revoke") => write keys::revoke, "End an API key now";
     "POST" "/v1/links" ("/v1/links?scope=read") => write keys::link, "A link that opens the page signed in, once";
+    "GET" "/metrics" ("/metrics") => read metrics::metrics, "How things are, in the OpenMetrics text format";
     "GET" "/openapi.json" ("/openapi.json") => read openapi::document, "This description";
     "GET" "/v1/backup" ("/v1/backup") => read handlers::backup, "A copy of the log, the settings and the online key; keep it secret";
 }
@@ -165,7 +174,8 @@ routes! {
 /// The whole API behind the door of the local socket.
 pub fn router(app: App) -> Router {
     let door = middleware::from_fn_with_state(app.door.clone(), door);
-    routes(&app).fallback(unknown).layer(door)
+    let counted = middleware::from_fn_with_state(app.requests.clone(), metrics::counted);
+    routes(&app).fallback(unknown).layer(door).layer(counted)
 }
 
 /// Every route, with no door in front of it yet.
@@ -199,5 +209,5 @@ async fn unknown() -> Problem {
 }
 
 async fn wrong_method() -> Problem {
-    Problem::new(Kind::BadRequest, "this route does not know that method")
+    Problem::new(Kind::WrongMethod, "this route does not know that method")
 }

@@ -168,7 +168,11 @@ fn operation(route: &Route, draft: Draft) -> Value {
         })
     };
     let (kind, schema) = draft.answer.unwrap_or(("application/json", json!({})));
-    let kind = if route.path == "/v1/events" { "text/event-stream" } else { kind };
+    let kind = match route.path {
+        "/v1/events" => "text/event-stream",
+        "/metrics" => "application/openmetrics-text",
+        _ => kind,
+    };
     let scope = draft.scope.unwrap_or(Scope::Admin).word();
     let mut parameters = draft.parameters;
     parameters.extend(
@@ -189,6 +193,7 @@ fn operation(route: &Route, draft: Draft) -> Value {
             "403": problem("the key's scope is too small"),
             "404": problem("what is named is not known"),
             "409": problem("something else happened meanwhile"),
+            "421": problem("the request names a host that is none of this API's"),
             "413": problem("the body is too large"),
             "422": problem("understood, and refused as things are"),
             "429": problem("too much from one source"),

@@ -58,6 +58,7 @@ pub enum Kind {
     TooMany,
     Forbidden,
     NotFound,
+    WrongMethod,
     BadRequest,
     TooLarge,
     /// The request was understood and the state of the network does not permit it.
@@ -78,6 +79,9 @@ impl Kind {
             Kind::TooMany => ("too-many-requests", StatusCode::TOO_MANY_REQUESTS, "Too many requests"),
             Kind::Forbidden => ("forbidden", StatusCode::FORBIDDEN, "Not permitted"),
             Kind::NotFound => ("not-found", StatusCode::NOT_FOUND, "Not found"),
+            Kind::WrongMethod => {
+                ("method-not-allowed", StatusCode::METHOD_NOT_ALLOWED, "Not with this method")
+            }
             Kind::BadRequest => ("bad-request", StatusCode::BAD_REQUEST, "Bad request"),
             Kind::TooLarge => ("too-large", StatusCode::PAYLOAD_TOO_LARGE, "Too large"),
             Kind::Refused => ("refused", StatusCode::UNPROCESSABLE_ENTITY, "Refused"),

@@ -22,6 +22,7 @@ use warren_wire::id::Revision;
 use super::App;
 use super::caller::{Principal, Reader};
 use super::extract::{Asked, blocking, internal};
+use super::handlers::possible;
 use super::map;
 use super::problem::Problem;
 use crate::clock;
@@ -55,8 +56,6 @@ pub async fn events(
     headers: HeaderMap,
     Asked(asked): Asked<EventsAsked>,
 ) -> Result<Response, Problem> {
-    let last = headers.get("last-event-id").and_then(|id| id.to_str().ok());
-    let (start, receiver) = app.hub.listen(last);
     let filter = asked.flows.then(|| FlowFilter {
         from: asked.from,
         to: asked.to,
@@ -65,6 +64,9 @@ pub async fn events(
         service: asked.service,
         ..FlowFilter::default()
     });
+    filter.as_ref().map_or(Ok(()), possible)?;
+    let last = headers.get("last-event-id").and_then(|id| id.to_str().ok());
+    let (start, receiver) = app.hub.listen(last);
     let (sender, stream) = mpsc::channel(BUFFER);
     tokio::spawn(tell(app, who, filter, start, receiver, sender));
     let sse = axum::response::Sse::new(ReceiverStream::new(stream));

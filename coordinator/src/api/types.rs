@@ -99,6 +99,15 @@ pub struct PolicyAsked {
     pub generation: Option<Generation>,
 }
 
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::IntoParams)]
+#[serde(default, deny_unknown_fields)]
+pub struct DiffAsked {
+    /// Generation before; 0: nothing is allowed. None: the one before `to`.
+    pub from: Option<Generation>,
+    /// None: the current one.
+    pub to: Option<Generation>,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ReviewAsked {
@@ -109,7 +118,7 @@ pub struct ReviewAsked {
 #[serde(deny_unknown_fields)]
 pub struct PlanAsked {
     pub sources: Vec<SourceText>,
-    /// How far back to look for flows, seconds.
+    /// How far back to look for flows, seconds, at most a year.
     pub within: u64,
 }
 

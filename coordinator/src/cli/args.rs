@@ -53,6 +53,12 @@ pub enum Command {
     Flow(FlowCommand),
     /// Who talked to whom: a tree of what was reached, and by whom.
     Map(MapArgs),
+    /// Flows, nodes and refusals, live in the terminal; with --json one object a second.
+    Top {
+        /// With --json: end after so many.
+        #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
+        count: Option<u64>,
+    },
     /// A link that opens the page signed in.
     Ui {
         /// What the page may do.
@@ -67,6 +73,8 @@ pub enum Command {
     Audit(AuditCommand),
     /// The network at a glance: who enforces what, who is behind, alarms.
     Status,
+    /// What a scraper of `/metrics` is told: the OpenMetrics text format.
+    Metrics,
     /// Copy the running coordinator's log, settings and online key into one new file (0600; keep it secret).
     Backup {
         /// The file to write; it must not exist.

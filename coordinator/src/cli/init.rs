@@ -95,6 +95,7 @@ fn finish(args: &InitArgs, state: &StateDir, owner: Option<User>) -> Outcome {
         },
         group: args.group.clone(),
         api: WebSettings { listen: args.api.0, ..WebSettings::default() },
+        otlp: None,
         history: HistorySettings::default(),
     };
     state.write_settings(&settings).map_err(|e| Failure::of_finding(&e))?;

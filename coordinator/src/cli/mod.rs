@@ -24,6 +24,7 @@ mod sarif;
 mod serve;
 mod status;
 mod token;
+mod top;
 mod vouch;
 
 use std::path::Path;
@@ -107,10 +108,12 @@ async fn ask(context: &Context, command: Command) -> Outcome {
         Command::Why(args) => ask::why(context, &args).await,
         Command::Flow(command) => flow::run(context, command).await,
         Command::Map(args) => map::run(context, &args).await,
+        Command::Top { count } => top::run(context, count).await,
         Command::Ui { scope } => key::ui(context, scope).await,
         Command::Key(command) => key::run(context, command).await,
         Command::Audit(command) => audit::run(context, command).await,
         Command::Status => status::run(context).await,
+        Command::Metrics => status::metrics(context).await,
         Command::Backup { file } => backup::backup(context, &file).await,
         Command::Init(_) | Command::Serve(_) | Command::Restore(_) => Ok(()),
     }

@@ -19,7 +19,9 @@ pub fn run(args: &ServeArgs, socket: &Path) -> Outcome {
         ready_file: args.ready_file.clone(),
     };
     serve::run(&options).map_err(|error| match &error {
-        ServeError::State(StateError::NotInitialised { .. }) => Failure::of_usage(&error),
+        ServeError::State(StateError::NotInitialised { .. }) | ServeError::Otlp(_) => {
+            Failure::of_usage(&error)
+        }
         _ => Failure::of_finding(&error),
     })
 }

@@ -17,6 +17,15 @@ pub async fn run(context: &Context) -> Outcome {
     Ok(())
 }
 
+pub async fn metrics(context: &Context) -> Outcome {
+    let text = context.client.text("/metrics").await?;
+    match context.json {
+        true => output::json(&text),
+        false => output::line(text.trim_end()),
+    }
+    Ok(())
+}
+
 const OBSERVE: &str = "OBSERVE MODE: what no grant allows PASSES and is only recorded (would-deny)\n";
 
 /// For people: what every list about nodes, flows and policies says first while the policy only observes.

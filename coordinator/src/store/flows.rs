@@ -112,11 +112,12 @@ impl FlowStore {
     /// Rows that match, newest first, the windows of one flow added up.
     pub fn query(&self, filter: &FlowFilter) -> rusqlite::Result<Vec<FlowRow>> {
         let limit = if filter.limit == 0 { 1000 } else { filter.limit.min(10_000) };
-        let mut statement = self
-            .connection
-            .prepare_cached("SELECT row FROM flow WHERE received >= ?1 ORDER BY id DESC LIMIT ?2")?;
+        let mut statement = self.connection.prepare_cached(
+            "SELECT row FROM flow WHERE received >= ?1 AND last_ms < ?3 ORDER BY id DESC LIMIT ?2",
+        )?;
         let since = number(filter.since.map_or(0, |t| t.0));
-        let texts = statement.query_map(params![since, SCAN], |row| row.get::<_, String>(0))?;
+        let end = number(filter.until.map_or(u64::MAX, |t| t.0.saturating_add(1).saturating_mul(1000)));
+        let texts = statement.query_map(params![since, SCAN, end], |row| row.get::<_, String>(0))?;
         let mut rows: Vec<FlowRow> = Vec::new();
         let mut seen = std::collections::BTreeMap::new();
         for text in texts {
@@ -301,6 +302,11 @@ mod tests {
         assert_eq!(rows.iter().map(|r| (r.flow, r.bytes_out)).collect::<Vec<_>>(), [(1, 200), (2, 100)]);
         let filter = FlowFilter { from: Some("orders-1".into()), ..FlowFilter::default() };
         assert!(store.query(&filter).unwrap().is_empty());
+        // Of a moment in the past: what came later is not there, windows neither.
+        let until = |at| FlowFilter { until: Some(UnixTime(at)), ..FlowFilter::default() };
+        let rows = store.query(&until(11)).unwrap();
+        assert_eq!(rows.iter().map(|r| (r.flow, r.bytes_out)).collect::<Vec<_>>(), [(2, 100), (1, 100)]);
+        assert!(store.query(&until(9)).unwrap().is_empty());
     }
 
     #[test]

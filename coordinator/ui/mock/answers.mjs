@@ -93,6 +93,7 @@ export function nodeRow(world, n, now) {
     enrolled,
     token,
     key_serial,
+    keys_since: enrolled + (key_serial - 1) * 3600,
     amendment_serial,
     revoked,
     online,
@@ -194,10 +195,11 @@ export function edgesOf(mock, q, now) {
 
 export function flowList(mock, q, now) {
   const limit = Math.min(Number(q.limit || 1000), 10000);
-  const since = Math.max(Number(q.since ?? now - 300), now - 3600);
+  const until = Math.min(Number(q.until ?? now), now);
+  const since = Math.max(Number(q.since ?? until - 300), until - 3600);
   const rows = [];
   const fits = matches(q);
-  for (let t = now - 1; t >= since && rows.length < limit; t--) rows.push(...flowsOf(mock.world, t).filter(fits));
+  for (let t = until - 1; t >= since && rows.length < limit; t--) rows.push(...flowsOf(mock.world, t).filter(fits));
   return rows.sort((a, b) => b.last_ms - a.last_ms || b.cursor - a.cursor).slice(0, limit);
 }
 

@@ -263,6 +263,11 @@ function route(mock, session, method, path, q, body) {
       return historyOf(world, mock.started);
     case "GET policy/usage":
       return usageOf(mock, Number(q.within ?? 2592000), now);
+    case "GET policy/diff": {
+      const to = Number(q.to ?? world.generation);
+      const { diff } = reviewOf(world, { sources: [{ text: to === world.generation ? "" : world.text }] });
+      return { from: Number(q.from ?? to - 1), to, diff: { ...diff, gained: diff.lost, lost: diff.gained } };
+    }
     case "POST policy/review":
       return reviewOf(world, body);
     case "GET can":

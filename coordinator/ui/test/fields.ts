@@ -103,7 +103,8 @@ function readList(
         ? exact
         : rows.filter((r) => wanted.has(id(r)));
   if (path === "length") return found.length;
-  if (!found.length) return undefined;
+  // A sum over nothing is nothing; a row that is named must be there.
+  if (!found.length) return ids === "" && !isTime(path) ? 0 : undefined;
   const values = found.map((r) => numberOf(r, path, name));
   if (values.some((v) => v === undefined)) return undefined;
   if (values.some((v) => v === null)) return null;

@@ -444,14 +444,29 @@ describe.skipIf(isReal)("against the mock only", () => {
     m.close();
   });
 
-  test.each([100, 500])(
-    "%i services are drawn, and move smoothly",
+  test.each([10, 100, 500])(
+    "%i services are drawn, no box over another, and move smoothly",
     async (size) => {
       const m = await mock({ size });
       const w = await watched(browser, m, { reducedMotion: "reduce" });
       await signIn(w, m);
       await settled(w.page);
       await shoot(w.page, `map-${size}`);
+      const over = await w.page.evaluate(() => {
+        const boxes = [...document.querySelectorAll<HTMLElement>(".group")].map((g) => ({
+          name: g.dataset.group!,
+          r: g.getBoundingClientRect(),
+        }));
+        const meet = (a: DOMRect, b: DOMRect) =>
+          a.left < b.right && b.left < a.right && a.top < b.bottom && b.top < a.bottom;
+        const pairs = boxes.flatMap((a, i) => boxes.slice(i + 1).map((b) => [a, b] as const));
+        return {
+          boxes: boxes.length,
+          over: pairs.filter(([a, b]) => meet(a.r, b.r)).map(([a, b]) => `${a.name} over ${b.name}`),
+        };
+      });
+      expect(over.boxes).toBeGreaterThan(5);
+      expect(over.over).toEqual([]);
       const box = (await w.page.locator(".scene").boundingBox())!;
       await w.page.mouse.move(box.x + box.width / 2, box.y + box.height - 30);
       await w.page.evaluate(() => {

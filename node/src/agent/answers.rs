@@ -27,6 +27,10 @@ pub fn handle(driver: &mut Driver, waiting: Waiting) {
         Request::Path { peer } => path(driver, peer),
         Request::Resolve { name } => resolve(driver, name),
         Request::Counters => Reply::Ok(counters(driver)),
+        Request::Metrics => match super::metrics::text(driver) {
+            Ok(text) => Reply::Ok(text.into()),
+            Err(error) => Reply::Bad(error.to_string()),
+        },
         Request::DnsStatus => Reply::Ok(dns_status(driver)),
         Request::DnsQuery { .. } => return dns_query(driver, waiting),
         Request::DnsProbe => return dns_probe(driver, waiting),

@@ -11,6 +11,7 @@ mod flowfile;
 mod flowlog;
 mod ledgerfile;
 mod membership;
+mod metrics;
 mod rotation;
 mod start;
 mod underlay;
@@ -56,6 +57,8 @@ pub struct Options {
     pub names: NameOptions,
     /// Keep the last good view when freshness has run out.
     pub hold: bool,
+    /// Where Prometheus may ask; a loopback address.
+    pub metrics: Option<std::net::SocketAddr>,
 }
 
 /// What the operator of this host says about DNS.

@@ -109,8 +109,16 @@ pub async fn run(options: Options, state: StateDir, kept: Kept, helper: Option<H
 
 async fn live(driver: &mut Driver) -> Result<(), Error> {
     let path = driver.options().socket.clone();
-    let (_server, requests) =
+    let (_server, sender, requests) =
         socket::serve(&path).map_err(Error::io(format!("listen on the local socket {}", path.display())))?;
+    let _scraped = match driver.options().metrics {
+        Some(listen) => Some(
+            socket::scrape(listen, sender)
+                .await
+                .map_err(Error::io(format!("listen for scrapers on {listen} (--metrics)")))?,
+        ),
+        None => None,
+    };
     driver.run(requests).await
 }
 

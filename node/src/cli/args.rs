@@ -1,6 +1,6 @@
 //! The words of the command line.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
@@ -98,6 +98,12 @@ pub enum Command {
         /// At most so many.
         #[arg(long, default_value_t = 100)]
         limit: usize,
+        /// Show what comes, a line each time a flow begins, goes on, or ends; with --json an object a line.
+        #[arg(long, conflicts_with = "limit")]
+        watch: bool,
+        /// With --watch: end after so many lines.
+        #[arg(long, requires = "watch", value_parser = clap::value_parser!(u64).range(1..))]
+        count: Option<u64>,
     },
     /// May FROM (this node if absent) open PORT at TO, and which grant says so.
     Why {
@@ -120,6 +126,9 @@ pub enum Command {
     },
     /// Counters and the last dropped packets, each with its reason.
     Counters,
+    /// What a scraper of `up --metrics` is told: the OpenMetrics text format, also good for a file of node_exporter's
+    /// textfile collector.
+    Metrics,
     /// Look for what is wrong with this host, and say how to put it right.
     Doctor,
     /// Shut the overlay of an enrolled host without starting the agent: nothing for it leaves in clear, nothing comes in past
@@ -198,6 +207,9 @@ pub struct RunFlags {
     /// Refuse every other program of this host that asks DNS servers in clear.
     #[arg(long, env = "WARREN_NODE_DNS_GUARD", value_enum, default_value_t)]
     dns_guard: hostdns::Guard,
+    /// Answer Prometheus at http://ADDRESS/metrics, a loopback address with a port, e.g. 127.0.0.1:9586. Off by default.
+    #[arg(long, env = "WARREN_NODE_METRICS", value_name = "ADDRESS", value_parser = loopback_socket)]
+    metrics: Option<SocketAddr>,
     /// When the coordinator has been away for longer than the freshness life: keep the last good view instead of
     /// cutting all peers.
     #[arg(long)]
@@ -213,6 +225,14 @@ fn loopback(text: &str) -> Result<IpAddr, String> {
     }
 }
 
+/// The same with a port.
+fn loopback_socket(text: &str) -> Result<SocketAddr, String> {
+    let address: SocketAddr = text
+        .parse()
+        .map_err(|_| "it is no address with a port: write for example 127.0.0.1:9586".to_owned())?;
+    loopback(&address.ip().to_string()).map(|_| address)
+}
+
 impl Common {
     /// For commands that do not run the agent.
     pub fn options(&self) -> Options {
@@ -226,6 +246,7 @@ impl Common {
             dns_bridge: Vec::new(),
             dns_host: hostdns::Mode::Off,
             dns_guard: hostdns::Guard::Off,
+            metrics: None,
             hold: false,
         })
     }
@@ -259,6 +280,7 @@ impl Common {
                 guard: run.dns_guard,
                 ..self.names()
             },
+            metrics: run.metrics,
             hold: run.hold,
         }
     }

@@ -9,6 +9,7 @@ mod ping;
 mod query;
 mod restore;
 mod text;
+mod watch;
 
 use std::process::ExitCode;
 
@@ -88,7 +89,8 @@ fn carry_out(arguments: &Arguments) -> Result<Said, Error> {
         Command::Enroll { enrol } => enroll::command(&options, enrol),
         Command::Status => query::status(&options.socket),
         Command::Peers => query::peers(&options.socket),
-        Command::Flows { limit } => query::flows(&options.socket, *limit),
+        Command::Flows { watch: true, count, .. } => watch::flows(&options.socket, *count, common.json),
+        Command::Flows { limit, .. } => query::flows(&options.socket, *limit),
         Command::Why { words } => query::why(&options.socket, words),
         Command::Path { peer } => query::path(&options.socket, peer),
         Command::Dns { what: DnsCommand::Query { name, kind } } => {
@@ -99,6 +101,7 @@ fn carry_out(arguments: &Arguments) -> Result<Said, Error> {
         }
         Command::Dns { what: DnsCommand::Status } => query::dns_status(&options.socket),
         Command::Counters => query::counters(&options.socket),
+        Command::Metrics => query::metrics(&options.socket),
         Command::Ping { to, count } => ping::command(&options.socket, to, *count),
         Command::Doctor => doctor::command(&options),
         Command::Guard => guard::command(&options),

@@ -38,6 +38,10 @@ pub fn counters(socket: &Path) -> Result<Said, Error> {
     said(ask(socket, &Request::Counters)?, text::counters)
 }
 
+pub fn metrics(socket: &Path) -> Result<Said, Error> {
+    said(ask(socket, &Request::Metrics)?, |text| text.as_str().unwrap_or_default().to_owned())
+}
+
 pub fn dns_query(socket: &Path, name: &str, kind: &str) -> Result<Said, Error> {
     let request = Request::DnsQuery { name: name.to_owned(), kind: kind.to_owned() };
     match ask(socket, &request)? {

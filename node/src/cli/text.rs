@@ -85,27 +85,33 @@ pub fn peers(p: &Value) -> String {
 
 pub fn flows(f: &Value) -> String {
     let Some(list) = f.as_array().filter(|l| !l.is_empty()) else { return "no flows yet".to_owned() };
-    let row = |flow: &Value| {
-        let end = |a: &str, p: &str| match field(flow, p).as_str() {
-            "0" | "-" => field(flow, a),
-            port => format!("{}:{port}", field(flow, a)),
-        };
-        let bytes = format!("{}/{}", field(flow, "bytes_out"), field(flow, "bytes_back"));
-        vec![
-            field(flow, "verdict"),
-            field(flow, "protocol"),
-            end("src", "src_port"),
-            end("dst", "dst_port"),
-            field(flow, "peer"),
-            field(flow, "grant"),
-            bytes,
-            field(flow, "end"),
-        ]
-    };
     table(
         &["VERDICT", "PROTO", "FROM", "TO", "PEER", "GRANT", "BYTES OUT/BACK", "STATE"],
-        list.iter().map(row),
+        list.iter().map(flow_cells),
     )
+}
+
+fn flow_cells(flow: &Value) -> Vec<String> {
+    let end = |a: &str, p: &str| match field(flow, p).as_str() {
+        "0" | "-" => field(flow, a),
+        port => format!("{}:{port}", field(flow, a)),
+    };
+    let bytes = format!("{}/{}", field(flow, "bytes_out"), field(flow, "bytes_back"));
+    vec![
+        field(flow, "verdict"),
+        field(flow, "protocol"),
+        end("src", "src_port"),
+        end("dst", "dst_port"),
+        field(flow, "peer"),
+        field(flow, "grant"),
+        bytes,
+        field(flow, "end"),
+    ]
+}
+
+/// One flow on one line, as `flows --watch` shows it.
+pub fn flow_line(flow: &Value) -> String {
+    flow_cells(flow).join("  ")
 }
 
 pub fn why(w: &Value) -> String {

@@ -4,12 +4,14 @@
 //! only for the status.
 
 mod client;
+mod scrape;
 mod server;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub use client::ask;
+pub use scrape::scrape;
 pub use server::{Server, Waiting, serve};
 
 /// Longest line either way.
@@ -39,6 +41,8 @@ pub enum Request {
         name: String,
     },
     Counters,
+    /// The same and more, as text for a scraper.
+    Metrics,
     /// Resolve a name and say how; a record type by its name.
     DnsQuery {
         name: String,

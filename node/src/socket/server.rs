@@ -39,7 +39,7 @@ impl Drop for Server {
 }
 
 /// Listens on `path`; a socket that an earlier agent left is replaced, anything else there is an error.
-pub fn serve(path: &Path) -> io::Result<(Server, mpsc::Receiver<Waiting>)> {
+pub fn serve(path: &Path) -> io::Result<(Server, mpsc::Sender<Waiting>, mpsc::Receiver<Waiting>)> {
     match std::fs::symlink_metadata(path) {
         Ok(meta) if meta.file_type().is_socket() => std::fs::remove_file(path)?,
         Ok(_) => return Err(io::Error::new(io::ErrorKind::AlreadyExists, "something else has this name")),
@@ -50,8 +50,8 @@ pub fn serve(path: &Path) -> io::Result<(Server, mpsc::Receiver<Waiting>)> {
     // Everybody may knock; who may ask what is decided by the caller's credentials.
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o666))?;
     let (sender, receiver) = mpsc::channel(CALLERS);
-    let task = tokio::spawn(accept(listener, sender));
-    Ok((Server { path: path.to_owned(), task }, receiver))
+    let task = tokio::spawn(accept(listener, sender.clone()));
+    Ok((Server { path: path.to_owned(), task }, sender, receiver))
 }
 
 async fn accept(listener: UnixListener, requests: mpsc::Sender<Waiting>) {

@@ -209,6 +209,7 @@ impl World {
                 self.schedule(self.now + WRITING, Event::Written { run });
             }
             Output::Alarm(alarm) => self.site.alarms.push(alarm),
+            Output::AlarmCleared(_) => {}
             Output::Log(_) => {}
         }
     }

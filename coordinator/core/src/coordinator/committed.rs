@@ -24,6 +24,7 @@ impl Coordinator {
             affected.extend(self.take_effect(change, &entry, now));
         }
         self.tell(affected, now);
+        self.look_soon(now);
         Ok(entry.revision())
     }
 

@@ -158,6 +158,7 @@ impl Coordinator {
         self.check_not_ahead(node, hello, now);
         self.welcome(conn, session, hello, now);
         self.update_endpoints(node, now, |reported| reported.seen = Some(session.from.ip()));
+        self.look_soon(now);
     }
 
     /// A node's newer session takes the place of its older one.
@@ -242,6 +243,9 @@ impl Coordinator {
             return None;
         }
         self.sessions.presence_mut(node).enforced = Some(Progress { revision, generation, at: now });
+        if self.alarms.is_known(AlarmKind::NotEnforcing, &node.to_string()) {
+            self.look_by(now);
+        }
         None
     }
 
@@ -268,11 +272,22 @@ impl Coordinator {
     ) -> Option<Proposal> {
         let known = self.state.directory.live(&node)?;
         let taken = self.flows.report(&self.state, known, report, now);
+        let excess = self.flows.accounts().balance(&node).excess.packets > 0;
+        if excess != self.alarms.is_known(AlarmKind::AccountsUnbalanced, &node.to_string()) {
+            self.look_by(now);
+        }
         if taken.written {
             let (sequence, boot) = (report.sequence, report.boot);
             self.send(conn, CoordinatorSays::FlowsStored(FlowsStored { sequence, boot }));
         }
         if let Some(batch) = taken.batch {
+            let mut burst = false;
+            for row in &batch.rows {
+                burst |= self.refusals.add(row, now);
+            }
+            if burst {
+                self.look_by(now);
+            }
             self.outputs.push_back(Output::StoreFlows(batch));
         }
         if let Some(why) = taken.rejected {

@@ -1,6 +1,7 @@
 //! The whole coordinator as a value: durable state, sessions, and what they are owed.
 
 mod committed;
+pub mod conditions;
 mod devices;
 mod frames;
 mod questions;
@@ -25,6 +26,7 @@ use crate::enrolment::Offers;
 use crate::flows::FlowMap;
 use crate::output::{ConnId, Level, Notice, Output, Reason, Timeout};
 use crate::refusal::Refusal;
+use crate::refusals::Refusals;
 use crate::session::Sessions;
 use crate::state::{Founded, State};
 use crate::status::Progress;
@@ -67,6 +69,10 @@ pub struct Coordinator {
     fresh: Option<Fresh>,
     /// Ends of grants up to here have been told.
     ends_told: UnixTime,
+    refusals: Refusals,
+    started: UnixTime,
+    /// When it is looked again what alarms there must be.
+    look_due: Option<UnixTime>,
     outputs: VecDeque<Output>,
 }
 
@@ -90,6 +96,9 @@ impl Coordinator {
             alarms: Alarms::default(),
             fresh: None,
             ends_told: now,
+            refusals: Refusals::default(),
+            started: now,
+            look_due: Some(now),
             outputs: VecDeque::new(),
         };
         let nodes: Vec<NodeId> = coordinator.state.directory.alive().map(|node| node.id()).collect();
@@ -130,6 +139,7 @@ impl Coordinator {
             let key = session.key;
             self.offers.remove(&key);
         }
+        self.look_soon(now);
         if let Some(node) = self.sessions.remove(conn, now) {
             self.notice(Level::Info, Some(node), "the node went offline".into());
         }
@@ -156,6 +166,7 @@ impl Coordinator {
             all.into_iter().for_each(|conn| self.send(conn, CoordinatorSays::Freshness(fresh.clone())));
         }
         self.tell_ends(now);
+        self.look(now);
     }
 
     /// Accounts of flows as an earlier coordinator kept them. Before the first connection.
@@ -185,6 +196,7 @@ impl Coordinator {
             at(self.offers.next_expiry(), Reason::Offer),
             at(self.sessions.next_deadline(), Reason::Stranger),
             at(self.grant_ends().filter(|end| *end > self.ends_told).min(), Reason::GrantEnds),
+            at(self.look_due, Reason::Conditions),
         ]
         .into_iter()
         .flatten()

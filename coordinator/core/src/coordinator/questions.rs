@@ -1,6 +1,7 @@
 //! What administrators read, answered from what is in memory.
 
 use warren_config::name::Name;
+use warren_config::policy::Policy;
 use warren_config::proof;
 use warren_config::question::{self, Answer, Question};
 use warren_config::resolve::{self, Finding, Source};
@@ -19,7 +20,7 @@ use crate::flows::{FlowFilter, FlowPage, FlowRow};
 use crate::inquiry::{Inquiry, bad};
 use crate::plan::Forecast;
 use crate::policies::InForce;
-use crate::query::{Ever, PolicyReview, PolicyText, Why};
+use crate::query::{Ever, PolicyDiff, PolicyReview, PolicyText, Why};
 use crate::refusal::Refusal;
 use crate::status::{Behind, Enforcement, FreshnessStatus, NodeRow, PolicyRow, Status};
 
@@ -45,7 +46,7 @@ impl Coordinator {
         }
     }
 
-    fn freshness_status(&self) -> FreshnessStatus {
+    pub(super) fn freshness_status(&self) -> FreshnessStatus {
         let signed_at = self.fresh.as_ref().map_or(UnixTime(0), |fresh| fresh.signed_at);
         let life = self.founded.freshness;
         FreshnessStatus { life, signed_at, not_after: signed_at.plus(life), next: self.freshness_due() }
@@ -66,7 +67,7 @@ impl Coordinator {
         alarms
     }
 
-    fn enforcement(&self) -> Enforcement {
+    pub(super) fn enforcement(&self) -> Enforcement {
         let generation = self.state.generation();
         let mut enforcement = Enforcement {
             generation,
@@ -167,6 +168,7 @@ impl Coordinator {
             token: node.token,
             external: node.device.as_ref().map(|device| self.external_row(node, device)),
             key_serial: member.key_serial,
+            keys_since: node.keys_since,
             amendment_serial: member.amendment_serial,
             revoked: node.revoked.as_ref().map(|gone| gone.at),
             online: self.sessions.is_online(&id),
@@ -205,6 +207,30 @@ impl Coordinator {
             head: applied.head.to_base64(),
             sources: applied.sources.to_vec(),
         })
+    }
+
+    /// `None`: the current generation, and the one before it. Generation 0 allows nothing.
+    pub fn policy_diff(
+        &self,
+        from: Option<Generation>,
+        to: Option<Generation>,
+        now: UnixTime,
+    ) -> Result<PolicyDiff, Refusal> {
+        let to = to.unwrap_or(self.state.generation());
+        let from = from.unwrap_or(to.saturating_sub(1));
+        let (old, new) = (self.policy_of(from)?, self.policy_of(to)?);
+        let diff = question::diff(&old.policy, &new.policy, &self.state.directory.subjects(), now);
+        Ok(PolicyDiff { from, to, diff })
+    }
+
+    fn policy_of(&self, generation: Generation) -> Result<std::sync::Arc<InForce>, Refusal> {
+        if generation == 0 {
+            return Ok(std::sync::Arc::new(InForce::new(Policy::default())));
+        }
+        if generation == self.state.generation() {
+            return Ok(self.inquiry().policy());
+        }
+        InForce::of_sources(&self.state.policies.at(generation)?.sources).map(std::sync::Arc::new)
     }
 
     /// Resolves, tests and compares without applying: the answer to `policy check` and `policy diff`, and what to sign.

@@ -98,6 +98,7 @@ pub struct World {
     pub hosts: Vec<Host>,
     pub tokens: BTreeMap<IdentityKey, SigningKey>,
     pub alarms: Vec<warren_coordinator_core::alarm::Alarm>,
+    pub cleared: Vec<warren_coordinator_core::alarm::Alarm>,
     pub stored_flows: usize,
     conn: u64,
 }
@@ -133,6 +134,7 @@ impl World {
             hosts: Vec::new(),
             tokens: BTreeMap::new(),
             alarms: Vec::new(),
+            cleared: Vec::new(),
             stored_flows: 0,
             conn: 0,
         }
@@ -342,6 +344,7 @@ impl World {
                     self.coordinator.handle_disconnected(conn, self.now);
                 }
                 Output::Alarm(alarm) => self.alarms.push(alarm),
+                Output::AlarmCleared(alarm) => self.cleared.push(alarm),
                 Output::StoreFlows(batch) => {
                     self.stored_flows += batch.rows.len();
                     let entry = &batch.entry;

@@ -74,7 +74,9 @@ impl WebSettings {
 /// Everything that is served on the port.
 pub fn router(app: App) -> Router {
     let door = app.web.clone();
-    let keyed = super::routes(&app).layer(middleware::from_fn_with_state(door.clone(), door::keyed));
+    let counted = middleware::from_fn_with_state(app.requests.clone(), super::metrics::counted);
+    let keyed =
+        super::routes(&app).layer(middleware::from_fn_with_state(door.clone(), door::keyed)).layer(counted);
     let public = Router::new()
         .route("/v1/session", get(session::show).post(session::open).delete(session::close))
         .method_not_allowed_fallback(super::wrong_method)

@@ -78,6 +78,8 @@ export interface NodeRow {
   enrolled: UnixTime;
   token: string;
   key_serial: number;
+  /** Since when its present WireGuard keys are in force; their possession was proven then. */
+  keys_since: number;
   amendment_serial: number;
   revoked: UnixTime | null;
   online: boolean;
@@ -268,6 +270,13 @@ export interface Proof {
   id: string;
   outcome: "proved" | "broken" | "undecided";
   message: string;
+}
+
+/** What one generation gives and takes compared with another. */
+export interface PolicyDiff {
+  from: number;
+  to: number;
+  diff: PolicyReview["diff"];
 }
 
 export interface PolicyReview {

@@ -2,7 +2,7 @@ import type { Edge, EdgeHistory, FlowRow, Why } from "../api/types";
 import { isRefused, VERDICT_WORDS } from "../map/graph";
 import { bytes, plural, port } from "../format";
 import { useResource } from "../state/resource";
-import { clock, place } from "../state/live";
+import { clock, nodes as nodeRows, place } from "../state/live";
 import { useStore } from "../state/store";
 import { Field, Link as To, Name, Num, VerdictMark, When } from "../ui/parts";
 import { Gone, Part, Sheet, type SheetData } from "./Drawer";
@@ -178,14 +178,29 @@ function Decision({ edge, text }: { edge: Edge; text: SheetData["text"] }) {
 }
 
 function Nearest({ edge, text }: { edge: Edge; text: SheetData["text"] }) {
-  const asked = edge.from.node && edge.to.node;
-  const p = edge.service ? {} : { port: port(edge.protocol, edge.port) };
+  const at = useStore(place, (p) => p.at);
+  const gone = useStore(nodeRows, (rows) =>
+    at === null
+      ? (rows?.find((n) => n.revoked !== null && [edge.from.node, edge.to.node].includes(n.id)) ?? null)
+      : null,
+  );
+  const known = useStore(nodeRows, (rows) => rows !== null);
+  // Of a node that was revoked there is nothing to ask now; of the past, as it was then.
+  const asked = edge.from.node && edge.to.node && !gone && (known || at !== null);
+  const p = { ...(edge.service ? {} : { port: port(edge.protocol, edge.port) }), ...(at === null ? {} : { at }) };
   const { data, problem } = useResource<Why>(asked ? "/why" : null, {
     from: edge.from.node ?? "",
     to: edge.service ?? edge.to.node ?? "",
     ...p,
   });
-  if (!asked) return <p class="soft">One end is no node of this network, so no grant can name it.</p>;
+  if (!edge.from.node || !edge.to.node)
+    return <p class="soft">One end is no node of this network, so no grant can name it.</p>;
+  if (gone)
+    return (
+      <p class="soft">
+        <Name text={gone.name} /> was revoked: nothing permits it anything any more.
+      </p>
+    );
   if (problem) return <p class="soft">{problem.detail}</p>;
   if (!data) return <p class="soft">asking …</p>;
   return (
@@ -207,11 +222,10 @@ function FlowsBehind({ edge }: { edge: Edge }) {
   const filters = filterOf(edge);
   const { data } = useResource<FlowRow[]>(
     at === null ? "/flows" : "/flows/history",
-    { ...filters, grant: edge.verdict === "allow" ? edge.grant : null, limit: at === null ? 24 : 5000 },
+    { ...filters, grant: edge.verdict === "allow" ? edge.grant : null, until: at, limit: 24 },
     beat,
   );
-  // The API begins with the newest there is; of a moment in the past, what came later is left out.
-  const rows = data && oneEach(at === null ? data : data.filter((r) => r.last_ms <= at * 1000)).slice(0, 12);
+  const rows = data && oneEach(data).slice(0, 12);
   return (
     <Part
       name="Flows behind it"

@@ -135,6 +135,9 @@ function NodeBody({ n, live }: { n: NodeRow; live: SheetData["live"] }) {
           <Field name="Key serial">
             <Num field={f("key_serial")} value={n.key_serial} />
           </Field>
+          <Field name="Keys proven">
+            <When field={f("keys_since")} at={n.keys_since} />
+          </Field>
           <Field name="Enrolled">
             <When field={f("enrolled")} at={n.enrolled} />
           </Field>

@@ -42,9 +42,9 @@ export function FlowsPage() {
     setSkipped(0);
     const since = Math.floor((at ?? now()) - window);
     const path = at === null ? "/flows" : "/flows/history";
-    get<FlowRow[]>(path, { ...asQuery, since, limit: at === null ? 1000 : 10000 }, stop.signal).then(
+    get<FlowRow[]>(path, { ...asQuery, since, until: at, limit: at === null ? 1000 : 10000 }, stop.signal).then(
       (list) => {
-        setRows(at === null ? list : list.filter((r) => r.last_ms <= at * 1000));
+        setRows(list);
         setProblem(null);
       },
       (error: unknown) => {

@@ -42,7 +42,7 @@ export function PolicyPage() {
       </div>
       <div class="policy-side">
         <CanBox />
-        {isCurrent && current ? <LastChange current={current} history={history} /> : null}
+        {isCurrent && current ? <LastChange current={current} /> : null}
         {isCurrent && current ? <Reviewed sources={current.sources} /> : null}
         <History history={history} shown={generation ?? current?.generation ?? 0} />
       </div>

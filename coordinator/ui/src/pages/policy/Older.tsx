@@ -1,5 +1,5 @@
 import { useMemo } from "preact/hooks";
-import type { PolicyRow, PolicyText, SourceText } from "../../api/types";
+import type { PolicyDiff, PolicyRow, PolicyText, SourceText } from "../../api/types";
 import { lineDiff } from "../../policy-text";
 import { useResource } from "../../state/resource";
 import { Command, Fault, Link as To, Loading } from "../../ui/parts";
@@ -19,6 +19,7 @@ export function Older({
   const { data, problem } = useResource<PolicyText>("/policy", { generation });
   const older = history.some((r) => r.generation === generation - 1) ? generation - 1 : null;
   const { data: previous } = useResource<PolicyText>(older === null ? null : "/policy", { generation: older });
+  const { data: changed, problem: untold } = useResource<PolicyDiff>("/policy/diff", { to: generation });
   const { data: compared, problem: refused } = useReview(data?.sources ?? null);
   const changes = useMemo(
     () => (data && previous ? fileDiffs(previous.sources, data.sources) : null),
@@ -47,6 +48,10 @@ export function Older({
             <Loading />
           )}
           <Command text={`warren policy rollback ${generation}`} />
+        </section>
+        <section class="part">
+          <h3>What it changed{older === null ? "" : ` of what generation ${older} allowed`}</h3>
+          {untold ? <Fault problem={untold} /> : changed ? <DiffWords {...changed.diff} /> : <Loading />}
         </section>
         <section class="part">
           <h3>{older === null ? "Its text" : `What it changed in the text of generation ${older}`}</h3>
