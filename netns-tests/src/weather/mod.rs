@@ -5,7 +5,7 @@
 //!   host: up0 === pN --- br-pN --- tap wi-pN === the program `weather` === tap wo-pN --- br0 --- everybody else
 //! ```
 //!
-//! [`line`] decides (pure, time as an argument); `netns-tests/weather/main.rs` only moves frames between the two taps.
+//! [`mod@line`] decides (pure, time as an argument); `netns-tests/weather/main.rs` only moves frames between the two taps.
 
 pub mod line;
 
