@@ -317,7 +317,7 @@ fn freshness_is_renewed_hourly_and_at_a_quarter_of_short_lives() {
         world.join("a", &[]);
         let before = world.hosts[0].freshness.len();
         let due = world.coordinator.poll_timeout().unwrap();
-        assert_eq!(due.at, START.plus(step));
+        assert!(due.at <= START.plus(step), "it asks to be woken in time: {due:?}");
         world.wait(step - 1);
         assert_eq!(world.hosts[0].freshness.len(), before);
         world.wait(1);
