@@ -12,7 +12,7 @@ use warren_tests::link::{Place, Weather};
 use warren_tests::packet::{ACK, SYN, Segment, other, tcp, udp};
 use warren_tests::policies::{Grant, TAGS, grant, policy};
 use warren_tests::seed;
-use warren_tests::world::World;
+use warren_tests::world::{Reach, World};
 use warren_wire::issue::NameRule;
 
 const STEPS: u64 = 50;
@@ -27,6 +27,26 @@ fn laws_hold_through_random_histories() {
         seeds.len()
     );
     assert!(asked > seeds.len(), "the histories leave nothing to ask");
+}
+
+/// It is found out after 15 s that a peer is not where it proved to be, and by then nothing may be allowed any more.
+#[test]
+fn what_a_grant_allows_is_promised_until_it_ends_and_no_longer() {
+    let mut world = World::new("a grant that ends while it is asked for", seed::or(7), 604_800);
+    let (web, db) = (world.join("web-1", &["web"]), world.join("db-1", &["db"]));
+    listen(&mut world, db);
+    let end = wall(world.now).plus(9);
+    world.apply(&policy(&[grant("for-a-while", "tag:web", "db").with(&format!("until = {end}"))]));
+    world.settle();
+    let flow = world.open(web, db, 5432);
+    world.run_ms(300);
+    assert!(world.near(flow).is_open());
+    world.move_node(db, &["203.0.113.5:51820"]);
+    // One of the two directions is picked at random, and only one is allowed.
+    let began = world.now;
+    let asked = (0..50).find_map(|_| world.check_carried().or((world.now > began).then_some(Reach::Silent)));
+    assert_eq!(asked, Some(Reach::Silent));
+    assert!(wall(world.now) > end, "it has ended meanwhile");
 }
 
 /// How often something that is allowed was asked for between two steps.

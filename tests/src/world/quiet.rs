@@ -223,7 +223,7 @@ impl World {
     }
 
     /// In the middle of everything, between two nodes at random: what the oracle allows and the links can carry arrives
-    /// within 21 s, whatever has just happened to them. `None` if nothing could be asked.
+    /// within 21 s, whatever has just happened to them. `None` if nothing could be asked, or not for so long.
     pub fn check_carried(&mut self) -> Option<Reach> {
         let ready = |w: &World, n: &usize| {
             let heard = !w.links.is_cut(Place::Coordinator, Place::Node(*n));
@@ -249,12 +249,15 @@ impl World {
             return None;
         }
         self.listen_at(b, protocol, port);
-        let v6 = self.random.chance(500);
+        let (v6, began) = (self.random.chance(500), self.now);
         let reach = self.reach_in_time(a, b, protocol, port, v6);
-        // One of them died meanwhile: a fuse was lit.
-        let alive = self.living();
-        if reach == Reach::Arrived || !alive.contains(&a) || !alive.contains(&b) || self.a_grant_ends_now() {
+        if reach == Reach::Arrived {
             return Some(reach);
+        }
+        // One of them died meanwhile: a fuse was lit. Or what allowed it has ended, before the time was over.
+        let alive = self.living();
+        if !alive.contains(&a) || !alive.contains(&b) || self.a_grant_ended_since(began) {
+            return None;
         }
         let ends = (&self.nodes[a].name, &self.nodes[b].name);
         let (near, far) = (self.seen_of(a, &to), self.seen_of(b, &from));
@@ -269,10 +272,14 @@ impl World {
         if self.a_grant_ends_now() || allowed && !self.share_a_family(a, b) {
             return;
         }
+        let began = self.now;
         let reach = match allowed {
             true => self.reach_in_time(a, b, protocol, port, v6),
             false => self.reach(a, b, protocol, port, v6),
         };
+        if reach != Reach::Arrived && allowed && self.a_grant_ended_since(began) {
+            return;
+        }
         let ends = (&self.nodes[a].name, &self.nodes[b].name);
         match (allowed, reach) {
             (true, Reach::Arrived) | (false, Reach::Refused(0..=100)) => {}
@@ -290,12 +297,16 @@ impl World {
 }
 
 impl World {
-    /// Two nodes may differ by a second on whether it has ended, and a try may last three.
     fn a_grant_ends_now(&self) -> bool {
-        let now = wall(self.now);
+        self.a_grant_ended_since(self.now)
+    }
+
+    /// Between then and now. Two nodes may differ by a second on whether it has ended, and a try may last three.
+    fn a_grant_ended_since(&self, then: u64) -> bool {
+        let (then, now) = (wall(then), wall(self.now));
         let policy = self.model.policy(self.model.generation());
         let mut ends = policy.iter().flat_map(|p| p.grants.values()).filter_map(|g| g.until);
-        ends.any(|end| end.plus(4).since(now) < 8 && end.plus(4) >= now)
+        ends.any(|end| end.plus(4) >= then && end < now.plus(4))
     }
 
     /// What a node has to say of a peer, for the one who must find out.

@@ -17,6 +17,8 @@ both!(
     an_old_initiation_stays_old_after_a_restart,
     a_flood_of_initiations_gets_cookies_no_longer_than_its_messages,
     a_cookie_opens_the_door_for_an_honest_peer_at_an_unknown_place,
+    a_cookie_opens_the_door_also_when_the_secret_has_changed_since,
+    responses_that_do_not_name_us_keep_no_real_one_out,
     an_authenticated_packet_moves_the_endpoint,
     a_forged_packet_moves_nothing,
     a_cookie_moves_nothing,
@@ -260,6 +262,48 @@ fn a_cookie_opens_the_door_for_an_honest_peer_at_an_unknown_place<E: Keyed>() {
         w.live(200);
     }
     assert_eq!(w.received(1), vec![packet]);
+}
+
+/// The secret of cookies changes every two minutes of the boot-time clock; the world begins at 1,000 s.
+fn a_cookie_opens_the_door_also_when_the_secret_has_changed_since<E: Keyed>() {
+    let mut w = World::<E>::new(2, 2, false);
+    w.pass(79_500);
+    let mut outsider = Rogue::<E>::new(7, 1, 0, elsewhere(), w.now);
+    let knock = outsider.initiation(w.now);
+    let flood = |w: &mut World<E>| {
+        for i in 0..200u32 {
+            let from = (std::net::Ipv4Addr::from(0x0b00_0000 + i), 9).into();
+            w.deliver(1, &Datagram { from, ..knock.clone() });
+        }
+    };
+    flood(&mut w);
+    w.nodes[0].address = elsewhere();
+    let packet = udp4(0, 1, 4000, 53, b"honest, from elsewhere");
+    w.send(0, Vnet::PLAIN, &packet);
+    w.settle();
+    // The first of the early retries, and no second one.
+    for _ in 0..9 {
+        flood(&mut w);
+        w.live(200);
+    }
+    assert_eq!(w.received(1), vec![packet]);
+}
+
+/// A response is worth a key agreement, and each place is allowed so many: one without our mac1 is none.
+fn responses_that_do_not_name_us_keep_no_real_one_out<E: Keyed>() {
+    let mut w = World::<E>::new(2, 2, false);
+    let packet = udp4(1, 0, 4000, 53, b"from the flooded one");
+    w.send(1, Vnet::PLAIN, &packet);
+    let index = w.wire[0].bytes[4..8].to_vec();
+    let mut bytes = vec![0x5a; 92];
+    bytes[..4].copy_from_slice(&[2, 0, 0, 0]);
+    bytes[8..12].copy_from_slice(&index);
+    let false_one = Datagram { from: underlay(0), to: underlay(1), stride: bytes.len(), bytes };
+    for _ in 0..500 {
+        assert!(w.deliver(1, &false_one).is_empty());
+    }
+    w.settle();
+    assert_eq!(w.received(0), vec![packet]);
 }
 
 fn an_authenticated_packet_moves_the_endpoint<E: Keyed>() {

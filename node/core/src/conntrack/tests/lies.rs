@@ -133,6 +133,33 @@ fn an_error_about_what_was_acknowledged_long_ago_is_unrelated() {
 }
 
 #[test]
+fn errors_about_nothing_take_nothing_from_errors_about_a_flow() {
+    let mut world = web();
+    world.out(&forge::udp(dns(), b"?"));
+    let (me, peer) = (ME.parse().unwrap(), PEER.parse().unwrap());
+    let about = |tuple| forge::icmp(peer, me, 3, 3, &forge::udp(tuple, b"?"));
+    let nothing = about(tuple(Protocol::Udp, 54));
+    for _ in 0..500 {
+        assert_eq!(world.arrive(&nothing), dropped(DropReason::IcmpUnrelated));
+    }
+    assert_eq!((0..100).filter(|_| world.arrive(&about(dns())) == Ruling::Pass).count(), 50);
+}
+
+#[test]
+fn an_error_or_a_later_piece_keeps_no_flow_alive() {
+    let mut world = web();
+    let packet = forge::udp(dns(), &[5; 3000]);
+    assert_eq!(world.out(&forge::fragment(&packet, 6, 0, 1000)), Ruling::Pass);
+    world.pass_ms(20_000);
+    assert_eq!(world.out(&forge::fragment(&packet, 6, 1000, 1000)), Ruling::Pass);
+    let error = forge::icmp(PEER.parse().unwrap(), ME.parse().unwrap(), 3, 3, &forge::udp(dns(), b"?"));
+    assert_eq!(world.arrive(&error), Ruling::Pass);
+    world.pass_ms(10_001);
+    world.timeout();
+    assert_eq!(world.table.len(), 0);
+}
+
+#[test]
 fn the_parts_of_a_flow_are_asked_again_when_the_rules_are_new() {
     let packet = forge::udp(dns(), &[5; 3000]);
     let mut world = web();

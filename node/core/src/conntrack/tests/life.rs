@@ -120,6 +120,24 @@ fn a_pair_of_udp_or_ping_lives_as_long_as_it_is_used() {
 }
 
 #[test]
+fn the_time_between_two_agents_counts() {
+    let mut world = web();
+    assert_eq!(world.out(&forge::udp(dns(), b"?")), Ruling::Pass);
+    world.pass_ms(20_000);
+    let bytes = world.table.snapshot(world.now);
+    let left_after = |world: &mut World, away_ms| {
+        world.pass_ms(away_ms);
+        let (peer, ids) = (NodeId([7; 16]), Arc::new(FlowIds::default()));
+        let restored = world
+            .with(|ends, _, now| FlowTable::restore(&bytes, peer, ids, Limits::default(), ends, now))
+            .unwrap();
+        restored.0.len()
+    };
+    assert_eq!(left_after(&mut world, 9_999), 1);
+    assert_eq!(left_after(&mut world, 1), 0, "thirty seconds without an answer are over");
+}
+
+#[test]
 fn a_fragment_that_comes_twice_or_overlaps_poisons_its_packet() {
     let packet = forge::udp(dns(), &[5; 3000]);
     let piece = |offset, len| forge::fragment(&packet, 6, offset, len);
