@@ -25,6 +25,8 @@ const STRANGER_TIME: Duration = Duration::from_secs(10);
 /// A client takes the next bytes in this time, or goes.
 const WRITE_TIME: Duration = Duration::from_secs(20);
 const READ_CHUNK: usize = 32 * 1024;
+/// Said to a stranger that is thrown out for another one.
+const FOR_ANOTHER: &str = "others wait for this place";
 
 /// Why a session ended; told to the peer in the close frame and to the log.
 enum End {
@@ -40,15 +42,17 @@ pub(super) async fn run(session: SessionId, incoming: Incoming, place: Place, ev
     let remote = incoming.remote_address();
     let leave = place.leave();
     let Ok(connecting) = incoming.accept() else { return };
-    let Some(Ok(connection)) = before(deadline, &leave, connecting).await else {
+    let Ok(Ok(connection)) = before(deadline, &leave, connecting).await else {
         return tracing::debug!(%remote, "handshake failed");
     };
     let key = match tls::peer_key(connection.peer_identity()) {
         Ok(key) => key,
         Err(error) => return close(&connection, CLOSE_PROTOCOL, &error.to_string()),
     };
-    let Some(Ok((send, recv))) = before(deadline, &leave, connection.accept_bi()).await else {
-        return close(&connection, CLOSE_SILENT, "no stream was opened in time");
+    let (send, recv) = match before(deadline, &leave, connection.accept_bi()).await {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(_)) => return tracing::debug!(%remote, "gone before it opened a stream"),
+        Err(why) => return close(&connection, CLOSE_SILENT, why),
     };
     let (outbox, out) = Outbox::new();
     let shared =
@@ -59,17 +63,21 @@ pub(super) async fn run(session: SessionId, incoming: Incoming, place: Place, ev
     let end = tokio::select! {
         end = read(session, &connection, recv, &events, &shared, deadline) => end,
         end = write(send, out, &shared, &connection) => end,
-        () = leave.notified() => End::Done("others wait for this place"),
+        () = leave.notified() => End::Done(FOR_ANOTHER),
     };
     let _ = events.send(Event::Closed { session }).await;
     finish(&connection, end);
 }
 
-/// What comes of `work`, unless its time is over or its place is wanted before.
-async fn before<T>(deadline: Instant, leave: &Notify, work: impl IntoFuture<Output = T>) -> Option<T> {
+/// What comes of `work`, unless its time is over or its place is wanted before: then which of both.
+async fn before<T>(
+    deadline: Instant,
+    leave: &Notify,
+    work: impl IntoFuture<Output = T>,
+) -> Result<T, &'static str> {
     tokio::select! {
-        done = timeout_at(deadline, work) => done.ok(),
-        () = leave.notified() => None,
+        done = timeout_at(deadline, work) => done.map_err(|_| "no stream was opened in time"),
+        () = leave.notified() => Err(FOR_ANOTHER),
     }
 }
 
