@@ -9,6 +9,7 @@
 //! - [`attack`]: what the attack programs in `attacks/` share.
 //! - [`external`]: a device with a stock WireGuard instead of an agent.
 //! - [`nameserver`], [`signed`]: encrypted DNS servers, and a small internet whose names are signed; [`stock`]: resolvers.
+//! - [`nat`]: a host behind a NAT of a chosen kind.
 //! - [`flows`]: one flow of every kind, and when each ended.
 //! - [`streams`]: a download and an upload of which every byte is checked.
 //! - [`siege`]: a town under attack, and what that costs others.
@@ -27,6 +28,7 @@ pub mod external;
 pub mod flows;
 pub mod measure;
 pub mod nameserver;
+pub mod nat;
 pub mod pair;
 pub mod process;
 pub mod siege;

@@ -152,6 +152,23 @@ impl Street {
             (host.v4, host.v6) = ("10.92.0.2".to_owned(), "fd92::2".to_owned());
         }
     }
+    /// Puts `inner` behind `router`, with the address `far` of a /24; nobody else has a route to it. What the router does with
+    /// its packets is another question.
+    pub fn hide_behind(&mut self, inner: &str, router: &str, far: &str) -> Host {
+        let (moved, router) = (self.host(inner), self.host(router));
+        let near = format!("{}.1", far.rsplit_once('.').expect("an IPv4 address").0);
+        ip(&["-n", &self.net(), "link", "set", &moved.port, "netns", &router.namespace]);
+        for (host, link, address) in [(&router, moved.port.as_str(), near.as_str()), (&moved, "up0", far)] {
+            ip(&["-n", &host.namespace, "addr", "flush", "dev", link, "scope", "global"]);
+            ip(&["-n", &host.namespace, "link", "set", link, "up"]);
+            ip(&["-n", &host.namespace, "addr", "add", &format!("{address}/24"), "dev", link]);
+        }
+        ip(&["-n", &moved.namespace, "route", "add", "default", "via", &near]);
+        router.run(&["sysctl", "-qw", "net.ipv4.ip_forward=1"]).ok();
+        let host = Host { v4: far.to_owned(), ..moved };
+        self.hosts.insert(inner.to_owned(), host.clone());
+        host
+    }
     /// Makes `inner` a container of `outer`: behind a bridge of that host, which forwards and hides it.
     pub fn move_into_bridge(&self, inner: &Host, outer: &Host, bridge: &str) {
         let (out, port) = (outer.namespace.as_str(), inner.port.as_str());

@@ -267,6 +267,8 @@ impl Agent {
         }
         if self.next_drain <= now {
             self.drain_flows(disk, now);
+            let waiting = self.plane.take_waiting();
+            self.control.handle_unanswering(waiting);
             for (from, word) in self.plane.take_hearsay() {
                 self.control.handle_hearsay(from, &word, now);
             }
@@ -326,9 +328,17 @@ impl Agent {
                 }
                 Output::Store(bytes) => disk.view = Some(bytes),
                 Output::Cut(reason) => self.effects.push(Effect::Cut(reason)),
+                Output::Knocked(peer) => self.show(peer, now),
                 Output::Notice(notice) => self.effects.push(Effect::Notice(notice)),
             }
         }
+    }
+
+    fn show(&mut self, peer: NodeId, now: Mono) {
+        let mut out = Outbox::small();
+        self.plane.knocked(peer, &mut out, self.clock.at(now));
+        out.flush();
+        self.effects.extend(datagrams(&out));
     }
 
     fn say(&mut self, frame: &ToCoordinator) {

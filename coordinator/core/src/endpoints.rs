@@ -12,17 +12,23 @@ use warren_wire::view::MAX_CANDIDATES;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reported {
     pub own: Vec<SocketAddr>,
+    /// What its WireGuard socket looks like from outside a NAT, as it says.
+    pub mapped: Vec<SocketAddr>,
     /// The WireGuard port it named, to pair with the address it is seen at.
     pub port: u16,
     pub seen: Option<IpAddr>,
 }
 
 impl Reported {
-    /// Where the node is seen comes first: behind a NAT nothing else can work.
+    /// Where the node is seen comes first: behind a NAT nothing else can work. A NAT may have given its WireGuard socket
+    /// another port there; what it says of that is believed of no other host than the one it is seen at, so that it
+    /// cannot aim its peers at a stranger.
     pub fn candidates(&self, network: &Network) -> Vec<SocketAddr> {
+        let mapped = self.mapped.iter().copied().filter(|place| Some(place.ip()) == self.seen);
         let seen = self.seen.map(|ip| SocketAddr::new(ip, self.port));
         let mut list: Vec<SocketAddr> = Vec::new();
-        for candidate in seen.into_iter().chain(self.own.iter().copied()).filter(|c| is_usable(network, *c)) {
+        let all = mapped.chain(seen).chain(self.own.iter().copied());
+        for candidate in all.filter(|c| is_usable(network, *c)) {
             if !list.contains(&candidate) && list.len() < MAX_CANDIDATES {
                 list.push(candidate);
             }

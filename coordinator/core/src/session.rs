@@ -40,6 +40,30 @@ impl Budget {
     }
 }
 
+/// Knocks of one node that are passed on at once (one that comes back greets many peers), and how many more a second. Each
+/// makes a peer send a few handshakes to where the node says it is: nobody must be able to aim many of them.
+pub const KNOCKS: u32 = 256;
+pub const KNOCKS_PER_SECOND: u32 = 8;
+
+/// How often a node has knocked at others lately.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Knocks {
+    last: UnixTime,
+    owed: u32,
+}
+
+impl Knocks {
+    /// False for one too many.
+    pub fn take(&mut self, now: UnixTime) -> bool {
+        let seconds = u32::try_from(now.since(self.last)).unwrap_or(u32::MAX);
+        self.owed = self.owed.saturating_sub(seconds.saturating_mul(KNOCKS_PER_SECOND));
+        self.last = now;
+        let ok = self.owed < KNOCKS;
+        self.owed += u32::from(ok);
+        ok
+    }
+}
+
 /// One control connection.
 #[derive(Clone, Debug)]
 pub struct Session {
@@ -63,6 +87,7 @@ pub struct Presence {
     pub sent: Option<Progress>,
     pub enforced: Option<Progress>,
     pub budget: Budget,
+    pub knocks: Knocks,
     pub rivalry: Rivalry,
 }
 

@@ -14,17 +14,19 @@
 //! | messages of one client that wait for the owner | [`TURNS`] |
 //! | silence before authorisation | 10 s |
 //! | bytes waiting for a slow client | [`outbox::MAX_QUEUED`], and 20 s without progress |
+//! | STUN ([`stun`]) | an answer no larger than its question, no state; lost when the socket has no room |
 
 mod gate;
 pub mod outbox;
 mod session;
+mod stun;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use aws_lc_rs::hmac;
-use quinn::{Endpoint, EndpointConfig, IdleTimeout, TokioRuntime, TransportConfig, VarInt};
+use quinn::{Endpoint, EndpointConfig, IdleTimeout, Runtime as _, TokioRuntime, TransportConfig, VarInt};
 use quinn_proto::HashedConnectionIdGenerator;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
@@ -103,9 +105,8 @@ impl Listener {
             .incoming_buffer_size(4 * 1024)
             .incoming_buffer_size_total(1024 * 1024);
         let socket = std::net::UdpSocket::bind(addr).map_err(|error| bind_error(addr, error))?;
-        let endpoint =
-            Endpoint::new(endpoint_config(online_seed), Some(config), socket, Arc::new(TokioRuntime))
-                .map_err(|error| ChannelError::Listen { addr, error })?;
+        let endpoint = with_stun(endpoint_config(online_seed), config, socket)
+            .map_err(|error| ChannelError::Listen { addr, error })?;
         Ok(Listener { endpoint, limits })
     }
 
@@ -137,6 +138,17 @@ impl Listener {
         self.endpoint.close(VarInt::from_u32(session::CLOSE_STOPPING), b"the coordinator is stopping");
         let _ = tokio::time::timeout(Duration::from_secs(2), self.endpoint.wait_idle()).await;
     }
+}
+
+/// QUIC for members, and on the same port an answer to whoever asks for his own address ([`stun`]).
+fn with_stun(
+    config: EndpointConfig,
+    server: quinn::ServerConfig,
+    socket: std::net::UdpSocket,
+) -> std::io::Result<Endpoint> {
+    let runtime = Arc::new(TokioRuntime);
+    let socket = Arc::new(stun::Socket(runtime.wrap_udp_socket(socket)?));
+    Endpoint::new_with_abstract_socket(config, Some(server), socket, runtime)
 }
 
 /// Connection ids and stateless resets (RFC 9000 section 10.3) that follow from the online key: a coordinator that was

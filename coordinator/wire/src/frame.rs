@@ -6,6 +6,7 @@
 mod decoder;
 
 use crate::flow::{FlowReport, MAX_ENDED, MAX_RECORDS};
+use crate::id::NodeId;
 use crate::signed::Signed;
 use crate::trust::Record;
 use crate::view::{Delta, MAX_CANDIDATE_BYTES, MAX_CANDIDATES};
@@ -23,7 +24,7 @@ pub const WIREGUARD_PORT: u16 = 51820;
 
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct ToCoordinator {
-    #[prost(oneof = "NodeSays", tags = "1, 2, 3, 4, 5, 6, 7, 8")]
+    #[prost(oneof = "NodeSays", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9")]
     pub says: Option<NodeSays>,
 }
 
@@ -51,11 +52,14 @@ pub enum NodeSays {
     /// New WireGuard keys, signed by the identity key.
     #[prost(message, tag = "8")]
     Keys(Signed),
+    /// This peer does not answer: it shall show itself, in case a NAT on its side keeps this node out.
+    #[prost(message, tag = "9")]
+    Knock(Knock),
 }
 
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct ToNode {
-    #[prost(oneof = "CoordinatorSays", tags = "1, 2, 3, 4, 5, 6, 7")]
+    #[prost(oneof = "CoordinatorSays", tags = "1, 2, 3, 4, 5, 6, 7, 8")]
     pub says: Option<CoordinatorSays>,
 }
 
@@ -76,6 +80,9 @@ pub enum CoordinatorSays {
     Freshness(Signed),
     #[prost(message, tag = "7")]
     FlowsStored(FlowsStored),
+    /// This peer wants to talk and is not heard here.
+    #[prost(message, tag = "8")]
+    Knock(Knock),
 }
 
 #[derive(Clone, PartialEq, Eq, prost::Message)]
@@ -208,6 +215,30 @@ pub struct MyEndpoints {
     /// Port of the WireGuard socket, to pair with the address the coordinator sees.
     #[prost(uint32, tag = "2")]
     pub port: u32,
+    /// `address:port` that the socket has outside a NAT, as STUN at this coordinator told ([`crate::stun`]); at most one
+    /// for each address family.
+    #[prost(string, repeated, tag = "3")]
+    pub mapped: Vec<String>,
+}
+
+/// Unsigned: it can only make a node send a few handshakes to where that peer is said to be anyway.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct Knock {
+    #[prost(bytes = "vec", tag = "1")]
+    pub peer: Vec<u8>,
+}
+
+impl Knock {
+    pub fn of(peer: NodeId) -> Knock {
+        Knock { peer: peer.0.to_vec() }
+    }
+    /// `None` for what [`NodeSays::check`] would not have let through.
+    pub fn peer(&self) -> Option<NodeId> {
+        self.peer.as_slice().try_into().ok().map(NodeId)
+    }
+    fn check(&self) -> Result<(), FrameError> {
+        ensure(self.peer().is_some(), "the peer's id is not 16 bytes")
+    }
 }
 
 #[derive(Clone, PartialEq, Eq, prost::Message)]
@@ -248,6 +279,8 @@ pub fn printable(text: &str, characters: usize) -> String {
 const MAX_NAME_BYTES: usize = 63;
 const MAX_AGENT_BYTES: usize = 128;
 const MAX_TEXT_BYTES: usize = 4096;
+/// One address outside a NAT for each address family.
+const MAX_MAPPED: usize = 2;
 
 fn ensure(holds: bool, what: &'static str) -> Result<(), FrameError> {
     if holds { Ok(()) } else { Err(FrameError::Malformed(what)) }
@@ -283,6 +316,8 @@ impl NodeSays {
             NodeSays::Endpoints(mine) => {
                 let short = mine.candidates.iter().all(|c| c.len() <= MAX_CANDIDATE_BYTES);
                 ensure(mine.candidates.len() <= MAX_CANDIDATES && short, "too many or too long candidates")?;
+                let short = mine.mapped.iter().all(|c| c.len() <= MAX_CANDIDATE_BYTES);
+                ensure(mine.mapped.len() <= MAX_MAPPED && short, "too many or too long mapped addresses")?;
                 ensure(mine.port <= u32::from(u16::MAX), "the port is over 65535")
             }
             NodeSays::Flows(report) => {
@@ -292,6 +327,7 @@ impl NodeSays {
             NodeSays::Complaint(complaint) => {
                 ensure(complaint.message.len() <= MAX_TEXT_BYTES, "the complaint is over 4096 bytes")
             }
+            NodeSays::Knock(knock) => knock.check(),
         }
     }
 }
@@ -331,6 +367,7 @@ impl CoordinatorSays {
             // Entry by entry in the assembler.
             CoordinatorSays::Delta(_) => Ok(()),
             CoordinatorSays::Freshness(_) | CoordinatorSays::FlowsStored(_) => Ok(()),
+            CoordinatorSays::Knock(knock) => knock.check(),
         }
     }
 }

@@ -8,6 +8,7 @@
 //! - [`token`]: the enrolment token an operator carries.
 //! - [`view`]: what one node is told, as entries, and deltas between two of them.
 //! - [`frame`]: messages on the control channel; lengths bounded before anything is read.
+//! - [`stun`]: how a node learns the address its WireGuard socket has outside a NAT.
 //! - [`flow`]: flow records.
 //! - [`issue`]: the signing side of every statement.
 //! - [`revocation`]: the hash chain over all revocations.
@@ -26,6 +27,7 @@ pub mod signed;
 pub mod specimen;
 pub mod statement;
 pub mod stored;
+pub mod stun;
 pub mod token;
 pub mod trust;
 pub mod view;

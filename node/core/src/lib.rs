@@ -7,7 +7,7 @@
 //!   [`host`] says which addresses, routes and guards the machine must have.
 //! - **data** moves packets: [`dataplane`] takes batches of bytes, [`packet`] reads them, [`judge`] and [`conntrack`]
 //!   decide, [`session`] seals and opens, [`peers`] is the immutable snapshot a worker loads once per batch,
-//!   [`path`] knows where a peer is.
+//!   [`path`] knows where a peer is, [`mapping`] where this node is seen.
 //!
 //! The agent runs the two halves on threads, the simulated world (`tests/`) on virtual time.
 
@@ -22,6 +22,7 @@ pub mod flows;
 pub mod host;
 pub mod judge;
 pub mod ledger;
+pub mod mapping;
 pub mod names;
 pub mod packet;
 pub mod path;

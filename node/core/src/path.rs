@@ -133,6 +133,22 @@ impl Endpoints {
         &self.candidates
     }
 
+    /// The address the last authenticated packet came from.
+    pub fn proven(&self) -> Option<SocketAddr> {
+        self.proven
+    }
+
+    /// Everywhere the peer may be: the current place, the others it was told at, the last one proven.
+    pub fn places(&self) -> Vec<SocketAddr> {
+        let mut places = Vec::new();
+        for place in self.current.iter().chain(&self.candidates).chain(&self.proven) {
+            if !places.contains(place) && places.len() < MAX_CANDIDATES {
+                places.push(*place);
+            }
+        }
+        places
+    }
+
     /// Oldest first, at most [`MAX_MOVES`].
     pub fn moves(&self) -> impl Iterator<Item = &Move> {
         self.moves.iter()

@@ -8,9 +8,11 @@ use serde_json::{Value, json};
 use warren_config::filter::{Rules, Verdict};
 use warren_config::policy::Protocol;
 use warren_node_core::assembly::{Assembly, PeerSpec};
+use warren_node_core::clock::Mono;
 use warren_node_core::control::Publication;
 use warren_node_core::dataplane::DropNote;
 use warren_node_core::names::{Answer, Data, Order, Type};
+use warren_node_core::path::{Endpoints, Move};
 use warren_wire::flow::FlowRecord;
 use warren_wire::id::NodeId;
 
@@ -84,6 +86,7 @@ fn status(driver: &Driver) -> Value {
         "mtu": parts.plan.mtu,
         "port": parts.shared.sockets.port(),
         "endpoints": driver.candidates,
+        "mapped": parts.shared.mapping.lock().mapped(),
         "offload": { "vnet": offload.vnet, "tso": offload.tso, "uso": offload.uso },
         "zone": parts.resolver.names().map(|n| n.zone().to_owned()),
         "dns": dns_status(driver),
@@ -203,6 +206,7 @@ fn path(driver: &Driver, peer: &str) -> Reply {
     let Some((id, spec)) = find(&publication, peer).into_iter().next() else { return unknown(peer) };
     let now = driver.parts.shared.clock.now();
     let live = driver.parts.shared.plane.status(now).into_iter().find(|s| s.node == id);
+    let places = driver.parts.shared.plane.whereabouts(id);
     let endpoint = live.as_ref().and_then(|l| l.endpoint);
     let handshake = live.as_ref().and_then(|l| l.last_handshake).map(|d| d.as_secs());
     let why = match (endpoint, handshake) {
@@ -215,7 +219,8 @@ fn path(driver: &Driver, peer: &str) -> Reply {
         }
         (Some(_), Some(_)) => "the peer answers at this candidate",
         (Some(_), None) if live.as_ref().is_some_and(|l| l.handshake_pending) => {
-            "no answer yet: the peer may be off, or a firewall drops UDP on the way"
+            "no answer yet: the peer may be off, or firewalls or NATs on the way let no UDP through; all candidates are tried, \
+             and the coordinator has told the peer"
         }
         (Some(_), None) => "no handshake yet: it begins with the first packet",
     };
@@ -224,10 +229,22 @@ fn path(driver: &Driver, peer: &str) -> Reply {
         "name": spec.member.name(),
         "endpoint": endpoint,
         "candidates": spec.candidates,
+        "proven": places.as_ref().and_then(Endpoints::proven),
+        "moves": places.as_ref().map(|places| places.moves().map(|m| shown(m, now.mono)).collect::<Vec<_>>()),
         "last_handshake_seconds": handshake,
         "handshake_pending": live.is_some_and(|l| l.handshake_pending),
         "why": why,
     }))
+}
+
+/// One change of a peer's place.
+fn shown(change: &Move, now: Mono) -> Value {
+    json!({
+        "seconds_ago": now.millis_since(change.at) / 1000,
+        "from": change.from,
+        "to": change.to,
+        "reason": change.reason,
+    })
 }
 
 fn resolve(driver: &Driver, name: &str) -> Reply {

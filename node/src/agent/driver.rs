@@ -214,10 +214,20 @@ impl Driver {
                 Output::Clock(clock) => self.parts.shared.clock.set(clock),
                 Output::Store(bytes) => self.store(&bytes),
                 Output::Cut(reason) => tracing::warn!("all peers are cut: {reason}"),
+                Output::Knocked(peer) => self.show(peer),
                 Output::Notice(notice) => say(&notice),
             }
         }
         Ok(())
+    }
+
+    /// A peer that is not heard here hears from this node.
+    fn show(&self, peer: NodeId) {
+        let (shared, mut out) = (&self.parts.shared, Outbox::small());
+        shared.plane.knocked(peer, &mut out, shared.clock.now());
+        out.flush();
+        out.transmits().for_each(|transmit| shared.sockets.send(&transmit, Sender::Control));
+        out.sent();
     }
 
     fn connect(&mut self, coordinator: usize) {
@@ -245,6 +255,7 @@ impl Driver {
         let control = &mut self.parts.control;
         match event {
             Event::Connected(_, channel) => {
+                self.parts.shared.mapping.lock().set_server(Some(channel.remote()), now);
                 self.channel = Some(channel);
                 control.handle_connected(now);
             }
@@ -381,6 +392,7 @@ impl Driver {
 impl Driver {
     async fn handle_tick(&mut self) -> Result<(), Error> {
         self.ticks += 1;
+        self.look_outside();
         let every = |n: u64| self.ticks.is_multiple_of(n);
         let (flows, received, stamps, look) = (every(FLOWS), every(RECEIVED), every(STAMPS), every(LOOK));
         if every(WORDS) {
@@ -416,6 +428,14 @@ impl Driver {
             self.serve_names();
         }
         Ok(())
+    }
+
+    /// Where this node is seen, and peers that do not answer: both are the coordinator's to pass on.
+    fn look_outside(&mut self) {
+        let (control, shared) = (&mut self.parts.control, &self.parts.shared);
+        let seen = shared.mapping.lock().mapped();
+        shared.plane.set_mapped(control.handle_mapped(seen));
+        control.handle_unanswering(shared.plane.take_waiting());
     }
 
     /// So that nobody can be told less than others without noticing.
@@ -538,6 +558,7 @@ impl Driver {
                 if found != self.candidates {
                     tracing::debug!(?found, "own endpoints");
                     self.candidates = found.clone();
+                    parts.shared.mapping.lock().ask_again(boot());
                     parts.control.handle_local_endpoints(found, port);
                 }
             }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use warren_node_core::control::{Config, Control};
 use warren_node_core::dataplane::{DataPlane, Settings};
 use warren_node_core::ledger::Ledger;
+use warren_node_core::mapping::Mapping;
 use warren_node_core::session::boring::BoringEngine;
 
 use super::driver::{Driver, Parts};
@@ -70,6 +71,7 @@ pub async fn run(options: Options, state: StateDir, kept: Kept, helper: Option<H
         counters: Counters::default(),
         aside: Aside::new().map_err(Error::io("make the queue for handshakes"))?,
         sleepers: Sleepers::default(),
+        mapping: parking_lot::Mutex::new(Mapping::new(random()?)),
         workers: options.workers,
     });
 
@@ -163,11 +165,15 @@ fn new_plane(
     ledger: Ledger,
     clock: &Clock,
 ) -> Result<DataPlane<BoringEngine>, Error> {
-    let mut seed = [0; 32];
-    getrandom::fill(&mut seed).map_err(Error::Random)?;
-    let plane = DataPlane::with_ledger(rotation::engine(keys), settings, ledger, seed, clock.now());
+    let plane = DataPlane::with_ledger(rotation::engine(keys), settings, ledger, random()?, clock.now());
     plane.restore_stamps(&state.stamps()?);
     Ok(plane)
+}
+
+fn random() -> Result<[u8; 32], Error> {
+    let mut seed = [0; 32];
+    getrandom::fill(&mut seed).map_err(Error::Random)?;
+    Ok(seed)
 }
 
 /// Others may look for the socket in it; what else is there is private.

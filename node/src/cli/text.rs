@@ -55,6 +55,7 @@ pub fn status(s: &Value) -> String {
             ("", "v6"),
             ("interface", "interface"),
             ("port", "port"),
+            ("seen at", "mapped"),
             ("coordinator", "coordinator"),
             ("revision", "revision"),
             ("enforced", "enforced_revision"),
@@ -130,16 +131,22 @@ fn dropped(drop: &Value) -> String {
 }
 
 pub fn path(p: &Value) -> String {
-    lines(
+    let mut text = lines(
         p,
         &[
             ("peer", "name"),
             ("endpoint", "endpoint"),
+            ("proven", "proven"),
             ("candidates", "candidates"),
             ("handshake s", "last_handshake_seconds"),
             ("why", "why"),
         ],
-    )
+    );
+    for change in p.get("moves").and_then(Value::as_array).into_iter().flatten() {
+        let [ago, to, why] = ["seconds_ago", "to", "reason"].map(|name| field(change, name));
+        text.push_str(&format!("{ago} s ago: {to} ({why})\n"));
+    }
+    text
 }
 
 pub fn dns_query(q: &Value) -> String {

@@ -1,6 +1,7 @@
 //! One live control channel: a reader and a writer, so that a coordinator that does not read can stall neither the
 //! control loop nor, ever, a packet.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use quinn::{Connection, Endpoint, RecvStream, SendStream, VarInt};
@@ -52,6 +53,12 @@ impl Channel {
                 Ok((endpoint, connection)) => carry(endpoint, connection, turn, &events).await,
             }
         });
+    }
+
+    /// The coordinator's address.
+    pub fn remote(&self) -> SocketAddr {
+        let remote = self.connection.remote_address();
+        SocketAddr::new(remote.ip().to_canonical(), remote.port())
     }
 
     /// Never waits. `Err`: the coordinator has not read for too long; give the channel up.

@@ -52,7 +52,9 @@ fn receive_one<E: Engine>(
     match port.try_receive(buffer) {
         Ok(got) => {
             let bytes = buffer.get(..got.len).unwrap_or_default();
-            handle(shared, worker, Batch { from: got.from, bytes, segment: got.segment });
+            if !shared.takes_stun(got.from, bytes) {
+                handle(shared, worker, Batch { from: got.from, bytes, segment: got.segment });
+            }
             true
         }
         Err(e) => super::ingress::may_go_on(shared, &e),

@@ -56,6 +56,10 @@ fn receive_one<E: Engine>(
     match port.receive(buffer) {
         Ok(got) => {
             let bytes = buffer.get(..got.len).unwrap_or_default();
+            // Only where the kernel does not steer.
+            if shared.takes_stun(got.from, bytes) {
+                return true;
+            }
             shared.plane.ingress(worker, got.from, bytes, got.segment, shared.clock.now());
             hand_out(shared, worker, number, Sender::Worker(number));
             true

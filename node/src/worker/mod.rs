@@ -22,12 +22,16 @@ mod stop;
 mod tick;
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 
+use parking_lot::Mutex;
 use warren_node_core::dataplane::DataPlane;
+use warren_node_core::mapping::Mapping;
 use warren_node_core::session::Engine;
+use warren_wire::stun::is_stun;
 
 use crate::clock::Clock;
 use crate::kernel::interrupt;
@@ -61,6 +65,8 @@ pub struct Shared<E: Engine> {
     pub counters: Counters,
     pub aside: Aside,
     pub sleepers: Sleepers,
+    /// Asked by the tick thread, answered at the control worker, read by the control half.
+    pub mapping: Mutex<Mapping>,
     pub workers: usize,
 }
 
@@ -84,6 +90,14 @@ impl Counters {
 }
 
 impl<E: Engine> Shared<E> {
+    /// Takes an answer of STUN out of what came to a WireGuard socket. False: it is none.
+    pub fn takes_stun(&self, from: SocketAddr, datagram: &[u8]) -> bool {
+        is_stun(datagram) && {
+            self.mapping.lock().handle_answer(from, datagram, self.clock.now().mono);
+            true
+        }
+    }
+
     /// Writes a frame that carries no offload; counts it if it is lost.
     pub fn write_plain(&self, frame: &[u8]) {
         if self.tun.queue(0).write_frame(frame) != Written::Whole {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use warren_node_core::clock::Mono;
-use warren_node_core::dataplane::Outbox;
+use warren_node_core::dataplane::{Outbox, Transmit};
 use warren_node_core::session::Engine;
 
 use super::Shared;
@@ -32,6 +32,7 @@ pub fn run<E: Engine>(shared: &Shared<E>) {
         for frame in shared.plane.take_frames() {
             shared.write_plain(&frame);
         }
+        ask_outside(shared, now.mono);
         shared.pulse.beat(Worker::Tick, now.mono);
         look_at_paths(shared, &mut look_again, now.mono);
         if wake_again <= now.mono {
@@ -43,6 +44,14 @@ pub fn run<E: Engine>(shared: &Shared<E>) {
     // One that was about to sleep just now did not notice: again until none is left.
     while shared.sleepers.wake() {
         std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// From the WireGuard socket itself: only so does the answer tell where that is seen.
+fn ask_outside<E: Engine>(shared: &Shared<E>, now: Mono) {
+    let question = shared.mapping.lock().poll_question(now);
+    if let Some((to, bytes)) = question {
+        shared.sockets.send(&Transmit { to, bytes: &bytes, segment: None }, Sender::Control);
     }
 }
 

@@ -3,8 +3,8 @@
 use warren_config::time::UnixTime;
 use warren_wire::flow::FlowReport;
 use warren_wire::frame::{
-    Complaint, CoordinatorSays, Enforced, EnrolBegin, EnrolCommit, Enrolled, FlowsStored, Hello, MyEndpoints,
-    NodeSays, ToCoordinator, Welcome,
+    Complaint, CoordinatorSays, Enforced, EnrolBegin, EnrolCommit, Enrolled, FlowsStored, Hello, Knock,
+    MyEndpoints, NodeSays, ToCoordinator, Welcome,
 };
 use warren_wire::id::{Digest, NodeId};
 use warren_wire::signed::Signed;
@@ -50,6 +50,10 @@ impl Coordinator {
             NodeSays::Endpoints(endpoints) => self.my_endpoints(session.node, &session, &endpoints, now),
             NodeSays::Flows(report) => self.flow_report(conn, session.node, &report, now),
             NodeSays::Complaint(complaint) => self.complaint(session.node, &complaint, now),
+            NodeSays::Knock(knock) => {
+                self.knock(session.node, &knock, now);
+                None
+            }
         }
     }
 
@@ -259,8 +263,20 @@ impl Coordinator {
         let own = endpoints::parse(&endpoints.candidates);
         let port = u16::try_from(endpoints.port).unwrap_or(0);
         let seen = Some(session.from.ip());
-        self.update_endpoints(node, now, |reported| *reported = endpoints::Reported { own, port, seen });
+        let mapped = endpoints::parse(&endpoints.mapped);
+        self.update_endpoints(node, now, |reported| {
+            *reported = endpoints::Reported { own, mapped, port, seen }
+        });
         None
+    }
+
+    /// Passed on between two members whom a grant joins, and remembered nowhere: who is away will hear of the next.
+    fn knock(&mut self, from: NodeId, knock: &Knock, now: UnixTime) {
+        let Some(peer) = knock.peer().filter(|peer| self.distribution.are_peers(&from, peer)) else { return };
+        let within = self.sessions.presence_mut(from).knocks.take(now);
+        if let Some(conn) = self.sessions.of_node(&peer).filter(|_| within) {
+            self.send(conn, CoordinatorSays::Knock(Knock::of(from)));
+        }
     }
 
     fn flow_report(

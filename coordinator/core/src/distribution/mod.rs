@@ -100,6 +100,11 @@ impl Distribution {
         self.roster.peers(&id)
     }
 
+    /// Does a grant join the two?
+    pub fn are_peers(&self, id: &NodeId, other: &NodeId) -> bool {
+        self.roster.are_peers(id, other)
+    }
+
     /// The whole view of a live node. `None` if there is nothing that may be told: the policy cannot be read.
     pub fn view(&mut self, state: &State, id: &NodeId) -> Option<SharedView> {
         if state.policies.broken().is_some() {

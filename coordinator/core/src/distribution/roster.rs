@@ -81,6 +81,13 @@ impl Roster {
         joined.flat_map(|c| &c.members).filter(|peer| *peer != id).copied().collect()
     }
 
+    /// Is `other` among [`Roster::peers`] of `id`?
+    pub fn are_peers(&self, id: &NodeId, other: &NodeId) -> bool {
+        let class = self.class_of.get(id).and_then(|place| self.classes.get(*place));
+        let place = self.class_of.get(other).filter(|_| id != other);
+        class.zip(place).is_some_and(|(class, place)| class.joined.binary_search(place).is_ok())
+    }
+
     pub fn peer_count(&self, id: &NodeId) -> usize {
         let Some((place, class)) = self.class_of.get(id).and_then(|p| Some((p, self.classes.get(*p)?)))
         else {

@@ -52,6 +52,8 @@ pub struct Host {
     pub refused: Option<Refused>,
     pub offer: Option<EnrolOffer>,
     pub stored: Vec<FlowsStored>,
+    /// Who knocked.
+    pub knocks: Vec<NodeId>,
     pub source: IpAddr,
 }
 
@@ -70,6 +72,7 @@ impl Host {
             refused: None,
             offer: None,
             stored: Vec::new(),
+            knocks: Vec::new(),
             source: IpAddr::from([192, 0, 2, (seed % 250) as u8 + 1]),
         }
     }
@@ -321,7 +324,7 @@ impl World {
 
     pub fn endpoints(&mut self, host: usize, candidates: &[&str]) {
         let candidates = candidates.iter().map(|c| c.to_string()).collect();
-        self.says(host, NodeSays::Endpoints(MyEndpoints { candidates, port: 51820 }));
+        self.says(host, NodeSays::Endpoints(MyEndpoints { candidates, port: 51820, mapped: Vec::new() }));
     }
 
     pub fn wait(&mut self, seconds: u64) {
@@ -373,6 +376,7 @@ impl World {
                 host.freshness.push(signed);
             }
             CoordinatorSays::FlowsStored(stored) => host.stored.push(stored),
+            CoordinatorSays::Knock(knock) => host.knocks.extend(knock.peer()),
         }
     }
 }

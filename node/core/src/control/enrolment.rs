@@ -233,5 +233,6 @@ fn what(said: &CoordinatorSays) -> &'static str {
         CoordinatorSays::Delta(_) => "a view",
         CoordinatorSays::Freshness(_) => "a freshness",
         CoordinatorSays::FlowsStored(_) => "a receipt for flow records",
+        CoordinatorSays::Knock(_) => "a knock",
     }
 }

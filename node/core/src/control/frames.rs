@@ -37,6 +37,9 @@ impl Control {
                 self.flows.handle_stored(stored.boot, stored.sequence);
                 self.say_flows();
             }
+            (Session::Authorised, CoordinatorSays::Knock(knock)) => {
+                self.outputs.extend(knock.peer().map(Output::Knocked));
+            }
             (Session::Authorised, CoordinatorSays::Welcome(_)) => {
                 self.give_up("the coordinator welcomed this node twice", now);
             }

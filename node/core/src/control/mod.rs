@@ -38,7 +38,7 @@ use std::sync::Arc;
 
 use warren_config::time::UnixTime;
 use warren_wire::flow::{Amount, Ended, FlowRecord};
-use warren_wire::frame::{FrameError, NodeSays};
+use warren_wire::frame::{FrameError, Knock, NodeSays};
 use warren_wire::id::{Epoch, Generation, NodeId, Revision, WgKey};
 use warren_wire::signed::Signed;
 use warren_wire::trust::{Member, Network, Record, Trust, TrustError};
@@ -102,6 +102,8 @@ pub struct Control {
     latest: Mono,
     own: Vec<SocketAddr>,
     port: u16,
+    /// What the WireGuard socket looks like from outside, if that is none of its own addresses.
+    mapped: Vec<SocketAddr>,
     /// Keys the coordinator's view does not show yet.
     new_keys: Option<Signed>,
     publication: Option<Arc<Publication>>,
@@ -144,6 +146,7 @@ impl Control {
             latest: Mono(0),
             own: Vec::new(),
             port: 0,
+            mapped: Vec::new(),
             new_keys: None,
             publication: None,
             next_end: None,
@@ -204,6 +207,26 @@ impl Control {
         // Which candidates make sense depends on where this node is.
         if self.publication.as_ref().is_some_and(|p| !p.assembly.peers.is_empty()) {
             self.publish(self.latest);
+        }
+    }
+
+    /// Where the coordinator sees the WireGuard socket ([`crate::mapping`]). True if that is behind a NAT.
+    pub fn handle_mapped(&mut self, seen: Option<SocketAddr>) -> bool {
+        let foreign = |place: &SocketAddr| !self.own.contains(place);
+        let usable = |place: &SocketAddr| path::acceptable(*place, &self.network, Locality::Wide);
+        let mapped: Vec<SocketAddr> = seen.into_iter().filter(foreign).filter(usable).collect();
+        let behind = !mapped.is_empty();
+        if self.mapped != mapped {
+            self.mapped = mapped;
+            self.say_endpoints();
+        }
+        behind
+    }
+
+    /// Peers that do not answer: the coordinator tells them, so that they show themselves.
+    pub fn handle_unanswering(&mut self, peers: Vec<NodeId>) {
+        if self.session == Session::Authorised {
+            peers.into_iter().for_each(|peer| self.say(NodeSays::Knock(Knock::of(peer))));
         }
     }
 

@@ -33,6 +33,8 @@ pub enum Output {
     Clock(SignedClock),
     /// Write these bytes as the last good view: a new file, fsync, rename. They hold no secret.
     Store(Vec<u8>),
+    /// This peer wants to talk and is not heard: the data plane shows it this node.
+    Knocked(NodeId),
     /// All peers are cut (the publication that does it follows).
     Cut(CutReason),
     Notice(Notice),

@@ -34,7 +34,8 @@ impl Control {
     pub(super) fn say_endpoints(&mut self) {
         if self.session == Session::Authorised && self.port != 0 {
             let candidates = self.own.iter().map(ToString::to_string).collect();
-            self.say(NodeSays::Endpoints(MyEndpoints { candidates, port: u32::from(self.port) }));
+            let mapped = self.mapped.iter().map(ToString::to_string).collect();
+            self.say(NodeSays::Endpoints(MyEndpoints { candidates, port: u32::from(self.port), mapped }));
         }
     }
 

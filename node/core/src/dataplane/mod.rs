@@ -22,6 +22,7 @@ mod egress;
 mod gate;
 mod hearsay;
 mod ingress;
+mod knock;
 mod narrow;
 pub mod outbox;
 mod publish;
@@ -32,6 +33,7 @@ mod tick;
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -148,6 +150,11 @@ pub struct DataPlane<E: Engine> {
     next_sweep: Mutex<Mono>,
     /// Words of other agents that control has not taken yet.
     hearsay: Mutex<VecDeque<(NodeId, Vec<u8>)>>,
+    /// Peers that do not answer, until control asks the coordinator to tell them.
+    waiting: Mutex<VecDeque<NodeId>>,
+    shows: Mutex<knock::Shows>,
+    /// This node is behind a NAT.
+    mapped: AtomicBool,
 }
 
 impl<E: Engine> DataPlane<E> {
@@ -181,6 +188,9 @@ impl<E: Engine> DataPlane<E> {
             frames: Mutex::new(VecDeque::new()),
             next_sweep: Mutex::new(now.mono),
             hearsay: Mutex::new(VecDeque::new()),
+            waiting: Mutex::new(VecDeque::new()),
+            shows: Mutex::default(),
+            mapped: AtomicBool::new(false),
         }
     }
 

@@ -5,10 +5,12 @@ use std::sync::Arc;
 
 use warren_wire::id::NodeId;
 
+use super::knock::Kept;
 use super::{DataPlane, Outbox, Wake};
 use crate::clock::{Mono, Now};
+use crate::path::Endpoints;
 use crate::peers::{Lane, Peer, Snapshot, Use};
-use crate::session::{Engine, MAX_CONTROL, Session as _, Sink};
+use crate::session::{Engine, Session as _};
 
 /// Flows and idle sessions are looked at this often.
 const SWEEP_MS: u64 = 500;
@@ -74,16 +76,17 @@ impl<E: Engine> DataPlane<E> {
         out: &mut Outbox,
         now: Now,
     ) {
-        let endpoint = peer.link.endpoint();
+        let mut kept = Kept::default();
         let stats = lane.with(&snapshot.engine, Use::Existing, now, |session| {
-            match endpoint {
-                Some(to) => session.tick(&mut out.to(to), now),
-                None => session.tick(&mut Nowhere::default(), now),
-            }
+            session.tick(&mut kept, now);
             session.stats(now)
         });
         let Some(stats) = stats else { return };
+        if sends {
+            self.after_timers(snapshot, peer, lane, &stats, out, now);
+        }
         let tried = lane.newly_unanswered(stats.unanswered).filter(|_| sends);
+        kept.send(peer, tried.is_some_and(|n| n > 1), out);
         if tried.is_some_and(|n| n % TRIES_PER_ENDPOINT == 0) {
             peer.link.unanswered(now);
         }
@@ -109,24 +112,12 @@ impl<E: Engine> DataPlane<E> {
     }
 }
 
-/// For a peer whose place nobody knows: timers run, nothing is sent.
-struct Nowhere([u8; MAX_CONTROL * 16]);
-
-impl Default for Nowhere {
-    fn default() -> Nowhere {
-        Nowhere([0; MAX_CONTROL * 16])
-    }
-}
-
-impl Sink for Nowhere {
-    fn room(&mut self, need: usize) -> Option<&mut [u8]> {
-        (need <= self.0.len()).then_some(&mut self.0)
-    }
-    fn data(&mut self, _len: usize) {}
-    fn control(&mut self, _len: usize) {}
-}
-
 impl<E: Engine> DataPlane<E> {
+    /// Where a peer may be, where it was, and why that changed.
+    pub fn whereabouts(&self, peer: NodeId) -> Option<Endpoints> {
+        Some(self.snapshot.load().peer(&peer)?.link.endpoints())
+    }
+
     /// Where a peer is believed to be.
     pub fn endpoint(&self, peer: NodeId) -> Option<SocketAddr> {
         self.snapshot.load().peer(&peer)?.link.endpoint()

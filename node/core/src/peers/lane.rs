@@ -172,6 +172,11 @@ impl<E: Engine> Lane<E> {
         (unanswered > before).then_some(unanswered)
     }
 
+    /// The number as the last timer run saw it.
+    pub fn known_unanswered(&self) -> u32 {
+        self.unanswered.load(Ordering::Relaxed)
+    }
+
     /// Drops a session that has nothing left; the next use makes a new one.
     pub fn forget_idle(&self, now: Now) {
         let mut cell = self.cell.lock();

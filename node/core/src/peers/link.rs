@@ -8,7 +8,7 @@ use parking_lot::{MappedMutexGuard, Mutex, MutexGuard};
 use warren_wire::id::NodeId;
 
 use super::Awake;
-use crate::clock::Now;
+use crate::clock::{Mono, Now};
 use crate::conntrack::{Cut, Drained, Ends, FlowIds, FlowTable, Limits};
 use crate::path::Endpoints;
 
@@ -62,6 +62,26 @@ pub struct Link {
     received: Meter,
     /// Packets both ways when this was last asked.
     spoken: AtomicU64,
+    manners: Mutex<Manners>,
+}
+
+/// What is said to a peer beside its packets, and when it was last said.
+#[derive(Debug, Default)]
+struct Manners {
+    knocked: Option<Mono>,
+    shown: Option<Mono>,
+    /// Packets sent when this was last looked at, and since when there were no others.
+    sent: u64,
+    silent: Mono,
+}
+
+/// True if `last` is `every_ms` ago; then it is now.
+fn is_time(last: &mut Option<Mono>, every_ms: u64, now: Now) -> bool {
+    let time = last.is_none_or(|at| now.mono.millis_since(at) >= every_ms);
+    if time {
+        *last = Some(now.mono);
+    }
+    time
 }
 
 impl Link {
@@ -81,6 +101,7 @@ impl Link {
             sent: Meter::default(),
             received: Meter::default(),
             spoken: AtomicU64::new(0),
+            manners: Mutex::default(),
         }
     }
 
@@ -219,6 +240,35 @@ impl Link {
     }
     pub fn endpoints(&self) -> Endpoints {
         self.endpoints.lock().clone()
+    }
+
+    /// Everywhere the peer may be, the likeliest first.
+    pub fn places(&self) -> Vec<SocketAddr> {
+        self.endpoints.lock().places()
+    }
+
+    /// True at most once in `every_ms`: the coordinator is asked to tell the peer.
+    pub fn may_knock(&self, now: Now, every_ms: u64) -> bool {
+        is_time(&mut self.manners.lock().knocked, every_ms, now)
+    }
+
+    /// True at most once in `every_ms`: the peer has asked to be shown this node.
+    pub fn may_show(&self, now: Now, every_ms: u64) -> bool {
+        is_time(&mut self.manners.lock().shown, every_ms, now)
+    }
+
+    /// Was nothing sent for so long? Ask often: what was sent is noticed by asking.
+    pub fn is_silent_for(&self, ms: u64, now: Now) -> bool {
+        let (mut manners, sent) = (self.manners.lock(), self.sent().packets);
+        if manners.sent != sent {
+            (manners.sent, manners.silent) = (sent, now.mono);
+        }
+        now.mono.millis_since(manners.silent) >= ms
+    }
+
+    /// Something was said that is not counted as a packet.
+    pub fn spoke(&self, now: Now) {
+        self.manners.lock().silent = now.mono;
     }
 
     /// Did packets go either way since the last call?

@@ -192,6 +192,9 @@ pub trait Session: Send + 'static {
     /// Begins a handshake unless one is under way; revives an expired session.
     fn initiate<K: Sink>(&mut self, out: &mut K, now: Now);
 
+    /// The same, also while one is under way: the answer to that one may never come.
+    fn initiate_anew<K: Sink>(&mut self, out: &mut K, now: Now);
+
     /// Packets that wait for a handshake are never sent: what allowed them is gone.
     fn forget_queued(&mut self);
 

@@ -5,6 +5,7 @@ mod awake;
 mod changes;
 mod devices;
 mod mtu;
+mod nats;
 mod random;
 mod replay;
 mod rogue;

@@ -4,5 +4,6 @@ mod external;
 mod hearsay;
 mod lies;
 mod life;
+mod nats;
 mod sessions;
 pub(crate) mod world;

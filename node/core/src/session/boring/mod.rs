@@ -429,6 +429,11 @@ impl Session for BoringSession {
         self.send_initiation(out, false, now);
     }
 
+    fn initiate_anew<K: Sink>(&mut self, out: &mut K, now: Now) {
+        self.freshen(out, now);
+        self.send_initiation(out, true, now);
+    }
+
     fn forget_queued(&mut self) {
         self.forgotten = self.waiting;
     }

@@ -396,6 +396,12 @@ impl Session for StandinSession {
         }
     }
 
+    fn initiate_anew<K: Sink>(&mut self, out: &mut K, now: Now) {
+        self.expire(now);
+        self.send_initiation(out, now);
+        self.schedule(now);
+    }
+
     fn forget_queued(&mut self) {
         self.queue.clear();
     }

@@ -1,0 +1,75 @@
+//! What the coordinator does for nodes behind NATs: it tells where they are seen, and passes a knock on.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test ends at the first surprise")]
+
+mod common;
+
+use common::*;
+use warren_coordinator_core::session::{KNOCKS, KNOCKS_PER_SECOND};
+use warren_wire::frame::{Knock, MyEndpoints, NodeSays};
+use warren_wire::id::NodeId;
+use warren_wire::view::{Body, Key};
+
+/// web-1, orders-1, db-1.
+fn street(seed: u64) -> World {
+    let mut world = World::new(seed);
+    world.apply(CHAIN).unwrap();
+    world.join("web-1", &["web"]);
+    world.join("orders-1", &["orders"]);
+    world.join("db-1", &["db"]);
+    world
+}
+
+fn knock(world: &mut World, from: usize, at: NodeId) {
+    world.says(from, NodeSays::Knock(Knock::of(at)));
+}
+
+#[test]
+fn a_knock_reaches_a_peer_that_is_there_and_nobody_else() {
+    let mut world = street(1);
+    let [web, orders, db] = [0, 1, 2].map(|host| world.id(host));
+    knock(&mut world, 0, orders);
+    assert_eq!(world.hosts[1].knocks, [web]);
+    // No grant joins web and db; and nobody knocks at himself, or at nobody.
+    for stranger in [db, web, NodeId([9; 16])] {
+        knock(&mut world, 0, stranger);
+    }
+    let heard: Vec<usize> = world.hosts.iter().map(|host| host.knocks.len()).collect();
+    assert_eq!(heard, [0, 1, 0]);
+    world.disconnect(1);
+    knock(&mut world, 0, orders);
+    world.online(1);
+    assert_eq!(world.hosts[1].knocks.len(), 1, "a knock is not kept");
+}
+
+#[test]
+fn whoever_knocks_without_end_is_heard_a_few_times_a_second() {
+    let mut world = street(2);
+    let orders = world.id(1);
+    let heard = |world: &World| world.hosts[1].knocks.len() as u32;
+    (0..3 * KNOCKS).for_each(|_| knock(&mut world, 0, orders));
+    assert_eq!(heard(&world), KNOCKS);
+    world.wait(2);
+    (0..3 * KNOCKS).for_each(|_| knock(&mut world, 0, orders));
+    assert_eq!(heard(&world), KNOCKS + 2 * KNOCKS_PER_SECOND);
+}
+
+/// A node that could name any place would aim its peers' handshakes at a victim.
+#[test]
+fn a_place_outside_is_believed_only_of_the_host_the_node_is_seen_at() {
+    let mut world = street(3);
+    let (web, seen) = (world.id(0), world.hosts[0].source);
+    let told = |world: &World| match &world.hosts[1].view.entries.get(&Key::Endpoints(web)).unwrap().body {
+        Some(Body::Endpoints(places)) => places.candidates.clone(),
+        other => panic!("{other:?}"),
+    };
+    let mut say = |mapped: &str| {
+        let mine = MyEndpoints { candidates: vec![], port: 51820, mapped: vec![mapped.to_owned()] };
+        world.says(0, NodeSays::Endpoints(mine));
+        told(&world)
+    };
+    assert_eq!(say(&format!("{seen}:40123")), [format!("{seen}:40123"), format!("{seen}:51820")]);
+    for victim in ["198.51.100.9:53", "100.64.0.9:1", "nonsense", "127.0.0.1:22"] {
+        assert_eq!(say(victim), [format!("{seen}:51820")], "{victim}");
+    }
+}

@@ -1,0 +1,67 @@
+//! What a node says of its place behind a NAT, and what it does for a peer behind another.
+
+use warren_wire::frame::{CoordinatorSays, Knock, MyEndpoints};
+
+use super::super::*;
+use super::world::{Driven, World};
+
+fn at(text: &str) -> SocketAddr {
+    text.parse().unwrap()
+}
+
+fn last_endpoints(node: &Driven) -> Option<&MyEndpoints> {
+    node.sent().into_iter().rev().find_map(|says| match says {
+        NodeSays::Endpoints(mine) => Some(mine),
+        _ => None,
+    })
+}
+
+#[test]
+fn the_place_outside_is_told_once_and_only_if_it_is_another_than_inside() {
+    let world = World::new();
+    let mut node = world.settled();
+    let inside = at("192.168.1.2:51820");
+    node.control.handle_local_endpoints(vec![inside], 51820);
+    assert!(!node.control.handle_mapped(Some(inside)), "no NAT");
+    node.drain();
+    assert!(last_endpoints(&node).unwrap().mapped.is_empty());
+    for _ in 0..3 {
+        assert!(node.control.handle_mapped(Some(at("203.0.113.7:40123"))));
+    }
+    node.drain();
+    let all = node.sent().into_iter().filter(|says| matches!(says, NodeSays::Endpoints(_))).count();
+    assert_eq!(
+        (last_endpoints(&node).unwrap().mapped.as_slice(), all),
+        (&["203.0.113.7:40123".to_owned()][..], 2)
+    );
+    // An answer that is no place at all, whoever forged it, is none.
+    for nonsense in ["100.64.0.9:1", "127.0.0.1:1", "0.0.0.0:1", "203.0.113.7:0"] {
+        assert!(!node.control.handle_mapped(Some(at(nonsense))), "{nonsense}");
+    }
+    node.drain();
+    assert!(last_endpoints(&node).unwrap().mapped.is_empty());
+}
+
+#[test]
+fn a_peer_that_does_not_answer_is_told_by_the_coordinator_if_there_is_one() {
+    let world = World::new();
+    let mut node = world.settled();
+    node.control.handle_unanswering(vec![world.orders.id]);
+    node.drain();
+    let knocks = |node: &Driven| node.sent().into_iter().filter(|s| matches!(s, NodeSays::Knock(_))).count();
+    assert_eq!(node.sent().last(), Some(&&NodeSays::Knock(Knock::of(world.orders.id))));
+    node.control.handle_disconnected("gone", node.now);
+    node.control.handle_unanswering(vec![world.orders.id]);
+    node.drain();
+    assert_eq!(knocks(&node), 1, "nothing is kept for later");
+}
+
+#[test]
+fn a_knock_shows_this_node_and_changes_nothing_else() {
+    let world = World::new();
+    let mut node = world.settled();
+    let before = node.outputs.len();
+    node.say(CoordinatorSays::Knock(Knock::of(world.orders.id)));
+    assert!(matches!(node.outputs[before..], [Output::Knocked(peer)] if peer == world.orders.id));
+    assert_eq!(node.peers(), ["db-1", "orders-1"]);
+}
