@@ -239,6 +239,7 @@ async fn serve(options: &Options, loaded: Loaded) -> Result<(), ServeError> {
         door,
         web: WebDoor::new(keys, hosts, secure),
         hub,
+        map: settings.map,
         page: page.clone(),
         failed,
         unlisted,

@@ -91,6 +91,9 @@ pub struct Settings {
     /// How long flows are kept.
     #[serde(default)]
     pub history: HistorySettings,
+    /// How large a map may be.
+    #[serde(default)]
+    pub map: MapSettings,
     /// Flow records for an OpenTelemetry receiver. Missing: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub otlp: Option<OtlpSettings>,
@@ -103,6 +106,19 @@ pub struct HistorySettings {
     pub flows: Retention,
     /// Sums in steps of a second, a minute and an hour.
     pub edges: EdgeRetention,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct MapSettings {
+    /// Edges on one map; of more the lightest are left out, and the map says so.
+    pub edges: usize,
+}
+
+impl Default for MapSettings {
+    fn default() -> MapSettings {
+        MapSettings { edges: 100_000 }
+    }
 }
 
 pub const DEFAULT_GROUP: &str = "warren";
@@ -278,6 +294,7 @@ mod tests {
             advertise: vec!["coord:7946".into()],
             api: WebSettings::default(),
             history: HistorySettings::default(),
+            map: MapSettings::default(),
             otlp: None,
             group: DEFAULT_GROUP.into(),
         }

@@ -47,6 +47,7 @@ async fn serve_as(caller: Caller, socket: &Path) {
         door,
         web: WebDoor::new(KeyRing::default(), [], false),
         hub: Hub::new(0),
+        map: warren_coordinator::state_dir::MapSettings::default(),
         page: None,
         failed: Arc::default(),
         unlisted: Arc::default(),

@@ -11,7 +11,7 @@ use common::{Node, Service, World, block_on, wait_for};
 use serde_json::{Value, json};
 use warren_coordinator::api::ROUTES;
 use warren_coordinator_core::access::Scope;
-use warren_wire::flow::{FlowEnd, FlowRecord, FlowReport, FlowVerdict};
+use warren_wire::flow::{FlowEnd, FlowRecord, FlowReport, FlowVerdict, Workload};
 use warren_wire::frame::{CoordinatorSays, NodeSays};
 
 const API: &[&str] = &["--api", "127.0.0.1:0"];
@@ -264,6 +264,44 @@ fn the_page_is_served_and_guards_itself() {
     assert_eq!(web.ask("GET", "/", &[("host", "evil.example")], "").status, 421);
 }
 
+/// The API over TLS, asked by curl, which knows only this certificate.
+fn over_tls(service: &Service, certificate: &std::path::Path) -> (bool, String) {
+    let port = service.info["api"].as_str().unwrap().rsplit(':').next().unwrap().to_owned();
+    let mut curl = std::process::Command::new("curl");
+    curl.args(["-s", "--max-time", "20", "--cacert"]).arg(certificate);
+    let said = curl.arg(format!("https://localhost:{port}/v1/status")).output().unwrap();
+    (said.status.success(), String::from_utf8_lossy(&said.stdout).into_owned())
+}
+
+#[test]
+fn beyond_loopback_everything_is_tls_with_the_own_certificate_or_a_given_one() {
+    let world = World::new();
+    let everywhere = &["--api", "0.0.0.0:0"];
+    let service = world.serve_with(everywhere);
+    assert!(service.info["api"].as_str().unwrap().starts_with("https://"), "{}", service.info);
+    let own = world.state().join("web.crt");
+    let (answered, said) = over_tls(&service, &own);
+    assert!(answered && said.contains("/problems/unauthenticated"), "{said}");
+    // In clear nothing is said.
+    let port = service.info["api"].as_str().unwrap().rsplit(':').next().unwrap().to_owned();
+    let clear = Web { host: format!("127.0.0.1:{port}") };
+    assert_ne!(clear.ask("GET", "/v1/status", &[], "").status, 200);
+    assert_eq!(clear.ask("GET", "/v1/status", &[], "").body, "");
+    assert_eq!(service.stop(), 0);
+    // Another one, given by its files: it is shown, and the own one no longer.
+    let (certificate, key) = (world.path("given.crt"), world.path("given.key"));
+    for (from, to) in [("web.crt", &certificate), ("web.key", &key)] {
+        std::fs::rename(world.state().join(from), to).unwrap();
+    }
+    set(&world, "api", json!({ "certificate": certificate, "key": key }));
+    let service = world.serve_with(everywhere);
+    assert!(over_tls(&service, &certificate).0);
+    assert!(!own.exists(), "no other was made");
+    assert_eq!(service.stop(), 0);
+    let unasked: std::net::SocketAddr = warren_coordinator::api::web::DEFAULT_LISTEN.parse().unwrap();
+    assert!(unasked.ip().is_loopback(), "without a word about it");
+}
+
 fn record(world: &World, flow: u64, first: bool, verdict: FlowVerdict) -> FlowRecord {
     let address = |name: &str| -> std::net::Ipv4Addr {
         world.json(&["node", "show", name])["v4"].as_str().unwrap().parse().unwrap()
@@ -292,6 +330,11 @@ fn record(world: &World, flow: u64, first: bool, verdict: FlowVerdict) -> FlowRe
         end: if refused { FlowEnd::Refused } else { FlowEnd::Open } as i32,
         count: if refused { 5 } else { 1 },
         first,
+        workload: Some(Workload {
+            process: "curl".into(),
+            unit: "shop.service".into(),
+            ..Workload::default()
+        }),
         ..FlowRecord::default()
     }
 }
@@ -337,6 +380,8 @@ fn the_map_says_what_the_records_said_live_and_after_a_restart() {
         line.hear_until(|said| matches!(said, CoordinatorSays::FlowsStored(_)).then_some(())).await;
     });
     hear_until(&["event: flows", "event: edges", "\"bytes_back\":3000", "event: nodes"]);
+    // Whose it is, and which names lead to a node, is told live as well.
+    hear_until(&["\"process\":\"curl\"", "\"unit\":\"shop.service\"", "\"dns\":[\"web-1.warren.internal\""]);
     world.token(&["--name", "db-1"]);
     hear_until(&["event: audit", "token-stored", "event: status"]);
     assert!(!heard.contains("resync"), "{heard}");
@@ -384,6 +429,55 @@ fn the_map_says_what_the_records_said_live_and_after_a_restart() {
     assert!(error.contains("future"), "{error}");
 }
 
+/// The settings with one of them changed.
+fn set(world: &World, name: &str, value: Value) {
+    let path = world.state().join("settings.json");
+    let mut settings: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    settings[name] = value;
+    std::fs::write(&path, settings.to_string()).unwrap();
+}
+
+#[test]
+fn a_map_that_cannot_hold_everything_says_what_it_left_out() {
+    let world = World::new();
+    set(&world, "map", json!({ "edges": 1 }));
+    let service = world.serve_with(API);
+    for (number, name) in [(1, "web-1"), (2, "orders-1")] {
+        let token = world.token(&["--name", name]);
+        block_on(Node::new(number, &token).enrol(&token, service.addr())).unwrap();
+    }
+    let token = world.token(&[]);
+    let records =
+        vec![record(&world, 7, true, FlowVerdict::Allow), record(&world, 9, true, FlowVerdict::Deny)];
+    block_on(async {
+        let mut line = Node::new(1, &token).join(service.addr()).await;
+        line.say(NodeSays::Flows(FlowReport { sequence: 1, records, boot: 1, ..Default::default() })).await;
+        line.hear_until(|said| matches!(said, CoordinatorSays::FlowsStored(_)).then_some(())).await;
+    });
+    let web = Web::of(&service);
+    let reader = key(&world, "reader", &[]);
+    let map = |query: &str| web.with_key(&reader, "GET", &format!("/v1/map?window=600{query}"), "").json();
+    wait_for("both edges", || (map("")["extent"]["total"] == 2).then_some(()));
+    let shown = |map: &Value| (map["extent"]["shown"].clone(), map["edges"].as_array().unwrap().len());
+    // As the settings say; whoever asks for more gets no more, for less, less.
+    for (query, limit) in [("", 1), ("&edges=5", 1), ("&edges=0", 0)] {
+        let map = map(query);
+        assert_eq!(shown(&map), (json!(limit), limit), "{query}: {map}");
+        assert_eq!((&map["extent"]["total"], &map["extent"]["limit"]), (&json!(2), &json!(limit)), "{query}");
+        assert_eq!(map["extent"]["left_out"]["tries"], 5, "{query}: {map}");
+        let flows = if limit == 0 { 1 } else { 0 };
+        assert_eq!(map["extent"]["left_out"]["flows"], flows, "{query}: what passed is the heaviest");
+    }
+    let text = world.ok(&["map"]);
+    assert!(text.contains("1 of 2 edges are left out") && text.contains("5 tries"), "{text}");
+    assert_eq!(service.stop(), 0);
+    set(&world, "map", json!({ "edges": 2 }));
+    let _service = world.serve();
+    let whole = world.json(&["map", "--within", "10m"]);
+    assert_eq!((&whole["extent"]["shown"], &whole["extent"]["left_out"]["tries"]), (&json!(2), &json!(0)));
+    assert!(!world.ok(&["map"]).contains("left out"));
+}
+
 #[test]
 fn a_listener_that_falls_behind_is_told_to_load_anew_and_hears_what_comes_then() {
     let world = World::new();
@@ -403,7 +497,7 @@ fn a_listener_that_falls_behind_is_told_to_load_anew_and_hears_what_comes_then()
     let mut heard = [0; 12];
     slow.read_exact(&mut heard).unwrap();
     // It reads no further, and much happens.
-    let one = record(&world, 1, true, FlowVerdict::Allow);
+    let one = FlowRecord { workload: None, ..record(&world, 1, true, FlowVerdict::Allow) };
     let records =
         |report: u64| (0..150).map(|n| FlowRecord { flow: report * 1000 + n, ..one.clone() }).collect();
     block_on(async {

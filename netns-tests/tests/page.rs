@@ -91,6 +91,20 @@ fn the_api_answers_everything_as_its_description_says() {
     assert!(town.coordinator.warren(&["status"]).status.success(), "it goes on");
 }
 
+/// What needs a coordinator that can be made to fall silent, refuse, forget, or have five hundred services: the page's own
+/// stand-in for one.
+#[test]
+fn the_page_keeps_its_laws_with_a_coordinator_that_goes_away_refuses_lies_or_is_large() {
+    let shots = root().join("target/screenshots");
+    std::fs::create_dir_all(&shots).unwrap();
+    let ui = root().join("coordinator/ui");
+    let (ui, shots) = (ui.to_string_lossy(), shots.to_string_lossy());
+    let npm = ["npm", "--prefix", &ui, "run", "--silent", "browser", "--", "-t", "against the mock only"];
+    let walked = run_within(300, None, &npm, &[("WARREN_SHOTS", &shots)]).ok();
+    println!("{walked}");
+    assert!(walked.contains("500 services are drawn"), "{walked}");
+}
+
 #[test]
 fn every_number_on_the_page_of_a_real_network_is_its_field_of_the_api() {
     let town = Town::new(Underlay::V4);

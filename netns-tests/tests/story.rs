@@ -239,3 +239,25 @@ fn a_flow_is_listed_with_both_identities_within_two_seconds() {
     });
     until("the refused one too", Duration::from_secs(2), || listed(&["web-1", "orders-1", "deny", "9090"]));
 }
+
+#[test]
+fn a_node_shows_its_own_flows_as_they_happen_for_people_and_for_programs() {
+    let town = Town::new(Underlay::V4);
+    let _server = town.orders.serve_http(8080);
+    let (allowed, refused) = (town.orders.v4(), town.db.v4());
+    let knock = format!(
+        "while sleep 0.3; do curl -s -o /dev/null --max-time 2 http://{allowed}:8080/; curl -s --max-time 2 http://{refused}:5432/; done"
+    );
+    let _traffic = town.web.host.daemon("knock", &["bash", "-c", &knock]);
+    let watch = |more: &[&str]| town.web.cli(&[more, &["flows", "--watch", "--count", "12"]].concat()).ok();
+    let text = watch(&[]);
+    assert_eq!(text.lines().count(), 12, "{text}");
+    let line = |words: &[&str]| text.lines().any(|line| words.iter().all(|word| line.contains(word)));
+    assert!(line(&["allow", "→ orders-1", "tcp/8080", "web-reads-orders"]), "{text}");
+    assert!(line(&["DENY", "tcp/5432"]), "{text}");
+    assert!(!text.contains('\u{1b}'), "no colour into a pipe");
+    for line in watch(&["--json"]).lines() {
+        let flow: serde_json::Value = serde_json::from_str(line).unwrap();
+        assert!(flow["verdict"].is_string() && flow["last_ms"].is_u64(), "{line}");
+    }
+}

@@ -35,9 +35,24 @@ pub struct NetworkMap {
     /// Sums before this are not expected to grow.
     pub complete_until: UnixTime,
     pub lost: LostRecords,
+    pub extent: MapExtent,
     pub nodes: Vec<MapNode>,
     pub services: Vec<MapService>,
     pub edges: Vec<MapEdge>,
+}
+
+/// How much of the stretch is on the map: of a very large network the lightest edges are left out, and that is said.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct MapExtent {
+    /// Edges on the map.
+    pub shown: u64,
+    /// Edges of the stretch.
+    pub total: u64,
+    /// At most so many are shown: as was asked, and as the settings permit (`map.edges`).
+    pub limit: u64,
+    /// What passed, and was refused, on the edges that are not shown.
+    pub left_out: Sum,
 }
 
 /// Flow records that are on no edge, since the coordinator started.
@@ -98,7 +113,7 @@ pub struct MapEdge {
     pub to: MapEnd,
     pub service: Option<String>,
     pub protocol: u8,
-    /// 0: none, or refused attempts of one pair at many ports, put together.
+    /// 0: the protocol has none, or refused attempts of one pair at many ports, put together.
     pub port: u16,
     pub verdict: FlowVerdict,
     pub grant: Option<String>,

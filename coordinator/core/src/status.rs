@@ -113,6 +113,8 @@ pub struct NodeRow {
     pub enforced: Option<Progress>,
     /// Services it may offer under the current policy.
     pub offers: Vec<String>,
+    /// Names that lead to it in the network's own DNS: its own first, then those of its services.
+    pub dns: Vec<String>,
     pub peers: usize,
 }
 

@@ -1,13 +1,14 @@
 //! Routes about who talked to whom: the map, its edges over time, and what each grant was used for.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use axum::Json;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use warren_config::time::UnixTime;
 use warren_coordinator_core::alarm::Alarm;
-use warren_coordinator_core::map::{self, EdgeLife, LostRecords, MapEdge, MapNode, NetworkMap};
+use warren_coordinator_core::edges::{EdgeEnd, EdgeKey, EdgeSecond, Sides};
+use warren_coordinator_core::map::{self, EdgeLife, LostRecords, MapEdge, MapExtent, MapNode, NetworkMap};
 use warren_coordinator_core::state::State as Truth;
 use warren_coordinator_core::store::Store as _;
 use warren_wire::flow::FlowVerdict;
@@ -19,14 +20,12 @@ use super::extract::{Asked, Reply, blocking, internal};
 use super::problem::{Kind, Problem};
 use crate::clock;
 use crate::owner::Owner;
-use crate::store::edges::{EdgeFilter, EdgeStore, EdgeTotal, floor};
+use crate::store::edges::{EdgeFilter, EdgeStore, EdgeTotal, PORTS, floor};
 use crate::store::log::LogStore;
 
 const DEFAULT_WINDOW: u64 = 300;
 /// The longest stretch of time that can be asked about: a year.
 const MAX_WINDOW: u64 = 366 * 24 * 3600;
-/// Edges on one map.
-const MAX_EDGES: usize = 100_000;
 const DEFAULT_ROWS: usize = 1000;
 const MAX_ROWS: usize = 10_000;
 
@@ -37,6 +36,8 @@ pub struct MapAsked {
     pub at: Option<u64>,
     /// Its length, seconds, at most a year. Without: 300.
     pub window: Option<u64>,
+    /// At most so many edges, the heaviest. Without, or where that is less: as many as the settings permit.
+    pub edges: Option<usize>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::IntoParams)]
@@ -146,7 +147,7 @@ pub async fn map(_: Reader, State(app): State<App>, Asked(asked): Asked<MapAsked
     let now = clock::now();
     let until = asked.at.unwrap_or(now.0 + 1);
     let stretch = stretch(until, asked.window.unwrap_or(DEFAULT_WINDOW), None, now)?;
-    let totals = totals(&app, &stretch, EdgeFilter::default()).await?;
+    let (totals, extent) = totals(&app, &stretch, EdgeFilter::default(), asked.edges).await?;
     let named = EdgeStore::named(&totals);
     let lost = lost(&app).await?;
     let drawn = match asked.at {
@@ -163,20 +164,27 @@ pub async fn map(_: Reader, State(app): State<App>, Asked(asked): Asked<MapAsked
         live: asked.at.is_none(),
         complete_until: stretch.until.min(UnixTime(now.0.saturating_sub(map::SETTLED))),
         lost,
+        extent,
         ..drawn
     }))
 }
 
-async fn totals(app: &App, stretch: &Stretch, filter: EdgeFilter) -> Result<Vec<EdgeTotal>, Problem> {
+async fn totals(
+    app: &App,
+    stretch: &Stretch,
+    filter: EdgeFilter,
+    edges: Option<usize>,
+) -> Result<(Vec<EdgeTotal>, MapExtent), Problem> {
     let (path, step, from, until) = (app.state.edges(), stretch.resolution, stretch.from, stretch.until);
+    let limit = edges.unwrap_or(usize::MAX).min(app.map.edges);
     blocking(move || {
         if !path.exists() {
-            return Ok(Vec::new());
+            return Ok((Vec::new(), MapExtent { limit: limit as u64, ..MapExtent::default() }));
         }
         let store = EdgeStore::reader(&path).map_err(internal)?;
-        let mut totals = store.totals(step, from, until, &filter, MAX_EDGES).map_err(internal)?;
+        let (mut totals, extent) = store.busiest(step, from, until, &filter, limit).map_err(internal)?;
         store.confirm(step, from, until, &filter, &mut totals).map_err(internal)?;
-        Ok(totals)
+        Ok((totals, extent))
     })
     .await
 }
@@ -208,6 +216,7 @@ fn draw(state: &Truth, nodes: Vec<MapNode>, totals: &[EdgeTotal]) -> NetworkMap 
         observe: state.policies().in_force().is_some_and(|policy| policy.observes()),
         complete_until: UnixTime(0),
         lost: LostRecords::default(),
+        extent: MapExtent::default(),
         nodes,
         services: map::services(state),
         edges: totals.iter().map(edge).collect(),
@@ -347,20 +356,79 @@ pub struct EdgeNews {
     pub edges: Vec<MapEdge>,
 }
 
-/// What was counted since the last time, as news.
-pub fn news(state: &Truth, seconds: &[warren_coordinator_core::edges::EdgeSecond], at: UnixTime) -> EdgeNews {
-    use warren_coordinator_core::edges::{EdgeKey, Sides};
-    let mut found: std::collections::BTreeMap<&EdgeKey, (Sides, EdgeLife)> = Default::default();
+/// What was counted since the last time, as news. Whoever is refused at more ports than the store tells apart is one edge here
+/// as well: a port scan floods no listener.
+pub fn news(state: &Truth, seconds: &[EdgeSecond], at: UnixTime) -> EdgeNews {
+    let scanned = scanned(seconds);
+    let mut found: BTreeMap<EdgeKey, (Sides, EdgeLife)> = BTreeMap::new();
     for second in seconds {
+        let key = match is_refusal(&second.key) && scanned.contains(&pair(&second.key)) {
+            true => EdgeKey { port: 0, ..second.key.clone() },
+            false => second.key.clone(),
+        };
         let life =
             EdgeLife { generation: second.generation, first_ms: second.first_ms, last_ms: second.last_ms };
-        let (sides, known) = found.entry(&second.key).or_insert((Sides::default(), life));
+        let (sides, known) = found.entry(key).or_insert((Sides::default(), life));
         sides.add(second.opener, &second.sum);
         known.generation = known.generation.max(life.generation);
         known.first_ms = known.first_ms.min(life.first_ms);
         known.last_ms = known.last_ms.max(life.last_ms);
     }
     let edges =
-        found.into_iter().map(|(key, (sides, life))| MapEdge::new(state, key, &sides, life, None)).collect();
+        found.iter().map(|(key, (sides, life))| MapEdge::new(state, key, sides, *life, None)).collect();
     EdgeNews { at, edges }
+}
+
+type Pair<'a> = (&'a EdgeEnd, &'a EdgeEnd, u8);
+
+fn pair(key: &EdgeKey) -> Pair<'_> {
+    (&key.from, &key.to, key.protocol)
+}
+
+fn is_refusal(key: &EdgeKey) -> bool {
+    matches!(key.verdict, FlowVerdict::Deny | FlowVerdict::WouldDeny)
+}
+
+/// Pairs that were refused at more ports than are told apart.
+fn scanned(seconds: &[EdgeSecond]) -> BTreeSet<Pair<'_>> {
+    let mut ports: BTreeMap<Pair<'_>, BTreeSet<u16>> = BTreeMap::new();
+    for key in seconds.iter().map(|second| &second.key).filter(|key| is_refusal(key)) {
+        ports.entry(pair(key)).or_default().insert(key.port);
+    }
+    ports.into_iter().filter(|(_, ports)| ports.len() > PORTS).map(|(pair, _)| pair).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use warren_coordinator_core::edges::Sum;
+
+    use super::*;
+
+    fn tried(port: u16, verdict: FlowVerdict) -> EdgeSecond {
+        let (from, to) = (EdgeEnd::Node(NodeId([1; 16])), EdgeEnd::Node(NodeId([2; 16])));
+        EdgeSecond {
+            key: EdgeKey { from, to, service: None, protocol: 6, port, verdict, grant: None },
+            at: UnixTime(10),
+            opener: true,
+            sum: Sum { tries: 1, ..Sum::default() },
+            generation: 1,
+            first_ms: 10_000,
+            last_ms: 10_001,
+        }
+    }
+
+    #[test]
+    fn a_port_scan_is_one_edge_of_the_news_and_no_attempt_is_lost() {
+        let most = u16::try_from(PORTS).expect("small");
+        let scan = |ports: u16| (1..=ports).map(|port| tried(port, FlowVerdict::Deny)).collect::<Vec<_>>();
+        let told = |seconds: &[EdgeSecond]| {
+            let edges = news(&Truth::default(), seconds, UnixTime(11)).edges;
+            (edges.len(), edges.iter().map(|edge| edge.sum.tries).sum::<u64>(), edges.first().map(|e| e.port))
+        };
+        assert_eq!(told(&scan(most)), (PORTS, u64::from(most), Some(1)));
+        assert_eq!(told(&scan(5000)), (1, 5000, Some(0)));
+        // What is allowed has a port however many there are.
+        let used: Vec<EdgeSecond> = (1..=100).map(|port| tried(port, FlowVerdict::Allow)).collect();
+        assert_eq!(told(&used).0, 100);
+    }
 }

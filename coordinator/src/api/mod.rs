@@ -33,7 +33,7 @@ use crate::events::Hub;
 use crate::network::NetworkInfo;
 use crate::otlp::Export;
 use crate::owner::Handle;
-use crate::state_dir::StateDir;
+use crate::state_dir::{MapSettings, StateDir};
 use caller::{Admin, Caller, Doorkeeper, Operator, Principal, Reader};
 use extract::MAX_BODY;
 use problem::{Kind, Problem};
@@ -53,6 +53,7 @@ pub struct App {
     pub door: Doorkeeper,
     pub web: WebDoor,
     pub hub: Hub,
+    pub map: MapSettings,
     /// Where the page is found, `http://HOST:PORT`; none: it is not served.
     pub page: Option<String>,
     /// Flow records that could not be written to history.

@@ -102,7 +102,7 @@ fn cells(row: &FlowRow) -> Vec<String> {
         UnixTime(row.last_ms / 1000).to_string(),
         point(&row.from),
         point(&row.to),
-        port(row),
+        output::port(row.protocol, row.to.port),
         verdict(row.verdict).to_owned(),
         by(row),
         format!("{}/{}", output::bytes(row.bytes_out), output::bytes(row.bytes_back)),
@@ -139,15 +139,6 @@ fn workloads(row: &FlowRow) -> String {
     match (from, to) {
         (None, None) => mismatch.trim_start().to_owned(),
         _ => format!("{} -> {}{mismatch}", word(from), word(to)),
-    }
-}
-
-fn port(row: &FlowRow) -> String {
-    match row.protocol {
-        6 => format!("tcp/{}", row.to.port),
-        17 => format!("udp/{}", row.to.port),
-        1 | 58 => "icmp".to_owned(),
-        other => format!("proto/{other}"),
     }
 }
 

@@ -20,7 +20,7 @@ use crate::account::{Accounts, User};
 use crate::api::web::WebSettings;
 use crate::authority::Authority;
 use crate::clock;
-use crate::state_dir::{FORMAT, HistorySettings, Settings, StateDir};
+use crate::state_dir::{FORMAT, HistorySettings, MapSettings, Settings, StateDir};
 use crate::store::log::LogStore;
 
 pub fn run(args: &InitArgs, json: bool) -> Outcome {
@@ -97,6 +97,7 @@ fn finish(args: &InitArgs, state: &StateDir, owner: Option<User>) -> Outcome {
         api: WebSettings { listen: args.api.0, ..WebSettings::default() },
         otlp: None,
         history: HistorySettings::default(),
+        map: MapSettings::default(),
     };
     state.write_settings(&settings).map_err(|e| Failure::of_finding(&e))?;
     owner.map_or(Ok(()), |user| give(state.path(), user))

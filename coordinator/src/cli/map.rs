@@ -1,8 +1,8 @@
 //! `warren map`: who talked to whom, as a tree of services or as a table.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use warren_coordinator_core::map::{MapEdge, MapEnd, NetworkMap};
+use warren_coordinator_core::map::{MapEdge, MapEnd, MapExtent, NetworkMap};
 use warren_wire::flow::FlowVerdict;
 
 use super::args::MapArgs;
@@ -20,6 +20,7 @@ pub async fn run(context: &Context, args: &MapArgs) -> Outcome {
         return Ok(());
     }
     output::line(&head(&map));
+    left_out(&map.extent).iter().for_each(|line| output::line(line));
     match args.table {
         true => output::table(&HEAD, map.edges.iter().map(cells).collect(), NOTHING),
         false if map.edges.is_empty() => output::line(NOTHING),
@@ -56,6 +57,23 @@ fn head(map: &NetworkMap) -> String {
         map.nodes.len(),
         map.edges.len()
     )
+}
+
+/// Of a very large network the lightest edges are not here: how much they are, and how to see all.
+fn left_out(extent: &MapExtent) -> Option<String> {
+    let missing = extent.total.saturating_sub(extent.shown);
+    let sum = &extent.left_out;
+    (missing > 0).then(|| {
+        format!(
+            "{missing} of {} edges are left out, the lightest: {} flows, {} out, {} back, {} tries (a shorter --within has fewer; `map.edges` in settings.json is {})",
+            extent.total,
+            sum.flows,
+            output::bytes(sum.bytes_out),
+            output::bytes(sum.bytes_back),
+            sum.tries,
+            extent.limit
+        )
+    })
 }
 
 /// What is reached, and under it who reached it; then what was refused, one line a pair of ends.
@@ -96,15 +114,20 @@ const PORTS: usize = 5;
 /// Somebody who tried many ports is one line, not thousands.
 fn refusals(from: &str, edges: &[&MapEdge]) -> String {
     let tries: u64 = edges.iter().map(|edge| edge.sum.tries.max(edge.sum.flows)).sum();
-    let mut ports: Vec<(u8, u16, String)> =
-        edges.iter().map(|edge| (edge.protocol, edge.port, port(edge))).collect();
-    ports.sort();
-    ports.dedup();
-    let named: Vec<&str> = ports.iter().take(PORTS).map(|(_, _, text)| text.as_str()).collect();
-    let more = ports.len().checked_sub(PORTS).filter(|more| *more > 0);
-    let more = more.map(|more| format!(" and {more} more ports")).unwrap_or_default();
     let word = edges.first().map_or("", |edge| verdict(edge));
-    format!("{from}  {word}  {}{more}  {tries} tries", named.join(", "))
+    let ports: BTreeSet<(u8, u16)> = edges.iter().map(|edge| (edge.protocol, edge.port)).collect();
+    format!("{from}  {word}  {}  {tries} tries", named(&ports))
+}
+
+/// The first few by number, the others by how many they are; last those that are not told apart.
+fn named(ports: &BTreeSet<(u8, u16)>) -> String {
+    let text = |(protocol, port): &(u8, u16)| output::port(*protocol, *port);
+    let (folded, known): (Vec<_>, Vec<_>) =
+        ports.iter().partition(|(protocol, port)| *port == 0 && matches!(protocol, 6 | 17));
+    let more = known.len().saturating_sub(PORTS);
+    let more = (more > 0).then(|| format!("{more} more {}", if more == 1 { "port" } else { "ports" }));
+    let named = known.into_iter().take(PORTS).map(text);
+    named.chain(more).chain(folded.into_iter().map(text)).collect::<Vec<_>>().join(", ")
 }
 
 fn sentence(edge: &MapEdge) -> String {
@@ -147,14 +170,7 @@ fn end(end: &MapEnd) -> String {
 }
 
 fn port(edge: &MapEdge) -> String {
-    match edge.protocol {
-        6 if edge.port == 0 => "tcp, other ports".to_owned(),
-        17 if edge.port == 0 => "udp, other ports".to_owned(),
-        6 => format!("tcp/{}", edge.port),
-        17 => format!("udp/{}", edge.port),
-        1 | 58 => "icmp".to_owned(),
-        other => format!("proto/{other}"),
-    }
+    output::port(edge.protocol, edge.port)
 }
 
 fn verdict(edge: &MapEdge) -> &'static str {
@@ -164,5 +180,36 @@ fn verdict(edge: &MapEdge) -> &'static str {
         FlowVerdict::Deny => "REFUSED",
         FlowVerdict::WouldAllow => "would be allowed",
         FlowVerdict::WouldDeny => "WOULD BE REFUSED",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use warren_coordinator_core::edges::Sum;
+
+    use super::*;
+
+    #[test]
+    fn ports_that_are_not_told_apart_are_words_and_come_last() {
+        let scan: BTreeSet<(u8, u16)> = [0, 22, 23].into_iter().map(|port| (6, port)).collect();
+        assert_eq!(named(&scan), "tcp/22, tcp/23, other tcp ports");
+        let many: BTreeSet<(u8, u16)> = (0..33).map(|port| (6, port)).chain([(17, 0), (1, 0)]).collect();
+        assert_eq!(
+            named(&many),
+            "icmp, tcp/1, tcp/2, tcp/3, tcp/4, 28 more ports, other tcp ports, other udp ports"
+        );
+    }
+
+    #[test]
+    fn a_map_that_leaves_something_out_says_how_much_and_what_to_do() {
+        let whole = MapExtent { shown: 7, total: 7, limit: 100, ..MapExtent::default() };
+        assert_eq!(left_out(&whole), None);
+        let left = Sum { flows: 3, tries: 9, bytes_out: 1500, ..Sum::default() };
+        let said = left_out(&MapExtent { shown: 2, total: 7, limit: 2, left_out: left }).unwrap_or_default();
+        for words in
+            ["5 of 7 edges are left out", "3 flows", "1.5 kB out", "9 tries", "--within", "`map.edges`"]
+        {
+            assert!(said.contains(words), "no {words} in {said}");
+        }
     }
 }

@@ -82,6 +82,19 @@ pub fn listen(listen: &Listen) -> String {
     }
 }
 
+/// The port of traffic: `tcp/8443`, `icmp`, `proto/132`. Port 0 are several put together: refused attempts at more ports than
+/// are told apart, or flows for which there was no room.
+pub fn port(protocol: u8, port: u16) -> String {
+    match (protocol, port) {
+        (6, 0) => "other tcp ports".to_owned(),
+        (17, 0) => "other udp ports".to_owned(),
+        (6, port) => format!("tcp/{port}"),
+        (17, port) => format!("udp/{port}"),
+        (1 | 58, _) => "icmp".to_owned(),
+        (other, _) => format!("proto/{other}"),
+    }
+}
+
 /// `1.2 MB`, decimal units.
 pub fn bytes(count: u64) -> String {
     let units = ["B", "kB", "MB", "GB", "TB", "PB"];

@@ -75,7 +75,7 @@ const MARGIN: u64 = 5;
 const PRUNE_BATCH: usize = 20_000;
 
 pub struct EdgeStore {
-    connection: Connection,
+    pub(super) connection: Connection,
     /// Of the writer: which number an edge has.
     numbers: HashMap<String, i64>,
     /// Of the writer: ports that each pair of ends has been refused at.
@@ -179,10 +179,23 @@ impl EdgeStore {
         filter: &EdgeFilter,
         limit: usize,
     ) -> rusqlite::Result<Vec<EdgeTotal>> {
+        self.totals_of(resolution, from, until, filter, limit, |_, _| true)
+    }
+
+    /// Only edges that are `wanted`, by number and key.
+    pub(super) fn totals_of(
+        &self,
+        resolution: u64,
+        from: UnixTime,
+        until: UnixTime,
+        filter: &EdgeFilter,
+        limit: usize,
+        wanted: impl Fn(i64, &EdgeKey) -> bool,
+    ) -> rusqlite::Result<Vec<EdgeTotal>> {
         let table = table(resolution);
         let mut statement = self.connection.prepare_cached(&format!(
             "SELECT e.key, e.generation, e.first_ms, e.last_ms, s.opener, sum(s.flows), sum(s.tries), sum(s.po), sum(s.bo),
-                    sum(s.pb), sum(s.bb), max(s.at)
+                    sum(s.pb), sum(s.bb), max(s.at), s.edge
              FROM {table} s JOIN edge e ON e.id = s.edge
              WHERE s.at >= ?1 AND s.at < ?2 AND {MATCH} GROUP BY s.edge, s.opener ORDER BY s.edge"
         ))?;
@@ -198,6 +211,9 @@ impl EdgeStore {
         let mut totals: Vec<EdgeTotal> = Vec::new();
         while let Some(row) = rows.next()? {
             let Some((key, mut life)) = edge_of(row)? else { continue };
+            if !wanted(row.get(12)?, &key) {
+                continue;
+            }
             let (opener, sum) = (row.get::<_, i64>(4)? != 0, sum_of(row, 5)?);
             // Of the past it is not said what came after it.
             let end = unsigned(row, 11)?.saturating_add(resolution).saturating_mul(1000);
@@ -226,12 +242,15 @@ impl EdgeStore {
         filter: &EdgeFilter,
         totals: &mut [EdgeTotal],
     ) -> rusqlite::Result<()> {
-        if !totals.iter().any(|total| total.sides.differs()) {
+        let doubtful: BTreeSet<EdgeKey> =
+            totals.iter().filter(|total| total.sides.differs()).map(|total| total.key.clone()).collect();
+        if doubtful.is_empty() {
             return Ok(());
         }
         let margin = resolution.max(MARGIN);
         let read = |from: UnixTime, until: UnixTime| -> rusqlite::Result<BTreeMap<EdgeKey, Sides>> {
-            let totals = self.totals(resolution, from, until, filter, usize::MAX)?;
+            let these = |_: i64, key: &EdgeKey| doubtful.contains(key);
+            let totals = self.totals_of(resolution, from, until, filter, usize::MAX, these)?;
             Ok(totals.into_iter().map(|total| (total.key, total.sides)).collect())
         };
         let inner = read(from.plus(margin), UnixTime(until.0.saturating_sub(margin)))?;
@@ -343,7 +362,7 @@ impl EdgeStore {
     }
 }
 
-const MATCH: &str =
+pub(super) const MATCH: &str =
     "(?3 IS NULL OR e.source = ?3) AND (?4 IS NULL OR e.destination = ?4) AND (?5 IS NULL OR e.service = ?5)
      AND (?6 IS NULL OR e.verdict = ?6) AND (?7 IS NULL OR e.permit = ?7)";
 
@@ -353,7 +372,7 @@ pub fn floor(at: UnixTime, step: u64) -> UnixTime {
 }
 
 /// Only names of tables that exist.
-fn table(resolution: u64) -> &'static str {
+pub(super) fn table(resolution: u64) -> &'static str {
     match resolution {
         1 => "step_1",
         60 => "step_60",
@@ -361,7 +380,7 @@ fn table(resolution: u64) -> &'static str {
     }
 }
 
-fn number(value: u64) -> i64 {
+pub(super) fn number(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
 
@@ -369,7 +388,7 @@ fn unsigned(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
     row.get::<_, i64>(column).map(i64::unsigned_abs)
 }
 
-fn sum_of(row: &Row<'_>, from: usize) -> rusqlite::Result<Sum> {
+pub(super) fn sum_of(row: &Row<'_>, from: usize) -> rusqlite::Result<Sum> {
     Ok(Sum {
         flows: unsigned(row, from)?,
         tries: unsigned(row, from + 1)?,

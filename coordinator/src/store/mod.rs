@@ -2,12 +2,13 @@
 //!
 //! - `warren.db`: the log, and nothing else ([`log`]). WAL with `synchronous=FULL`: a commit is on the disk before
 //!   anybody hears of it. The owner's thread is its only writer.
-//! - `edges.db`: who talked to whom, summed over seconds, minutes and hours ([`edges`]).
+//! - `edges.db`: who talked to whom, summed over seconds, minutes and hours ([`edges`]; [`busiest`]: what a map shows of it).
 //! - `flows.db`: flow history ([`flows`]), in a file of its own so that no flood of flows can delay or fill the log.
 //!
 //! [`backup`] copies the log, the settings and the online key into one file.
 
 pub mod backup;
+pub mod busiest;
 pub mod edges;
 pub mod flows;
 pub mod history;

@@ -82,6 +82,7 @@ export function nodeRow(world, n, now) {
       .filter((e) => e.verdict === "allow" && (e.from.node === id || e.to.node === id))
       .map((e) => (e.from.node === id ? e.to.node : e.from.node)),
   );
+  const offers = world.services.filter((s) => s.nodes.includes(id)).map((s) => s.name);
   return {
     id,
     name,
@@ -103,7 +104,9 @@ export function nodeRow(world, n, now) {
     agent: online ? n.agent : null,
     sent: online ? { ...progress, revision: world.revision, generation: world.generation } : null,
     enforced: online ? progress : null,
-    offers: world.services.filter((s) => s.nodes.includes(id)).map((s) => s.name),
+    offers,
+    dns: revoked === null ? [name, ...offers].map((label) => `${label}.prod.internal`) : [],
+    external: null,
     peers: peers.size,
   };
 }
@@ -134,6 +137,8 @@ function windowOf(q, now) {
 export function mapOf(mock, q, now) {
   const { world } = mock;
   const { live, at, from, until, resolution } = windowOf(q, now);
+  const limit = Math.min(Number(q.edges ?? mock.limit), mock.limit);
+  const { edges, extent } = heaviest(world.edges.map((e) => edgeIn(e, from, until)).filter(Boolean), limit);
   return {
     at,
     from,
@@ -144,14 +149,30 @@ export function mapOf(mock, q, now) {
     observe: false,
     complete_until: Math.min(at, now - 2),
     lost: { declared: 0, rejected: 0, skipped: 0 },
+    extent,
     nodes: world.nodes.map((n) =>
       live
         ? mapNode(world, n, mock.started)
         : { ...mapNode(world, n, mock.started), online: null, enforces: null, behind_since: null },
     ),
     services: world.services.map(({ name, ports, nodes }) => ({ name, ports, nodes })),
-    edges: world.edges.map((e) => edgeIn(e, from, until)).filter(Boolean),
+    edges,
   };
+}
+
+/** Half of the room for what passed, half for what did not; what one does not need the other has. */
+function heaviest(all, limit) {
+  const isTry = (e) => e.verdict === "deny" || e.verdict === "would-allow";
+  const bytes = (e) => e.bytes_out + e.bytes_back;
+  const passed = all.filter((e) => !isTry(e)).sort((a, b) => bytes(b) - bytes(a));
+  const refused = all.filter(isTry).sort((a, b) => b.tries - a.tries);
+  const room = Math.min(refused.length, Math.max(Math.floor(limit / 2), limit - passed.length));
+  const kept = new Set([...refused.slice(0, room), ...passed.slice(0, limit - room)]);
+  const fields = ["flows", "tries", "packets_out", "bytes_out", "packets_back", "bytes_back"];
+  const gone = all.filter((e) => !kept.has(e));
+  const left_out = Object.fromEntries(fields.map((f) => [f, gone.reduce((sum, e) => sum + e[f], 0)]));
+  const edges = all.filter((e) => kept.has(e));
+  return { edges, extent: { shown: edges.length, total: all.length, limit, left_out } };
 }
 
 function mapNode(world, n, started) {

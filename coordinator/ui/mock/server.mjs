@@ -1,5 +1,5 @@
 // A stand-in for `warren serve`, for development and for the test in the browser: the same routes and shapes, a synthetic
-// network behind them. Usage: node mock/server.mjs [--port 4180] [--size 10|100|500] [--seed N] [--no-hostile] [--empty]
+// network behind them. Usage: node mock/server.mjs [--port 4180] [--size 10|100|500] [--seed N] [--limit EDGES] [--no-hostile] [--empty]
 import { createServer } from "node:http";
 import { readFile } from "node:fs/promises";
 import { extname, join, normalize } from "node:path";
@@ -50,6 +50,7 @@ export function serve({
   hostile = true,
   empty = false,
   late = [12, 25],
+  limit = 100_000,
   host = "127.0.0.1",
 } = {}) {
   const started = clock();
@@ -65,6 +66,7 @@ export function serve({
     keys: keysOf(started),
     tokens: empty ? [] : tokensOf(world, started),
     down: false,
+    limit,
   };
   const server = createServer((request, response) => {
     answer(mock, request, response).catch((error) => {
@@ -322,7 +324,8 @@ function tick(mock) {
   for (const stream of mock.streams) {
     if (edges.length) send(stream, "edges", { at: second, edges });
     if (second % 10 === 0) send(stream, "status", statusOf(mock, clock()));
-    const fitting = stream.flows ? rows.filter(stream.fits) : [];
+    // Each node speaks for itself: what its peer says is put beside it only when one asks.
+    const fitting = (stream.flows ? rows.filter(stream.fits) : []).map((r) => ({ ...r, other: null }));
     if (fitting.length) send(stream, "flows", { rows: fitting, skipped: 0 });
   }
 }
@@ -351,6 +354,7 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
     port: Number(flag("port", 4180)),
     size: Number(flag("size", 10)),
     seed: Number(flag("seed", 7)),
+    limit: Number(flag("limit", 100_000)),
     hostile: !process.argv.includes("--no-hostile"),
     empty: process.argv.includes("--empty"),
   });

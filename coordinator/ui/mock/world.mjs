@@ -388,6 +388,8 @@ function edgesOf(world, rng, now, laptop, hostile, [first, second]) {
     { port: 22, verdict: "deny", tries: 0.05 },
   );
   add(foreign("198.51.100.23"), end(byId.get(front.nodes[0])), { port: 22, verdict: "deny", tries: 1.2, period: 240 });
+  // The rest of its scan: ports that are not told apart.
+  add(foreign("198.51.100.23"), end(byId.get(front.nodes[0])), { port: 0, verdict: "deny", tries: 6, period: 240 });
   const cache = services.find((s) => s.name.endsWith("cache")) ?? services[0];
   const metrics = services.find((s) => s.name === "metrics") ?? services[services.length - 1];
   add(end(byId.get(metrics.nodes[0])), end(byId.get(cache.nodes[0])), {
@@ -500,6 +502,32 @@ export function edgeIn(e, a, b) {
   };
 }
 
+/** Whose traffic it is on a host: what a node's helper would say. */
+function workloadOf(node, service, opens) {
+  if (!node) return null;
+  const own = node.name.replace(/-[0-9]+$/, "");
+  const unit = (process, user, unit, more) => ({
+    process,
+    executable: `/usr/sbin/${process}`,
+    user,
+    unit,
+    container: "",
+    ...more,
+  });
+  if (HOSTILE.includes(node.name)) return unit("<b>sh</b>", "evil\u202Eresu", "");
+  if (node.tags.includes("people")) return unit("firefox", "ada", "", { executable: "/usr/lib/firefox/firefox" });
+  // One node of many has no helper.
+  if (/-3$/.test(node.name)) return null;
+  if (!opens && /db$/.test(service ?? own)) return unit("postgres", "postgres", "postgresql@17-main.service");
+  if (!opens && service === "shop") return unit("nginx", "www-data", "nginx.service");
+  const container = /-2$/.test(node.name) ? `docker:${node.id.slice(0, 12)}` : "";
+  const name = (opens ? own : (service ?? own)).slice(0, 15);
+  return unit(name, own.slice(0, 12), container ? "docker.service" : `${own}.service`, {
+    container,
+    executable: `/opt/${own}/bin/${name}`,
+  });
+}
+
 /** Flow records that ended in the second `t`. */
 export function flowsOf(world, t, limit = Infinity) {
   const rows = [];
@@ -536,17 +564,36 @@ export function flowsOf(world, t, limit = Infinity) {
         last_ms: t * 1000 + 950,
         end: refused ? "refused" : rng() < 0.9 ? "closed" : rng() < 0.5 ? "reset" : "idle",
         count: refused ? s.tries : 1,
+        workload: e.from.node ? workloadOf(node(e.from), e.service, true) : null,
+        rtt_us: refused || e.protocol !== 6 || e.rtt === null ? null : Math.round(e.rtt * (0.8 + rng() * 0.4)),
+        retransmissions: refused || e.protocol !== 6 ? null : Math.floor(rng() * 1.3),
+        path: refused ? "unknown" : i % 9 === 4 ? "relayed" : "direct",
+        other: null,
+        mismatch: null,
       });
       // Both ends report what passed.
       const row = rows[rows.length - 1];
-      if (!refused && e.from.node && e.to.node)
-        rows.push({
+      if (!refused && e.from.node && e.to.node) {
+        const echo = {
           ...row,
           reporter: e.to.node,
           outbound: false,
           cursor: row.cursor + 1,
           started_ms: row.started_ms + 1,
+          workload: workloadOf(node(e.to), e.service, false),
+        };
+        rows.push(echo);
+        const word = ({ reporter, packets_out, bytes_out, packets_back, bytes_back, end, workload }) => ({
+          reporter,
+          packets_out,
+          bytes_out,
+          packets_back,
+          bytes_back,
+          end,
+          workload,
         });
+        [row.other, echo.other] = [word(echo), word(row)];
+      }
     }
   }
   return rows;

@@ -106,10 +106,11 @@ export function protocol(number: number): string {
   return PROTOCOLS[number] ?? `proto/${number}`;
 }
 
-/** `tcp/8443`, `icmp/echo`, `proto/132`. */
+/** `tcp/8443`, `icmp/echo`, `proto/132`. Port 0 are several put together: refused attempts at more ports than are told apart. */
 export function port(number: number, at: number): string {
   if (number === 1 || number === 58) return "icmp/echo";
-  return number === 6 || number === 17 ? `${protocol(number)}/${at}` : protocol(number);
+  if (number !== 6 && number !== 17) return protocol(number);
+  return at === 0 ? `other ${protocol(number)} ports` : `${protocol(number)}/${at}`;
 }
 
 /** Characters that reorder or hide text stand as their numbers; all others as they are. */

@@ -75,9 +75,14 @@ export function question(field: string): Question | null {
   const listed = /^([a-z/.]+?(?:\?[a-z0-9=&]+)?)\[(.*)\]\.([a-z0-9_.+]+)$/s.exec(field);
   if (listed) {
     const [, name, ids, path] = listed as unknown as [string, string, string, string];
-    const list = LISTS[name];
+    // A list may be asked with a question of its own.
+    const [base = "", asked] = LISTS[name] ? [name] : name.split("?");
+    const list = LISTS[base];
     if (!list) return null;
-    return { source: list.path, read: (d) => readList(list.list(d) as Json[], list.id, name, ids, path) };
+    return {
+      source: asked ? `${list.path}?${asked}` : list.path,
+      read: (d) => readList(list.list(d) as Json[], list.id, base, ids, path),
+    };
   }
   const plain = /^([a-z/]+)\.([a-z0-9_.+]+)$/.exec(field);
   const source = plain && PLAIN[plain[1]!];

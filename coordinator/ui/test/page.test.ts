@@ -3,7 +3,8 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { Browser, Page } from "playwright-core";
 import { join } from "node:path";
-import type { FlowMap, NodeRow } from "../src/api/types";
+import type { FlowMap, FlowRow, NodeRow } from "../src/api/types";
+import { visible } from "../src/format";
 import {
   agrees,
   api,
@@ -82,10 +83,62 @@ describe("every view", () => {
     }
   });
   test("a node, a service, a group", async () => {
-    await look(`/map?at=${at}&sel=node:${nodes[0]!.id}`, "node", past(), 8);
+    const flows = { "/flows": `since=1&until=${at}` };
+    await look(`/map?at=${at}&sel=node:${nodes[0]!.id}`, "node", { ...past(), ...flows }, 8);
+    const said = await w.page.textContent(".drawer");
+    // What one asks of a node: who it is, what it enforces, its peers, its paths, its names, its processes.
+    for (const word of ["Enforces", "Peers", "Paths", "DNS", "Workloads", "Node id", "warren-node dns status"])
+      expect(said).toContain(word);
+    for (const name of nodes[0]!.dns) expect(said).toContain(name);
     await look(`/map?at=${at}&sel=service:${encodeURIComponent(map.services[0]!.name)}`, "service", past(), 6);
     const tag = map.nodes.find((n) => n.tags.length)?.tags[0];
     if (tag) await look(`/map?at=${at}&sel=${encodeURIComponent(`tag:${tag}`)}`, "group", past(), 6);
+  });
+  test("whose traffic it is: at both ends of a flow, of an edge, and on a node", async () => {
+    const rows = await api<FlowRow[]>(c, "/flows?limit=2000");
+    const both = (r: FlowRow) => r.workload && r.other?.workload && r.outbound;
+    const row = rows.find(both) ?? rows.find((r) => r.workload && r.outbound);
+    if (!isReal) expect(row && both(row), "the mock knows both").toBeTruthy();
+    if (!row) return;
+    await w.page.goto(`${c.url}/flows`);
+    await settled(w.page);
+    await w.page.goto(
+      `${c.url}/flows?window=3600&sel=${encodeURIComponent(`flow:${row.reporter}.${row.boot}.${row.flow}`)}`,
+    );
+    await settled(w.page);
+    await w.page.waitForSelector(".drawer .workload");
+    const sheet = await w.page.textContent(".drawer");
+    for (const workload of [row.workload, row.other?.workload ?? null])
+      for (const word of Object.values(workload ?? {})) if (word) expect(sheet).toContain(visible(word));
+    await shoot(w.page, "flow");
+    const opener = row.workload!.process || row.workload!.executable;
+    const edge = map.edges.find(
+      (e) => e.from.node === row.from.node && e.to.node === row.to.node && e.grant === row.grant,
+    );
+    if (edge) {
+      await w.page.goto(`${c.url}/map?sel=edge:${edge.id}`);
+      await w.page.waitForSelector(".drawer .workload-line");
+      const said = await w.page.textContent(".drawer");
+      expect(said).toContain("Opened by");
+      expect(said).toContain(visible(opener));
+    }
+    await w.page.goto(`${c.url}/map?sel=node:${row.from.node}`);
+    await w.page.waitForSelector(".drawer .workload-line");
+    expect(await w.page.textContent(".drawer")).toContain(visible(opener));
+    expect(w.complaints).toEqual([]);
+  });
+  test("ports that are not told apart are words, wherever a port stands", async () => {
+    const folded = map.edges.find((e) => e.port === 0 && [6, 17].includes(e.protocol));
+    if (!isReal) expect(folded, "the mock has a scan").toBeTruthy();
+    if (!folded) return;
+    for (const path of ["/map?view=table", `/map?sel=edge:${folded.id}`, "/flows"]) {
+      await w.page.goto(c.url + path + (path.includes("map") ? `&at=${at}` : ""));
+      await settled(w.page);
+      const said = (await w.page.textContent("#app"))!;
+      expect(said, path).not.toMatch(/(tcp|udp)\/0\b/);
+      if (path.includes("map")) expect(said, path).toContain("other tcp ports");
+    }
+    await shoot(w.page, "edge-scan");
   });
   test("a grant", async () => {
     const grant = map.edges.find((e) => e.grant)?.grant;
@@ -428,6 +481,94 @@ describe.skipIf(isReal)("against the mock only", () => {
     await c.control?.("freeze");
   }, 60_000);
 
+  test("a flow that is told while one looks says whose it is, at both ends", async () => {
+    const m = await mock({ size: 10 });
+    await m.control!("thaw");
+    const w = await watched(browser, m);
+    await signIn(w, m);
+    await w.page.goto(`${m.url}/flows`);
+    await settled(w.page);
+    const rows = () => w.page.locator('.tr:has(.whose) [role="gridcell"] .whose').count();
+    const newest = () => w.page.locator(".tr time").first().getAttribute("data-value");
+    const before = await newest();
+    await w.page.waitForFunction(
+      (then) => Number(document.querySelector(".tr time")?.getAttribute("data-value")) > Number(then) + 1,
+      before,
+      { timeout: 20_000 },
+    );
+    // Each node told its own half; here they are together.
+    await w.page.waitForFunction(
+      (then) =>
+        [...document.querySelectorAll(".tr")].some(
+          (tr) =>
+            tr.querySelectorAll(".whose").length === 2 &&
+            Number(tr.querySelector("time")?.getAttribute("data-value")) > Number(then),
+        ),
+      before,
+      { timeout: 20_000 },
+    );
+    expect(await rows()).toBeGreaterThan(0);
+    await shoot(w.page, "flows-live");
+    expect(w.complaints).toEqual([]);
+    await w.context.close();
+    m.close();
+    await c.control?.("freeze");
+  }, 60_000);
+
+  test("a map that leaves edges out says how many, on the map and in the table", async () => {
+    const m = await mock({ size: 10, limit: 20, late: [1e9, 1e9] });
+    await c.control?.("freeze");
+    const w = await watched(browser, m);
+    await signIn(w, m);
+    const { extent } = await api<FlowMap>(m, "/map");
+    expect([extent.shown, extent.total > 40]).toEqual([20, true]);
+    for (const path of ["/map", "/map?view=table"]) {
+      await w.page.goto(m.url + path);
+      await settled(w.page);
+      expect(await w.page.textContent(".left-out")).toMatch(new RegExp(`^20 of ${extent.total} edges`));
+      expect(await w.page.getAttribute(".left-out", "title")).toMatch(/refused.*map\.edges in settings\.json/);
+      await agrees(w.page, m);
+    }
+    await shoot(w.page, "map-left-out");
+    expect(w.complaints).toEqual([]);
+    await w.context.close();
+    m.close();
+  });
+
+  test("a page that cannot be loaded says why and offers to try again", async () => {
+    const m = await mock({ size: 10 });
+    const w = await watched(browser, m);
+    await signIn(w, m);
+    await settled(w.page);
+    // The page itself is there; what it asks is refused.
+    const broken = { type: "/problems/internal", title: "internal", status: 500, detail: "the disk is full" };
+    const refuse = (paths: RegExp) =>
+      w.page.route(paths, (route) =>
+        route.fulfill({ status: 500, contentType: "application/problem+json", json: broken }),
+      );
+    for (const [page, asks] of [
+      ["map", /\/v1\/map/],
+      ["flows", /\/v1\/flows/],
+      ["policy", /\/v1\/policy\/history/],
+      ["nodes", /\/v1\/nodes/],
+      ["tokens", /\/v1\/tokens/],
+      ["alarms", /\/v1\/(status|events)/],
+      ["audit", /\/v1\/audit/],
+    ] as const) {
+      await refuse(asks);
+      await w.page.goto(`${m.url}/${page}`);
+      await w.page.waitForSelector("main .fault");
+      expect(await w.page.textContent("main .fault"), page).toContain("the disk is full");
+      expect(await w.page.locator("main .loading").count(), `${page}: it does not wait for what will not come`).toBe(0);
+      if (page === "nodes" || page === "flows") await shoot(w.page, `fault-${page}`);
+      await w.page.unroute(asks);
+      await w.page.locator("main .fault").first().getByRole("button", { name: "Try again" }).click();
+      await w.page.waitForSelector("main .fault", { state: "detached" });
+    }
+    await w.context.close();
+    m.close();
+  }, 60_000);
+
   test("an empty network says what to run next", async () => {
     const m = await mock({ empty: true });
     const w = await watched(browser, m);
@@ -435,9 +576,19 @@ describe.skipIf(isReal)("against the mock only", () => {
     await w.page.waitForSelector(".first");
     expect(await w.page.textContent(".first")).toContain("warren token create");
     await shoot(w.page, "empty");
-    for (const page of ["flows", "policy", "nodes", "tokens", "alarms", "audit"]) {
+    // A page without rows is not blank: it says why, and where there is one, the next step.
+    for (const [page, words] of [
+      ["flows", /No flow yet.*warren-node ping/s],
+      ["policy", /No policy was ever applied.*warren policy apply/s],
+      ["nodes", /No node is enrolled.*warren token create/s],
+      ["tokens", /No token was made yet.*warren token create/s],
+      ["alarms", /No alarm.*enforce the present policy/s],
+      ["audit", /network founded/s],
+    ] as const) {
       await w.page.goto(`${m.url}/${page}`);
       await settled(w.page);
+      expect(await w.page.textContent("main"), page).toMatch(words);
+      await shoot(w.page, `empty-${page}`);
     }
     expect(w.complaints).toEqual([]);
     await w.context.close();
@@ -465,6 +616,20 @@ describe.skipIf(isReal)("against the mock only", () => {
           over: pairs.filter(([a, b]) => meet(a.r, b.r)).map(([a, b]) => `${a.name} over ${b.name}`),
         };
       });
+      // Labels are whole and large enough: what a closed box says is not cut, and no letter is smaller than nine pixels.
+      const labels = await w.page.evaluate(() => {
+        const scale = (e: Element) => e.getBoundingClientRect().height / (e as HTMLElement).offsetHeight;
+        return [...document.querySelectorAll<HTMLElement>(".group-name, .group-count, .service-name")]
+          .filter((e) => e.offsetHeight > 0)
+          .map((e) => ({
+            text: e.textContent ?? "",
+            isCut: e.scrollWidth > e.clientWidth + 1,
+            px: parseFloat(getComputedStyle(e).fontSize) * scale(e.closest(".group")!),
+          }));
+      });
+      expect(labels.length).toBeGreaterThan(10);
+      expect(labels.filter((l) => l.isCut).map((l) => l.text)).toEqual([]);
+      expect(labels.filter((l) => l.px < 9).map((l) => `${l.text}: ${l.px}`)).toEqual([]);
       expect(over.boxes).toBeGreaterThan(5);
       expect(over.over).toEqual([]);
       const box = (await w.page.locator(".scene").boundingBox())!;

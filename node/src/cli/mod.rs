@@ -4,6 +4,7 @@ mod args;
 mod doctor;
 mod down;
 mod enroll;
+mod flowline;
 mod guard;
 mod ping;
 mod query;

@@ -4,7 +4,7 @@ use comfy_table::{Table, presets};
 use serde_json::Value;
 
 /// A field as text; `-` for what is not there. What peers chose is escaped.
-fn field(value: &Value, name: &str) -> String {
+pub fn field(value: &Value, name: &str) -> String {
     plain(value.get(name).unwrap_or(&Value::Null))
 }
 
@@ -97,22 +97,18 @@ fn flow_cells(flow: &Value) -> Vec<String> {
         "0" | "-" => field(flow, a),
         port => format!("{}:{port}", field(flow, a)),
     };
+    let folded = matches!(field(flow, "protocol").as_str(), "tcp" | "udp") && field(flow, "dst_port") == "0";
     let bytes = format!("{}/{}", field(flow, "bytes_out"), field(flow, "bytes_back"));
     vec![
         field(flow, "verdict"),
         field(flow, "protocol"),
         end("src", "src_port"),
-        end("dst", "dst_port"),
+        end("dst", "dst_port") + if folded { ", other ports" } else { "" },
         field(flow, "peer"),
         field(flow, "grant"),
         bytes,
         field(flow, "end"),
     ]
-}
-
-/// One flow on one line, as `flows --watch` shows it.
-pub fn flow_line(flow: &Value) -> String {
-    flow_cells(flow).join("  ")
 }
 
 pub fn why(w: &Value) -> String {

@@ -1,13 +1,14 @@
 //! `warren-node flows --watch`: this node's side of its flows, a line each time one begins, goes on, or ends.
 
 use std::collections::BTreeMap;
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::path::Path;
 use std::time::Duration;
 
 use serde_json::Value;
 
-use super::{Said, text};
+use super::Said;
+use super::flowline::Layout;
 use crate::error::Error;
 use crate::socket::{Reply, Request, ask};
 
@@ -23,10 +24,19 @@ pub fn flows(socket: &Path, count: Option<u64>, json: bool) -> Result<Said, Erro
     let mut out = std::io::stdout().lock();
     // What was before is `flows` without --watch.
     seen.news(&newest(socket)?);
+    if out.is_terminal() && !json && writeln!(out, "{}", layout().head()).is_err() {
+        return Ok(Said::nothing());
+    }
     while left > 0 {
         std::thread::sleep(EVERY);
-        for flow in seen.news(&newest(socket)?).iter().take(usize::try_from(left).unwrap_or(usize::MAX)) {
-            let line = if json { flow.to_string() } else { text::flow_line(flow) };
+        let flows = newest(socket)?;
+        if flows.len() >= NEWEST && !seen.knows_any(&flows) {
+            eprintln!(
+                "more than {NEWEST} flows changed at once: some of them are not shown here; `warren flow list` at the coordinator has all"
+            );
+        }
+        for flow in seen.news(&flows).iter().take(usize::try_from(left).unwrap_or(usize::MAX)) {
+            let line = if json { flow.to_string() } else { layout().flow(flow) };
             if writeln!(out, "{line}").and_then(|()| out.flush()).is_err() {
                 return Ok(Said::nothing());
             }
@@ -34,6 +44,17 @@ pub fn flows(socket: &Path, count: Option<u64>, json: bool) -> Result<Said, Erro
         }
     }
     Ok(Said::nothing())
+}
+
+/// As wide as the terminal is now, in colours if it wants any (https://no-color.org).
+fn layout() -> Layout {
+    let out = std::io::stdout();
+    if !out.is_terminal() {
+        return Layout::new(None, false);
+    }
+    let width = rustix::termios::tcgetwinsize(&out).ok().map(|size| usize::from(size.ws_col));
+    let wanted = std::env::var_os("NO_COLOR").is_none_or(|no| no.is_empty());
+    Layout::new(width.filter(|width| *width > 0), wanted)
 }
 
 fn newest(socket: &Path) -> Result<Vec<Value>, Error> {
@@ -49,6 +70,11 @@ fn newest(socket: &Path) -> Result<Vec<Value>, Error> {
 struct Seen(BTreeMap<u64, (u64, String)>);
 
 impl Seen {
+    fn knows_any(&self, flows: &[Value]) -> bool {
+        let number = |flow: &Value| flow.get("flow").and_then(Value::as_u64).unwrap_or_default();
+        flows.iter().any(|flow| self.0.contains_key(&number(flow)))
+    }
+
     /// Those that are new, went on or ended, oldest first.
     fn news(&mut self, flows: &[Value]) -> Vec<Value> {
         let mut now = BTreeMap::new();

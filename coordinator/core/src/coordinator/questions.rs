@@ -1,7 +1,7 @@
 //! What administrators read, answered from what is in memory.
 
 use warren_config::name::Name;
-use warren_config::policy::Policy;
+use warren_config::policy::{DEFAULT_ZONE, Policy};
 use warren_config::proof;
 use warren_config::question::{self, Answer, Question};
 use warren_config::resolve::{self, Finding, Source};
@@ -156,6 +156,8 @@ impl Coordinator {
         let presence = self.sessions.presence(&id).cloned().unwrap_or_default();
         let program = self.state.policies.in_force().map(|policy| &policy.program);
         let offers = program.into_iter().flat_map(|p| p.offered_by(&member.subject));
+        let offers: Vec<String> =
+            if node.is_live() { offers.map(|s| s.name.to_string()).collect() } else { Vec::new() };
         NodeRow {
             id,
             name: member.name().to_string(),
@@ -178,9 +180,21 @@ impl Coordinator {
             agent: presence.agent,
             sent: presence.sent,
             enforced: presence.enforced,
-            offers: if node.is_live() { offers.map(|s| s.name.to_string()).collect() } else { Vec::new() },
+            dns: self.dns_names(node, &offers),
+            offers,
             peers: self.distribution.roster().peer_count(&id),
         }
+    }
+
+    /// No one answers to the name of a node that was revoked.
+    fn dns_names(&self, node: &Node, offers: &[String]) -> Vec<String> {
+        if !node.is_live() {
+            return Vec::new();
+        }
+        let policy = self.state.policies.in_force();
+        let zone = policy.and_then(|policy| policy.policy.settings.zone.as_deref()).unwrap_or(DEFAULT_ZONE);
+        let own = node.member.name().to_string();
+        std::iter::once(&own).chain(offers).map(|name| format!("{name}.{zone}")).collect()
     }
 
     /// Usable ones first, then by age, newest first.

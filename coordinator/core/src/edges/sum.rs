@@ -42,6 +42,19 @@ impl Sum {
         sum(&mut self.bytes_back, other.bytes_back);
     }
 
+    /// What remains without `part`.
+    #[must_use]
+    pub fn without(&self, part: &Sum) -> Sum {
+        Sum {
+            flows: self.flows.saturating_sub(part.flows),
+            tries: self.tries.saturating_sub(part.tries),
+            packets_out: self.packets_out.saturating_sub(part.packets_out),
+            bytes_out: self.bytes_out.saturating_sub(part.bytes_out),
+            packets_back: self.packets_back.saturating_sub(part.packets_back),
+            bytes_back: self.bytes_back.saturating_sub(part.bytes_back),
+        }
+    }
+
     pub fn bytes(&self) -> u64 {
         self.bytes_out.saturating_add(self.bytes_back)
     }

@@ -64,6 +64,15 @@ impl Screen {
         }
     }
 
+    /// All there are, listed or not.
+    pub fn total(&self, list: List) -> usize {
+        match list {
+            List::Flows => self.shown.flows_total,
+            List::Refusals => self.shown.refusals_total,
+            List::Nodes | List::Alarms => self.rows(list),
+        }
+    }
+
     pub fn handle_news(&mut self, news: Snapshot) {
         self.silence = None;
         match &mut self.paused {

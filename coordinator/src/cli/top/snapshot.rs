@@ -3,19 +3,22 @@
 use serde::Serialize;
 use warren_config::time::UnixTime;
 use warren_coordinator_core::alarm::Alarm;
+use warren_coordinator_core::edges::Sum;
 use warren_coordinator_core::map::{MapEdge, MapEnd, NetworkMap};
 use warren_coordinator_core::status::NodeRow;
 use warren_wire::flow::FlowVerdict;
 use warren_wire::id::Generation;
 
 use crate::api::types::StatusReply;
+use crate::cli::output;
 use crate::client::{Client, ClientError};
 
 /// Rates are over so many seconds, refusals are kept for so many.
 pub const RATE: u64 = 10;
 pub const REFUSED: u64 = 60;
-/// At most so many rows of each kind.
+/// At most so many rows of each kind, and edges on the map of a minute: half of its room belongs to what was refused.
 const ROWS: usize = 1000;
+const EDGES: usize = 4 * ROWS;
 
 #[derive(Clone, Debug, Serialize)]
 pub struct Snapshot {
@@ -29,12 +32,17 @@ pub struct Snapshot {
     pub nodes: Vec<TopNode>,
     /// Conversations of the last ten seconds, the busiest first.
     pub flows: Vec<TopFlow>,
+    /// How many there are; only the first thousand are in `flows`.
+    pub flows_total: usize,
     /// Refused attempts of the last minute, the most first.
     pub refusals: Vec<TopRefusal>,
+    pub refusals_total: usize,
     pub alarms: Vec<Alarm>,
     pub bytes_per_second: u64,
     pub flows_opened: u64,
     pub tries_refused: u64,
+    /// Conversations that are in the sums, and in no list and in no node's rate: the lightest of too many.
+    pub edges_left_out: u64,
     /// Records that are missing from all this, since the coordinator started.
     pub records_lost: u64,
 }
@@ -80,7 +88,7 @@ impl Snapshot {
         let status: StatusReply = client.get("/v1/status").await?;
         let nodes: Vec<NodeRow> = client.get("/v1/nodes").await?;
         let rates: NetworkMap = client.get(&format!("/v1/map?window={RATE}")).await?;
-        let minute: NetworkMap = client.get(&format!("/v1/map?window={REFUSED}")).await?;
+        let minute: NetworkMap = client.get(&format!("/v1/map?window={REFUSED}&edges={EDGES}")).await?;
         Ok(Snapshot::of(status, &nodes, &rates, &minute))
     }
 
@@ -94,11 +102,16 @@ impl Snapshot {
         let mut refusals: Vec<TopRefusal> =
             minute.edges.iter().filter(|e| is_refused(e)).map(refusal).collect();
         refusals.sort_by_key(|refusal| std::cmp::Reverse((refusal.tries, refusal.last)));
-        let sum = |of: fn(&MapEdge) -> u64| rates.edges.iter().map(of).fold(0, u64::saturating_add);
+        let left = (&rates.extent.left_out, &minute.extent.left_out);
+        let sum = |of: fn(&Sum) -> u64| {
+            rates.edges.iter().map(|edge| of(&edge.sum)).fold(of(left.0), u64::saturating_add)
+        };
+        let (flows_total, refusals_total) = (flows.len(), refusals.len());
         let status = status.status;
         let lost = &rates.lost;
         let nodes = nodes.iter().map(|node| top_node(node, rates, span)).collect();
-        let tries_refused = refusals.iter().map(|refusal| refusal.tries).fold(0, u64::saturating_add);
+        let tries_refused =
+            refusals.iter().map(|refusal| refusal.tries).fold(left.1.tries, u64::saturating_add);
         flows.truncate(ROWS);
         refusals.truncate(ROWS);
         Snapshot {
@@ -111,11 +124,14 @@ impl Snapshot {
             online: status.online,
             nodes,
             flows,
+            flows_total,
             refusals,
+            refusals_total,
             alarms: status.alarms,
-            bytes_per_second: sum(|edge| edge.sum.bytes()) / span,
-            flows_opened: sum(|edge| edge.sum.flows),
+            bytes_per_second: sum(Sum::bytes) / span,
+            flows_opened: sum(|sum| sum.flows),
             tries_refused,
+            edges_left_out: rates.extent.total.saturating_sub(rates.extent.shown),
             records_lost: lost.declared.saturating_add(lost.rejected).saturating_add(lost.skipped),
         }
     }
@@ -171,10 +187,5 @@ fn end(end: &MapEnd) -> String {
 }
 
 fn port(edge: &MapEdge) -> String {
-    match edge.protocol {
-        6 => format!("tcp/{}", edge.port),
-        17 => format!("udp/{}", edge.port),
-        1 | 58 => "icmp".to_owned(),
-        other => format!("proto/{other}"),
-    }
+    output::port(edge.protocol, edge.port)
 }

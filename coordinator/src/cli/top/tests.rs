@@ -59,6 +59,7 @@ fn snapshot() -> Snapshot {
         online: 1,
         nodes: vec![node("web-1", true, 7), node("orders-1", false, 6)],
         flows: vec![flow("web-1", 1_200_000), flow("evil\u{1b}[31m\n", 10)],
+        flows_total: 2,
         refusals: vec![TopRefusal {
             from: "web-1".into(),
             to: "db-1".into(),
@@ -67,10 +68,12 @@ fn snapshot() -> Snapshot {
             tries: 240,
             last: UnixTime(NOW.0 - 2),
         }],
+        refusals_total: 1,
         alarms: vec![alarm],
         bytes_per_second: 3_600_000,
         flows_opened: 6,
         tries_refused: 240,
+        edges_left_out: 0,
         records_lost: 0,
     }
 }
@@ -163,4 +166,47 @@ fn silence_is_said_with_its_length_and_what_was_known_stays() {
     assert!(text.contains("no answer for 30s: it is not running") && text.contains("web-1"), "{text}");
     screen.handle_news(snapshot());
     assert!(!shown(&screen, 100, 10).contains("no answer"));
+}
+
+#[test]
+fn on_sixty_columns_names_and_rates_are_whole_and_what_matters_less_is_gone() {
+    let mut screen = Screen::new(snapshot());
+    let lists: [(&[&str], &[&str], char); 4] = [
+        (&["FROM", "web-1", "orders (orders-1)", "tcp/8443", "1.2 MB", "2.4 MB"], &["BY", "VERDICT"], '1'),
+        (&["orders-1", "away 1m 30s", "gen 6", "1.5 kB"], &["TAGS"], '2'),
+        (&["db-1", "tcp/5432", "240"], &[], '3'),
+        (&["refusal-burst", "web-1 was refused"], &[], '4'),
+    ];
+    for (words, gone, key) in lists {
+        press(&mut screen, &[KeyCode::Char(key)]);
+        let text = shown(&screen, 60, 20);
+        println!("{text}");
+        let all = words.iter().chain(&["prod", "gen 7", "1 of 2 enforce", "1 alarm", "q leave"]);
+        all.for_each(|word| assert!(text.contains(word), "{key}: no {word} in\n{text}"));
+        gone.iter().for_each(|word| assert!(!text.contains(word), "{key}: {word} in\n{text}"));
+    }
+}
+
+#[test]
+fn ports_that_are_not_told_apart_are_words() {
+    let port = crate::cli::output::port(6, 0);
+    let scan = TopRefusal { port, ..snapshot().refusals.remove(0) };
+    let mut screen = Screen::new(Snapshot { refusals: vec![scan], ..snapshot() });
+    press(&mut screen, &[KeyCode::Char('3')]);
+    for width in [60, 140] {
+        let text = shown(&screen, width, 12);
+        assert!(text.contains("other tcp ports") && !text.contains("tcp/0"), "{text}");
+    }
+}
+
+#[test]
+fn of_a_busy_network_it_is_said_what_is_not_listed() {
+    let flows = (0..1000).map(|i| flow(&format!("web-{i}"), 1000 - i)).collect();
+    let mut screen = Screen::new(Snapshot { flows, flows_total: 5321, edges_left_out: 77, ..snapshot() });
+    let text = shown(&screen, 120, 20);
+    for word in ["1 Flows 5321", "the first 1000 are listed", "77 edges are too many to list"] {
+        assert!(text.contains(word), "no {word} in\n{text}");
+    }
+    press(&mut screen, &[KeyCode::Char('G')]);
+    assert!(shown(&screen, 120, 20).contains("web-999"), "the last is in sight");
 }

@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
-import type { FlowRow } from "../api/types";
+import type { FlowRow, Workload } from "../api/types";
+import { atEnd, doings, ends, ways, words } from "../workload";
 import { csv, flowKey, mergeFlows, MOST, oneEach } from "../pages/flows-data";
 
 const row = (flow: number, cursor: number, more: Partial<FlowRow> = {}): FlowRow => ({
@@ -24,6 +25,13 @@ const row = (flow: number, cursor: number, more: Partial<FlowRow> = {}): FlowRow
   last_ms: 1000 * cursor,
   end: "open",
   count: 1,
+  first: true,
+  workload: null,
+  rtt_us: null,
+  retransmissions: null,
+  path: "unknown",
+  other: null,
+  mismatch: null,
   ...more,
 });
 
@@ -55,6 +63,80 @@ test("a flow that both ends report is shown once, as its opener says; a port use
   const opener = row(1, 10, { started_ms: 1000, last_ms: 5000, bytes_out: 7 });
   const other = row(9, 11, { reporter: "bb", outbound: false, started_ms: 1003, last_ms: 5001 });
   const later = row(10, 12, { reporter: "bb", outbound: false, started_ms: 60_000, last_ms: 61_000 });
-  expect(oneEach([later, other, opener])).toEqual([later, opener]);
+  expect(oneEach([later, other, opener]).map((r) => r.flow)).toEqual([later.flow, opener.flow]);
   expect(oneEach([other])).toEqual([other]);
+});
+
+const process = (name: string, more: Partial<Workload> = {}): Workload => ({
+  process: name,
+  executable: `/usr/sbin/${name}`,
+  user: "",
+  unit: "",
+  container: "",
+  ...more,
+});
+const [curl, nginx] = [process("curl", { user: "root" }), process("nginx", { unit: "nginx.service" })];
+const web = { node: "aa", name: "web-1", address: "100.64.0.1", port: 1 };
+const shop = { node: "bb", name: "shop-1", address: "100.64.0.2", port: 2 };
+const opened = row(1, 10, { from: web, to: shop, service: "shop", workload: curl, started_ms: 1000, last_ms: 5000 });
+const answered = row(9, 11, {
+  ...{ from: web, to: shop, service: "shop", reporter: "bb", outbound: false, workload: nginx },
+  ...{ started_ms: 1003, last_ms: 5001 },
+});
+
+test("events come from each end alone: the two processes of a flow are put together", () => {
+  const [shown] = oneEach([answered, opened]);
+  expect(ends(shown!)).toEqual({ from: curl, to: nginx });
+  expect(ends(answered)).toEqual({ from: null, to: nginx });
+  // What the coordinator has put together itself is left as it is.
+  const known = { ...opened, other: { ...shown!.other!, workload: null } };
+  expect(ends(oneEach([answered, known])[0]!)).toEqual({ from: curl, to: null });
+});
+
+test("a later window that does not know the process forgets none", () => {
+  const [later] = mergeFlows([opened], [row(1, 12, { from: web, to: shop, workload: null, rtt_us: 7 })]);
+  expect([later!.workload, later!.rtt_us]).toEqual([curl, 7]);
+});
+
+test("a process is said in words, and of nothing known nothing is said", () => {
+  expect(words(curl)).toBe("curl (root)");
+  expect(words(process("nginx", { user: "www-data", unit: "a.service", container: "docker:12" }))).toBe(
+    "nginx (www-data) in docker:12",
+  );
+  expect([words(null), words(process("", { executable: "" }))]).toEqual([null, null]);
+});
+
+test("a node's processes are told by its flows: what each opens and answers for, the unknown last", () => {
+  const silent = [20, 21, 22].map((n) => row(n, n, { from: shop, to: web, service: null, reporter: "bb" }));
+  const found = doings(oneEach([opened, answered, ...silent]), "bb");
+  expect(found.map((d) => [words(d.workload), d.flows, d.opens, d.serves])).toEqual([
+    ["nginx in nginx.service", 1, [], ["shop"]],
+    [null, 3, ["web-1"], []],
+  ]);
+  expect(doings([opened], "cc")).toEqual([]);
+});
+
+test("the processes at an end of an edge are counted", () => {
+  const again = row(2, 20, { from: web, to: shop, workload: curl });
+  expect(atEnd([opened, again], "from")).toEqual([{ workload: curl, flows: 2 }]);
+  expect(atEnd([opened, again], "to")).toEqual([]);
+});
+
+test("a path is what the node itself said last; another's word about it does not count", () => {
+  const old = { ...opened, path: "relayed" as const };
+  const now = { ...opened, flow: 2, path: "direct" as const, last_ms: 9000, rtt_us: 1200 };
+  const told = ways([old, now, { ...answered, path: "relayed" as const }], "aa");
+  expect(told.map((w) => [w.name, w.path, w.rtt_us])).toEqual([["shop-1", "direct", 1200]]);
+  expect(ways([opened], "aa"), "not known is not a path").toEqual([]);
+});
+
+test("an export says whose a flow is", () => {
+  const [head, line] = csv(oneEach([opened, answered])).split("\r\n");
+  const cells = Object.fromEntries(head!.split(",").map((name, i) => [name, line!.split(",")[i]]));
+  expect([cells.from_process, cells.from_user, cells.to_process, cells.to_unit]).toEqual([
+    "curl",
+    "root",
+    "nginx",
+    "nginx.service",
+  ]);
 });

@@ -38,6 +38,9 @@ describe("numbers", () => {
       "proto/132",
     ]);
   });
+  test("ports that are not told apart are words", () => {
+    expect([port(6, 0), port(17, 0)]).toEqual(["other tcp ports", "other udp ports"]);
+  });
   test("one is one", () => {
     expect([plural(1, "try", "tries"), plural(2, "try", "tries"), plural(0, "node")]).toEqual([
       "try",

@@ -22,6 +22,12 @@ export function mapOf(size: number, from = NOW - 300, at = NOW, seed = 7, now = 
     observe: false,
     complete_until: at,
     lost: { declared: 0, rejected: 0, skipped: 0 },
+    extent: {
+      shown: 0,
+      total: 0,
+      limit: 100_000,
+      left_out: { flows: 0, tries: 0, packets_out: 0, bytes_out: 0, packets_back: 0, bytes_back: 0 },
+    },
     nodes: w.nodes.map((n: Record<string, unknown>) => ({
       id: n.id,
       name: n.name,

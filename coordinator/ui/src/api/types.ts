@@ -71,12 +71,15 @@ export interface NodeRow {
   id: string;
   name: string;
   tags: string[];
-  identity: string;
+  /** null: a device without an agent. */
+  identity: string | null;
   v4: string | null;
   v6: string;
   wireguard: string[];
   enrolled: UnixTime;
-  token: string;
+  /** null: the authority itself admitted it. */
+  token: string | null;
+  external: object | null;
   key_serial: number;
   /** Since when its present WireGuard keys are in force; their possession was proven then. */
   keys_since: number;
@@ -90,6 +93,8 @@ export interface NodeRow {
   sent: Progress | null;
   enforced: Progress | null;
   offers: string[];
+  /** Names that lead to it: its own, then those of its services. */
+  dns: string[];
   peers: number;
 }
 
@@ -160,6 +165,8 @@ export interface FlowMap {
   observe: boolean;
   complete_until: UnixTime;
   lost: { declared: number; rejected: number; skipped: number };
+  /** Of a very large network the lightest edges are left out. */
+  extent: { shown: number; total: number; limit: number; left_out: Sums };
   nodes: MapNode[];
   services: MapService[];
   edges: Edge[];
@@ -176,14 +183,26 @@ export interface FlowPoint {
   name: string | null;
   address: string;
   port: number;
-  /** The local process, where the node could tell. */
-  process?: {
-    name?: string | null;
-    executable?: string | null;
-    user?: string | null;
-    unit?: string | null;
-    container?: string | null;
-  } | null;
+}
+
+/** A process on a host. An empty word: not known, or there is none. */
+export interface Workload {
+  process: string;
+  executable: string;
+  user: string;
+  unit: string;
+  container: string;
+}
+
+/** What the other node of a flow says of it. */
+export interface OtherEnd {
+  reporter: string;
+  packets_out: number;
+  bytes_out: number;
+  packets_back: number;
+  bytes_back: number;
+  end: FlowEnd;
+  workload: Workload | null;
 }
 
 export type FlowEnd = "open" | "closed" | "reset" | "idle" | "cut" | "refused" | "evicted";
@@ -195,6 +214,7 @@ export interface FlowRow {
   boot: number;
   flow: number;
   outbound: boolean;
+  first: boolean;
   from: FlowPoint;
   to: FlowPoint;
   protocol: number;
@@ -210,7 +230,14 @@ export interface FlowRow {
   last_ms: number;
   end: FlowEnd;
   count: number;
-  path?: string | null;
+  /** Whose it is on the reporter's host; null: not known. */
+  workload: Workload | null;
+  rtt_us: number | null;
+  retransmissions: number | null;
+  path: "unknown" | "direct" | "relayed";
+  other: OtherEnd | null;
+  /** In words, where not both ends can be right. */
+  mismatch: string | null;
 }
 
 export interface PolicyRow {

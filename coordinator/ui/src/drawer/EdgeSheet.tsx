@@ -1,14 +1,16 @@
+import { useMemo } from "preact/hooks";
 import type { Edge, EdgeHistory, FlowRow, Why } from "../api/types";
 import { isRefused, VERDICT_WORDS } from "../map/graph";
 import { bytes, plural, port } from "../format";
 import { useResource } from "../state/resource";
 import { clock, nodes as nodeRows, place } from "../state/live";
 import { useStore } from "../state/store";
-import { Field, Link as To, Name, Num, VerdictMark, When } from "../ui/parts";
+import { Field, Link as To, Name, Num, Port, VerdictMark, When } from "../ui/parts";
 import { Gone, Part, Sheet, type SheetData } from "./Drawer";
 import { Spark } from "../ui/spark";
 import { flowKey, oneEach } from "../pages/flows-data";
 import { EndLink, endName } from "./edges";
+import { EdgeWorkloads } from "./Workloads";
 import { GrantText } from "./GrantText";
 
 export function EdgeSheet({ value, live, text }: SheetData) {
@@ -36,11 +38,12 @@ export function EdgeSheet({ value, live, text }: SheetData) {
 function EdgeBody({ edge: e, text, from }: { edge: Edge; text: SheetData["text"]; from: number }) {
   const f = (name: string) => `map.edges[${e.id}].${name}`;
   const refused = isRefused(e.verdict) || e.verdict === "would-allow";
+  const flows = useFlows(e);
   return (
     <>
       <div class="sheet-verdict">
         <VerdictMark verdict={e.verdict} />
-        <span class="mono">{port(e.protocol, e.port)}</span>
+        <Port protocol={e.protocol} at={e.port} />
         {e.first_seen >= from * 1000 ? <span class="new-mark">◇ new in this time</span> : null}
       </div>
       <dl class="fields">
@@ -81,10 +84,18 @@ function EdgeBody({ edge: e, text, from }: { edge: Edge; text: SheetData["text"]
               <Num field={f("flows")} value={e.flows} />
             </Field>
             <Field name="Round trip">
-              <Num field={f("rtt_us")} value={e.rtt_us} as="micros" />
+              {e.rtt_us === null ? (
+                <Newest flows={flows} of="rtt_us" as="micros" />
+              ) : (
+                <Num field={f("rtt_us")} value={e.rtt_us} as="micros" />
+              )}
             </Field>
             <Field name="Retransmissions">
-              <Num field={f("retransmissions")} value={e.retransmissions} />
+              {e.retransmissions === null ? (
+                <Newest flows={flows} of="retransmissions" as="count" />
+              ) : (
+                <Num field={f("retransmissions")} value={e.retransmissions} />
+              )}
             </Field>
           </>
         )}
@@ -104,18 +115,16 @@ function EdgeBody({ edge: e, text, from }: { edge: Edge; text: SheetData["text"]
         {e.mismatch ? (
           <Field name="Mismatch">
             <span class="v-would-deny">
-              the sender counts <Num field={f("mismatch.from_bytes")} value={e.mismatch.from_bytes} as="bytes" />, the
-              receiver <Num field={f("mismatch.to_bytes")} value={e.mismatch.to_bytes} as="bytes" />
+              the sender counts <Num field={f("mismatch.from_bytes")} value={e.mismatch.from_bytes} of="bytes" />, the
+              receiver <Num field={f("mismatch.to_bytes")} value={e.mismatch.to_bytes} of="bytes" />
             </span>
           </Field>
         ) : null}
       </dl>
       <EdgeSpark edge={e} />
       <Decision edge={e} text={text} />
-      <FlowsBehind edge={e} />
-      <Part name="Local processes">
-        <Processes edge={e} />
-      </Part>
+      <EdgeWorkloads rows={flows} from={endName(e.from)} to={endName(e.to)} />
+      <FlowsBehind edge={e} flows={flows} />
     </>
   );
 }
@@ -216,16 +225,20 @@ function Nearest({ edge, text }: { edge: Edge; text: SheetData["text"] }) {
   );
 }
 
-function FlowsBehind({ edge }: { edge: Edge }) {
+/** The records behind an edge; live, asked again every few seconds. */
+function useFlows(edge: Edge) {
   const at = useStore(place, (p) => p.at);
   const beat = useStore(clock, (c) => (at === null ? Math.floor(c / 5) : 0));
-  const filters = filterOf(edge);
-  const { data } = useResource<FlowRow[]>(
-    at === null ? "/flows" : "/flows/history",
-    { ...filters, grant: edge.verdict === "allow" ? edge.grant : null, until: at, limit: 24 },
-    beat,
-  );
-  const rows = data && oneEach(data).slice(0, 12);
+  const grant = edge.verdict === "allow" ? edge.grant : null;
+  const path = at === null ? "/flows" : "/flows/history";
+  const { data } = useResource<FlowRow[]>(path, { ...filterOf(edge), grant, until: at, limit: 200 }, beat);
+  // The question knows no ports.
+  const mine = (r: FlowRow) => r.protocol === edge.protocol && (edge.port === 0 || r.to.port === edge.port);
+  return useMemo(() => data?.filter(mine) ?? null, [data, edge.id]);
+}
+
+function FlowsBehind({ edge, flows }: { edge: Edge; flows: FlowRow[] | null }) {
+  const rows = flows && oneEach(flows).slice(0, 12);
   return (
     <Part
       name="Flows behind it"
@@ -246,13 +259,14 @@ function FlowsBehind({ edge }: { edge: Edge }) {
         </To>
       }
     >
+      {rows === null ? <p class="soft">asking …</p> : null}
       {rows?.length === 0 ? <p class="soft">No record is kept any more.</p> : null}
       <ul class="lines">
         {rows?.map((r) => (
           <li key={`${r.reporter} ${r.boot} ${r.flow} ${r.cursor}`}>
             <When field={`flows[${flowKey(r)}].last_ms`} at={r.last_ms / 1000} />
             <span class="mono soft">
-              {r.from.port || "–"}→{r.to.port || "–"}
+              {r.from.port && r.to.port ? `${r.from.port}→${r.to.port}` : port(r.protocol, r.to.port)}
             </span>
             {r.end === "refused" ? (
               <Num field={`flows[${flowKey(r)}].count`} value={r.count} of={plural(r.count, "try", "tries")} />
@@ -267,23 +281,24 @@ function FlowsBehind({ edge }: { edge: Edge }) {
   );
 }
 
-function Processes({ edge }: { edge: Edge }) {
-  const { data } = useResource<FlowRow[]>("/flows", {
-    ...filterOf(edge),
-    grant: edge.verdict === "allow" ? edge.grant : null,
-    limit: 1,
-  });
-  const row = data?.[0];
-  const word = (p?: FlowRow["from"]["process"]) =>
-    p ? [p.name ?? p.executable, p.unit ?? p.container, p.user].filter(Boolean).join(" · ") : null;
+/** What only single flows tell: of the newest one that tells it. */
+function Newest({
+  flows,
+  of,
+  as,
+}: {
+  flows: FlowRow[] | null;
+  of: "rtt_us" | "retransmissions";
+  as: "micros" | "count";
+}) {
+  const row = flows?.find((r) => r[of] !== null);
+  if (!row) return <span class="unknown">not known</span>;
   return (
-    <dl class="fields">
-      <Field name={endName(edge.from)}>
-        <Name text={word(row?.from.process)} />
-      </Field>
-      <Field name={endName(edge.to)}>
-        <Name text={word(row?.to.process)} />
-      </Field>
-    </dl>
+    <>
+      <Num field={`flows[${flowKey(row)}].${of}`} value={row[of]} as={as} />{" "}
+      <span class="soft">
+        in the flow of <When field={`flows[${flowKey(row)}].last_ms`} at={row.last_ms / 1000} />
+      </span>
+    </>
   );
 }

@@ -5,6 +5,7 @@ import { useStore } from "../state/store";
 import { Copy, Fault, Field, Link as To, Loading, Name, Num, Tag, When } from "../ui/parts";
 import { NodeState } from "../map/GroupBox";
 import { EdgeList } from "./edges";
+import { Dns, NodeFlows } from "./Workloads";
 import { Part, Sheet, type SheetData } from "./Drawer";
 
 export function NodeSheet({ value, live }: SheetData) {
@@ -46,6 +47,8 @@ function NodeBody({ n, live }: { n: NodeRow; live: SheetData["live"] }) {
             <>
               since <When field={f("since")} at={n.since} />
             </>
+          ) : n.external ? (
+            "an external device: it is not seen, it has no agent"
           ) : (
             "not seen since the coordinator started"
           )}
@@ -116,6 +119,7 @@ function NodeBody({ n, live }: { n: NodeRow; live: SheetData["live"] }) {
           ) : null}
         </dl>
       </Part>
+      <NodeFlows n={n} />
       <Part name="Identity">
         <dl class="fields">
           <Field name="Node id">
@@ -123,7 +127,7 @@ function NodeBody({ n, live }: { n: NodeRow; live: SheetData["live"] }) {
             <Copy text={n.id} label="Copy the node id" />
           </Field>
           <Field name="Identity key">
-            <Name text={n.identity} mono />
+            {n.external ? <span class="soft">none: an external device</span> : <Name text={n.identity} mono />}
           </Field>
           <Field name="WireGuard">
             {n.wireguard.map((k) => (
@@ -165,17 +169,12 @@ function NodeBody({ n, live }: { n: NodeRow; live: SheetData["live"] }) {
               <span class="soft">none</span>
             )}
           </Field>
-          <Field name="Path">
-            <span class="unknown">not known</span>
-          </Field>
-          <Field name="Resolver">
-            <span class="unknown">not known</span>
-          </Field>
           <Field name="Agent">
-            <Name text={n.agent} mono />
+            {n.external ? <span class="soft">none: an external device</span> : <Name text={n.agent} mono />}
           </Field>
         </dl>
       </Part>
+      <Dns n={n} />
       <EdgeList edges={sorted} name="Talks" limit={20} />
     </>
   );

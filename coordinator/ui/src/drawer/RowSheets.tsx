@@ -6,8 +6,10 @@ import { flowCache, flowKey } from "../pages/flows-data";
 import { useResource } from "../state/resource";
 import { session } from "../state/live";
 import { useStore } from "../state/store";
-import { Command, Copy, Fault, Field, Link as To, Loading, Name, Num, Tag, VerdictMark, When } from "../ui/parts";
-import { port, spanMs, utc } from "../format";
+import { Command, Copy, Fault, Field, Link as To, Loading, Name, Num, Port, Tag, VerdictMark, When } from "../ui/parts";
+import { spanMs, utc } from "../format";
+import { ends } from "../workload";
+import { WorkloadFields } from "./Workloads";
 import { GrantText } from "./GrantText";
 import { Gone, Part, Sheet, type SheetData } from "./Drawer";
 
@@ -20,7 +22,7 @@ function Point({ end }: { end: FlowRow["from"] }) {
         </To>
       ) : null}
       <div class="mono soft">
-        {end.address.includes(":") ? `[${end.address}]` : end.address}:{end.port}
+        {end.port ? `${end.address.includes(":") ? `[${end.address}]` : end.address}:${end.port}` : end.address}
       </div>
     </>
   );
@@ -44,8 +46,7 @@ export function FlowSheet({ value, text, live }: SheetData) {
       e.verdict === row.verdict &&
       e.grant === row.grant,
   );
-  const word = (p: FlowRow["from"]["process"]) =>
-    p ? [p.name ?? p.executable, p.unit ?? p.container, p.user].filter(Boolean).join(" · ") : null;
+  const { from, to } = ends(row);
   return (
     <Sheet
       kind="flow"
@@ -58,7 +59,7 @@ export function FlowSheet({ value, text, live }: SheetData) {
     >
       <div class="sheet-verdict">
         <VerdictMark verdict={row.verdict} />
-        <span class="mono">{port(row.protocol, row.to.port)}</span>
+        <Port protocol={row.protocol} at={row.to.port} />
         <span class="soft">{row.end}</span>
         {edge ? (
           <To to={{ page: "map", filters: {}, q: "", sel: `edge:${edge.id}` }} className="on-map">
@@ -70,14 +71,8 @@ export function FlowSheet({ value, text, live }: SheetData) {
         <Field name="From">
           <Point end={row.from} />
         </Field>
-        <Field name="Process">
-          <Name text={word(row.from.process)} />
-        </Field>
         <Field name="To">
           <Point end={row.to} />
-        </Field>
-        <Field name="Process">
-          <Name text={word(row.to.process)} />
         </Field>
         <Field name="Sent">
           <Num field={f("bytes_out")} value={row.bytes_out} as="bytes" />{" "}
@@ -102,15 +97,39 @@ export function FlowSheet({ value, text, live }: SheetData) {
         <Field name="Lasted">
           <span class="num">{spanMs(row.last_ms - row.started_ms)}</span>
         </Field>
-        <Field name="Path">
-          <Name text={row.path} />
-        </Field>
+        {row.end === "refused" ? null : (
+          <>
+            <Field name="Round trip">
+              <Num field={f("rtt_us")} value={row.rtt_us} as="micros" />
+            </Field>
+            <Field name="Retransmissions">
+              <Num field={f("retransmissions")} value={row.retransmissions} />
+            </Field>
+            <Field name="Path">
+              <Name text={row.path === "unknown" ? null : row.path} />
+            </Field>
+          </>
+        )}
         <Field name="Reported by">
           <To to={{ sel: `node:${row.reporter}` }}>
             <Name text={row.outbound ? (row.from.name ?? row.reporter) : (row.to.name ?? row.reporter)} />
           </To>
+          {row.other ? <span class="soft"> and its other end</span> : null}
         </Field>
+        {row.mismatch ? (
+          <Field name="Mismatch">
+            <span class="v-would-deny">
+              <bdi>{row.mismatch}</bdi>
+            </span>
+          </Field>
+        ) : null}
       </dl>
+      <Part name={`Opened by, on ${row.from.name ?? row.from.address}`}>
+        <WorkloadFields workload={from} />
+      </Part>
+      <Part name={`Answered by, on ${row.to.name ?? row.to.address}`}>
+        <WorkloadFields workload={to} />
+      </Part>
       {row.grant ? (
         <Part name="Allowed by">
           <GrantText grant={row.grant} text={text} generation={row.generation} />

@@ -31,7 +31,7 @@ export function Top({ who }: { who: Session }) {
 function NetworkState() {
   const s = useStore(status);
   const link = useStore(connection);
-  const fault = useStore(trouble);
+  const fault = useStore(trouble.status);
   const now = useStore(clock);
   void now;
   if (!s)

@@ -1,7 +1,7 @@
 // From places and present sizes to rectangles: what one enlarges pushes others aside and lets them back; what grows by itself
 // moves nobody. Pure.
 import type { Level } from "../state/url";
-import { AIR, type Rect, overlaps } from "./geometry";
+import { AIR, type Rect, drop, overlaps } from "./geometry";
 import type { Group } from "./graph";
 import { measure } from "./measure";
 import type { Spots } from "./plan";
@@ -36,7 +36,7 @@ export function arrange(
   const sameLevels =
     before !== null &&
     [...boxes.values()].every((b) => !before.has(b.group.key) || before.get(b.group.key)!.level === b.level);
-  if (sameLevels) stay(boxes, before);
+  if (sameLevels) stay(boxes, before, spots);
   else spread(boxes, spots);
   return boxes;
 }
@@ -77,13 +77,22 @@ function spread(boxes: Map<string, Box>, spots: Spots): void {
   }
 }
 
-/** Nobody moves; who has more to show than before takes free room, or says how much is hidden. */
-function stay(boxes: Map<string, Box>, before: ReadonlyMap<string, Box>): void {
+/**
+ * Nobody moves; who has more to show than before takes free room, or says how much is hidden. Who was not in the picture
+ * stands where it is planned, or once stood; if that is taken meanwhile, as near as there is room.
+ */
+function stay(boxes: Map<string, Box>, before: ReadonlyMap<string, Box>, spots: Spots): void {
   const taken = [...boxes.values()].map((box) => {
     const known = before.get(box.group.key);
-    if (known) box.rect = { ...known.rect };
+    const spot = spots[box.group.key]!;
+    box.rect = known ? { ...known.rect } : { ...box.rect, x: spot.x, y: spot.y };
     return { box, known };
   });
+  const settled = taken.filter((t) => t.known).map((t) => t.box.rect);
+  for (const { box } of taken.filter((t) => !t.known)) {
+    if (settled.some((r) => overlaps(box.rect, r, AIR - 1))) Object.assign(box.rect, drop(box.rect, settled));
+    settled.push(box.rect);
+  }
   for (const { box, known } of taken) {
     if (!known) continue;
     const whole = measure(box.group, box.level);

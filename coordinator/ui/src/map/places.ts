@@ -92,7 +92,11 @@ export class Places {
   arrange(map: FlowMap, list: readonly Group[], levels: Record<string, Level>): Map<string, Box> {
     const level = (key: string) => this.levelOf(levels, key);
     this.welcome(map, list, level);
-    this.shown = arrange(list, level, this.spots, this.shown);
+    const before = this.shown;
+    this.shown = arrange(list, level, this.spots, before);
+    // Who found its old place taken has another one from now on.
+    for (const [key, { rect }] of this.shown)
+      if (before && !before.has(key)) this.spots[key] = { ...this.spots[key]!, x: rect.x, y: rect.y };
     remember(this.network, this.by, { level: this.level, spots: this.spots });
     return this.shown;
   }

@@ -18,7 +18,10 @@ export interface Size {
 }
 
 /** A place for each of `sizes`, about `aspect` times as wide as high. */
-export function plan(sizes: readonly Size[], pulls: readonly Pull[], aspect = 1.7): Spots {
+export function plan(sizes: readonly Size[], told: readonly Pull[], aspect = 1.7): Spots {
+  // Sums of weights depend on their order in the last digit, and a tie on that: whoever tells it, the order is one.
+  const word = (p: Pull) => `${p.from}\n${p.to}\n${p.weight}`;
+  const pulls = [...told].sort((a, b) => (word(a) < word(b) ? -1 : 1));
   const linked = new Set(pulls.flatMap((p) => (p.from === p.to ? [] : [p.from, p.to])));
   const busy = sizes.filter((s) => linked.has(s.key));
   const quiet = sizes.filter((s) => !linked.has(s.key));
@@ -58,13 +61,18 @@ function sequence(keys: readonly string[], pulls: readonly Pull[]): string[] {
   const left: string[] = [];
   const right: string[] = [];
   const rest = new Set(keys);
+  const own = new Map<string, Pull[]>(keys.map((key) => [key, []]));
+  for (const p of pulls) {
+    if (p.from === p.to) continue;
+    own.get(p.from)?.push(p);
+    own.get(p.to)?.push(p);
+  }
   const balance = (key: string) => {
     let out = 0;
     let into = 0;
-    for (const p of pulls) {
-      if (p.from === p.to || !rest.has(p.from) || !rest.has(p.to)) continue;
-      if (p.from === key) out += p.weight;
-      if (p.to === key) into += p.weight;
+    for (const p of own.get(key)!) {
+      if (p.from === key && rest.has(p.to)) out += p.weight;
+      if (p.to === key && rest.has(p.from)) into += p.weight;
     }
     return { key, out, into };
   };

@@ -1,8 +1,8 @@
 import { useMemo } from "preact/hooks";
 import type { Alarm } from "../api/types";
-import { go, place, status } from "../state/live";
+import { go, loadStatus, place, status, trouble } from "../state/live";
 import { useStore } from "../state/store";
-import { Empty, Loading, Name, Num, When } from "../ui/parts";
+import { Empty, Name, Num, Pending, When } from "../ui/parts";
 import { Icon } from "../ui/icons";
 import { Table, type Column } from "../ui/table";
 import { plural } from "../format";
@@ -51,12 +51,8 @@ export function AlarmsPage() {
       { id: "last", head: "Last", track: "104px", right: true, cell: (a) => <When field={f(a, "last")} at={a.last} /> },
     ];
   }, []);
-  if (!now)
-    return (
-      <div class="page">
-        <Loading />
-      </div>
-    );
+  const fault = useStore(trouble.status);
+  if (!now) return <Pending name="Alarms" problem={fault} again={() => void loadStatus()} />;
   const rows = [...now.alarms].sort((a, b) => b.last - a.last);
   return (
     <div class="page flush">

@@ -98,7 +98,7 @@ export function AuditPage() {
           {verified === "busy" ? "Reading …" : "Verify the chain"}
         </button>
       </div>
-      {problem ? <Fault problem={problem} /> : null}
+      {problem ? <Fault problem={problem} again={() => void load(null)} /> : null}
       {rows ? (
         <Table
           label="Audit log, newest first"
@@ -107,9 +107,16 @@ export function AuditPage() {
           keyOf={(r) => String(r.revision)}
           selected={selected(sel, "audit")}
           onOpen={(r) => go({ sel: `audit:${r.revision}` })}
-          empty={<Empty title="Nothing fits" />}
+          empty={
+            <Empty title="Nothing fits">
+              <p>Among the rows that are loaded. Older ones are below, or with `warren audit list`.</p>
+              <button type="button" class="button" onClick={() => go({ q: "" })}>
+                Show all
+              </button>
+            </Empty>
+          }
         />
-      ) : (
+      ) : problem ? null : (
         <Loading />
       )}
       {first > 1 ? (

@@ -6,11 +6,33 @@ import { VERDICT_WORDS } from "../map/graph";
 import { connection, go, now, place } from "../state/live";
 import { useStore } from "../state/store";
 import type { Filters } from "../state/url";
-import { Chip, Empty, Fault, Name, Num, VerdictMark } from "../ui/parts";
+import { Chip, Command, Empty, Fault, Loading, Name, Num, Port, VerdictMark } from "../ui/parts";
+import { Whose } from "../drawer/Workloads";
 import { Icon } from "../ui/icons";
 import { Table, type Column } from "../ui/table";
 import { clock, count, plural, port, spanMs, utc } from "../format";
-import { csv, flowCache, flowKey, mergeFlows, oneEach } from "./flows-data";
+import { ends, words } from "../workload";
+import { csv, flowCache, flowKey, mergeFlows, MOST, oneEach } from "./flows-data";
+
+function NoFlows({ isFiltered, isLive }: { isFiltered: boolean; isLive: boolean }) {
+  if (isFiltered)
+    return (
+      <Empty title="No flow fits">
+        <p>Take away a filter or the search, or choose a longer time.</p>
+        <button type="button" class="button" onClick={() => go({ filters: {}, q: "" })}>
+          Show all
+        </button>
+      </Empty>
+    );
+  return (
+    <Empty title={isLive ? "No flow yet" : "Nothing passed in this time"}>
+      <p>
+        {isLive ? "As soon as a node talks to another, it stands here. To try it, on a node:" : "Choose a longer time."}
+      </p>
+      {isLive ? <Command text="warren-node ping PEER" /> : null}
+    </Empty>
+  );
+}
 
 export function FlowsPage() {
   const at = useStore(place, (p) => p.at);
@@ -23,6 +45,10 @@ export function FlowsPage() {
   const [held, setHeld] = useState<FlowRow[] | null>(null);
   const [skipped, setSkipped] = useState(0);
   const [asked, setAsked] = useState(0);
+  const [isLoaded, setLoaded] = useState(false);
+  /** Older rows of this time are not loaded. */
+  const [wasCut, setCut] = useState(false);
+  const isCut = wasCut || rows.length >= MOST;
   // Back after a gap: what was missed is asked for.
   const link = useStore(connection, (l) => l.state);
   const was = useRef(link);
@@ -42,10 +68,13 @@ export function FlowsPage() {
     setSkipped(0);
     const since = Math.floor((at ?? now()) - window);
     const path = at === null ? "/flows" : "/flows/history";
-    get<FlowRow[]>(path, { ...asQuery, since, until: at, limit: at === null ? 1000 : 10000 }, stop.signal).then(
+    const limit = at === null ? 1000 : 10000;
+    get<FlowRow[]>(path, { ...asQuery, since, until: at, limit }, stop.signal).then(
       (list) => {
         setRows(list);
         setProblem(null);
+        setLoaded(true);
+        setCut(list.length >= limit);
       },
       (error: unknown) => {
         if (error instanceof ApiError) setProblem(error.problem);
@@ -68,9 +97,9 @@ export function FlowsPage() {
   }, [key]);
 
   const shown = useMemo(() => {
-    const words = q.toLowerCase().split(/\s+/).filter(Boolean);
+    const wanted = q.toLowerCase().split(/\s+/).filter(Boolean);
     const once = oneEach(rows);
-    if (!words.length) return once;
+    if (!wanted.length) return once;
     return once.filter((r) => {
       const text = [
         r.from.name,
@@ -81,15 +110,18 @@ export function FlowsPage() {
         r.grant,
         r.verdict,
         port(r.protocol, r.to.port),
+        words(ends(r).from),
+        words(ends(r).to),
       ]
         .join(" ")
         .toLowerCase();
-      return words.every((w) => text.includes(w));
+      return wanted.every((w) => text.includes(w));
     });
   }, [rows, q]);
 
   useEffect(() => {
-    flowCache.set(new Map(rows.map((r) => [flowKey(r), r])));
+    // With what the other end says, where both have reported.
+    flowCache.set(new Map([...rows, ...oneEach(rows)].map((r) => [flowKey(r), r])));
   }, [rows]);
 
   const cell = (name: keyof Filters, value: string | null, children: JSX.Element) =>
@@ -132,13 +164,17 @@ export function FlowsPage() {
       {
         id: "from",
         head: "From",
-        track: "minmax(96px,1fr)",
-        cell: (r) =>
-          cell(
-            "from",
-            r.from.name ?? r.from.address,
-            <Name text={r.from.name ?? r.from.address} mono={!r.from.name} />,
-          ),
+        track: "minmax(96px,1.4fr)",
+        cell: (r) => (
+          <>
+            {cell(
+              "from",
+              r.from.name ?? r.from.address,
+              <Name text={r.from.name ?? r.from.address} mono={!r.from.name} />,
+            )}
+            <Whose workload={ends(r).from} />
+          </>
+        ),
       },
       {
         id: "arrow",
@@ -161,15 +197,20 @@ export function FlowsPage() {
       {
         id: "to",
         head: "On",
-        track: "minmax(90px,1fr)",
-        cell: (r) => cell("to", r.to.name ?? r.to.address, <Name text={r.to.name ?? r.to.address} mono={!r.to.name} />),
+        track: "minmax(90px,1.4fr)",
+        cell: (r) => (
+          <>
+            {cell("to", r.to.name ?? r.to.address, <Name text={r.to.name ?? r.to.address} mono={!r.to.name} />)}
+            <Whose workload={ends(r).to} />
+          </>
+        ),
         spare: 1,
       },
       {
         id: "port",
         head: "Port",
-        track: "92px",
-        cell: (r) => <span class="mono">{port(r.protocol, r.to.port)}</span>,
+        track: "112px",
+        cell: (r) => <Port protocol={r.protocol} at={r.to.port} />,
         spare: 2,
       },
       {
@@ -250,7 +291,11 @@ export function FlowsPage() {
     <div class="page flush">
       <div class="bar">
         <h1>Flows</h1>
-        <span class="soft num">
+        <span
+          class="soft num"
+          title={isCut ? "There are older ones: choose an earlier time, or filter, to see them" : undefined}
+        >
+          {isCut ? "the newest " : ""}
           {count(shown.length)} {plural(shown.length, "row")}
           {skipped ? `, ${count(skipped)} skipped because this browser is slow` : ""}
         </span>
@@ -307,13 +352,11 @@ export function FlowsPage() {
         onOpen={(r) => go({ sel: `flow:${flowKey(r)}` })}
         rowClass={(r) => (r.verdict === "deny" ? "is-deny" : "")}
         empty={
-          <Empty title="No flow fits">
-            <p>
-              {Object.keys(filters).length
-                ? "Take away a filter, or choose a longer time."
-                : "As soon as a node talks to another, it stands here."}
-            </p>
-          </Empty>
+          problem ? null : isLoaded ? (
+            <NoFlows isFiltered={Object.values(filters).some(Boolean) || q !== ""} isLive={at === null} />
+          ) : (
+            <Loading />
+          )
         }
       />
     </div>

@@ -5,12 +5,12 @@ import { VERDICT_WORDS } from "../map/graph";
 import { connection, go, loadMap, mapState, place, status } from "../state/live";
 import { useStore } from "../state/store";
 import type { Filters, Grouping } from "../state/url";
-import { Choice, Command, Empty, Fault, Loading, Name, Num, VerdictMark, When } from "../ui/parts";
+import { Choice, Command, Empty, Fault, Loading, Name, Num, Port, VerdictMark, When } from "../ui/parts";
 import { Icon } from "../ui/icons";
 import { Table, type Column } from "../ui/table";
 import { EndLink } from "../drawer/edges";
 import { edgeText, fitsText } from "../map/select";
-import { count, plural, port, utc } from "../format";
+import { bytes, count, plural, utc } from "../format";
 
 const GROUPS: readonly (readonly [Grouping, string])[] = [
   ["tag", "Tags"],
@@ -173,6 +173,7 @@ function Footer({ map, live }: { map: FlowMap; live: FlowMap }) {
         <Num field="map.edges.length" value={map.edges.length} of={plural(map.edges.length, "edge")} /> between{" "}
         <Num field="map.nodes.length" value={live.nodes.length} of={plural(live.nodes.length, "node")} />
       </span>
+      <LeftOut extent={live.extent} />
       <span title={`each value is exact to ${live.resolution} s`}>
         {utc(live.from).slice(0, 19)} – {utc(live.at).slice(11)}
       </span>
@@ -191,6 +192,23 @@ function Footer({ map, live }: { map: FlowMap; live: FlowMap }) {
   );
 }
 
+/** Of a very large network the lightest edges are not here; that is said, with how much they are and what to do. */
+function LeftOut({ extent: e }: { extent: FlowMap["extent"] }) {
+  const missing = e.total - e.shown;
+  if (missing <= 0) return null;
+  const { flows, tries, bytes_out, bytes_back } = e.left_out;
+  const sums = `${count(flows)} ${plural(flows, "flow")}, ${bytes(bytes_out)} out, ${bytes(bytes_back)} back, ${count(tries)} refused`;
+  return (
+    <span
+      class="v-would-deny left-out"
+      title={`Not shown, the lightest edges: ${sums}. A shorter time has fewer; map.edges in settings.json is ${count(e.limit)}`}
+    >
+      <Num field="map.extent.shown" value={e.shown} /> of <Num field="map.extent.total" value={e.total} /> edges, the
+      heaviest
+    </span>
+  );
+}
+
 function EdgeTable({ map }: { map: FlowMap }) {
   const sel = useStore(place, (p) => p.sel);
   const q = useStore(place, (p) => p.q);
@@ -200,7 +218,7 @@ function EdgeTable({ map }: { map: FlowMap }) {
       .sort(
         (a, b) =>
           Number(b.verdict === "deny") - Number(a.verdict === "deny") ||
-          b.bytes_out + b.bytes_back - a.bytes_out - a.bytes_back ||
+          (a.verdict === "deny" ? b.tries - a.tries : b.bytes_out + b.bytes_back - a.bytes_out - a.bytes_back) ||
           (a.id < b.id ? -1 : 1),
       );
   }, [map, q]);
@@ -220,8 +238,8 @@ function EdgeTable({ map }: { map: FlowMap }) {
       {
         id: "port",
         head: "Port",
-        track: "92px",
-        cell: (e) => <span class="mono">{port(e.protocol, e.port)}</span>,
+        track: "112px",
+        cell: (e) => <Port protocol={e.protocol} at={e.port} />,
         spare: 2,
       },
       {

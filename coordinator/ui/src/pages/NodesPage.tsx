@@ -1,8 +1,8 @@
 import { useMemo, useState } from "preact/hooks";
 import type { NodeRow } from "../api/types";
-import { go, mapState, nodes, place, status } from "../state/live";
+import { go, loadNodes, mapState, nodes, place, status, trouble } from "../state/live";
 import { useStore } from "../state/store";
-import { Chip, Command, Empty, Loading, Name, Num, Tag, When } from "../ui/parts";
+import { Chip, Command, Empty, Name, Num, Pending, Tag, When } from "../ui/parts";
 import { NodeState } from "../map/GroupBox";
 import { Icon } from "../ui/icons";
 import { Table, type Column } from "../ui/table";
@@ -20,7 +20,8 @@ export function NodesPage() {
   const shown = useMemo(() => {
     const fits = (n: NodeRow) =>
       !q || [n.name, n.id, n.v4, n.v6, ...n.tags, ...n.offers].join(" ").toLowerCase().includes(q);
-    const rank = (n: NodeRow) => (n.revoked !== null ? 3 : behind.has(n.id) && n.online ? 0 : !n.online ? 1 : 2);
+    const rank = (n: NodeRow) =>
+      n.revoked !== null ? 3 : behind.has(n.id) && n.online ? 0 : !n.online && !n.external ? 1 : 2;
     return (rows ?? [])
       .filter((n) => (gone || n.revoked === null) && fits(n))
       .sort((a, b) => rank(a) - rank(b) || a.name.localeCompare(b.name, "en", { numeric: true }));
@@ -32,12 +33,17 @@ export function NodesPage() {
         id: "state",
         head: "State",
         track: "92px",
-        cell: (n) => (
-          <NodeState
-            word
-            node={{ online: n.online, revoked: n.revoked, behind_since: behind.get(n.id)?.since ?? null }}
-          />
-        ),
+        cell: (n) =>
+          n.external && n.revoked === null ? (
+            <span class="soft" title="A device without an agent: what it does is not seen">
+              external
+            </span>
+          ) : (
+            <NodeState
+              word
+              node={{ online: n.online, revoked: n.revoked, behind_since: behind.get(n.id)?.since ?? null }}
+            />
+          ),
       },
       { id: "name", head: "Name", track: "minmax(110px,1.3fr)", cell: (n) => <Name text={n.name} /> },
       {
@@ -99,12 +105,8 @@ export function NodesPage() {
       },
     ];
   }, [behind, sites]);
-  if (!rows)
-    return (
-      <div class="page">
-        <Loading />
-      </div>
-    );
+  const fault = useStore(trouble.nodes);
+  if (!rows) return <Pending name="Nodes" problem={fault} again={() => void loadNodes()} />;
   return (
     <div class="page flush">
       <div class="bar">

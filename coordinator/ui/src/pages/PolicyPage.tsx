@@ -1,8 +1,8 @@
 import type { PolicyRow } from "../api/types";
-import { place, policy, policySerial } from "../state/live";
+import { loadPolicy, place, policy, policySerial, trouble } from "../state/live";
 import { useStore } from "../state/store";
 import { useResource } from "../state/resource";
-import { Command, Empty, Fault, Loading } from "../ui/parts";
+import { Command, Empty, Fault, Loading, Pending } from "../ui/parts";
 import { CanBox } from "./policy/CanBox";
 import { Current } from "./policy/Current";
 import { History } from "./policy/History";
@@ -14,9 +14,10 @@ export function PolicyPage() {
   const generation = useStore(place, (p) => p.generation);
   const serial = useStore(policySerial);
   const current = useStore(policy);
-  const { data: history, problem } = useResource<PolicyRow[]>("/policy/history", {}, serial);
+  const fault = useStore(trouble.policy);
+  const { data: history, problem, again } = useResource<PolicyRow[]>("/policy/history", {}, serial);
   const isCurrent = generation === null || generation === current?.generation;
-  if (!history) return <div class="page">{problem ? <Fault problem={problem} /> : <Loading />}</div>;
+  if (!history) return <Pending name="Policy" problem={problem} again={again} />;
   if (!history.length) {
     return (
       <div class="page">
@@ -33,6 +34,8 @@ export function PolicyPage() {
         {isCurrent ? (
           current ? (
             <Current text={current} serial={serial} />
+          ) : fault ? (
+            <Fault problem={fault} again={() => void loadPolicy()} />
           ) : (
             <Loading />
           )

@@ -112,7 +112,7 @@ export function TokensPage() {
             </Empty>
           }
         />
-      ) : (
+      ) : problem ? null : (
         <Loading />
       )}
       {who && who !== "asking" && who.scope === "admin" ? (

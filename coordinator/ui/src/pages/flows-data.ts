@@ -1,7 +1,8 @@
 // Rows of flows by their identity, so that a selected one can be shown however it came.
-import type { FlowRow } from "../api/types";
+import type { FlowRow, OtherEnd, Workload } from "../api/types";
 import { Store } from "../state/store";
 import { csvCell } from "../format";
+import { ends } from "../workload";
 
 export const flowKey = (r: FlowRow): string => `${r.reporter}.${r.boot}.${r.flow}`;
 export const flowCache = new Store<ReadonlyMap<string, FlowRow>>(new Map());
@@ -20,7 +21,10 @@ export function mergeFlows(known: readonly FlowRow[], fresh: readonly FlowRow[])
   return [...byKey.values()].sort((a, b) => b.last_ms - a.last_ms || b.cursor - a.cursor).slice(0, MOST);
 }
 
-/** Both ends report a flow: shown is what its opener says, else what the other end says. */
+/**
+ * Both ends report a flow: shown is what its opener says, else what the other end says. What the other end says besides (its
+ * process, mostly) goes with it, also where the coordinator has not yet put the two together: events come from each alone.
+ */
 export function oneEach(rows: readonly FlowRow[]): FlowRow[] {
   const tuple = (r: FlowRow) =>
     `${r.protocol} ${r.from.address} ${r.from.port} ${r.to.address} ${r.to.port} ${r.verdict}`;
@@ -34,8 +38,27 @@ export function oneEach(rows: readonly FlowRow[]): FlowRow[] {
   // Ports are used again, and clocks differ: the two must have lived at the same time, give or take.
   const SLACK = 2000;
   const together = (a: FlowRow, b: FlowRow) => a.started_ms <= b.last_ms + SLACK && b.started_ms <= a.last_ms + SLACK;
-  return rows.filter((r) => r.outbound || !opened.get(tuple(r))?.some((o) => together(o, r)));
+  const echoes = new Map<FlowRow, FlowRow>();
+  const shown = rows.filter((r) => {
+    const own = r.outbound ? undefined : opened.get(tuple(r))?.find((o) => together(o, r));
+    if (own) echoes.set(own, r);
+    return !own;
+  });
+  return shown.map((r) => {
+    const echo = r.other ? undefined : echoes.get(r);
+    return echo ? { ...r, other: otherOf(echo) } : r;
+  });
 }
+
+const otherOf = (r: FlowRow): OtherEnd => ({
+  reporter: r.reporter,
+  packets_out: r.packets_out,
+  bytes_out: r.bytes_out,
+  packets_back: r.packets_back,
+  bytes_back: r.bytes_back,
+  end: r.end,
+  workload: r.workload,
+});
 
 function sum(old: FlowRow, row: FlowRow): FlowRow {
   return {
@@ -46,6 +69,12 @@ function sum(old: FlowRow, row: FlowRow): FlowRow {
     bytes_back: old.bytes_back + row.bytes_back,
     started_ms: Math.min(old.started_ms, row.started_ms),
     count: row.end === "refused" ? old.count + row.count : row.count,
+    first: old.first || row.first,
+    // A later window need not repeat what is known.
+    workload: row.workload ?? old.workload,
+    rtt_us: row.rtt_us ?? old.rtt_us,
+    retransmissions: row.retransmissions ?? old.retransmissions,
+    other: row.other ?? old.other,
   };
 }
 
@@ -69,7 +98,23 @@ const COLUMNS = [
   "packets_back",
   "end",
   "count",
+  "path",
+  "rtt_us",
+  "retransmissions",
+  "from_process",
+  "from_executable",
+  "from_user",
+  "from_unit",
+  "from_container",
+  "to_process",
+  "to_executable",
+  "to_user",
+  "to_unit",
+  "to_container",
 ] as const;
+
+const whose = (w: Workload | null) =>
+  w ? [w.process, w.executable, w.user, w.unit, w.container] : ["", "", "", "", ""];
 
 export function csv(rows: readonly FlowRow[]): string {
   const cells = (r: FlowRow) => [
@@ -92,6 +137,11 @@ export function csv(rows: readonly FlowRow[]): string {
     r.packets_back,
     r.end,
     r.count,
+    r.path,
+    r.rtt_us,
+    r.retransmissions,
+    ...whose(ends(r).from),
+    ...whose(ends(r).to),
   ];
   return [COLUMNS.join(","), ...rows.map((r) => cells(r).map(csvCell).join(","))].join("\r\n") + "\r\n";
 }

@@ -32,8 +32,12 @@ export const policy = new Store<PolicyText | null>(null);
 /** Grows when the policy or its history has changed. */
 export const policySerial = new Store(0);
 export const newAudit = new Store<AuditRow[]>([]);
-/** What went wrong while loading, until it goes right. */
-export const trouble = new Store<Problem | null>(null);
+/** What went wrong while loading each of them, until it goes right. */
+export const trouble = {
+  status: new Store<Problem | null>(null),
+  nodes: new Store<Problem | null>(null),
+  policy: new Store<Problem | null>(null),
+};
 
 export interface Connection {
   state: "connecting" | "live" | "lost";
@@ -81,12 +85,12 @@ export function visit(target: Place): void {
 
 // --- loading
 
-export async function attempt<T>(work: Promise<T>, put: (value: T) => void): Promise<void> {
+async function attempt<T>(what: keyof typeof trouble, work: Promise<T>, put: (value: T) => void): Promise<void> {
   try {
     put(await work);
-    trouble.set(null);
+    trouble[what].set(null);
   } catch (error) {
-    if (error instanceof ApiError && !error.isUnauthenticated) trouble.set(error.problem);
+    if (error instanceof ApiError && !error.isUnauthenticated) trouble[what].set(error.problem);
   }
 }
 
@@ -97,16 +101,18 @@ function takeStatus(value: Status): void {
   if (before && before.generation !== value.generation) void loadPolicy();
 }
 
-export const loadStatus = () => attempt(get<Status>("/status"), takeStatus);
-export const loadNodes = () => attempt(get<NodeRow[]>("/nodes", { revoked: true }), (v) => nodes.set(v));
+export const loadStatus = () => attempt("status", get<Status>("/status"), takeStatus);
+export const loadNodes = () => attempt("nodes", get<NodeRow[]>("/nodes", { revoked: true }), (v) => nodes.set(v));
 
 export async function loadPolicy(): Promise<void> {
   if (status.get()?.generation === 0) return policy.set(null);
   try {
     policy.set(await get<PolicyText>("/policy"));
+    trouble.policy.set(null);
   } catch (error) {
     // No policy yet is an answer, not a failure.
     if (error instanceof ApiError && error.problem.status === 404) policy.set(null);
+    else if (error instanceof ApiError && !error.isUnauthenticated) trouble.policy.set(error.problem);
   }
   policySerial.update((n) => n + 1);
 }

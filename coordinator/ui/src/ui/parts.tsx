@@ -1,7 +1,7 @@
 // The small parts all pages are made of.
 import type { ComponentChildren, TargetedMouseEvent } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
-import { ago, bytes, count, micros, span, UNKNOWN, utc, visible } from "../format";
+import { ago, bytes, count, micros, port, span, UNKNOWN, utc, visible } from "../format";
 import { VERDICT_WORDS } from "../map/graph";
 import { clock, go, href } from "../state/live";
 import { useStore } from "../state/store";
@@ -76,6 +76,19 @@ export function VerdictMark({ verdict, tries }: { verdict: string; tries?: boole
       <Icon name={VERDICT_ICON[verdict] ?? "dots"} />
       {VERDICT_WORDS[verdict] ?? verdict}
       {tries ? " tries" : ""}
+    </span>
+  );
+}
+
+/** `tcp/8443`; where ports are not told apart, words. */
+export function Port({ protocol, at }: { protocol: number; at: number }) {
+  const isFolded = (protocol === 6 || protocol === 17) && at === 0;
+  return (
+    <span
+      class={isFolded ? "soft" : "mono"}
+      title={isFolded ? "Attempts at more than 32 ports: the others are counted together" : undefined}
+    >
+      {port(protocol, at)}
     </span>
   );
 }
@@ -248,6 +261,18 @@ export function Empty({ title, children }: { title: string; children?: Component
     <div class="empty">
       <h2>{title}</h2>
       {children}
+    </div>
+  );
+}
+
+/** A page before what it shows is there: that it is asked for, or why it cannot be had. */
+export function Pending({ name, problem, again }: { name: string; problem: Problem | null; again: () => void }) {
+  return (
+    <div class="page">
+      <div class="bar">
+        <h1>{name}</h1>
+      </div>
+      {problem ? <Fault problem={problem} again={again} /> : <Loading />}
     </div>
   );
 }

@@ -7,6 +7,9 @@ function listenWord(l: Listen): string {
   return `${l.protocol}/${l.first}${l.last !== l.first ? `-${l.last}` : ""}`;
 }
 
+/** Of each kind so many are in words here. */
+const MOST = 60;
+
 /** First in words: who gains what, who loses what. */
 export function DiffWords({
   gained,
@@ -29,24 +32,24 @@ export function DiffWords({
   );
   return (
     <ul class="diff-words">
-      {gained.slice(0, 60).map((t) => row(t, "gains"))}
+      {gained.slice(0, MOST).map((t) => row(t, "gains"))}
       {!gained.length ? (
         <li>
           <span />
           Nobody gains anything.
         </li>
       ) : null}
-      {lost.slice(0, 60).map((t) => row(t, "loses"))}
+      {lost.slice(0, MOST).map((t) => row(t, "loses"))}
       {!lost.length ? (
         <li>
           <span />
           Nobody loses anything.
         </li>
       ) : null}
-      {gained.length + lost.length > 120 ? (
+      {gained.length > MOST || lost.length > MOST ? (
         <li class="soft">
           <span />
-          and more; `warren policy diff` lists all of them
+          and {gained.slice(MOST).length + lost.slice(MOST).length} more; `warren policy diff` lists all of them
         </li>
       ) : null}
       {note ? (
