@@ -1,5 +1,7 @@
 //! Nodes behind NATs find each other without a setting, wherever that is possible without a relay.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test ends at the first surprise")]
+
 use std::time::{Duration, Instant};
 
 use warren_netns_tests::nat::{Home, Nat, OUTSIDE};
