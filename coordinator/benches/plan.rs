@@ -23,8 +23,9 @@ use warren_coordinator_core::accounts::Entry;
 use warren_coordinator_core::flows::{Batch, FlowPoint, FlowRow};
 use warren_coordinator_core::plan::{Cuts, Forecast};
 use warren_coordinator_core::policies::InForce;
-use warren_wire::flow::{FlowEnd, FlowPath, FlowReport, FlowVerdict};
+use warren_wire::flow::{FlowRecord, FlowReport};
 use warren_wire::id::NodeId;
+use warren_wire::specimen::flow;
 
 const NOW: UnixTime = UnixTime(1_780_000_000);
 const ROLES: usize = 100;
@@ -105,36 +106,15 @@ fn row(i: usize) -> FlowRow {
         port,
     };
     let at = NOW.0 - (RECORDS - i) as u64;
-    FlowRow {
-        cursor: i as u64,
-        received: UnixTime(at),
-        reporter: id(from),
-        boot: u64::MAX - 7,
+    let ends = [point(from, 40_000), point(to, grant as u16 + 1)];
+    let record = FlowRecord {
         flow: i as u64,
-        outbound: true,
-        first: true,
-        from: point(from, 40_000),
-        to: point(to, grant as u16 + 1),
-        protocol: 6,
-        verdict: FlowVerdict::Allow,
-        grant: Some(format!("g{grant}")),
-        service: Some(format!("s{grant}")),
-        generation: 1,
-        packets_out: 20,
-        bytes_out: 1_000,
-        packets_back: 30,
-        bytes_back: 40_000,
-        started_ms: at * 1000,
-        last_ms: at * 1000 + 900,
-        end: FlowEnd::default(),
-        count: 1,
-        workload: None,
-        rtt_us: None,
-        retransmissions: None,
-        path: FlowPath::Direct,
-        other: None,
-        mismatch: None,
-    }
+        grant: format!("g{grant}"),
+        service: format!("s{grant}"),
+        ..flow(ends[0].address, ends[1].address, at * 1000 + 900)
+    };
+    let row = FlowRow::new(&record, (id(from), u64::MAX - 7), ends, UnixTime(at)).unwrap();
+    FlowRow { cursor: i as u64, ..row }
 }
 
 fn fill(file: &Path) {

@@ -13,6 +13,7 @@
 )]
 
 use std::collections::{BTreeMap, VecDeque};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
@@ -23,39 +24,28 @@ use warren_coordinator::store::flows::Retention;
 use warren_coordinator::store::history::{self, History, Written};
 use warren_coordinator_core::accounts::Entry;
 use warren_coordinator_core::flows::{Batch, FlowPoint, FlowRow};
-use warren_wire::flow::{Amount, FlowEnd, FlowPath, FlowRecord, FlowReport, FlowVerdict};
+use warren_wire::flow::{Amount, FlowEnd, FlowRecord, FlowReport};
 use warren_wire::frame::{Decoder, MAX_FRAME, NodeSays, ToCoordinator};
 use warren_wire::id::NodeId;
+use warren_wire::specimen::flow;
 
 const RECORDS: usize = 2_000;
 const IN_FLIGHT: usize = 16;
 
-fn record(node: u64, flow: u64, now_ms: u64, peers: u64) -> FlowRecord {
-    let peer = flow % peers;
+fn record(node: u64, number: u64, now_ms: u64, peers: u64) -> FlowRecord {
+    let peer = number % peers;
+    let address = |net: u8, host: u64| IpAddr::from([100, net, (host >> 8) as u8, host as u8]);
     FlowRecord {
-        flow,
+        flow: number,
         peer: vec![1; 16],
-        outbound: true,
-        protocol: 6,
-        src: vec![100, 64, (node >> 8) as u8, node as u8],
-        src_port: 30_000 + (flow % 30_000) as u32,
-        dst: vec![100, 65, (peer >> 8) as u8, peer as u8],
-        dst_port: 8080,
-        verdict: FlowVerdict::Allow as i32,
-        grant: "web-reads-orders".into(),
-        service: "orders".into(),
-        generation: 3,
+        src_port: 30_000 + (number % 30_000) as u32,
         packets_out: 5,
         bytes_out: 700,
         packets_back: 4,
         bytes_back: 4_000,
         started_ms: now_ms.saturating_sub(20),
-        last_ms: now_ms,
         end: FlowEnd::Closed as i32,
-        count: 1,
-        first: true,
-        path: FlowPath::Direct as i32,
-        ..FlowRecord::default()
+        ..flow(address(64, node), address(65, peer), now_ms)
     }
 }
 
@@ -72,36 +62,8 @@ fn row(node: NodeId, record: &FlowRecord, now: UnixTime) -> FlowRow {
             port: port as u16,
         }
     };
-    FlowRow {
-        cursor: 0,
-        received: now,
-        reporter: node,
-        boot: 1,
-        flow: record.flow,
-        outbound: record.outbound,
-        first: record.first,
-        from: point(&record.src, record.src_port),
-        to: point(&record.dst, record.dst_port),
-        protocol: 6,
-        verdict: record.verdict(),
-        grant: Some(record.grant.clone()),
-        service: Some(record.service.clone()),
-        generation: record.generation,
-        packets_out: record.packets_out,
-        bytes_out: record.bytes_out,
-        packets_back: record.packets_back,
-        bytes_back: record.bytes_back,
-        started_ms: record.started_ms,
-        last_ms: record.last_ms,
-        end: record.end(),
-        count: record.count,
-        workload: None,
-        rtt_us: None,
-        retransmissions: None,
-        path: record.path(),
-        other: None,
-        mismatch: None,
-    }
+    let ends = [point(&record.src, record.src_port), point(&record.dst, record.dst_port)];
+    FlowRow::new(record, (node, 1), ends, now).unwrap()
 }
 
 fn now_ms() -> u64 {

@@ -5,37 +5,18 @@
 mod common;
 
 use common::{Node, World, block_on, wait_for};
-use warren_wire::flow::{FlowEnd, FlowRecord, FlowReport, FlowVerdict};
+use warren_wire::flow::{FlowRecord, FlowReport};
 use warren_wire::frame::{CoordinatorSays, NodeSays};
+use warren_wire::id::NodeId;
 
 fn record(world: &World, flow: u64, bytes: u64) -> FlowRecord {
-    let node = |name: &str| world.json(&["node", "show", name]);
-    let address = |name: &str| -> std::net::Ipv4Addr { node(name)["v4"].as_str().unwrap().parse().unwrap() };
-    let id: warren_wire::id::NodeId = node("orders-1")["id"].as_str().unwrap().parse().unwrap();
-    let now = warren_coordinator::clock::now_ms();
+    let id = world.json(&["node", "show", "orders-1"])["id"].as_str().unwrap().parse::<NodeId>().unwrap();
     FlowRecord {
-        flow,
         peer: id.0.to_vec(),
-        outbound: true,
-        protocol: 6,
-        src: address("web-1").octets().to_vec(),
-        src_port: 40_000,
-        dst: address("orders-1").octets().to_vec(),
-        dst_port: 8443,
-        verdict: FlowVerdict::Allow as i32,
-        grant: "web-reads-orders".into(),
-        service: "orders".into(),
-        generation: 1,
         packets_out: 1,
         bytes_out: bytes,
-        packets_back: 1,
         bytes_back: 2 * bytes,
-        started_ms: now,
-        last_ms: now,
-        end: FlowEnd::Open as i32,
-        count: 1,
-        first: true,
-        ..FlowRecord::default()
+        ..world.window(flow)
     }
 }
 

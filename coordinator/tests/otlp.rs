@@ -4,7 +4,8 @@
 mod common;
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpListener;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 
 use common::{Node, Service, World, block_on, wait_for};
@@ -36,8 +37,8 @@ fn receiver(answers: Vec<(u16, &'static str)>) -> (String, Receiver<Got>) {
     (address, got)
 }
 
-fn request(stream: TcpStream, status: u16, answer: &str) -> Got {
-    let mut lines = BufReader::new(stream.try_clone().unwrap());
+fn request(stream: impl Read + Write, status: u16, answer: &str) -> Got {
+    let mut lines = BufReader::new(stream);
     let mut head = String::new();
     while !head.ends_with("\r\n\r\n") {
         assert!(lines.read_line(&mut head).unwrap() > 0, "{head}");
@@ -45,25 +46,74 @@ fn request(stream: TcpStream, status: u16, answer: &str) -> Got {
     let length = head.lines().find_map(|l| l.strip_prefix("content-length: ")).unwrap().parse().unwrap();
     let mut body = vec![0; length];
     lines.read_exact(&mut body).unwrap();
-    let mut stream = stream;
     let length = answer.len();
     let _ = write!(
-        stream,
+        lines.get_mut(),
         "HTTP/1.1 {status} x\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{answer}"
     );
+    let _ = lines.get_mut().flush();
     Got { head, body: serde_json::from_slice(&body).unwrap() }
 }
 
 fn world(endpoint: &str) -> World {
+    world_with(json!({ "endpoint": endpoint, "headers": { "authorization": "Basic c2VjcmV0" } }))
+}
+
+fn world_with(otlp: Value) -> World {
     let world = World::new();
-    let file = world.state().join("settings.json");
-    let mut settings: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
-    settings["otlp"] = json!({ "endpoint": endpoint, "headers": { "authorization": "Basic c2VjcmV0" } });
-    std::fs::write(&file, settings.to_string()).unwrap();
+    set(&world, otlp);
     world
 }
 
+fn set(world: &World, otlp: Value) {
+    let file = world.state().join("settings.json");
+    let mut settings: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+    settings["otlp"] = otlp;
+    std::fs::write(&file, settings.to_string()).unwrap();
+}
+
+/// An authority, and a receiver that shows a certificate of it for `name`. What arrives in it arrives whole or not at all.
+fn secure_receiver(name: &str) -> (String, String, Receiver<Got>) {
+    let (ca_key, key) = (rcgen::KeyPair::generate().unwrap(), rcgen::KeyPair::generate().unwrap());
+    let mut authority = rcgen::CertificateParams::new(Vec::new()).unwrap();
+    authority.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let ca = authority.self_signed(&ca_key).unwrap().pem();
+    let issuer = rcgen::Issuer::new(authority, ca_key);
+    let certificate = rcgen::CertificateParams::new(vec![name.to_owned()]).unwrap();
+    let certificate = certificate.signed_by(&key, &issuer).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate.der().clone()], key.into())
+        .unwrap();
+    let config = Arc::new(config);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let (sender, got) = channel();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let connection = rustls::ServerConnection::new(config.clone()).unwrap();
+            let mut stream = rustls::StreamOwned::new(connection, stream.unwrap());
+            // A client that does not believe the certificate goes before it has said anything.
+            if stream.conn.complete_io(&mut stream.sock).is_err() {
+                continue;
+            }
+            if sender.send(request(stream, 200, "{}")).is_err() {
+                return;
+            }
+        }
+    });
+    (format!("https://localhost:{port}"), ca, got)
+}
+
 fn report(world: &World, service: &Service, records: u64) {
+    report_often(world, service, 1, records);
+}
+
+/// So many reports of so many records, until the last is acknowledged.
+fn report_often(world: &World, service: &Service, reports: u64, records: u64) {
     let token = world.token(&["--name", "web-1"]);
     let node = Node::new(1, &token);
     block_on(node.enrol(&token, service.addr())).unwrap();
@@ -86,12 +136,24 @@ fn report(world: &World, service: &Service, records: u64) {
         count: 7,
         ..Default::default()
     });
-    let records = records.collect();
+    let records: Vec<FlowRecord> = records.collect();
     block_on(async {
         let mut line = Node::new(1, &token).join(service.addr()).await;
-        line.say(NodeSays::Flows(FlowReport { sequence: 1, records, boot: 1, ..Default::default() })).await;
-        line.hear_until(|said| matches!(said, CoordinatorSays::FlowsStored(_)).then_some(())).await;
+        for sequence in 1..=reports {
+            let records = records.clone();
+            line.say(NodeSays::Flows(FlowReport { sequence, records, boot: 1, ..Default::default() })).await;
+            line.hear_until(|said| match said {
+                CoordinatorSays::FlowsStored(stored) => (stored.sequence == sequence).then_some(()),
+                _ => None,
+            })
+            .await;
+        }
     });
+}
+
+/// `export` of the status.
+fn export(world: &World) -> Value {
+    world.json(&["status"])["export"].clone()
 }
 
 fn records(got: &Got) -> &Vec<Value> {
@@ -162,6 +224,65 @@ fn what_a_receiver_will_never_take_is_dropped_and_counted() {
     got.recv_timeout(common::PATIENCE).unwrap();
     wait_for("the count", || (sums(&world) == [0, 0, 3, 0]).then_some(()));
     assert!(world.log().contains("the OTLP receiver refuses flow records"));
+}
+
+#[test]
+fn over_tls_records_go_to_whom_a_known_authority_vouches_for() {
+    let (endpoint, ca, got) = secure_receiver("localhost");
+    let world = world_with(Value::Null);
+    let ca = world.write("ca.pem", &ca);
+    set(&world, json!({ "endpoint": endpoint, "ca": ca }));
+    let service = world.serve();
+    report(&world, &service, 3);
+    assert_eq!(records(&got.recv_timeout(common::PATIENCE).unwrap()).len(), 3);
+    wait_for("the count", || (sums(&world) == [3, 0, 0, 0]).then_some(()));
+    let shown = export(&world);
+    assert_eq!((&shown["exported"], &shown["last_error"]), (&json!(3), &Value::Null), "{shown}");
+    assert!(shown["endpoint"].as_str().unwrap().starts_with("https://localhost:"), "{shown}");
+}
+
+#[test]
+fn over_tls_nobody_else_hears_a_word_and_the_status_says_why() {
+    let (endpoint, ca, got) = secure_receiver("localhost");
+    let (other, _, unheard) = secure_receiver("collector.example");
+    // A stranger's certificate under the right name; and the right authority's under another name.
+    for (endpoint, ca) in [(&endpoint, None), (&other, Some(ca))] {
+        let world = world_with(Value::Null);
+        let mut otlp = json!({ "endpoint": endpoint, "headers": { "authorization": "Basic c2VjcmV0" } });
+        if let Some(ca) = ca {
+            otlp["ca"] = world.write("ca.pem", &ca).into();
+        }
+        set(&world, otlp);
+        let service = world.serve();
+        report(&world, &service, 3);
+        let error = wait_for("the error", || export(&world)["last_error"]["why"].as_str().map(str::to_owned));
+        assert!(error.contains("certificate"), "{error}");
+        let shown = export(&world);
+        assert_eq!((&shown["exported"], &shown["waiting"]), (&json!(0), &json!(3)), "{shown}");
+        let text = world.ok(&["status"]);
+        assert!(text.contains("export ") && text.contains("certificate"), "{text}");
+    }
+    assert!(got.try_recv().is_err() && unheard.try_recv().is_err(), "nothing was said, not even the header");
+}
+
+#[test]
+fn a_receiver_that_never_answers_costs_what_it_does_not_take_and_no_record_of_ours() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let world = world(&format!("http://{address}"));
+    let service = world.serve();
+    // 60,000 records, each report acknowledged: recording waits for nobody.
+    report_often(&world, &service, 30, 2_000);
+    let [sent, refused, dropped, waiting] = sums(&world);
+    assert_eq!((sent, refused, dropped + waiting), (0, 0, 60_000));
+    assert!((48_000..=50_000).contains(&waiting), "{waiting} wait");
+    let shown = export(&world);
+    assert_eq!((&shown["dropped"], &shown["waiting"]), (&json!(dropped), &json!(waiting)), "{shown}");
+    assert_eq!(shown["capacity"], 50_000);
+    assert!(shown["last_error"]["why"].as_str().unwrap().contains("full"), "{shown}");
+    let status = world.json(&["status"]);
+    assert_eq!(status["flows"]["recorded"], 60_000, "all of them are on the map");
+    drop(listener);
 }
 
 #[test]

@@ -4,7 +4,7 @@
 mod common;
 
 use common::{Node, World, block_on, code, stdout, wait_for};
-use warren_wire::flow::{FlowEnd, FlowRecord, FlowReport, FlowVerdict};
+use warren_wire::flow::FlowReport;
 use warren_wire::frame::{CoordinatorSays, NodeSays};
 
 const SHOP: &str = r#"version = 1
@@ -97,33 +97,6 @@ fn a_reordered_reformatted_or_split_policy_differs_in_nothing() {
     );
 }
 
-fn record(world: &World, flow: u64) -> FlowRecord {
-    let address = |name: &str| -> std::net::Ipv4Addr {
-        world.json(&["node", "show", name])["v4"].as_str().unwrap().parse().unwrap()
-    };
-    let now = warren_coordinator::clock::now_ms();
-    FlowRecord {
-        flow,
-        outbound: true,
-        protocol: 6,
-        src: address("web-1").octets().to_vec(),
-        src_port: 40_000,
-        dst: address("orders-1").octets().to_vec(),
-        dst_port: 8443,
-        verdict: FlowVerdict::Allow as i32,
-        grant: "web-reads-orders".into(),
-        service: "orders".into(),
-        generation: 1,
-        bytes_out: 1500,
-        started_ms: now,
-        last_ms: now,
-        end: FlowEnd::Open as i32,
-        count: 1,
-        first: true,
-        ..FlowRecord::default()
-    }
-}
-
 fn enrol(world: &World, addr: std::net::SocketAddr) {
     for (number, tag, name) in [(1, "web", "web-1"), (2, "orders", "orders-1")] {
         let token = world.token(&["--tag", tag, "--name", name]);
@@ -143,7 +116,7 @@ fn a_plan_says_what_is_lost_and_which_flows_that_were_seen_it_would_cut() {
     let token = world.token(&[]);
     block_on(async {
         let mut line = Node::new(1, &token).join(service.addr()).await;
-        let records = vec![record(&world, 1), record(&world, 2)];
+        let records = vec![world.window(1), world.window(2)];
         line.say(NodeSays::Flows(FlowReport {
             sequence: 1,
             records,
@@ -164,7 +137,7 @@ fn a_plan_says_what_is_lost_and_which_flows_that_were_seen_it_would_cut() {
     for words in [
         "generation 1 would become 2",
         "- nodes that wear web may no longer open tcp/8443 at nodes that wear orders  (service orders, grant web-reads-orders)",
-        "cuts web-1 -> orders-1 tcp/8443: 2 flows, 3.0 kB",
+        "cuts web-1 -> orders-1 tcp/8443: 2 flows, 2.2 kB",
         "of the last 30 days; the store reaches back only to 20",
         "3 records were lost before they were stored",
         "Plan: 0 gained, 1 lost; seen flows that would be cut: 2.",

@@ -5,87 +5,14 @@ mod common;
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::time::Duration;
 
+use common::web::{API, Reply, Web, key, routes_of};
 use common::{Node, Service, World, block_on, wait_for};
 use serde_json::{Value, json};
 use warren_coordinator::api::ROUTES;
 use warren_coordinator_core::access::Scope;
 use warren_wire::flow::{FlowEnd, FlowRecord, FlowReport, FlowVerdict, Workload};
 use warren_wire::frame::{CoordinatorSays, NodeSays};
-
-const API: &[&str] = &["--api", "127.0.0.1:0"];
-
-/// The service's API, asked over a socket of our own so that every header is ours.
-struct Web {
-    host: String,
-}
-
-struct Reply {
-    status: u16,
-    head: String,
-    body: String,
-}
-
-impl Reply {
-    fn json(&self) -> Value {
-        serde_json::from_str(&self.body).unwrap_or_else(|e| panic!("{e}: {} {}", self.status, self.body))
-    }
-    fn cookie(&self) -> String {
-        let line = self.head.lines().find(|l| l.to_ascii_lowercase().starts_with("set-cookie:")).unwrap();
-        line.split_once(": ").unwrap().1.split(';').next().unwrap().to_owned()
-    }
-}
-
-impl Web {
-    fn of(service: &Service) -> Web {
-        Web { host: service.info["api"].as_str().unwrap().strip_prefix("http://").unwrap().to_owned() }
-    }
-    fn connect(&self) -> TcpStream {
-        let stream = TcpStream::connect(&self.host).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-        stream
-    }
-    fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Reply {
-        let mut all = vec![("host", self.host.as_str()), ("connection", "close")];
-        all.retain(|(name, _)| !headers.iter().any(|(h, _)| h == name));
-        let length = body.len().to_string();
-        all.push(("content-length", &length));
-        all.extend(headers);
-        let head: String = all.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
-        let mut stream = self.connect();
-        stream.write_all(format!("{method} {path} HTTP/1.1\r\n{head}\r\n{body}").as_bytes()).unwrap();
-        let mut text = Vec::new();
-        let _ = stream.read_to_end(&mut text);
-        let text = String::from_utf8_lossy(&text).into_owned();
-        let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
-        let status = head.split(' ').nth(1).and_then(|s| s.parse().ok()).unwrap_or(0);
-        Reply { status, head: head.to_owned(), body: body.to_owned() }
-    }
-    fn with_key(&self, key: &str, method: &str, path: &str, body: &str) -> Reply {
-        self.ask(method, path, &[("authorization", &format!("Bearer {key}"))], body)
-    }
-}
-
-fn key(world: &World, name: &str, more: &[&str]) -> String {
-    let args: Vec<&str> = ["key", "create", name].into_iter().chain(more.iter().copied()).collect();
-    world.ok(&args).trim().to_owned()
-}
-
-/// Every operation of the description: method, path with its parameters filled in, and the scope it names.
-fn routes_of(document: &Value) -> Vec<(String, String, Scope)> {
-    let mut found = Vec::new();
-    for (path, operations) in document["paths"].as_object().unwrap() {
-        let filled: Vec<&str> = path.split('/').map(|p| if p.starts_with('{') { "x" } else { p }).collect();
-        for (method, operation) in operations.as_object().unwrap() {
-            let words = operation["description"].as_str().unwrap();
-            let scopes = [Scope::Read, Scope::Operate, Scope::Admin];
-            let scope = scopes.into_iter().find(|s| words.contains(&format!("`{}`", s.word()))).unwrap();
-            found.push((method.to_uppercase(), filled.join("/"), scope));
-        }
-    }
-    found
-}
 
 #[test]
 fn every_route_refuses_no_key_a_small_scope_and_an_ended_key() {
@@ -303,40 +230,14 @@ fn beyond_loopback_everything_is_tls_with_the_own_certificate_or_a_given_one() {
 }
 
 fn record(world: &World, flow: u64, first: bool, verdict: FlowVerdict) -> FlowRecord {
-    let address = |name: &str| -> std::net::Ipv4Addr {
-        world.json(&["node", "show", name])["v4"].as_str().unwrap().parse().unwrap()
-    };
-    let refused = verdict == FlowVerdict::Deny;
-    let now = warren_coordinator::clock::now_ms();
-    FlowRecord {
-        flow,
-        peer: vec![],
-        outbound: true,
-        protocol: 6,
-        src: address("web-1").octets().to_vec(),
-        src_port: 40_000,
-        dst: address("orders-1").octets().to_vec(),
-        dst_port: 8443,
-        verdict: verdict as i32,
-        grant: if refused { String::new() } else { "web-reads-orders".into() },
-        service: if refused { String::new() } else { "orders".into() },
-        generation: 1,
-        packets_out: 2,
-        bytes_out: 100,
-        packets_back: 1,
-        bytes_back: 1000,
-        started_ms: now,
-        last_ms: now,
-        end: if refused { FlowEnd::Refused } else { FlowEnd::Open } as i32,
-        count: if refused { 5 } else { 1 },
-        first,
-        workload: Some(Workload {
-            process: "curl".into(),
-            unit: "shop.service".into(),
-            ..Workload::default()
-        }),
-        ..FlowRecord::default()
+    let named = Workload { process: "curl".into(), unit: "shop.service".into(), ..Workload::default() };
+    let window = FlowRecord { first, workload: Some(named), ..world.window(flow) };
+    if verdict != FlowVerdict::Deny {
+        return FlowRecord { verdict: verdict as i32, ..window };
     }
+    let end = FlowEnd::Refused as i32;
+    let (grant, service) = Default::default();
+    FlowRecord { verdict: verdict as i32, grant, service, end, count: 5, ..window }
 }
 
 #[test]
@@ -548,7 +449,7 @@ fn impossible_questions_are_refused_with_what_is_valid() {
         ("/v1/flows?verdict=maybe".to_owned(), "would-deny"),
         ("/v1/flows?until=tomorrow".to_owned(), "until"),
         ("/v1/flows?form=web-1".to_owned(), "`from`"),
-        ("/v1/flows/since?cursor=9223372036854775808".to_owned(), "answer before"),
+        ("/v1/flows/since?cursor=9223372036854775808".to_owned(), "the newest there is"),
         ("/v1/edges?since=200&until=100".to_owned(), "between 1 and"),
         ("/v1/edges?resolution=7".to_owned(), "1, 60 or 3600"),
         ("/v1/edges?after=x".to_owned(), "`next`"),

@@ -105,6 +105,10 @@ impl Coordinator {
         self.warren(&[&["--json"], args].concat()).json()
     }
 
+    #[track_caller]
+    pub fn pid(&self) -> u32 {
+        self.serve.as_ref().expect("it runs").pid()
+    }
     pub fn kill_9(&mut self) {
         self.serve.take().expect("it runs").kill_9();
     }
@@ -306,6 +310,11 @@ impl Node {
     }
     pub fn kill_9(&mut self) {
         self.agent.take().expect("it runs").kill_9();
+    }
+    /// `warren-node down`, which asks the agent to stop and waits.
+    pub fn down(&mut self) {
+        self.cli(&["down"]).ok();
+        drop(self.agent.take());
     }
     /// Asks the agent to stop and waits.
     pub fn stop(&mut self) {

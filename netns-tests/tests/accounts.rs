@@ -3,11 +3,14 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use serde_json::Value;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
 use warren_netns_tests::street::Underlay;
 use warren_netns_tests::town::Town;
 use warren_netns_tests::wait::{eventually, until};
 use warren_netns_tests::warren::{LIMIT, Node};
+use warren_node_core::flows::Legacy;
 
 /// Packets the kernel gave to the agent and took from it.
 fn tun(node: &Node) -> u64 {
@@ -87,6 +90,84 @@ fn recorded_and_declared_lost_are_what_was_offered_through_kills_of_both_ends() 
     assert!(total <= tun(&town.web), "no more than the kernel carried");
 }
 
+/// What an agent that stopped in order left on the disk, and how many packets it had judged.
+fn left(node: &Node) -> (Legacy, u64) {
+    let legacy = Legacy::read(&std::fs::read(node.host.dir.join("node/legacy")).unwrap()).unwrap();
+    let judged = legacy.ended.last().unwrap().packets;
+    (legacy, judged)
+}
+
+/// Nothing was lost by anybody since the network began.
+fn nothing_is_lost(town: &Town, name: &str) {
+    let (_, _, row) = balance(town, name);
+    let balance = &row["balance"];
+    assert_eq!(
+        (&balance["lost_at_end"]["packets"], &balance["lost"]["packets"]),
+        (&json!(0), &json!(0)),
+        "{row}"
+    );
+    assert_eq!(balance["untold_ends"], 0, "{row}");
+}
+
+#[test]
+fn an_agent_that_stops_in_order_delivers_its_last_window_or_keeps_it() {
+    let mut town = Town::new(Underlay::V4);
+    let orders = town.orders.v4();
+    ping(&town.web, &orders, 5);
+    let recorded = |town: &Town| balance(town, "web-1").2["balance"]["recorded"]["packets"].as_u64().unwrap();
+    let _flood = town.web.host.daemon("flood", &["ping", "-q", "-i", "0.002", &orders]);
+
+    // By a signal and by a command, in the middle of a window: everything is there when the agent has ended.
+    let mut before = 0;
+    for round in 0..4 {
+        carried(&town.web, 300);
+        let begun = Instant::now();
+        if round % 2 == 0 {
+            town.web.stop()
+        } else {
+            town.web.down()
+        }
+        let (legacy, judged) = left(&town.web);
+        assert_eq!(legacy.reports, [], "delivered, not kept (after {:?})", begun.elapsed());
+        assert_eq!(recorded(&town), before + judged, "to the packet");
+        before += judged;
+        town.web.start();
+        town.web.wait_enrolled();
+    }
+    settled(&town, &town.web, before);
+    nothing_is_lost(&town, "web-1");
+
+    // Nobody acknowledges: the agent does not wait long, and the next one reports what is kept.
+    carried(&town.web, 300);
+    let coordinator = town.coordinator.pid().to_string();
+    town.coordinator.host.run(&["kill", "-STOP", &coordinator]).ok();
+    carried(&town.web, 300);
+    let begun = Instant::now();
+    town.web.stop();
+    let took = begun.elapsed();
+    assert!(took < Duration::from_secs(6), "{took:?}");
+    assert!(left(&town.web).0.records() > 0);
+    town.coordinator.host.run(&["kill", "-CONT", &coordinator]).ok();
+    town.web.start();
+    town.web.wait_enrolled();
+    settled(&town, &town.web, before + 600);
+    nothing_is_lost(&town, "web-1");
+    until("what is told is forgotten", LIMIT, || !town.web.host.dir.join("node/legacy").exists());
+
+    // The coordinator is gone, one agent stops after the other, and the host is restarted: /run is empty.
+    town.coordinator.kill_9();
+    for _ in 0..3 {
+        carried(&town.web, 200);
+        town.web.stop();
+        let _ = std::fs::remove_dir_all(town.web.host.dir.join("run"));
+        town.web.start();
+    }
+    town.coordinator.serve();
+    town.web.wait_enrolled();
+    settled(&town, &town.web, before + 1_200);
+    nothing_is_lost(&town, "web-1");
+}
+
 /// The newest flow from web-1 to a port, as one of its ends reported it.
 fn flow(town: &Town, port: u16, outbound: bool) -> Option<Value> {
     let rows = town.coordinator.json(&["flow", "list", "--from", "web-1", "--limit", "500"]);
@@ -125,6 +206,39 @@ fn both_ends_of_a_flow_name_who_it_was() {
     assert_eq!(other["mismatch"], Value::Null, "{other}");
     let text = town.coordinator.warren(&["flow", "list", "--from", "web-1"]).ok();
     assert!(text.contains("curl (root)") && text.contains("python3 (root)"), "{text}");
+}
+
+/// Asks again and again what is denied, from one socket.
+const STUBBORN: &str = "
+import socket, sys, time
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+while True:
+    try: s.sendto(b'please', (sys.argv[1], 9999))
+    except OSError: pass
+    time.sleep(0.2)
+";
+
+#[test]
+fn a_refused_try_names_the_process_that_made_it_where_it_is_still_there_to_be_seen() {
+    let town = Town::new(Underlay::V4);
+    let orders = town.orders.v4();
+    let stubborn = town.web.host.daemon("stubborn", &["python3", "-c", STUBBORN, &orders]);
+    let row = eventually("the refused try is named", LIMIT, || {
+        let row = flow(&town, 9999, true)?;
+        (row["workload"]["process"] == "python3").then_some(row)
+    });
+    assert_eq!((&row["verdict"], &row["end"]), (&json!("deny"), &json!("refused")), "{row}");
+    assert_eq!(row["workload"]["user"], "root", "{row}");
+    assert!(row["workload"]["executable"].as_str().unwrap().contains("python3"), "{row}");
+    drop(stubborn);
+    // One that is gone with its answer is named rightly or not at all.
+    assert_ne!(town.web.curl(&format!("http://{orders}:7777/")).code(), 0);
+    let row = eventually("the refused connection is recorded", LIMIT, || flow(&town, 7777, true));
+    eprintln!("a connection that was refused at once: {}", row["workload"]);
+    let process = &row["workload"]["process"];
+    assert!(["curl", ""].contains(&process.as_str().unwrap_or("")), "{row}");
+    // At the other end nothing was tried.
+    assert!(flow(&town, 7777, false).is_none());
 }
 
 /// The process that answers questions about workloads, grandchild of the agent.

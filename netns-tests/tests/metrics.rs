@@ -106,7 +106,8 @@ fn the_dashboard_and_the_rules_ask_only_for_what_both_programs_say() {
     std::fs::write(&settings, kept.to_string()).unwrap();
     town.coordinator.kill_9();
     town.coordinator.serve();
-    town.web.set_flags(&["--metrics", AT_NODE]);
+    let socket = town.web.host.path("metrics.sock");
+    town.web.set_flags(&["--metrics", AT_NODE, "--metrics", &format!("unix:{socket}")]);
     town.web.restart();
     town.web.wait_enrolled();
     let _server = town.orders.serve_http(8080);
@@ -193,6 +194,8 @@ fn the_dashboard_and_the_rules_ask_only_for_what_both_programs_say() {
     ]);
     assert!(!from_afar.status.success(), "only on loopback");
     let printed = town.web.cli(&["metrics"]).ok();
+    let at_file = town.web.host.run(&["curl", "-sS", "--unix-socket", &socket, "http://node/metrics"]).ok();
+    assert!(at_file.contains("warren_node_coordinator_connected 1"), "{at_file}");
     assert!(printed.contains("warren_node_coordinator_connected 1"), "{printed}");
     let wide = town.web.cli(&["run", "--metrics", "0.0.0.0:9586"]);
     assert_eq!(wide.code(), 2, "{}", wide.text());

@@ -121,6 +121,7 @@ impl Agent {
         let mut control = Control::new(config).unwrap();
         control.handle_local_endpoints(birth.endpoints, 51_820);
         control.handle_ended_starts(disk.ended.clone());
+        control.handle_legacy(disk.left());
         control.handle_started(disk.view.as_deref(), birth.host_ms, birth.now);
         let mut agent = Agent {
             boot: birth.boot,
@@ -142,9 +143,10 @@ impl Agent {
         agent
     }
 
-    /// Stops in order: everything a later agent wants is written.
+    /// Stops in order: everything a later agent wants is written. Nobody waits for the last acknowledgement.
     pub fn stop(&mut self, disk: &mut Disk, now: Mono) {
         self.drain_flows(disk, now);
+        disk.legacy = self.control.leave().write();
         disk.flows = self.plane.snapshot_flows(self.clock.at(now));
         disk.stamps = self.plane.stamps();
     }
@@ -293,8 +295,9 @@ impl Agent {
         self.next_drain = now.plus_millis(DRAIN_MS);
         let (records, lost) = self.plane.drain_flows(self.clock.at(now));
         self.control.handle_offered(self.plane.offered());
-        if self.control.ended_starts_are_told() {
+        if self.control.earlier_starts_are_told() {
             disk.ended.clear();
+            disk.legacy.clear();
         }
         if lost != Amount::default() {
             self.control.handle_flow_losses(lost);

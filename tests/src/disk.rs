@@ -6,9 +6,10 @@ use ed25519_dalek::SigningKey;
 use warren_node_core::control::enrolment::{Membership, Secrets};
 use warren_node_core::control::keys::LaneSecret;
 use warren_node_core::dataplane::Stamps;
+use warren_node_core::flows::Legacy;
 use warren_node_core::ledger::Ledger;
 use warren_node_core::session;
-use warren_wire::flow::Ended;
+use warren_wire::flow::{Ended, FlowReport};
 use warren_wire::id::{IdentityKey, NodeId};
 use warren_wire::specimen::{SpecimenNode, seed_bytes};
 use zeroize::Zeroizing;
@@ -31,6 +32,8 @@ pub struct Disk {
     pub ledger: Ledger,
     /// What earlier starts had judged when they ended, by their number.
     pub ended: Vec<Ended>,
+    /// What an agent that stopped in order had not been acknowledged.
+    pub legacy: Vec<u8>,
 }
 
 impl Disk {
@@ -51,6 +54,7 @@ impl Disk {
             flows: BTreeMap::new(),
             ledger: Ledger::default(),
             ended: Vec::new(),
+            legacy: Vec::new(),
         }
     }
 
@@ -61,6 +65,11 @@ impl Disk {
         disk.key = node.identity_key();
         disk.lane = node.lanes.first().copied().unwrap_or_default();
         disk
+    }
+
+    /// Reports for the next start; none if nothing was left.
+    pub fn left(&self) -> Vec<FlowReport> {
+        if self.legacy.is_empty() { Vec::new() } else { Legacy::read(&self.legacy).unwrap().reports }
     }
 
     pub fn identity(&self) -> SigningKey {

@@ -106,6 +106,66 @@ fn a_killed_agent_leaves_behind_how_much_it_had_not_reported() {
 }
 
 #[test]
+fn an_agent_that_stops_in_order_loses_nothing_whatever_the_coordinator_does() {
+    let (mut world, nodes) = street("agents stop in order", 46);
+    for round in 0..40 {
+        for _ in 0..5 {
+            talk(&mut world, nodes[0], nodes[2]);
+            talk(&mut world, nodes[1], nodes[2]);
+            world.run_ms(90 + round);
+        }
+        // In the middle of a window; with the last report unsent, unheard, or written and not acknowledged.
+        match round % 4 {
+            0 => world.cut(Place::Coordinator, Place::Node(nodes[0])),
+            1 => world.crash_coordinator(),
+            2 => drop(world.run_until(3_000, |w| !w.site.under_way.is_empty())),
+            _ => {}
+        }
+        world.restart_node(nodes[0]);
+        if round % 3 == 0 {
+            world.run_ms(70);
+            world.restart_node(nodes[0]);
+        }
+        world.restart_node(nodes[2]);
+        world.mend_all();
+        if round % 4 == 1 {
+            world.start_coordinator();
+        }
+        world.run_ms(40 * round % 700);
+    }
+    world.settle();
+    let total = balanced(&world, &nodes);
+    assert_eq!((total.lost, total.lost_at_end), Default::default(), "{total:?}");
+    assert_eq!(total.untold_ends, 0);
+    assert!(total.recorded.packets > 1_500, "{total:?}");
+    assert!(world.site.repeated > 3, "only {} reports came again", world.site.repeated);
+}
+
+#[test]
+fn what_is_left_by_one_start_after_the_other_while_the_coordinator_is_away_is_all_recorded() {
+    let (mut world, nodes) = street("starts without a coordinator", 47);
+    world.crash_coordinator();
+    for round in 0..9 {
+        for _ in 0..4 {
+            talk(&mut world, nodes[0], nodes[2]);
+            world.run_ms(310);
+        }
+        world.restart_node(nodes[0]);
+        if round == 4 {
+            // One that is killed takes only its own with it.
+            talk(&mut world, nodes[0], nodes[2]);
+            world.crash_node(nodes[0]);
+            world.start_agent(nodes[0]);
+        }
+    }
+    world.start_coordinator();
+    world.settle();
+    let total = balanced(&world, &nodes);
+    assert!(total.lost_at_end.packets > 0 && total.lost_at_end.packets <= 3, "{total:?}");
+    assert_eq!((total.lost, total.untold_ends), (Amount::default(), 0));
+}
+
+#[test]
 fn a_report_counts_once_whoever_dies_between_writing_and_acknowledging() {
     let (mut world, nodes) = street("the coordinator is killed", 43);
     for round in 0..25 {

@@ -12,8 +12,9 @@ use warren_coordinator_core::alarm::{Alarm, AlarmKind};
 use warren_coordinator_core::command::Command;
 use warren_coordinator_core::conditions::{COME_BACK, ENFORCE, GRANT_ENDS, KEY_ENDS};
 use warren_coordinator_core::refusals::{BURST, WINDOW};
-use warren_wire::flow::{FlowEnd, FlowRecord, FlowReport, FlowVerdict};
+use warren_wire::flow::{FlowRecord, FlowReport};
 use warren_wire::frame::NodeSays;
+use warren_wire::specimen;
 
 const DAY: u64 = 24 * 3600;
 
@@ -86,22 +87,15 @@ fn who_is_away_while_the_policy_changes_has_an_hour_to_come_back() {
 }
 
 fn refused(world: &World, flow: u64, outbound: bool, count: u64) -> FlowRecord {
-    let octets = |node: &str| world.coordinator.node(node).unwrap().v4.unwrap().octets().to_vec();
+    let now = world.now.0 * 1000;
     FlowRecord {
         flow,
         outbound,
-        protocol: 6,
-        src: octets("web-1"),
-        src_port: 40_000,
-        dst: octets("orders-1"),
         dst_port: 22,
-        verdict: FlowVerdict::Deny as i32,
-        generation: 1,
-        started_ms: world.now.0 * 1000,
-        last_ms: world.now.0 * 1000,
-        end: FlowEnd::Refused as i32,
+        packets_out: 0,
+        bytes_out: 0,
         count,
-        ..Default::default()
+        ..specimen::refused(world.v4("web-1"), world.v4("orders-1"), now)
     }
 }
 

@@ -7,8 +7,9 @@ mod common;
 use common::*;
 use warren_coordinator_core::alarm::AlarmKind;
 use warren_coordinator_core::flows::{FlowFilter, FlowRow};
-use warren_wire::flow::{Ended, FlowEnd, FlowRecord, FlowReport, FlowVerdict, Workload};
+use warren_wire::flow::{Ended, FlowEnd, FlowPath, FlowRecord, FlowReport, FlowVerdict, Workload};
 use warren_wire::frame::NodeSays;
+use warren_wire::specimen;
 
 fn street(seed: u64) -> World {
     let mut world = World::new(seed);
@@ -18,30 +19,19 @@ fn street(seed: u64) -> World {
     world
 }
 
-fn octets(world: &World, node: &str) -> Vec<u8> {
-    world.coordinator.node(node).unwrap().v4.unwrap().octets().to_vec()
-}
-
 fn record(world: &World, flow: u64, outbound: bool) -> FlowRecord {
     FlowRecord {
         flow,
         outbound,
-        protocol: 6,
-        src: octets(world, "web-1"),
-        src_port: 40_000,
-        dst: octets(world, "orders-1"),
-        dst_port: 8443,
-        verdict: FlowVerdict::Allow as i32,
-        grant: "web-reads-orders".into(),
         service: "orders-api".into(),
-        generation: 1,
         packets_out: 3,
         bytes_out: 300,
+        packets_back: 0,
+        bytes_back: 0,
         started_ms: 1000,
-        last_ms: 2000,
-        end: FlowEnd::Open as i32,
-        count: 1,
-        ..Default::default()
+        first: false,
+        path: FlowPath::Unknown as i32,
+        ..specimen::flow(world.v4("web-1"), world.v4("orders-1"), 2000)
     }
 }
 

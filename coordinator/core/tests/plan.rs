@@ -8,8 +8,9 @@ use common::*;
 use warren_coordinator_core::change::SourceText;
 use warren_coordinator_core::flows::FlowFilter;
 use warren_coordinator_core::plan::Cuts;
-use warren_wire::flow::{FlowEnd, FlowRecord, FlowReport, FlowVerdict};
+use warren_wire::flow::{FlowRecord, FlowReport, FlowVerdict};
 use warren_wire::frame::NodeSays;
+use warren_wire::specimen;
 
 fn street(seed: u64, policy: &str) -> World {
     let mut world = World::new(seed);
@@ -27,23 +28,16 @@ fn street(seed: u64, policy: &str) -> World {
 /// Both ends report a flow from host `from` to host `to`.
 fn saw(world: &mut World, flow: u64, ends: (usize, usize), port: u32, verdict: FlowVerdict) {
     let names = ["web-1", "orders-1", "db-1"];
-    let octets = |w: &World, i: usize| w.coordinator.node(names[i]).unwrap().v4.unwrap().octets().to_vec();
+    let (src, dst) = (world.v4(names[ends.0]), world.v4(names[ends.1]));
     for (reporter, outbound) in [(ends.0, true), (ends.1, false)] {
         let record = FlowRecord {
             flow: if outbound { flow } else { flow + 1000 },
             outbound,
-            protocol: 6,
-            src: octets(world, ends.0),
-            src_port: 40_000,
-            dst: octets(world, ends.1),
             dst_port: port,
             verdict: verdict as i32,
             bytes_out: 10,
             bytes_back: 5,
-            last_ms: 2000 * flow,
-            end: FlowEnd::Open as i32,
-            count: 1,
-            ..Default::default()
+            ..specimen::flow(src, dst, 2000 * flow)
         };
         let records = vec![record];
         world.says(

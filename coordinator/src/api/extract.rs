@@ -8,6 +8,9 @@ use axum::extract::rejection::BytesRejection;
 use axum::extract::{FromRequest, FromRequestParts, Query, Request};
 use axum::http::request::Parts;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
+use utoipa::IntoParams;
+use utoipa::openapi::path::ParameterIn;
 
 use super::problem::{Kind, Problem};
 use crate::text::plain;
@@ -20,13 +23,57 @@ pub type Reply<T> = Result<Json<T>, Problem>;
 /// The query string as `T`.
 pub struct Asked<T>(pub T);
 
-impl<T: DeserializeOwned, S: Sync> FromRequestParts<S> for Asked<T> {
+impl<T: DeserializeOwned + IntoParams, S: Sync> FromRequestParts<S> for Asked<T> {
     type Rejection = Problem;
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Asked<T>, Problem> {
         match Query::<T>::try_from_uri(&parts.uri) {
             Ok(Query(value)) => Ok(Asked(value)),
-            Err(error) => Err(Problem::new(Kind::BadRequest, plain(&error.body_text(), 300))),
+            Err(error) => Err(unread::<T>(&error.body_text())),
         }
+    }
+}
+
+/// What is valid stands in the description of the parameter, so it is said from there.
+fn unread<T: IntoParams>(why: &str) -> Problem {
+    let parameters: Vec<Value> = T::into_params(|| Some(ParameterIn::Query))
+        .iter()
+        .filter_map(|parameter| serde_json::to_value(parameter).ok())
+        .collect();
+    let name = |parameter: &Value| parameter["name"].as_str().unwrap_or_default().to_owned();
+    let meant = parameters.iter().find(|parameter| why.contains(&format!(": {}: ", name(parameter))));
+    let hint = match meant {
+        Some(parameter) => format!("`{}`: {}", name(parameter), valid(parameter)),
+        None => {
+            let names: Vec<String> = parameters.iter().map(|p| format!("`{}`", name(p))).collect();
+            format!("this route reads {}, each at most once", names.join(", "))
+        }
+    };
+    Problem::new(Kind::BadRequest, plain(why, 300)).with_hint(hint)
+}
+
+fn valid(parameter: &Value) -> String {
+    let kind = parameter["schema"]["type"].to_string();
+    let kind = match kind.as_str() {
+        kind if kind.contains("integer") => "a whole number, not negative",
+        kind if kind.contains("boolean") => "`true` or `false`",
+        kind if kind.contains("string") => "text",
+        _ => "one of the words that are named",
+    };
+    match parameter["description"].as_str() {
+        Some(words) => format!("{kind}. {words}"),
+        None => kind.to_owned(),
+    }
+}
+
+/// How many rows an answer may have at most: 0 stands for `default`; what is over `most` is refused, not cut.
+pub fn rows(limit: usize, default: usize, most: usize) -> Result<usize, Problem> {
+    match limit {
+        0 => Ok(default),
+        limit if limit <= most => Ok(limit),
+        limit => Err(Problem::new(
+            Kind::BadRequest,
+            format!("`limit` is {limit}: it is at most {most}; 0 stands for {default}"),
+        )),
     }
 }
 

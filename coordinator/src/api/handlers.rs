@@ -24,7 +24,7 @@ use warren_coordinator_core::store::Store;
 
 use super::App;
 use super::caller::{Admin, Operator, Reader};
-use super::extract::{Asked, Given, Reply, blocking, internal, while_awaited};
+use super::extract::{Asked, Given, Reply, blocking, internal, rows, while_awaited};
 use super::problem::{Kind, Problem};
 use super::types::{
     AuditAsked, AuditPage, AuditVerified, Committed, DiffAsked, EverAsked, FilePeerRecord, NodeFile,
@@ -33,18 +33,24 @@ use super::types::{
 };
 use crate::clock;
 use crate::network::NetworkInfo;
+use crate::otlp::Export;
 use crate::owner::Owner;
 use crate::store::backup::{self, Kept};
 use crate::store::flows::FlowStore;
 use crate::store::log::LogStore;
 
+/// Rows of one answer at most.
+const MAX_ROWS: usize = 10_000;
+
 pub async fn status(_: Reader, State(app): State<App>) -> Reply<StatusReply> {
     let unlisted = app.unlisted.load(std::sync::atomic::Ordering::Relaxed);
+    let export = app.export.as_ref().map(Export::status);
     let reply = app.owner.ask(move |owner| StatusReply {
         status: owner.coordinator().status(clock::now()),
         service: ServiceStatus {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             history_skipped: owner.flows_skipped().saturating_add(unlisted),
+            export,
         },
     });
     Ok(Json(reply.await?))
@@ -282,7 +288,8 @@ async fn past<T: Send + 'static>(
 ) -> Reply<T> {
     let now = clock::now();
     if at > now.0 {
-        let text = format!("{at} is in the future: a time is in seconds since 1970 and at most {}", now.0);
+        let text =
+            format!("`at` is {at}, in the future: a time is in seconds since 1970 and at most {}", now.0);
         return Err(Problem::new(Kind::BadRequest, text));
     }
     let (log, at) = (app.state.log(), UnixTime(at));
@@ -329,10 +336,7 @@ pub async fn flows_since(
     State(app): State<App>,
     Asked(asked): Asked<SinceAsked>,
 ) -> Reply<FlowPage> {
-    if asked.cursor.is_some_and(|cursor| i64::try_from(cursor).is_err()) {
-        return Err(Problem::new(Kind::BadRequest, "`cursor` is not the `cursor` of an answer before"));
-    }
-    let limit = if asked.limit == 0 { 1000 } else { asked.limit.min(10_000) };
+    let limit = rows(asked.limit, 1_000, MAX_ROWS)?;
     let filter = FlowFilter {
         from: asked.from,
         to: asked.to,
@@ -342,17 +346,31 @@ pub async fn flows_since(
         ..FlowFilter::default()
     };
     possible(&filter)?;
-    let page = app.owner.ask(move |owner| match asked.cursor {
-        Some(cursor) => owner.coordinator().flows_since(cursor, &filter, limit),
-        None => FlowPage { cursor: owner.coordinator().flow_cursor(), ..FlowPage::default() },
+    let page = app.owner.ask(move |owner| {
+        let newest = owner.coordinator().flow_cursor();
+        match asked.cursor {
+            Some(cursor) if cursor > newest => Err(beyond("cursor", cursor, newest)),
+            Some(cursor) => Ok(owner.coordinator().flows_since(cursor, &filter, limit)),
+            None => Ok(FlowPage { cursor: newest, ..FlowPage::default() }),
+        }
     });
-    Ok(Json(page.await?))
+    Ok(Json(page.await??))
+}
+
+/// A place behind the end is a mistake, or of another start of the coordinator: an empty answer would hide what came since.
+fn beyond(what: &str, asked: u64, newest: u64) -> Problem {
+    let detail = format!("`{what}` is {asked}: the newest there is, is {newest}");
+    Problem::new(Kind::BadRequest, detail)
+        .with_hint("begin again at 0: the coordinator was restarted, or its store put back")
 }
 
 pub async fn audit(_: Reader, State(app): State<App>, Asked(asked): Asked<AuditAsked>) -> Reply<AuditPage> {
     let head = app.owner.ask(|owner| owner.coordinator().state().head()).await?;
-    let limit = if asked.limit == 0 { 100 } else { asked.limit.min(10_000) };
+    let limit = rows(asked.limit, 100, MAX_ROWS)?;
     let after = asked.after.unwrap_or_else(|| head.revision.saturating_sub(limit as u64));
+    if after > head.revision {
+        return Err(beyond("after", after, head.revision));
+    }
     let path = app.state.log();
     let rows = blocking(move || {
         let entries =

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use warren_config::time::UnixTime;
 use warren_coordinator_core::alarm::Alarm;
 use warren_coordinator_core::edges::{EdgeEnd, EdgeKey, EdgeSecond, Sides};
+use warren_coordinator_core::flows::FlowFilter;
 use warren_coordinator_core::map::{self, EdgeLife, LostRecords, MapEdge, MapExtent, MapNode, NetworkMap};
 use warren_coordinator_core::state::State as Truth;
 use warren_coordinator_core::store::Store as _;
@@ -16,7 +17,8 @@ use warren_wire::id::{Generation, NodeId};
 
 use super::App;
 use super::caller::Reader;
-use super::extract::{Asked, Reply, blocking, internal};
+use super::extract::{Asked, Reply, blocking, internal, rows};
+use super::handlers::possible;
 use super::problem::{Kind, Problem};
 use crate::clock;
 use crate::owner::Owner;
@@ -107,11 +109,11 @@ pub struct GrantUsage {
 
 /// How far back one may ask.
 pub fn back(within: u64) -> Result<(), Problem> {
-    match within <= MAX_WINDOW {
+    match (1..=MAX_WINDOW).contains(&within) {
         true => Ok(()),
         false => Err(Problem::new(
             Kind::BadRequest,
-            format!("`within` is {within}: it is at most {MAX_WINDOW} seconds, a year"),
+            format!("`within` is {within}: it is between 1 and {MAX_WINDOW} seconds, a year"),
         )),
     }
 }
@@ -122,16 +124,25 @@ struct Stretch {
     resolution: u64,
 }
 
-fn stretch(until: u64, window: u64, resolution: Option<u64>, now: UnixTime) -> Result<Stretch, Problem> {
+/// `end`: the parameter that says where it ends.
+fn stretch(
+    end: &str,
+    until: u64,
+    window: u64,
+    resolution: Option<u64>,
+    now: UnixTime,
+) -> Result<Stretch, Problem> {
     let bad = |detail: String| Err(Problem::new(Kind::BadRequest, detail));
     if until > now.0 + 1 {
         return bad(format!(
-            "{until} is in the future: a time is in seconds since 1970 and at most {}",
+            "`{end}` is {until}, in the future: a time is in seconds since 1970 and at most {}",
             now.0
         ));
     }
     if !(1..=MAX_WINDOW).contains(&window) {
-        return bad(format!("a stretch of {window} s is not between 1 and {MAX_WINDOW} s"));
+        return bad(format!(
+            "`window` (up to `{end}`) is {window} s: it is between 1 and {MAX_WINDOW} s, a year"
+        ));
     }
     let resolution = resolution.unwrap_or_else(|| map::resolution(window));
     if !map::RESOLUTIONS.contains(&resolution) {
@@ -146,7 +157,7 @@ fn stretch(until: u64, window: u64, resolution: Option<u64>, now: UnixTime) -> R
 pub async fn map(_: Reader, State(app): State<App>, Asked(asked): Asked<MapAsked>) -> Reply<NetworkMap> {
     let now = clock::now();
     let until = asked.at.unwrap_or(now.0 + 1);
-    let stretch = stretch(until, asked.window.unwrap_or(DEFAULT_WINDOW), None, now)?;
+    let stretch = stretch("at", until, asked.window.unwrap_or(DEFAULT_WINDOW), None, now)?;
     let (totals, extent) = totals(&app, &stretch, EdgeFilter::default(), asked.edges).await?;
     let named = EdgeStore::named(&totals);
     let lost = lost(&app).await?;
@@ -268,9 +279,22 @@ pub async fn edges(_: Reader, State(app): State<App>, Asked(asked): Asked<EdgesA
     let now = clock::now();
     let until = asked.until.unwrap_or(now.0 + 1);
     let since = asked.since.unwrap_or_else(|| until.saturating_sub(3600));
-    let stretch = stretch(until, until.saturating_sub(since), asked.resolution, now)?;
+    if since >= until {
+        let text = format!(
+            "`since` is {since} and `until` is {until}: between 1 and {MAX_WINDOW} s lie between them"
+        );
+        return Err(Problem::new(Kind::BadRequest, text));
+    }
+    let stretch = stretch("until", until, until.saturating_sub(since), asked.resolution, now)?;
     let after = asked.after.as_deref().map(cursor).transpose()?;
-    let limit = if asked.limit == 0 { DEFAULT_ROWS } else { asked.limit.min(MAX_ROWS) };
+    let limit = rows(asked.limit, DEFAULT_ROWS, MAX_ROWS)?;
+    possible(&FlowFilter {
+        from: asked.from.clone(),
+        to: asked.to.clone(),
+        grant: asked.grant.clone(),
+        service: asked.service.clone(),
+        ..FlowFilter::default()
+    })?;
     let filter = filter(&app, &asked).await?;
     let path = app.state.edges();
     let (step, from, end) = (stretch.resolution, stretch.from, stretch.until);

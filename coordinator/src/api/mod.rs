@@ -34,6 +34,7 @@ use crate::network::NetworkInfo;
 use crate::otlp::Export;
 use crate::owner::Handle;
 use crate::state_dir::{MapSettings, StateDir};
+use crate::text::plain;
 use caller::{Admin, Caller, Doorkeeper, Operator, Principal, Reader};
 use extract::MAX_BODY;
 use problem::{Kind, Problem};
@@ -78,6 +79,12 @@ pub struct Route {
     pub summary: &'static str,
     draft: fn() -> openapi::Draft,
     handler: fn() -> MethodRouter<App>,
+}
+
+impl Route {
+    fn reads_a_query(&self) -> bool {
+        (self.draft)().reads_a_query()
+    }
 }
 
 /// The proofs that a caller may do something.
@@ -181,8 +188,12 @@ pub fn router(app: App) -> Router {
 
 /// Every route, with no door in front of it yet.
 fn routes(app: &App) -> Router {
-    let routes =
-        ROUTES.iter().fold(Router::new(), |router, route| router.route(route.path, (route.handler)()));
+    let routes = ROUTES.iter().fold(Router::new(), |router, route| {
+        let handler = (route.handler)();
+        let handler =
+            if route.reads_a_query() { handler } else { handler.layer(middleware::from_fn(no_query)) };
+        router.route(route.path, handler)
+    });
     routes
         .method_not_allowed_fallback(wrong_method)
         .layer(DefaultBodyLimit::max(MAX_BODY))
@@ -201,6 +212,17 @@ async fn door(State(door): State<Doorkeeper>, mut request: Request, next: Next) 
         Err(problem) => {
             tracing::warn!(uid = caller.0.map(|c| c.0), path = %request.uri().path().escape_debug(), "a stranger was refused");
             problem.into_response()
+        }
+    }
+}
+
+/// What nobody reads is a mistake of the caller, and not ignored.
+async fn no_query(request: Request, next: Next) -> Response {
+    match request.uri().query() {
+        None | Some("") => next.run(request).await,
+        Some(query) => {
+            let text = format!("this route reads no query, and was asked with `{}`", plain(query, 100));
+            Problem::new(Kind::BadRequest, text).into_response()
         }
     }
 }

@@ -30,6 +30,10 @@ pub struct Draft {
 }
 
 impl Draft {
+    pub(super) fn reads_a_query(&self) -> bool {
+        !self.parameters.is_empty()
+    }
+
     fn learn<T: ToSchema>(&mut self) -> Value {
         let mut found = Vec::new();
         T::schemas(&mut found);

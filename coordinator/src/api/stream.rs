@@ -56,15 +56,16 @@ pub async fn events(
     headers: HeaderMap,
     Asked(asked): Asked<EventsAsked>,
 ) -> Result<Response, Problem> {
-    let filter = asked.flows.then(|| FlowFilter {
+    let filter = FlowFilter {
         from: asked.from,
         to: asked.to,
         verdict: asked.verdict,
         grant: asked.grant,
         service: asked.service,
         ..FlowFilter::default()
-    });
-    filter.as_ref().map_or(Ok(()), possible)?;
+    };
+    possible(&filter)?;
+    let filter = asked.flows.then_some(filter);
     let last = headers.get("last-event-id").and_then(|id| id.to_str().ok());
     let (start, receiver) = app.hub.listen(last);
     let (sender, stream) = mpsc::channel(BUFFER);

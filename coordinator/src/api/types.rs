@@ -12,6 +12,8 @@ use warren_coordinator_core::query::PolicyReview;
 use warren_coordinator_core::status::Status;
 use warren_wire::id::{Digest, Epoch, Generation, Revision, WgKey};
 
+use crate::otlp::ExportStatus;
+
 /// [`Status`] with two fields more, on one level.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(try_from = "serde_json::Value")]
@@ -27,6 +29,9 @@ pub struct ServiceStatus {
     pub version: String,
     /// Flow records that could not be written to history since start.
     pub history_skipped: u64,
+    /// Export of flow records to an OTLP receiver; none: nothing is exported.
+    #[serde(default)]
+    pub export: Option<ExportStatus>,
 }
 
 /// By way of a value: serde's own flattening cannot read maps with numbers as keys.
@@ -160,14 +165,14 @@ pub struct Question {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::IntoParams)]
 #[serde(default, deny_unknown_fields)]
 pub struct SinceAsked {
-    /// None: from now on.
+    /// `cursor` of the answer before, since this start of the coordinator. None: from now on.
     pub cursor: Option<u64>,
     pub from: Option<String>,
     pub to: Option<String>,
     pub verdict: Option<warren_wire::flow::FlowVerdict>,
     pub grant: Option<String>,
     pub service: Option<String>,
-    /// At most so many rows; 0: 1,000.
+    /// At most so many rows, up to 10,000; 0: 1,000.
     pub limit: usize,
 }
 
@@ -176,7 +181,7 @@ pub struct SinceAsked {
 pub struct AuditAsked {
     /// Only revisions after this; None: the newest.
     pub after: Option<Revision>,
-    /// At most so many rows; 0: 100.
+    /// At most so many rows, up to 10,000; 0: 100.
     pub limit: usize,
 }
 

@@ -107,10 +107,6 @@ async fn read(
     let mut remote = connection.remote_address();
     loop {
         let authorised = shared.authorised.load(Ordering::Acquire);
-        if authorised && !large {
-            decoder.set_limit(MAX_FRAME);
-            large = true;
-        }
         let chunk = match authorised {
             true => recv.read_chunk(READ_CHUNK, true).await,
             false => match timeout_at(deadline, recv.read_chunk(READ_CHUNK, true)).await {
@@ -120,11 +116,18 @@ async fn read(
                 Err(_) => return End::Silent,
             },
         };
-        match chunk {
-            Ok(Some(chunk)) => decoder.push(&chunk.bytes),
+        let chunk = match chunk {
+            Ok(Some(chunk)) => chunk,
             Ok(None) => return End::Done("the node closed the stream"),
             Err(_) => return End::Gone,
+        };
+        // Looked at again: what was read may be the first that a member says, and large.
+        let authorised = authorised || shared.authorised.load(Ordering::Acquire);
+        if authorised && !large {
+            decoder.set_limit(MAX_FRAME);
+            large = true;
         }
+        decoder.push(&chunk.bytes);
         if connection.remote_address() != remote {
             remote = connection.remote_address();
             if events.send(Event::Moved { session, remote }).await.is_err() {

@@ -132,7 +132,9 @@ fn workloads(row: &FlowRow) -> String {
         Some(w) => {
             let place = [&w.container, &w.unit].into_iter().find(|place| !place.is_empty());
             let place = place.map(|place| format!(" in {place}")).unwrap_or_default();
-            format!("{} ({}){place}", w.process, w.user)
+            // Of a socket that was gone when it was looked at, only its user may be known.
+            let process = if w.process.is_empty() { "?" } else { &w.process };
+            format!("{process} ({}){place}", w.user)
         }
     };
     let mismatch = row.mismatch.as_ref().map(|why| format!("  !! {why}")).unwrap_or_default();

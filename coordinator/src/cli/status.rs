@@ -3,7 +3,9 @@
 use super::duration::{Seconds, short};
 use super::{Context, Outcome, output};
 use crate::api::types::StatusReply;
+use crate::otlp::ExportStatus;
 use crate::text::plain;
+use warren_config::time::UnixTime;
 use warren_coordinator_core::external::StaleFile;
 use warren_coordinator_core::status::{Behind, Status};
 use warren_wire::id::Generation;
@@ -69,6 +71,21 @@ fn stale_line(file: &StaleFile) -> String {
     )
 }
 
+fn export_line(export: &ExportStatus, now: UnixTime) -> String {
+    let error = export.last_error.as_ref();
+    let error = error.map(|e| format!("; last error {} ago: {}", short(now.since(e.at)), e.why));
+    format!(
+        "export     to {}: {} sent, {} refused, {} dropped, {} of {} wait{}",
+        export.endpoint,
+        export.exported,
+        export.refused,
+        export.dropped,
+        export.waiting,
+        export.capacity,
+        error.unwrap_or_default()
+    )
+}
+
 fn show(reply: &StatusReply) {
     let s = &reply.status;
     if s.observe {
@@ -108,6 +125,9 @@ fn show(reply: &StatusReply) {
             ),
             600,
         ));
+    }
+    if let Some(export) = &reply.service.export {
+        output::line(&plain(&export_line(export, s.now), 600));
     }
     if reply.service.history_skipped > 0 {
         output::line(&format!(

@@ -1,9 +1,9 @@
 //! Flow records in the JSON encoding of OTLP logs. Attribute names are those of the OpenTelemetry semantic conventions where
-//! there are any (`source.*`, `destination.*`, `network.*`), else under `warren.`.
+//! there are any (`source.*`, `destination.*`, `network.*`, `process.*`), else under `warren.`.
 
 use serde_json::{Value, json};
 use warren_coordinator_core::flows::{FlowPoint, FlowRow};
-use warren_wire::flow::FlowVerdict;
+use warren_wire::flow::{FlowPath, FlowVerdict, Workload};
 
 /// `SeverityNumber` of OTLP: what is refused stands out.
 const INFO: u8 = 9;
@@ -80,9 +80,25 @@ fn attributes(row: &FlowRow, verdict: String) -> Vec<Value> {
         ("warren.destination.node", row.to.node.map(|node| node.to_string())),
         ("warren.flow.grant", row.grant.clone()),
         ("warren.flow.service", row.service.clone()),
+        ("warren.flow.path", (row.path != FlowPath::Unknown).then(|| word(&row.path))),
     ];
     all.extend(known.into_iter().filter_map(|(key, value)| Some(text(key, &value?))));
+    all.extend(row.workload.iter().flat_map(workload));
+    let measured = [("warren.flow.rtt_us", row.rtt_us), ("warren.flow.retransmissions", row.retransmissions)];
+    all.extend(measured.into_iter().filter_map(|(key, value)| Some(number(key, value?))));
     all
+}
+
+/// Whose the flow is at the end that reports it.
+fn workload(of: &Workload) -> Vec<Value> {
+    let words = [
+        ("process.executable.name", &of.process),
+        ("process.executable.path", &of.executable),
+        ("process.owner", &of.user),
+        ("warren.workload.unit", &of.unit),
+        ("warren.workload.container", &of.container),
+    ];
+    words.into_iter().filter(|(_, word)| !word.is_empty()).map(|(key, word)| text(key, word)).collect()
 }
 
 fn text(key: &str, value: &str) -> Value {

@@ -11,9 +11,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
+use warren_config::time::UnixTime;
 use warren_coordinator_core::flows::FlowRow;
+
+use crate::clock;
+use crate::text::plain;
 
 pub use encode::logs;
 use send::{Delivery, Receiver};
@@ -64,11 +69,35 @@ pub struct Sums {
     pub waiting: u64,
 }
 
+/// How the export of flow records fares, since the coordinator started.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct ExportStatus {
+    /// The receiver, without what opens it.
+    pub endpoint: String,
+    pub exported: u64,
+    /// The receiver took the request and not these.
+    pub refused: u64,
+    /// Did not fit into the queue, or could not be delivered.
+    pub dropped: u64,
+    pub waiting: u64,
+    /// Records that may wait.
+    pub capacity: u64,
+    /// The newest; it stays when it goes well again.
+    pub last_error: Option<ExportError>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct ExportError {
+    pub at: UnixTime,
+    pub why: String,
+}
+
 /// The near end of the queue.
 #[derive(Clone)]
 pub struct Export {
     queue: mpsc::UnboundedSender<Vec<FlowRow>>,
     counts: Arc<Counts>,
+    endpoint: Arc<str>,
 }
 
 #[derive(Debug, Default)]
@@ -77,12 +106,18 @@ struct Counts {
     dropped: AtomicU64,
     refused: AtomicU64,
     waiting: AtomicU64,
+    last_error: Mutex<Option<ExportError>>,
 }
 
 impl Counts {
     fn done(&self, records: u64, what: &AtomicU64) {
         what.fetch_add(records, Ordering::Relaxed);
         self.waiting.fetch_sub(records, Ordering::Relaxed);
+    }
+
+    fn failed(&self, why: &str) {
+        let error = ExportError { at: clock::now(), why: plain(why, 300) };
+        *self.last_error.lock() = Some(error);
     }
 }
 
@@ -97,13 +132,21 @@ impl Export {
                     "the OTLP receiver does not keep up: flow records for it are dropped and counted"
                 );
             }
+            self.counts.failed("the receiver does not keep up: the queue is full");
             self.counts.done(count, &self.counts.dropped);
         }
     }
 
+    pub fn status(&self) -> ExportStatus {
+        let Sums { sent, dropped, refused, waiting } = self.sums();
+        let last_error = self.counts.last_error.lock().clone();
+        let endpoint = self.endpoint.to_string();
+        ExportStatus { endpoint, exported: sent, refused, dropped, waiting, capacity: QUEUE, last_error }
+    }
+
     pub fn sums(&self) -> Sums {
         let get = |value: &AtomicU64| value.load(Ordering::Relaxed);
-        let Counts { sent, dropped, refused, waiting } = &*self.counts;
+        let Counts { sent, dropped, refused, waiting, .. } = &*self.counts;
         Sums { sent: get(sent), dropped: get(dropped), refused: get(refused), waiting: get(waiting) }
     }
 }
@@ -112,7 +155,7 @@ impl Export {
 pub fn start(settings: &OtlpSettings, network: &str) -> Result<Export, OtlpError> {
     let receiver = Receiver::of(settings)?;
     let (queue, inbox) = mpsc::unbounded_channel();
-    let export = Export { queue, counts: Arc::default() };
+    let export = Export { queue, counts: Arc::default(), endpoint: receiver.shown().into() };
     tokio::spawn(run(receiver, network.to_owned(), inbox, export.counts.clone()));
     Ok(export)
 }
@@ -159,13 +202,16 @@ async fn deliver(receiver: &Receiver, network: &str, batch: &[FlowRow], counts: 
                 return;
             }
             Delivery::Refused(why) => {
+                counts.failed(&why);
                 tracing::warn!(%why, records = count, "the OTLP receiver refuses flow records: they are dropped");
                 break;
             }
             Delivery::Later(why) if attempt + 1 == TRIES => {
+                counts.failed(&why);
                 tracing::warn!(%why, records = count, "the OTLP receiver cannot be reached: flow records are dropped");
             }
             Delivery::Later(why) => {
+                counts.failed(&why);
                 tracing::debug!(%why, "the OTLP receiver is asked again");
                 tokio::time::sleep(PAUSE * 2u32.pow(attempt)).await;
             }

@@ -66,6 +66,13 @@ impl Receiver {
         Ok(Receiver { uri: path, headers: headers(settings, &authority)?, host, port, tls })
     }
 
+    /// Its address, without a name and a password that may stand in front of the host.
+    pub fn shown(&self) -> String {
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
+        plain(&format!("{scheme}://{host}:{}{}", self.port, self.uri.path()), 200)
+    }
+
     pub async fn send(&self, body: &[u8]) -> Delivery {
         match tokio::time::timeout(TIME, self.exchange(body)).await {
             Ok(Ok(delivery)) => delivery,

@@ -46,9 +46,18 @@ impl Default for Retention {
     }
 }
 
-/// The last report taken of each node. A file of an earlier version gets it when it is opened.
+/// The last report taken of each start of each node. A file of an earlier version gets it when it is opened; that one knew
+/// only the last start.
 const TAKEN: &str = "CREATE TABLE IF NOT EXISTS taken (
-     reporter TEXT PRIMARY KEY, boot TEXT NOT NULL, sequence INTEGER NOT NULL) STRICT, WITHOUT ROWID";
+     reporter TEXT PRIMARY KEY, boot TEXT NOT NULL, sequence INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+     CREATE TABLE IF NOT EXISTS taken_of_start (
+     id INTEGER PRIMARY KEY, reporter TEXT NOT NULL, boot TEXT NOT NULL, sequence INTEGER NOT NULL,
+     UNIQUE (reporter, boot)) STRICT;
+     INSERT OR IGNORE INTO taken_of_start (reporter, boot, sequence) SELECT reporter, boot, sequence FROM taken;
+     DROP TABLE taken;";
+
+/// Starts of one node that are told apart, as in its account.
+const STARTS: i64 = 16;
 
 /// Rows deleted in one transaction.
 const PRUNE_BATCH: u64 = 5_000;
@@ -178,15 +187,19 @@ impl FlowStore {
 
 /// True once for each report.
 fn is_new(connection: &Connection, entry: &Entry) -> rusqlite::Result<bool> {
-    let (node, boot) = (entry.node.to_string(), entry.boot.to_string());
-    let changed = connection
-        .prepare_cached(
-            "INSERT INTO taken (reporter, boot, sequence) VALUES (?1, ?2, ?3) ON CONFLICT (reporter) DO UPDATE
-             SET boot = excluded.boot, sequence = excluded.sequence
-             WHERE boot <> excluded.boot OR sequence < excluded.sequence",
-        )?
-        .execute(params![node, boot, number(entry.sequence)])?;
-    Ok(changed > 0)
+    let (node, boot, sequence) = (entry.node.to_string(), entry.boot.to_string(), number(entry.sequence));
+    let next = "UPDATE taken_of_start SET sequence = ?3 WHERE reporter = ?1 AND boot = ?2 AND sequence < ?3";
+    let first = "INSERT OR IGNORE INTO taken_of_start (reporter, boot, sequence) VALUES (?1, ?2, ?3)";
+    if connection.prepare_cached(next)?.execute(params![node, boot, sequence])? > 0 {
+        return Ok(true);
+    }
+    if connection.prepare_cached(first)?.execute(params![node, boot, sequence])? == 0 {
+        return Ok(false);
+    }
+    let old = "DELETE FROM taken_of_start WHERE id IN
+               (SELECT id FROM taken_of_start WHERE reporter = ?1 ORDER BY id DESC LIMIT -1 OFFSET ?2)";
+    connection.prepare_cached(old)?.execute(params![node, STARTS])?;
+    Ok(true)
 }
 
 fn insert(connection: &Connection, rows: &[FlowRow]) -> rusqlite::Result<()> {
@@ -225,8 +238,9 @@ fn add(newest: Option<&mut FlowRow>, older: &FlowRow) {
 #[cfg(test)]
 mod tests {
     use warren_coordinator_core::flows::FlowPoint;
-    use warren_wire::flow::{FlowEnd, FlowPath, FlowReport, FlowVerdict};
+    use warren_wire::flow::{FlowRecord, FlowReport};
     use warren_wire::id::NodeId;
+    use warren_wire::specimen;
 
     use super::*;
 
@@ -237,40 +251,18 @@ mod tests {
             address: "100.64.0.1".parse().unwrap(),
             port,
         };
-        FlowRow {
-            cursor: flow,
-            received: UnixTime(received),
-            reporter: NodeId([2; 16]),
-            boot: u64::MAX,
-            flow,
-            outbound: true,
-            first: true,
-            from: point("web-1", 40000),
-            to: point("orders-1", 8443),
-            protocol: 6,
-            verdict: FlowVerdict::Allow,
-            grant: Some("g".into()),
-            service: Some("orders".into()),
-            generation: 1,
-            packets_out: 2,
-            bytes_out: 100,
-            packets_back: 3,
-            bytes_back: 400,
-            started_ms: received * 1000,
-            last_ms: received * 1000,
-            end: FlowEnd::default(),
-            count: 1,
-            workload: None,
-            rtt_us: None,
-            retransmissions: None,
-            path: FlowPath::Direct,
-            other: None,
-            mismatch: None,
-        }
+        let ends = [point("web-1", 40000), point("orders-1", 8443)];
+        let record = FlowRecord { flow, ..specimen::flow(ends[0].address, ends[1].address, received * 1000) };
+        let row = FlowRow::new(&record, (NodeId([2; 16]), u64::MAX), ends, UnixTime(received)).unwrap();
+        FlowRow { cursor: flow, ..row }
     }
 
     fn batch(sequence: u64, rows: Vec<FlowRow>) -> Batch {
-        let report = FlowReport { sequence, boot: 1, ..FlowReport::default() };
+        batch_of(1, sequence, rows)
+    }
+
+    fn batch_of(boot: u64, sequence: u64, rows: Vec<FlowRow>) -> Batch {
+        let report = FlowReport { sequence, boot, ..FlowReport::default() };
         Batch { entry: Entry::of(NodeId([2; 16]), &report, UnixTime(1)), rows }
     }
 
@@ -291,6 +283,39 @@ mod tests {
         let more = [batch(3, vec![row(4, 10), row(5, 10)]), batch(4, vec![row(6, 10)])];
         assert_eq!(store.append(&more, &mut room).unwrap(), 2);
         assert_eq!((store.len().unwrap(), room), (4, 0));
+    }
+
+    #[test]
+    fn a_report_of_an_earlier_start_that_comes_again_behind_a_later_one_is_kept_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut store = FlowStore::open(&dir.path().join("flows.db")).unwrap();
+        let reports = [batch_of(1, 7, vec![row(1, 10)]), batch_of(2, 1, vec![row(2, 10)])];
+        for _ in 0..2 {
+            assert_eq!(store.append(&reports, &mut 10).unwrap(), 0);
+            assert_eq!(store.len().unwrap(), 2);
+        }
+        // Of so many starts nothing is told apart, and nothing grows.
+        for boot in 3..100 {
+            store.append(&[batch_of(boot, 1, Vec::new())], &mut 10).unwrap();
+        }
+        let starts: i64 =
+            store.connection.query_row("SELECT count(*) FROM taken_of_start", [], |row| row.get(0)).unwrap();
+        assert_eq!(starts, STARTS);
+    }
+
+    #[test]
+    fn a_file_of_an_earlier_version_knows_the_last_report_it_took() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("flows.db");
+        let mut store = FlowStore::open(&path).unwrap();
+        append(&mut store, vec![row(1, 10)]);
+        let earlier = "CREATE TABLE taken (reporter TEXT PRIMARY KEY, boot TEXT NOT NULL, sequence INTEGER NOT NULL) STRICT;
+             INSERT INTO taken SELECT reporter, boot, sequence FROM taken_of_start; DROP TABLE taken_of_start;";
+        store.connection.execute_batch(earlier).unwrap();
+        drop(store);
+        let mut store = FlowStore::open(&path).unwrap();
+        append(&mut store, vec![row(1, 10)]);
+        assert_eq!(store.len().unwrap(), 1);
     }
 
     #[test]

@@ -3,6 +3,8 @@
 
 #![allow(dead_code, reason = "every test file uses its own part of this")]
 
+pub mod web;
+
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -14,12 +16,14 @@ use quinn::{Connection, Endpoint, RecvStream, SendStream};
 use serde_json::Value;
 use warren_config::time::UnixTime;
 use warren_coordinator::tls;
+use warren_wire::flow::FlowRecord;
 use warren_wire::frame::{
     ALPN, CoordinatorSays, Decoder, Enforced, EnrolBegin, EnrolCommit, Hello, MAX_FRAME, NodeSays, Refused,
     ToCoordinator, ToNode, encode,
 };
 use warren_wire::id::{IdentityKey, NetworkId};
 use warren_wire::issue::{self, LaneSecret, Place};
+use warren_wire::specimen;
 use warren_wire::token::Token;
 use zeroize::Zeroizing;
 
@@ -134,6 +138,15 @@ impl World {
     pub fn token(&self, more: &[&str]) -> Token {
         let args: Vec<&str> = ["token", "create"].into_iter().chain(more.iter().copied()).collect();
         Token::decode(self.ok(&args).trim()).unwrap()
+    }
+    /// The overlay address of a node.
+    pub fn v4(&self, node: &str) -> IpAddr {
+        self.json(&["node", "show", node])["v4"].as_str().unwrap().parse().unwrap()
+    }
+    /// One window of flow `flow` from web-1 to orders-1, now, as web-1 reports it.
+    pub fn window(&self, flow: u64) -> FlowRecord {
+        let now = warren_coordinator::clock::now_ms();
+        FlowRecord { flow, ..specimen::flow(self.v4("web-1"), self.v4("orders-1"), now) }
     }
     pub fn online_key(&self) -> IdentityKey {
         let state = warren_coordinator::state_dir::StateDir::at(&self.state());

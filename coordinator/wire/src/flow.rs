@@ -66,7 +66,7 @@ pub struct FlowRecord {
     /// The first window of its flow: who counts these counts flows.
     #[prost(bool, tag = "21")]
     pub first: bool,
-    /// Whose the flow is on the reporting host; none: not known.
+    /// Whose the flow is on the reporting host, or who made the first of these refused tries; none: not known.
     #[prost(message, optional, tag = "22")]
     pub workload: Option<Workload>,
     /// Of the reporting host's own TCP connection so far: smoothed round-trip time in microseconds, and segments it has sent

@@ -1,7 +1,7 @@
 //! Small consistent networks from seeds, FOR TESTS AND SIMULATIONS ONLY: every key follows from a number that anyone can
 //! guess. The statements are real and pass [`crate::trust`].
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ed25519_dalek::SigningKey;
 use sha2::{Digest as _, Sha256, Sha512};
@@ -11,6 +11,7 @@ use warren_config::policy::Subject;
 use warren_config::time::UnixTime;
 use zeroize::Zeroizing;
 
+use crate::flow::{FlowEnd, FlowPath, FlowRecord, FlowVerdict, address_bytes};
 use crate::id::{Digest, IdentityKey, NetworkId, NodeId, WgKey};
 use crate::issue::{self, LaneSecret, NameRule, Place, State, Terms};
 use crate::revocation;
@@ -37,6 +38,51 @@ fn signing_key(seed: u64, purpose: &str, index: u64) -> SigningKey {
 /// A name of a specimen; `0` if the text is not a name.
 pub fn name(text: &str) -> Name {
     Name::parse(text).unwrap_or_else(|_| name("0"))
+}
+
+/// One window of an allowed TCP flow from port 40000 to port 8443, as its opener reports it: 2 packets and 100 bytes there,
+/// 1 packet and 1,000 bytes back.
+pub fn flow(src: IpAddr, dst: IpAddr, at_ms: u64) -> FlowRecord {
+    FlowRecord {
+        outbound: true,
+        protocol: 6,
+        src: address_bytes(src),
+        src_port: 40_000,
+        dst: address_bytes(dst),
+        dst_port: 8443,
+        verdict: FlowVerdict::Allow as i32,
+        grant: "web-reads-orders".to_owned(),
+        service: "orders".to_owned(),
+        generation: 1,
+        packets_out: 2,
+        bytes_out: 100,
+        packets_back: 1,
+        bytes_back: 1_000,
+        started_ms: at_ms,
+        last_ms: at_ms,
+        end: FlowEnd::Open as i32,
+        count: 1,
+        first: true,
+        path: FlowPath::Direct as i32,
+        ..FlowRecord::default()
+    }
+}
+
+/// The same try, refused for want of a grant.
+pub fn refused(src: IpAddr, dst: IpAddr, at_ms: u64) -> FlowRecord {
+    FlowRecord {
+        verdict: FlowVerdict::Deny as i32,
+        grant: String::new(),
+        service: String::new(),
+        packets_out: 1,
+        bytes_out: 60,
+        packets_back: 0,
+        bytes_back: 0,
+        end: FlowEnd::Refused as i32,
+        first: false,
+        path: FlowPath::Unknown as i32,
+        ..flow(src, dst, at_ms)
+    }
 }
 
 /// A network with its authority and one coordinator.

@@ -14,6 +14,7 @@ use warren_node_core::host::{Plan, leak};
 use warren_node_core::names::standing::{Known, Standing};
 use warren_node_core::session::boring::BoringEngine;
 use warren_wire::flow::Amount;
+use warren_wire::frame::ToCoordinator;
 use warren_wire::id::{IdentityKey, NodeId, WgKey};
 
 use super::flowfile::{FlowFile, Flows};
@@ -48,6 +49,8 @@ const WORDS: u64 = 120;
 const GREETED: usize = 256;
 /// Numbers of flows that the guard refused; those of the packet path count from 1.
 const REFUSALS: u64 = 1 << 62;
+/// How long the coordinator may take to acknowledge the last report of an agent that stops.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 /// A packet worker silent for so many seconds starves the watchdog.
 const SILENCE: u64 = 5;
 
@@ -64,6 +67,8 @@ pub struct Parts {
     pub host_dns: HostDns,
     pub flows: FlowFile,
     pub ledger: LedgerFile,
+    /// There is a file of what an earlier start left.
+    pub legacy: bool,
     pub workloads: Workloads,
 }
 
@@ -178,18 +183,83 @@ impl Driver {
         self.parts.shared.stop.set(StopReason::Asked);
     }
 
-    /// After the workers ended: what the next agent needs.
+    /// After the workers ended: what the next agent needs, then what the coordinator has not heard yet.
     pub async fn end(&mut self) {
-        self.channel = None;
+        self.report_refusals();
         self.parts.host_dns.give_back().await;
         self.service = None;
         self.save_flows();
         self.save_stamps();
+        self.deliver().await;
+        self.channel = None;
+        self.leave();
     }
 
     fn until_timeout(&self) -> Duration {
         let due = self.parts.control.poll_timeout().map(|(at, _)| at.millis_since(boot()));
         due.map_or(TICK, |ms| Duration::from_millis(ms).min(TICK))
+    }
+}
+
+/// The last words of an agent that stops in order.
+impl Driver {
+    /// Every window is closed and reported. The coordinator has a moment to acknowledge it; no view is followed any more.
+    async fn deliver(&mut self) {
+        self.report_flows();
+        let late = tokio::time::Instant::now() + LAST_WORDS;
+        self.speak();
+        while self.channel.is_some() && self.parts.control.waits_for_acknowledgement() {
+            match tokio::time::timeout_at(late, self.events.1.recv()).await {
+                Ok(Some(event)) => self.handle_event(event),
+                _ => return,
+            }
+            self.speak();
+        }
+    }
+
+    fn speak(&mut self) {
+        while let Some(output) = self.parts.control.poll_output() {
+            match output {
+                Output::Send(frame) => self.send(&frame),
+                Output::Store(bytes) => self.store(&bytes),
+                Output::Disconnect { .. } => self.channel = None,
+                Output::Notice(notice) => say(&notice),
+                Output::Connect { .. } | Output::Publish(_) | Output::Clock(_) => {}
+                Output::Cut(_) | Output::Knocked(_) => {}
+            }
+        }
+    }
+
+    /// What is not acknowledged is for the next agent, also after a restart of the host.
+    fn leave(&mut self) {
+        let legacy = self.parts.control.leave();
+        if !legacy.reports.is_empty() {
+            let (reports, records) = (legacy.reports.len(), legacy.records());
+            tracing::info!(
+                reports,
+                records,
+                "kept for the next start: the coordinator has not acknowledged them"
+            );
+        }
+        if let Err(e) = self.parts.state.store_legacy(&legacy.write()) {
+            tracing::warn!(
+                "what the coordinator has not acknowledged cannot be kept ({e}): it counts as lost"
+            );
+        }
+    }
+
+    fn forget_earlier(&mut self) {
+        let parts = &mut self.parts;
+        if !parts.control.earlier_starts_are_told() {
+            return;
+        }
+        parts.ledger.forget_ended();
+        if std::mem::take(&mut parts.legacy)
+            && let Err(e) = parts.state.remove_legacy()
+        {
+            tracing::warn!("what an earlier start left is told and cannot be removed: {e}");
+            parts.legacy = true;
+        }
     }
 }
 
@@ -204,12 +274,7 @@ impl Driver {
                     self.channel = None;
                     self.turn += 1;
                 }
-                Output::Send(frame) => {
-                    let sent = self.channel.as_ref().map(|channel| channel.send(&frame));
-                    if let Some(Err(why)) = sent {
-                        self.lose(why);
-                    }
-                }
+                Output::Send(frame) => self.send(&frame),
                 Output::Publish(publication) => self.publish(&publication).await?,
                 Output::Clock(clock) => self.parts.shared.clock.set(clock),
                 Output::Store(bytes) => self.store(&bytes),
@@ -228,6 +293,13 @@ impl Driver {
         out.flush();
         out.transmits().for_each(|transmit| shared.sockets.send(&transmit, Sender::Control));
         out.sent();
+    }
+
+    fn send(&mut self, frame: &ToCoordinator) {
+        let sent = self.channel.as_ref().map(|channel| channel.send(frame));
+        if let Some(Err(why)) = sent {
+            self.lose(why);
+        }
     }
 
     fn connect(&mut self, coordinator: usize) {
@@ -460,9 +532,7 @@ impl Driver {
         records.iter().for_each(|record| self.log.add(record));
         // Read after the records were taken, it covers them all.
         self.parts.control.handle_offered(shared.plane.offered());
-        if self.parts.control.ended_starts_are_told() {
-            self.parts.ledger.forget_ended();
-        }
+        self.forget_earlier();
         if lost != Amount::default() {
             self.parts.control.handle_flow_losses(lost);
         }

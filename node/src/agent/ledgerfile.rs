@@ -29,10 +29,11 @@ pub struct LedgerFile {
 }
 
 impl LedgerFile {
-    /// In `directory`. Where there can be no file, the ledger works and dies with its agent.
-    pub fn open(directory: &Path, boot: u64) -> LedgerFile {
+    /// In `directory`. Where there can be no file, the ledger works and dies with its agent. `left`: what the last start that
+    /// stopped in order left on the disk; it counts where this file does not know that start (the host was restarted).
+    pub fn open(directory: &Path, boot: u64, left: &[Ended]) -> LedgerFile {
         let path = directory.join("ledger");
-        let ended = read(&path);
+        let ended = with_left(read(&path), left);
         match make(&path, boot, &ended) {
             Ok(words) => LedgerFile {
                 ledger: Ledger::within(words.get(CELLS..).unwrap_or_default()),
@@ -72,6 +73,18 @@ fn read(path: &Path) -> Vec<Ended> {
     let judged = ledger::read(words.iter().skip(CELLS).copied());
     let boot = words.get(1).copied().unwrap_or(0);
     ended.push(Ended { boot, packets: judged.packets, bytes: judged.bytes });
+    bounded(ended)
+}
+
+fn with_left(known: Vec<Ended>, left: &[Ended]) -> Vec<Ended> {
+    let last = left.last().map(|last| last.boot);
+    if known.iter().any(|ended| Some(ended.boot) == last) {
+        return known;
+    }
+    bounded(left.iter().copied().chain(known).collect())
+}
+
+fn bounded(mut ended: Vec<Ended>) -> Vec<Ended> {
     while ended.len() > MAX_ENDED {
         // A node that was killed so often without reaching its coordinator: the sum stays right.
         let oldest = ended.remove(0);
@@ -115,20 +128,20 @@ mod tests {
     #[test]
     fn the_next_start_knows_what_the_last_one_had_judged() {
         let dir = tempfile::tempdir().expect("directory");
-        let first = LedgerFile::open(dir.path(), 7);
+        let first = LedgerFile::open(dir.path(), 7, &[]);
         assert_eq!(first.ended, []);
         first.ledger.add(Ledger::cell_of(0, true), Load { packets: 3, bytes: 120 });
         first.ledger.add(Ledger::cell_of(1, false), Load { packets: 1, bytes: 40 });
-        let mut second = LedgerFile::open(dir.path(), 8);
+        let mut second = LedgerFile::open(dir.path(), 8, &[]);
         let told = Ended { boot: 7, packets: 4, bytes: 160 };
         assert_eq!(second.ended, [told]);
         second.ledger.add(0, Load { packets: 9, bytes: 9 });
         first.ledger.add(0, Load { packets: 5, bytes: 5 });
-        let mut third = LedgerFile::open(dir.path(), 9);
+        let mut third = LedgerFile::open(dir.path(), 9, &[]);
         assert_eq!(third.ended, [told, Ended { boot: 8, packets: 9, bytes: 9 }], "until it is told");
         second.forget_ended();
         third.forget_ended();
-        let fourth = LedgerFile::open(dir.path(), 10);
+        let fourth = LedgerFile::open(dir.path(), 10, &[]);
         assert_eq!(fourth.ended, [Ended { boot: 9, packets: 0, bytes: 0 }]);
     }
 
@@ -137,7 +150,7 @@ mod tests {
         let dir = tempfile::tempdir().expect("directory");
         let path = dir.path().join("ledger");
         let whole = || {
-            let _ = LedgerFile::open(dir.path(), 1);
+            let _ = LedgerFile::open(dir.path(), 1, &[]);
             std::fs::read(&path).expect("read")
         };
         let bytes = whole();
@@ -153,10 +166,20 @@ mod tests {
     }
 
     #[test]
+    fn a_start_whose_file_is_gone_is_known_from_what_it_left() {
+        let dir = tempfile::tempdir().expect("directory");
+        let left = [Ended { boot: 3, packets: 1, bytes: 40 }, Ended { boot: 4, packets: 2, bytes: 80 }];
+        assert_eq!(LedgerFile::open(dir.path(), 5, &left).ended, left, "the host was restarted");
+        let five = Ended { boot: 5, packets: 0, bytes: 0 };
+        let again = LedgerFile::open(dir.path(), 6, &left).ended;
+        assert_eq!(again, [left[0], left[1], five], "and is not counted twice");
+    }
+
+    #[test]
     fn more_ends_than_there_is_room_for_keep_their_sum() {
         let dir = tempfile::tempdir().expect("directory");
         for boot in 0..70 {
-            LedgerFile::open(dir.path(), boot).ledger.add(0, Load { packets: 1, bytes: 10 });
+            LedgerFile::open(dir.path(), boot, &[]).ledger.add(0, Load { packets: 1, bytes: 10 });
         }
         let ended = read(&dir.path().join("ledger"));
         assert_eq!(ended.len(), MAX_ENDED);

@@ -1,8 +1,9 @@
 //! The agent: everything put together, and the order in which it comes up and goes down.
 //!
 //! Up: state (locked) → sockets → guards, TUN, addresses, routes → last good view enforced → flows of the agent before
-//! judged again → packet workers → names, local socket → control. Down by a signal: workers end, flows are kept, the TUN
-//! and the unreachable routes stay, so that traffic is blocked and not leaked until the next start.
+//! judged again → packet workers → names, local socket → control. Down by a signal: workers end, flows are kept, the last
+//! window is reported (what the coordinator does not acknowledge in time is kept for the next start), the TUN and the
+//! unreachable routes stay, so that traffic is blocked and not leaked until then.
 
 mod answers;
 mod driver;
@@ -28,6 +29,7 @@ use crate::clock::Clock;
 use crate::error::Error;
 use crate::hostdns;
 use crate::resolver::{self, Resolver};
+use crate::socket::Place;
 use crate::state::StateDir;
 
 pub use flowfile::FlowFile;
@@ -57,8 +59,8 @@ pub struct Options {
     pub names: NameOptions,
     /// Keep the last good view when freshness has run out.
     pub hold: bool,
-    /// Where Prometheus may ask; a loopback address.
-    pub metrics: Option<std::net::SocketAddr>,
+    /// Where Prometheus may ask.
+    pub metrics: Vec<Place>,
 }
 
 /// What the operator of this host says about DNS.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use warren_node_core::control::{Config, Control};
 use warren_node_core::dataplane::{DataPlane, Settings};
+use warren_node_core::flows::Legacy;
 use warren_node_core::ledger::Ledger;
 use warren_node_core::mapping::Mapping;
 use warren_node_core::session::boring::BoringEngine;
@@ -53,8 +54,11 @@ pub async fn run(options: Options, state: StateDir, kept: Kept, helper: Option<H
     let offload = tun.offload();
     tracing::info!(interface = tun.name(), port = sockets.port(), ?offload, "the overlay interface is there");
     let settings = Settings { mtu: mtu.into(), tso: offload.tso, uso: offload.uso, workers: options.workers };
-    let ledger = LedgerFile::open(&directory, boot_id);
+    let legacy = read_legacy(&state);
+    let ledger = LedgerFile::open(&directory, boot_id, legacy.as_ref().map_or(&[][..], |left| &left.ended));
     control.handle_ended_starts(ledger.ended.clone());
+    let left = legacy.is_some();
+    control.handle_legacy(legacy.map(|left| left.reports).unwrap_or_default());
     let plane = new_plane(&state, &keys, settings, ledger.ledger.clone(), &clock)?;
     let workloads = helper.map_or_else(|| Ok(Workloads::none()), Workloads::of);
     let workloads = workloads.map_err(Error::io("start the threads that ask about workloads"))?;
@@ -88,6 +92,7 @@ pub async fn run(options: Options, state: StateDir, kept: Kept, helper: Option<H
         host_dns,
         flows,
         ledger,
+        legacy: left,
         workloads,
     };
     let mut driver = Driver::new(parts);
@@ -113,14 +118,11 @@ async fn live(driver: &mut Driver) -> Result<(), Error> {
     let path = driver.options().socket.clone();
     let (_server, sender, requests) =
         socket::serve(&path).map_err(Error::io(format!("listen on the local socket {}", path.display())))?;
-    let _scraped = match driver.options().metrics {
-        Some(listen) => Some(
-            socket::scrape(listen, sender)
-                .await
-                .map_err(Error::io(format!("listen for scrapers on {listen} (--metrics)")))?,
-        ),
-        None => None,
-    };
+    let mut scraped = Vec::new();
+    for place in driver.options().metrics.clone() {
+        let doing = format!("listen for scrapers on {place} (--metrics)");
+        scraped.push(socket::scrape(place, sender.clone()).await.map_err(Error::io(doing))?);
+    }
     driver.run(requests).await
 }
 
@@ -156,6 +158,26 @@ fn current_keys(
         rotation::announce(state, control, &kept.identity, network, &kept.keys, now)?;
     }
     rotation::widen(state, control, &kept.identity, network, &kept.keys, workers, now)
+}
+
+/// What an agent that stopped in order could not report. A damaged file is said, and counts as lost.
+fn read_legacy(state: &StateDir) -> Option<Legacy> {
+    let said = |why: String| {
+        tracing::warn!("what the last start left to be reported cannot be read: {why}; it counts as lost");
+    };
+    match state.legacy().map(|bytes| bytes.map(|bytes| Legacy::read(&bytes))) {
+        Ok(Some(Ok(legacy))) => Some(legacy),
+        Ok(Some(Err(e))) => {
+            said(e.to_string());
+            // Forgotten with the next report.
+            Some(Legacy::default())
+        }
+        Ok(None) => None,
+        Err(e) => {
+            said(e.to_string());
+            None
+        }
+    }
 }
 
 fn new_plane(

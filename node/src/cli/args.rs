@@ -1,6 +1,6 @@
 //! The words of the command line.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
@@ -10,6 +10,7 @@ use warren_node_core::host::InterfaceName;
 use crate::agent::{self, INTERFACE, NameOptions, Options, RUN};
 use crate::hostdns;
 use crate::logs;
+use crate::socket::Place;
 use crate::state::DEFAULT_PATH;
 
 /// The agent of one host in a Warren network.
@@ -207,9 +208,10 @@ pub struct RunFlags {
     /// Refuse every other program of this host that asks DNS servers in clear.
     #[arg(long, env = "WARREN_NODE_DNS_GUARD", value_enum, default_value_t)]
     dns_guard: hostdns::Guard,
-    /// Answer Prometheus at http://ADDRESS/metrics, a loopback address with a port, e.g. 127.0.0.1:9586. Off by default.
-    #[arg(long, env = "WARREN_NODE_METRICS", value_name = "ADDRESS", value_parser = loopback_socket)]
-    metrics: Option<SocketAddr>,
+    /// Answer Prometheus at http://ADDRESS/metrics, a loopback address with a port, e.g. 127.0.0.1:9586; or at a socket file
+    /// for root and the agent's group, e.g. unix:/run/warren-node/metrics.sock. May be given several times. Off by default.
+    #[arg(long, env = "WARREN_NODE_METRICS", value_name = "ADDRESS", value_delimiter = ',', value_parser = Place::parse)]
+    metrics: Vec<Place>,
     /// When the coordinator has been away for longer than the freshness life: keep the last good view instead of
     /// cutting all peers.
     #[arg(long)]
@@ -225,14 +227,6 @@ fn loopback(text: &str) -> Result<IpAddr, String> {
     }
 }
 
-/// The same with a port.
-fn loopback_socket(text: &str) -> Result<SocketAddr, String> {
-    let address: SocketAddr = text
-        .parse()
-        .map_err(|_| "it is no address with a port: write for example 127.0.0.1:9586".to_owned())?;
-    loopback(&address.ip().to_string()).map(|_| address)
-}
-
 impl Common {
     /// For commands that do not run the agent.
     pub fn options(&self) -> Options {
@@ -246,7 +240,7 @@ impl Common {
             dns_bridge: Vec::new(),
             dns_host: hostdns::Mode::Off,
             dns_guard: hostdns::Guard::Off,
-            metrics: None,
+            metrics: Vec::new(),
             hold: false,
         })
     }
@@ -280,7 +274,7 @@ impl Common {
                 guard: run.dns_guard,
                 ..self.names()
             },
-            metrics: run.metrics,
+            metrics: run.metrics.clone(),
             hold: run.hold,
         }
     }

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub use client::ask;
-pub use scrape::scrape;
+pub use scrape::{Place, scrape};
 pub use server::{Server, Waiting, serve};
 
 /// Longest line either way.

@@ -1,16 +1,18 @@
 //! `/metrics` for a scraper on this host: HTTP/1.1, one request a connection, GET and nothing else. Off unless it is asked for,
-//! and only on loopback: others on the network must not be able to ask.
+//! and only on loopback or at a socket file: others on the network must not be able to ask.
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
+use super::server::listen;
 use super::{Reply, Request, Waiting};
 
 /// Scrapers served at the same time; each has so long, and says so much.
@@ -19,39 +21,122 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const MAX_HEAD: usize = 8 * 1024;
 const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// Stops listening when dropped.
-pub struct Scraped(tokio::task::JoinHandle<()>);
+/// Users of the agent's group may ask at a socket file, and root.
+const MODE: u32 = 0o660;
 
-impl Drop for Scraped {
-    fn drop(&mut self) {
-        self.0.abort();
+/// Where scrapers may ask.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// An address of loopback, and a port.
+    Port(SocketAddr),
+    Socket(PathBuf),
+}
+
+impl Place {
+    /// `127.0.0.1:9586`, or `unix:/PATH`.
+    pub fn parse(text: &str) -> Result<Place, String> {
+        if let Some(path) = text.strip_prefix("unix:") {
+            return match path.starts_with('/') {
+                true => Ok(Place::Socket(path.into())),
+                false => Err(
+                    "behind `unix:` stands a path from the root: write `unix:/run/warren-node/metrics.sock`"
+                        .to_owned(),
+                ),
+            };
+        }
+        match text.parse::<SocketAddr>() {
+            Ok(at) if at.ip().is_loopback() => Ok(Place::Port(at)),
+            Ok(_) => Err("it is not a loopback address: write one of 127.0.0.0/8, or ::1".to_owned()),
+            Err(_) => Err(
+                "it is no address with a port and no socket: write for example 127.0.0.1:9586, or unix:/run/warren-node/metrics.sock"
+                    .to_owned(),
+            ),
+        }
     }
 }
 
-/// Answers at `listen` with what the control loop says.
-pub async fn scrape(listen: SocketAddr, requests: mpsc::Sender<Waiting>) -> io::Result<Scraped> {
-    let listener = TcpListener::bind(listen).await?;
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Place::Port(at) => at.fmt(f),
+            Place::Socket(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+/// Stops listening when dropped, and takes the socket file away.
+pub struct Scraped {
+    place: Place,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Drop for Scraped {
+    fn drop(&mut self) {
+        self.task.abort();
+        if let Place::Socket(path) = &self.place {
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}
+
+trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+
+enum Listener {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+impl Listener {
+    async fn at(place: &Place) -> io::Result<Listener> {
+        match place {
+            Place::Port(at) => TcpListener::bind(at).await.map(Listener::Tcp),
+            Place::Socket(path) => listen(path, MODE).map(Listener::Unix),
+        }
+    }
+
+    async fn accept(&self) -> io::Result<Box<dyn Stream>> {
+        Ok(match self {
+            Listener::Tcp(listener) => Box::new(listener.accept().await?.0),
+            Listener::Unix(listener) => Box::new(listener.accept().await?.0),
+        })
+    }
+
+    /// A browser can be led to a port under a foreign name, and to no file.
+    fn is_told_names(&self) -> bool {
+        matches!(self, Listener::Tcp(_))
+    }
+}
+
+/// Answers at `place` with what the control loop says.
+pub async fn scrape(place: Place, requests: mpsc::Sender<Waiting>) -> io::Result<Scraped> {
+    let listener = Listener::at(&place).await?;
     let room = Arc::new(Semaphore::new(SCRAPERS));
-    Ok(Scraped(tokio::spawn(async move {
+    let task = tokio::spawn(async move {
         loop {
             match listener.accept().await {
-                Ok((stream, _)) => {
-                    let Ok(place) = Arc::clone(&room).try_acquire_owned() else { continue };
-                    let requests = requests.clone();
+                Ok(stream) => {
+                    let Ok(slot) = Arc::clone(&room).try_acquire_owned() else { continue };
+                    let (requests, names) = (requests.clone(), listener.is_told_names());
                     tokio::spawn(async move {
-                        let _ = tokio::time::timeout(PATIENCE, answer(stream, &requests)).await;
-                        drop(place);
+                        let _ = tokio::time::timeout(PATIENCE, answer(stream, names, &requests)).await;
+                        drop(slot);
                     });
                 }
                 Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
             }
         }
-    })))
+    });
+    Ok(Scraped { place, task })
 }
 
-async fn answer(mut stream: TcpStream, requests: &mpsc::Sender<Waiting>) -> io::Result<()> {
+async fn answer(
+    mut stream: Box<dyn Stream>,
+    names: bool,
+    requests: &mpsc::Sender<Waiting>,
+) -> io::Result<()> {
     let head = head(&mut stream).await?;
-    let (status, body) = match asked(&head) {
+    let (status, body) = match asked(&head, names) {
         Ok(()) => metrics(requests).await,
         Err(refused) => refused,
     };
@@ -66,7 +151,7 @@ async fn answer(mut stream: TcpStream, requests: &mpsc::Sender<Waiting>) -> io::
 }
 
 /// Until the empty line; what is longer than [`MAX_HEAD`] is an error.
-async fn head(stream: &mut TcpStream) -> io::Result<Vec<u8>> {
+async fn head(stream: &mut Box<dyn Stream>) -> io::Result<Vec<u8>> {
     let mut head = Vec::new();
     let mut chunk = [0; 1024];
     while !head.windows(4).any(|end| end == b"\r\n\r\n") {
@@ -81,8 +166,8 @@ async fn head(stream: &mut TcpStream) -> io::Result<Vec<u8>> {
 
 type Answer = (&'static str, String);
 
-/// Only this path, and only for a name of this host: a name that somebody else points at loopback is none.
-fn asked(head: &[u8]) -> Result<(), Answer> {
+/// Only this path, and at a port only for a name of this host: a name that somebody else points at loopback is none.
+fn asked(head: &[u8], names: bool) -> Result<(), Answer> {
     let head = String::from_utf8_lossy(head);
     let mut lines = head.split("\r\n");
     let mut words = lines.next().unwrap_or_default().split(' ');
@@ -98,7 +183,7 @@ fn asked(head: &[u8]) -> Result<(), Answer> {
             || name.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
     });
     match (words.next(), words.next().map(|path| path.split('?').next().unwrap_or_default())) {
-        _ if !own => Err(("421 Misdirected Request", "ask 127.0.0.1 or localhost\n".to_owned())),
+        _ if names && !own => Err(("421 Misdirected Request", "ask 127.0.0.1 or localhost\n".to_owned())),
         (Some("GET"), Some("/metrics")) => Ok(()),
         (Some("GET"), _) => Err(("404 Not Found", "there is only /metrics\n".to_owned())),
         _ => Err(("405 Method Not Allowed", "there is only GET\n".to_owned())),
@@ -124,7 +209,7 @@ mod tests {
     #[test]
     fn only_one_path_is_answered_and_only_under_a_name_of_this_host() {
         let ask = |line: &str, host: &str| {
-            asked(format!("{line}\r\nHost: {host}\r\n\r\n").as_bytes()).map_err(|(status, _)| status)
+            asked(format!("{line}\r\nHost: {host}\r\n\r\n").as_bytes(), true).map_err(|(status, _)| status)
         };
         for host in ["127.0.0.1:9586", "localhost", "[::1]:9586", "LOCALHOST:1"] {
             assert_eq!(ask("GET /metrics HTTP/1.1", host), Ok(()), "{host}");
@@ -134,6 +219,52 @@ mod tests {
         }
         assert_eq!(ask("GET / HTTP/1.1", "localhost"), Err("404 Not Found"));
         assert_eq!(ask("POST /metrics HTTP/1.1", "localhost"), Err("405 Method Not Allowed"));
-        assert!(asked(b"\xff\xfe\r\n\r\n").is_err());
+        for names in [true, false] {
+            assert!(asked(b"\xff\xfe\r\n\r\n", names).is_err());
+        }
+        let whatever = b"GET /metrics HTTP/1.1\r\nHost: prometheus\r\n\r\n";
+        assert_eq!(asked(whatever, false), Ok(()), "at a file nobody is misled by a name");
+    }
+
+    #[test]
+    fn a_place_is_on_this_host_or_none() {
+        let place = |text| Place::parse(text).map(|place| place.to_string());
+        for text in ["127.0.0.1:9586", "[::1]:9586", "unix:/run/warren-node/metrics.sock"] {
+            assert_eq!(place(text), Ok(text.to_owned()));
+        }
+        for (text, why) in [
+            ("0.0.0.0:9586", "loopback"),
+            ("127.0.0.1", "with a port"),
+            ("unix:metrics.sock", "from the root"),
+            ("", "write for example"),
+        ] {
+            assert!(place(text).unwrap_err().contains(why), "{text}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_socket_file_is_for_the_group_and_goes_with_the_agent() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("metrics.sock");
+        let (requests, mut waiting) = mpsc::channel::<Waiting>(1);
+        let scraped = scrape(Place::Socket(path.clone()), requests).await.unwrap();
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, MODE);
+        tokio::spawn(async move {
+            let asked = waiting.recv().await.unwrap();
+            assert_eq!(asked.request, Request::Metrics);
+            let _ = asked.reply.send(Reply::Ok("# EOF\n".into()));
+        });
+        let mut stream = tokio::net::UnixStream::connect(&path).await.unwrap();
+        stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+        let mut text = String::new();
+        stream.read_to_string(&mut text).await.unwrap();
+        assert!(text.starts_with("HTTP/1.1 200 OK\r\n") && text.ends_with("\r\n\r\n# EOF\n"), "{text}");
+        drop(scraped);
+        assert!(!path.exists());
+        std::fs::write(&path, "something else").unwrap();
+        let (requests, _) = mpsc::channel(1);
+        assert!(scrape(Place::Socket(path.clone()), requests).await.is_err(), "and nothing else is replaced");
+        assert_eq!(std::fs::read(&path).unwrap(), b"something else");
     }
 }

@@ -40,6 +40,15 @@ impl Drop for Server {
 
 /// Listens on `path`; a socket that an earlier agent left is replaced, anything else there is an error.
 pub fn serve(path: &Path) -> io::Result<(Server, mpsc::Sender<Waiting>, mpsc::Receiver<Waiting>)> {
+    // Everybody may knock; who may ask what is decided by the caller's credentials.
+    let listener = listen(path, 0o666)?;
+    let (sender, receiver) = mpsc::channel(CALLERS);
+    let task = tokio::spawn(accept(listener, sender.clone()));
+    Ok((Server { path: path.to_owned(), task }, sender, receiver))
+}
+
+/// A socket file that may be used as `mode` says; until then only by this user.
+pub(super) fn listen(path: &Path, mode: u32) -> io::Result<UnixListener> {
     match std::fs::symlink_metadata(path) {
         Ok(meta) if meta.file_type().is_socket() => std::fs::remove_file(path)?,
         Ok(_) => return Err(io::Error::new(io::ErrorKind::AlreadyExists, "something else has this name")),
@@ -47,11 +56,8 @@ pub fn serve(path: &Path) -> io::Result<(Server, mpsc::Sender<Waiting>, mpsc::Re
         Err(e) => return Err(e),
     }
     let listener = UnixListener::bind(path)?;
-    // Everybody may knock; who may ask what is decided by the caller's credentials.
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o666))?;
-    let (sender, receiver) = mpsc::channel(CALLERS);
-    let task = tokio::spawn(accept(listener, sender.clone()));
-    Ok((Server { path: path.to_owned(), task }, sender, receiver))
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))?;
+    Ok(listener)
 }
 
 async fn accept(listener: UnixListener, requests: mpsc::Sender<Waiting>) {

@@ -107,6 +107,14 @@ pub fn replace(
     result
 }
 
+/// Takes the file away; it is no fault if there is none. After a crash it may be there again.
+pub fn remove(base: &Path, dir: &OwnedFd, name: &str) -> Result<(), StateError> {
+    match rustix::fs::unlinkat(dir, name, AtFlags::empty()) {
+        Ok(()) | Err(Errno::NOENT) => Ok(()),
+        Err(e) => Err(StateError::io(base.join(name), "remove", e.into())),
+    }
+}
+
 fn write_new(
     base: &Path,
     dir: &OwnedFd,

@@ -12,6 +12,7 @@
 //! | `record` | the node's own record with its newest keys; there last, so that it makes the node a member | at enrolment and rotation |
 //! | `stamps` | greatest handshake stamps received, by key | within 5 s of a handshake, and at stop |
 //! | `view` | the last good view | at every change |
+//! | `legacy` | flow records the coordinator has not acknowledged, and what this start had judged | at an orderly stop; removed when the coordinator has it |
 //!
 //! The directory is 0700, every file 0600, made with that mode (no `chmod` afterwards), through a directory handle and
 //! without following links. A change is a new file, synced, then renamed over the old one, then the directory synced:
@@ -49,6 +50,7 @@ const CHARTER: &str = "charter";
 const RECORD: &str = "record";
 const STAMPS: &str = "stamps";
 const VIEW: &str = "view";
+const LEGACY: &str = "legacy";
 const VERSION_FILE: &str = "version";
 const LOCK: &str = "lock";
 /// Largest file read back; a view of thousands of peers stays far below.
@@ -198,6 +200,20 @@ impl StateDir {
         };
         let list: Vec<StampLine> = stamps.iter().map(line).collect();
         self.write(STAMPS, &serde_json::to_vec(&list).unwrap_or_default())
+    }
+
+    /// What the last start left to be reported, if it stopped in order.
+    pub fn legacy(&self) -> Result<Option<Vec<u8>>, StateError> {
+        Ok(self.read(LEGACY)?.map(|bytes| bytes.to_vec()))
+    }
+
+    pub fn store_legacy(&self, bytes: &[u8]) -> Result<(), StateError> {
+        self.write(LEGACY, bytes)
+    }
+
+    /// It is reported.
+    pub fn remove_legacy(&self) -> Result<(), StateError> {
+        file::remove(&self.path, &self.dir, LEGACY)
     }
 
     pub fn view(&self) -> Result<Option<Vec<u8>>, StateError> {

@@ -50,6 +50,7 @@ fn what_was_stored_comes_back() {
         state.store_trust(&trust()).expect("store");
         state.store_record(b"record").expect("store");
         state.store_view(b"view").expect("store");
+        state.store_legacy(b"legacy").expect("store");
         state.store_stamp(1_700_000_000_123).expect("store");
     }
     let state = StateDir::open(&path).expect("open again");
@@ -61,6 +62,11 @@ fn what_was_stored_comes_back() {
     assert_eq!(state.record().expect("read").as_deref(), Some(&b"record"[..]));
     assert_eq!(state.view().expect("read").as_deref(), Some(&b"view"[..]));
     assert_eq!(state.stamp().expect("read"), 1_700_000_000_123);
+    assert_eq!(state.legacy().expect("read").as_deref(), Some(&b"legacy"[..]));
+    for _ in 0..2 {
+        state.remove_legacy().expect("removed, or not there");
+        assert_eq!(state.legacy().expect("read"), None);
+    }
 }
 
 #[test]

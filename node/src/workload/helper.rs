@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use rustix::net::{RecvFlags, SendFlags};
 use warren_node_core::workload::{ANSWER, Answer, QUESTION, Question};
+use warren_wire::flow::Workload;
 
 use super::process::Processes;
 use super::sockets::Sockets;
@@ -43,7 +44,7 @@ fn answer(question: &Question, sockets: &mut Sockets, processes: &mut Processes)
     let nothing = Answer { flow: question.flow, ..Answer::default() };
     let Some(found) = sockets.find(question) else { return nothing };
     Answer {
-        workload: processes.owner(found.inode, found.uid).map(warren_wire::flow::Workload::harmless),
+        workload: processes.owner(found.inode, found.uid).map(Workload::harmless),
         rtt_us: found.rtt_us,
         retransmissions: found.retransmissions,
         ..nothing

@@ -42,6 +42,7 @@ struct Owner {
 }
 
 impl Processes {
+    /// Who holds the socket; of one that nobody holds any more, or that was not found, only whose it was made for.
     pub fn owner(&mut self, inode: u32, uid: u32) -> Option<Workload> {
         let name = format!("socket:[{inode}]");
         let holds =
@@ -52,9 +53,15 @@ impl Processes {
             return Some(known.workload.clone());
         }
         let held = known.map(|known| known.descriptor.clone()).filter(|descriptor| holds(descriptor));
-        let found = held.or_else(|| (inode != 0).then(|| self.look_for(&name, uid)).flatten());
+        // A connection without an inode has no process any more, and its user is not told either.
+        if inode == 0 {
+            return None;
+        }
+        let found = held.or_else(|| self.look_for(&name, uid));
         self.owners.remove(&inode);
-        let descriptor = found?;
+        let Some(descriptor) = found else {
+            return Some(Workload { user: self.user(uid), ..Workload::default() });
+        };
         let workload = self.describe(&descriptor, uid)?;
         if self.owners.len() >= KNOWN {
             self.owners.clear();
@@ -160,7 +167,10 @@ mod tests {
             );
         }
         drop(socket);
-        assert_eq!(Processes::default().owner(inode, uid), None, "a socket that is gone is nobody's");
+        let gone = Processes::default().owner(inode, uid).expect("its user");
+        assert_eq!((gone.process.as_str(), gone.executable.as_str()), ("", ""), "no process has it");
+        assert!(!gone.user.is_empty());
+        assert_eq!(Processes::default().owner(0, uid), None, "a connection that only waits for its end");
     }
 
     #[test]

@@ -160,7 +160,7 @@ impl World {
         self.settle_node(node);
     }
 
-    /// The agent stops in order: flows are written, the connection is closed.
+    /// The agent stops in order: flows and what is not acknowledged are written, the connection is closed.
     pub fn stop_node(&mut self, node: usize) {
         let now = self.mono(node);
         let n = &mut self.nodes[node];

@@ -124,7 +124,8 @@ impl Tally {
 
 #[cfg(test)]
 mod tests {
-    use warren_wire::flow::{FlowEnd, FlowPath};
+    use warren_wire::flow::FlowRecord;
+    use warren_wire::specimen::flow;
 
     use super::*;
 
@@ -135,36 +136,16 @@ mod tests {
             address: IpAddr::from([100, 64, 0, id]),
             port,
         };
-        FlowRow {
-            cursor: 0,
-            received: UnixTime(100),
-            reporter: NodeId([node; 16]),
-            boot: 1,
+        let ends = [point(1, 40_000), point(2, 8080)];
+        let record = FlowRecord {
             flow: 1,
             outbound,
-            first: true,
-            from: point(1, 40_000),
-            to: point(2, 8080),
-            protocol: 6,
-            verdict: FlowVerdict::Allow,
-            grant: Some("g".into()),
-            service: Some("s".into()),
-            generation: 3,
-            packets_out: 1,
-            bytes_out: bytes,
             packets_back: 2,
+            bytes_out: bytes,
             bytes_back: 2 * bytes,
-            started_ms: 90_000,
-            last_ms,
-            end: FlowEnd::Open,
-            count: 1,
-            workload: None,
-            rtt_us: None,
-            retransmissions: None,
-            path: FlowPath::Direct,
-            other: None,
-            mismatch: None,
-        }
+            ..flow(ends[0].address, ends[1].address, last_ms)
+        };
+        FlowRow::new(&record, (NodeId([node; 16]), 1), ends, UnixTime(100)).unwrap()
     }
 
     #[test]

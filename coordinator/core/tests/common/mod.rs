@@ -232,6 +232,11 @@ impl World {
         self.hosts.len() - 1
     }
 
+    /// The overlay address of a node.
+    pub fn v4(&self, node: &str) -> std::net::IpAddr {
+        self.coordinator.node(node).unwrap().v4.unwrap().into()
+    }
+
     pub fn id(&self, host: usize) -> NodeId {
         warren_wire::trust::node_id(self.net.id(), &self.hosts[host].key())
     }

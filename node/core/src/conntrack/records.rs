@@ -13,6 +13,9 @@ use super::{Drained, Load};
 use crate::clock::Now;
 use crate::packet::Tuple;
 
+/// Kinds of refused tries in one window whose process is asked for: a scan must not push out the questions about flows.
+const ASKED: usize = 64;
+
 /// Tries that are merged: everything but the source port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct RefusalKey {
@@ -125,7 +128,8 @@ impl Records {
         }
     }
 
-    /// One refused try; `id` is used if it is the first of its kind in this window.
+    /// One refused try; `id` is used if it is the first of its kind in this window. True: it is, and whose it was is worth a
+    /// question (of a scan, only its beginning).
     pub fn refuse(
         &mut self,
         id: u64,
@@ -134,17 +138,18 @@ impl Records {
         admission: &Admission,
         load: Load,
         now: Now,
-    ) {
+    ) -> bool {
         let key = RefusalKey { outbound, tuple: Tuple { sport: 0, ..tuple } };
         if let Some(record) = self.refusals.get_mut(&key) {
             record.count = record.count.saturating_add(1);
             record.packets_out = record.packets_out.saturating_add(load.packets);
             record.bytes_out = record.bytes_out.saturating_add(load.bytes);
             record.last_ms = record.last_ms.max(now.wall_ms);
-            return;
+            return false;
         }
         if self.refusals.len() >= self.max_refusals {
-            return self.lose(load);
+            self.lose(load);
+            return false;
         }
         let traffic = Traffic { out: load, back: Load::default() };
         let record = FlowRecord {
@@ -155,6 +160,7 @@ impl Records {
             ..self.record(&tuple, outbound, admission, traffic)
         };
         self.refusals.insert(key, record);
+        self.refusals.len() <= ASKED
     }
 
     /// Nothing to drain.

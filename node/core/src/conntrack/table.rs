@@ -345,7 +345,12 @@ impl FlowTable {
         let verdict = rules.judge(packet.tuple.protocol, packet.tuple.dport, now.wall());
         let admission = Admission::of(verdict, ends.edition);
         if !verdict.passes() {
-            self.records.refuse(self.ids.next(), outbound, packet.tuple, &admission, load, now);
+            let id = self.ids.next();
+            let first = self.records.refuse(id, outbound, packet.tuple, &admission, load, now);
+            // At its first packet, before it is answered: soon its socket will be gone.
+            if outbound && first {
+                self.ids.openings().tell(|| key.question(id, outbound));
+            }
             return Err(DropReason::Denied);
         }
         if !self.make_room() {

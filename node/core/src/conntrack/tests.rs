@@ -21,6 +21,7 @@ use crate::packet::forge::{self, ACK, FIN_ACK, RST, SYN, SYN_ACK};
 use crate::packet::reply::refusal;
 use crate::packet::{DropReason, Kind, Packet, Tuple, classify};
 
+mod asked;
 mod lies;
 mod life;
 

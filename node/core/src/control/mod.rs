@@ -37,7 +37,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use warren_config::time::UnixTime;
-use warren_wire::flow::{Amount, Ended, FlowRecord};
+use warren_wire::flow::{Amount, Ended, FlowRecord, FlowReport};
 use warren_wire::frame::{FrameError, Knock, NodeSays};
 use warren_wire::id::{Epoch, Generation, NodeId, Revision, WgKey};
 use warren_wire::signed::Signed;
@@ -45,7 +45,7 @@ use warren_wire::trust::{Member, Network, Record, Trust, TrustError};
 use warren_wire::view::Assembler;
 
 use crate::clock::{Mono, Now};
-use crate::flows::{self, Flows};
+use crate::flows::{self, Flows, Legacy};
 use crate::path::{self, Locality};
 
 use belief::Belief;
@@ -264,9 +264,25 @@ impl Control {
         self.say_flows();
     }
 
-    /// The coordinator has taken down every earlier start.
-    pub fn ended_starts_are_told(&self) -> bool {
-        self.flows.ended_is_told()
+    /// What earlier starts saw and could not report: reported first, under their numbers. Before any record of this start.
+    pub fn handle_legacy(&mut self, reports: Vec<FlowReport>) {
+        self.flows.take_over(reports);
+        self.say_flows();
+    }
+
+    /// The coordinator has taken down every earlier start, and all that it left.
+    pub fn earlier_starts_are_told(&self) -> bool {
+        self.flows.earlier_is_told()
+    }
+
+    /// While this is true, waiting helps: something is not acknowledged, and there is a channel.
+    pub fn waits_for_acknowledgement(&self) -> bool {
+        self.session == Session::Authorised && !self.flows.is_told()
+    }
+
+    /// The agent has ended: what the next one must report. Nothing is offered after that.
+    pub fn leave(&mut self) -> Legacy {
+        self.flows.leave()
     }
 
     /// The serial that new WireGuard keys must have ([`keys::sign`]).

@@ -4,8 +4,12 @@
 //! are in flight at a time; each keeps its number and its records until it is acknowledged, so a report sent again after a
 //! reconnect is the same report. When much waits (the coordinator is away), records are folded ([`fold`]): detail goes
 //! first, numbers go last, and what has to go is declared.
+//!
+//! An agent that stops in order leaves what is not acknowledged to the next one ([`Legacy`]), which reports it under the
+//! numbers of the start that saw it, before anything of its own.
 
 mod fold;
+mod legacy;
 #[cfg(test)]
 mod tests;
 
@@ -14,12 +18,17 @@ use std::collections::VecDeque;
 use prost::Message as _;
 use warren_wire::flow::{Amount, Ended, FlowRecord, FlowReport, MAX_ENDED};
 
+pub use legacy::{Legacy, LegacyError};
+
 /// Records held at most; beyond it they are folded, and what cannot be folded is dropped and counted, the oldest first.
 pub const CAPACITY: usize = 65_536;
 /// Records and encoded bytes of one report at most, and reports in flight.
 pub const REPORT_RECORDS: usize = 2_000;
 pub const REPORT_BYTES: usize = 512 * 1024;
 pub const IN_FLIGHT: usize = 16;
+/// Records and reports left to the next start at most: it needs room for what it sees itself.
+pub const KEPT_RECORDS: usize = CAPACITY / 2;
+pub const KEPT_REPORTS: usize = 128;
 
 /// Room in a report for its own fields, and in it for the tag and length of each record.
 const REPORT_FIELDS: usize = 128 + MAX_ENDED * 40;
@@ -31,7 +40,8 @@ pub struct Flows {
     boot: u64,
     capacity: usize,
     waiting: VecDeque<FlowRecord>,
-    /// Not yet acknowledged, oldest first; the first `sent` of them were handed out on the present connection.
+    /// Not yet acknowledged, oldest first, those of earlier starts in front; the first `sent` of them were handed out on
+    /// the present connection.
     flight: VecDeque<FlowReport>,
     sent: usize,
     in_flight: u64,
@@ -79,12 +89,22 @@ impl Flows {
 
     /// Frees a quarter of the room at once, so that what folding costs is paid by the records that come until next time.
     fn make_room(&mut self) {
-        let room = self.capacity.saturating_sub(usize::try_from(self.in_flight).unwrap_or(usize::MAX));
-        let aim = room - room / 4;
+        let room = self.room_of(self.capacity);
+        self.fold(room - room / 4, room / 4);
+    }
+
+    fn room_of(&self, capacity: usize) -> usize {
+        capacity.saturating_sub(usize::try_from(self.in_flight).unwrap_or(usize::MAX))
+    }
+
+    /// At most so many records wait afterwards. The `newest` keep their detail.
+    fn fold(&mut self, aim: usize, newest: usize) {
+        if self.waiting.len() <= aim {
+            return;
+        }
         let mut kept = fold::windows(std::mem::take(&mut self.waiting));
         if kept.len() > aim {
-            // The newest quarter keeps its detail.
-            let newest = kept.split_off(kept.len().saturating_sub(room / 4));
+            let newest = kept.split_off(kept.len().saturating_sub(newest));
             kept = fold::flows(kept);
             kept.extend(newest);
         }
@@ -112,9 +132,33 @@ impl Flows {
         self.ended_in = None;
     }
 
-    /// The coordinator knows of every earlier start.
-    pub fn ended_is_told(&self) -> bool {
-        self.ended.is_empty()
+    /// Reports of earlier starts, before anything is offered. They are sent first, as they are.
+    pub fn take_over(&mut self, reports: Vec<FlowReport>) {
+        self.in_flight += reports.iter().map(|report| report.records.len() as u64).sum::<u64>();
+        self.flight.extend(reports);
+    }
+
+    /// The coordinator has taken down every earlier start, and all that it left.
+    pub fn earlier_is_told(&self) -> bool {
+        self.ended.is_empty() && self.flight.iter().all(|report| report.boot == self.boot)
+    }
+
+    /// All of this start and of those before it is stored.
+    pub fn is_told(&self) -> bool {
+        self.flight.is_empty() && !self.has_news()
+    }
+
+    /// The start has ended: what the next one must report; nothing is left here. Reports that were sent keep their numbers, so that one that was
+    /// stored and not acknowledged counts once.
+    pub fn leave(&mut self) -> Legacy {
+        // What earlier starts left has no more right to the room than what this one saw last.
+        self.fold(self.room_of(KEPT_RECORDS).max(KEPT_RECORDS / 4), 0);
+        while self.has_news() {
+            self.cut();
+        }
+        let own = Ended { boot: self.boot, packets: self.offered.packets, bytes: self.offered.bytes };
+        let ended = self.ended.iter().copied().chain([own]).collect();
+        Legacy { ended, reports: std::mem::take(&mut self.flight).into() }.bounded()
     }
 
     /// The next report to send; `None` while enough are unacknowledged or there is nothing to say.
@@ -123,16 +167,14 @@ impl Flows {
             return None;
         }
         if self.sent == self.flight.len() {
-            let report = self.cut();
-            self.in_flight += report.records.len() as u64;
-            self.flight.push_back(report);
+            self.cut();
         }
         self.sent += 1;
         self.flight.get(self.sent - 1).cloned()
     }
 
-    /// What waits now becomes a report.
-    fn cut(&mut self) -> FlowReport {
+    /// What waits now becomes a report, behind those in flight.
+    fn cut(&mut self) {
         let mut bytes = REPORT_FIELDS;
         let mut records = Vec::new();
         while let Some(record) = self.waiting.front() {
@@ -149,7 +191,8 @@ impl Flows {
         if untold {
             self.ended_in = Some(sequence);
         }
-        FlowReport {
+        self.in_flight += records.len() as u64;
+        self.flight.push_back(FlowReport {
             sequence,
             records,
             boot: self.boot,
@@ -159,7 +202,7 @@ impl Flows {
             offered_packets: self.offered.packets,
             offered_bytes: self.offered.bytes,
             ended: if untold { self.ended.clone() } else { Vec::new() },
-        }
+        });
     }
 
     fn has_news(&self) -> bool {
@@ -172,19 +215,29 @@ impl Flows {
         self.sent = 0;
     }
 
-    /// The coordinator has stored this report and all before it. An unknown number changes nothing.
+    /// The coordinator has stored this report and all of its start before it. An unknown number changes nothing.
     pub fn handle_stored(&mut self, boot: u64, sequence: u64) {
-        let known = self.flight.iter().take(self.sent).any(|report| report.sequence == sequence);
-        if boot != self.boot || !known {
+        let is_it = |report: &FlowReport| (report.boot, report.sequence) == (boot, sequence);
+        if !self.flight.iter().take(self.sent).any(is_it) {
             return;
         }
-        while let Some(report) = self.flight.pop_front_if(|report| report.sequence <= sequence) {
-            self.sent -= 1;
-            self.in_flight -= report.records.len() as u64;
-            report.records.iter().for_each(|record| self.stored.add(record.amount()));
-            if self.ended_in == Some(report.sequence) {
-                self.ended.clear();
-            }
+        let unsent = self.flight.split_off(self.sent);
+        let sent = std::mem::replace(&mut self.flight, unsent).into_iter();
+        let (stored, left): (Vec<_>, Vec<_>) =
+            sent.partition(|report| report.boot == boot && report.sequence <= sequence);
+        self.sent = left.len();
+        left.into_iter().rev().for_each(|report| self.flight.push_front(report));
+        stored.iter().for_each(|report| self.count_stored(report));
+    }
+
+    fn count_stored(&mut self, report: &FlowReport) {
+        self.in_flight -= report.records.len() as u64;
+        if report.boot != self.boot {
+            return;
+        }
+        report.records.iter().for_each(|record| self.stored.add(record.amount()));
+        if self.ended_in == Some(report.sequence) {
+            self.ended.clear();
         }
     }
 
@@ -195,7 +248,8 @@ impl Flows {
 
     /// True if a report could be sent now.
     pub fn ready(&self) -> bool {
-        self.sent < self.flight.len() || self.flight.len() < IN_FLIGHT && self.has_news()
+        let more = self.sent < self.flight.len() || self.has_news();
+        self.sent < IN_FLIGHT && more
     }
 
     pub fn lost(&self) -> Amount {

@@ -133,11 +133,83 @@ fn ended_starts_are_told_until_they_are_taken_down() {
     assert_eq!(report.ended, [ended]);
     flows.offer(record(1));
     assert_eq!(flows.next_report().unwrap().ended, []);
-    assert!(!flows.ended_is_told());
+    assert!(!flows.earlier_is_told());
     flows.handle_reconnected();
     assert_eq!(flows.next_report().unwrap().ended, [ended], "the same report again");
     flows.handle_stored(2, report.sequence);
-    assert!(flows.ended_is_told());
+    assert!(flows.earlier_is_told());
+}
+
+/// One start after another: what the first leaves, as it lies on the disk.
+fn next_start(flows: &mut Flows, capacity: usize) -> Flows {
+    let legacy = Legacy::read(&flows.leave().write()).unwrap();
+    let mut next = Flows::new(flows.boot + 1, capacity);
+    next.set_ended(legacy.ended);
+    next.take_over(legacy.reports);
+    next
+}
+
+#[test]
+fn what_a_start_leaves_is_reported_first_and_under_its_numbers() {
+    let mut flows = Flows::new(7, 100);
+    flows.offer(record(1));
+    let sent = flows.next_report().unwrap();
+    flows.offer(record(2));
+    flows.set_offered(Amount { records: 0, packets: 2, bytes: 200 });
+    let mut next = next_start(&mut flows, 100);
+    next.offer(record(1));
+    assert!(!next.earlier_is_told());
+    let reports: Vec<FlowReport> = std::iter::from_fn(|| next.next_report()).collect();
+    let order: Vec<_> = reports.iter().map(|r| (r.boot, r.sequence, r.records.len())).collect();
+    assert_eq!(order, [(7, 1, 1), (7, 2, 1), (8, 1, 1)]);
+    assert_eq!(reports[0], sent, "it may be stored already");
+    assert_eq!(reports[2].ended, [Ended { boot: 7, packets: 2, bytes: 200 }]);
+    next.handle_stored(8, 1);
+    assert!(!next.earlier_is_told(), "an acknowledgement speaks of one start");
+    next.handle_stored(7, 2);
+    assert!(next.earlier_is_told() && next.is_told());
+    assert_eq!(next.stored(), amount(1), "of this start");
+}
+
+#[test]
+fn what_is_left_is_bounded_and_what_this_start_has_lost_is_declared() {
+    let mut flows = Flows::new(1, CAPACITY);
+    (0..CAPACITY as u64).for_each(|i| flows.offer(record(i)));
+    let legacy = flows.leave();
+    assert!(legacy.records() <= KEPT_RECORDS as u64 && legacy.reports.len() <= KEPT_REPORTS);
+    let lost = legacy.reports.last().unwrap().lost_amount();
+    assert_eq!(legacy.records() + lost.packets, CAPACITY as u64);
+    let mut flows = Flows::new(2, CAPACITY);
+    flows.take_over(legacy.reports);
+    (0..CAPACITY as u64 / 2).for_each(|i| flows.offer(record(i)));
+    let legacy = flows.leave();
+    assert!(legacy.records() <= KEPT_RECORDS as u64);
+    assert_eq!(legacy.reports.last().unwrap().boot, 2, "the oldest make room");
+    let mut reports = legacy.reports;
+    for boot in 3..500 {
+        let mut flows = Flows::new(boot, CAPACITY);
+        flows.take_over(reports);
+        flows.offer(record(boot));
+        reports = flows.leave().reports;
+        assert!(reports.len() <= KEPT_REPORTS);
+    }
+}
+
+#[test]
+fn a_file_that_is_not_whole_is_refused_whole() {
+    let mut flows = Flows::new(1, 10);
+    flows.offer(record(1));
+    let bytes = flows.leave().write();
+    assert_eq!(Legacy::read(&bytes).unwrap().records(), 1);
+    for end in 0..bytes.len() {
+        assert!(Legacy::read(&bytes[..end]).is_err(), "{end}");
+    }
+    for at in 0..bytes.len() {
+        let mut other = bytes.clone();
+        other[at] ^= 1;
+        assert!(Legacy::read(&other).is_err(), "{at}");
+    }
+    assert_eq!(Legacy::read(b"something else"), Err(LegacyError::NotOurs));
 }
 
 #[derive(Clone, Debug)]
@@ -147,30 +219,34 @@ enum Event {
     Send,
     Store(usize),
     Reconnect,
+    Restart,
 }
 
 fn event() -> impl Strategy<Value = Event> {
     prop_oneof![
-        any::<u8>().prop_map(Event::Offer),
-        any::<u8>().prop_map(Event::Lost),
-        Just(Event::Send),
-        (0usize..20).prop_map(Event::Store),
-        Just(Event::Reconnect),
+        4 => any::<u8>().prop_map(Event::Offer),
+        4 => any::<u8>().prop_map(Event::Lost),
+        4 => Just(Event::Send),
+        4 => (0usize..20).prop_map(Event::Store),
+        4 => Just(Event::Reconnect),
+        1 => Just(Event::Restart),
     ]
 }
 
-fn packets(reports: &std::collections::BTreeMap<u64, FlowReport>) -> u64 {
+type Taken = std::collections::BTreeMap<(u64, u64), FlowReport>;
+
+fn packets(reports: &Taken) -> u64 {
     reports.values().flat_map(|report| &report.records).map(|record| record.amount().packets).sum()
 }
 
 proptest! {
-    /// What a coordinator took that counts each number once, what is held and what is declared lost are all that was offered.
+    /// What a coordinator took that counts each number of a start once, what is held and what is declared lost are all that
+    /// was offered, over any number of starts that stop in order.
     #[test]
     fn recorded_and_lost_are_all_that_was_offered(events in prop::collection::vec(event(), 0..200), capacity in 0usize..50) {
         let mut flows = Flows::new(1, capacity);
-        let mut offered = 0u64;
-        let mut taken = std::collections::BTreeMap::<u64, FlowReport>::new();
-        let mut acknowledged = 0;
+        let (mut offered, mut lost_before) = (0u64, 0u64);
+        let mut taken = Taken::new();
         for event in events {
             match event {
                 Event::Offer(n) => {
@@ -183,19 +259,25 @@ proptest! {
                 }
                 Event::Send => {
                     if let Some(report) = flows.next_report() {
-                        let known = taken.entry(report.sequence).or_insert_with(|| report.clone());
+                        let number = (report.boot, report.sequence);
+                        let known = taken.entry(number).or_insert_with(|| report.clone());
                         prop_assert_eq!(&*known, &report, "a number stands for one report");
                     }
                 }
                 Event::Store(back) => {
-                    let sequence = taken.keys().rev().nth(back).copied().unwrap_or(0);
-                    flows.handle_stored(1, sequence);
-                    acknowledged = acknowledged.max(sequence);
+                    let (boot, sequence) = taken.keys().rev().nth(back).copied().unwrap_or((1, 0));
+                    flows.handle_stored(boot, sequence);
                 }
                 Event::Reconnect => flows.handle_reconnected(),
+                Event::Restart => {
+                    let next = next_start(&mut flows, capacity);
+                    lost_before += flows.lost().packets;
+                    flows = next;
+                }
             }
             let waiting: u64 = flows.waiting.iter().map(|r| r.amount().packets).sum();
-            prop_assert_eq!(packets(&taken) + unsent(&flows, &taken) + waiting + flows.lost().packets, offered);
+            let lost = flows.lost().packets + lost_before;
+            prop_assert_eq!(packets(&taken) + unsent(&flows, &taken) + waiting + lost, offered);
             prop_assert!(flows.stored().packets <= packets(&taken));
             prop_assert!(flows.held() <= capacity as u64 + flows.in_flight);
         }
@@ -203,7 +285,7 @@ proptest! {
 }
 
 /// Packets of reports that were made and never handed out.
-fn unsent(flows: &Flows, taken: &std::collections::BTreeMap<u64, FlowReport>) -> u64 {
-    let made = flows.flight.iter().filter(|report| !taken.contains_key(&report.sequence));
+fn unsent(flows: &Flows, taken: &Taken) -> u64 {
+    let made = flows.flight.iter().filter(|report| !taken.contains_key(&(report.boot, report.sequence)));
     made.flat_map(|report| &report.records).map(|record| record.amount().packets).sum()
 }

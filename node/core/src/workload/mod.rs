@@ -166,7 +166,8 @@ impl Known {
         match before {
             // A socket that is gone says nothing any more; what it said before is still true.
             Some(known) => {
-                known.workload = answer.workload.or(known.workload.take());
+                let news = answer.workload.filter(|new| known.workload.is_none() || !new.process.is_empty());
+                known.workload = news.or(known.workload.take());
                 known.rtt_us = answer.rtt_us.or(known.rtt_us);
                 known.retransmissions = answer.retransmissions.or(known.retransmissions);
             }
@@ -179,7 +180,7 @@ impl Known {
         }
     }
 
-    /// Writes what is known into a record; after the flow's last record it is forgotten. True if nothing was known.
+    /// Writes what is known into a record; after the flow's last record it is forgotten. True if no process was known.
     pub fn name(&mut self, record: &mut FlowRecord) -> bool {
         let ends = !matches!(record.end(), FlowEnd::Open);
         let known =
@@ -187,7 +188,7 @@ impl Known {
         let Some(known) = known else { return true };
         record.workload = known.workload;
         (record.rtt_us, record.retransmissions) = (known.rtt_us, known.retransmissions);
-        record.workload.is_none()
+        record.workload.as_ref().is_none_or(|workload| workload.process.is_empty())
     }
 
     pub fn len(&self) -> usize {

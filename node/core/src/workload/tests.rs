@@ -97,6 +97,13 @@ fn what_was_known_stays_known_until_the_flow_has_ended() {
     let mut open = record(7, FlowEnd::Open);
     assert!(!known.name(&mut open));
     assert_eq!((open.workload, open.rtt_us), (Some(workload.clone()), Some(250)));
+    // The process has gone, the socket not yet: whose it was is known better.
+    let user = Workload { user: "root".to_owned(), ..Workload::default() };
+    known.learn(Answer { flow: 7, workload: Some(user.clone()), ..Answer::default() });
+    known.learn(Answer { flow: 8, workload: Some(user.clone()), ..Answer::default() });
+    let mut other = record(8, FlowEnd::Refused);
+    assert!(known.name(&mut other), "no process");
+    assert_eq!(other.workload, Some(user));
     let mut last = record(7, FlowEnd::Closed);
     known.name(&mut last);
     assert_eq!(last.workload, Some(workload));

@@ -1,0 +1,105 @@
+//! Which flows are asked for, and whether there could be any.
+
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+use warren_config::name::{InvalidName, Name};
+use warren_config::time::UnixTime;
+use warren_wire::flow::FlowVerdict;
+use warren_wire::id::NodeId;
+
+use super::{DEFAULT_ANSWER, FlowPoint, FlowRow, MAX_ANSWER};
+
+/// What `flow list` asks for. Empty: everything, newest first.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::IntoParams))]
+#[serde(default, deny_unknown_fields)]
+pub struct FlowFilter {
+    /// Node name or id, or an address.
+    pub from: Option<String>,
+    pub to: Option<String>,
+    pub verdict: Option<FlowVerdict>,
+    pub grant: Option<String>,
+    pub service: Option<String>,
+    /// Only what was seen at or after this.
+    pub since: Option<UnixTime>,
+    /// Only what was seen at or before this.
+    pub until: Option<UnixTime>,
+    /// At most so many, up to 10,000; 0 means 1,000.
+    pub limit: usize,
+}
+
+/// A filter that nothing could ever match, and what could.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadFilter {
+    #[error("`since` is {since} and `until` is {until}: the stretch must not end before it begins")]
+    Backwards { since: u64, until: u64 },
+    #[error("`since` is {since}, in the future: a time is in seconds since 1970 and at most {now}")]
+    Future { since: u64, now: u64 },
+    #[error("`{field}` is `{value}`: it is a node's name, its id, or an overlay address")]
+    End { field: &'static str, value: String },
+    #[error("`{field}`: {fault}")]
+    Name { field: &'static str, fault: InvalidName },
+    #[error("`limit` is {limit}: it is at most {MAX_ANSWER}; 0 stands for {DEFAULT_ANSWER}")]
+    Limit { limit: usize },
+}
+
+/// A clock that asks may be ahead of this one by so many seconds.
+const AHEAD: u64 = 60;
+
+impl FlowFilter {
+    /// Could this match anything, whatever there is?
+    pub fn check(&self, now: UnixTime) -> Result<(), BadFilter> {
+        let shown = |text: &String| text.chars().take(80).collect::<String>().escape_debug().to_string();
+        for (field, value) in [("from", &self.from), ("to", &self.to)] {
+            if let Some(value) = value.as_ref().filter(|value| !FlowPoint::could_be(value)) {
+                return Err(BadFilter::End { field, value: shown(value) });
+            }
+        }
+        for (field, value) in [("grant", &self.grant), ("service", &self.service)] {
+            if let Some(Err(fault)) = value.as_ref().map(|value| Name::parse(value)) {
+                return Err(BadFilter::Name { field, fault });
+            }
+        }
+        if self.limit > MAX_ANSWER {
+            return Err(BadFilter::Limit { limit: self.limit });
+        }
+        match (self.since, self.until) {
+            (Some(since), _) if since.since(now) > AHEAD => {
+                Err(BadFilter::Future { since: since.0, now: now.0 })
+            }
+            (Some(since), Some(until)) if until < since => {
+                Err(BadFilter::Backwards { since: since.0, until: until.0 })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    pub fn matches(&self, row: &FlowRow) -> bool {
+        let end = |wanted: &Option<String>, point: &FlowPoint| wanted.as_ref().is_none_or(|w| point.is(w));
+        let text = |wanted: &Option<String>, found: &Option<String>| wanted.is_none() || wanted == found;
+        end(&self.from, &row.from)
+            && end(&self.to, &row.to)
+            && self.verdict.is_none_or(|verdict| verdict == row.verdict)
+            && text(&self.grant, &row.grant)
+            && text(&self.service, &row.service)
+            && self.since.is_none_or(|since| row.last_ms / 1000 >= since.0)
+            && self.until.is_none_or(|until| row.last_ms / 1000 <= until.0)
+    }
+}
+
+impl FlowPoint {
+    /// Could `text` be a node or an address?
+    fn could_be(text: &str) -> bool {
+        let text = text.strip_prefix("node:").unwrap_or(text);
+        Name::parse(text).is_ok() || text.parse::<IpAddr>().is_ok() || text.parse::<NodeId>().is_ok()
+    }
+
+    /// Is this the node or address meant by `text`?
+    fn is(&self, text: &str) -> bool {
+        let text = text.strip_prefix("node:").unwrap_or(text);
+        self.name.as_deref() == Some(text)
+            || text.parse().is_ok_and(|address: IpAddr| address == self.address)
+            || text.parse().is_ok_and(|id: NodeId| Some(id) == self.node)
+    }
+}

@@ -1,0 +1,186 @@
+//! One record with both ends named.
+
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+use warren_config::name::Name;
+use warren_config::time::UnixTime;
+use warren_wire::flow::{FlowEnd, FlowPath, FlowRecord, FlowVerdict, Workload};
+use warren_wire::id::{Generation, NodeId};
+
+use crate::directory::Node;
+use crate::state::State;
+
+/// One end of a flow.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct FlowPoint {
+    pub node: Option<NodeId>,
+    pub name: Option<String>,
+    #[cfg_attr(feature = "schema", schema(value_type = String))]
+    pub address: IpAddr,
+    pub port: u16,
+}
+
+/// One window of one flow, as one of its two nodes saw it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct FlowRow {
+    /// Grows by one with every record the coordinator takes: the cursor of `flow watch`.
+    pub cursor: u64,
+    pub received: UnixTime,
+    pub reporter: NodeId,
+    /// The agent start and the flow's number in it: the same for all windows of one flow.
+    pub boot: u64,
+    pub flow: u64,
+    pub outbound: bool,
+    /// The first window of its flow.
+    #[serde(default)]
+    pub first: bool,
+    /// Who opened it.
+    pub from: FlowPoint,
+    pub to: FlowPoint,
+    pub protocol: u8,
+    pub verdict: FlowVerdict,
+    pub grant: Option<String>,
+    pub service: Option<String>,
+    pub generation: Generation,
+    pub packets_out: u64,
+    pub bytes_out: u64,
+    pub packets_back: u64,
+    pub bytes_back: u64,
+    pub started_ms: u64,
+    pub last_ms: u64,
+    pub end: FlowEnd,
+    pub count: u64,
+    /// Whose the flow is on the reporter's host; none: not known.
+    #[serde(default)]
+    pub workload: Option<Workload>,
+    /// Of the reporter's own TCP connection; none: not known.
+    #[serde(default)]
+    pub rtt_us: Option<u64>,
+    #[serde(default)]
+    pub retransmissions: Option<u64>,
+    #[serde(default = "no_path")]
+    pub path: FlowPath,
+    /// What the other end says of the same flow, where both have reported it.
+    #[serde(default)]
+    pub other: Option<OtherEnd>,
+    /// In words, where not both ends can be right, or one is silent; none: nothing of the kind, or not known yet.
+    #[serde(default)]
+    pub mismatch: Option<String>,
+}
+
+fn no_path() -> FlowPath {
+    FlowPath::Unknown
+}
+
+/// The record of the same flow by its other node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct OtherEnd {
+    pub reporter: NodeId,
+    pub packets_out: u64,
+    pub bytes_out: u64,
+    pub packets_back: u64,
+    pub bytes_back: u64,
+    pub end: FlowEnd,
+    pub workload: Option<Workload>,
+}
+
+impl FlowRow {
+    /// A record of one agent start with its ends named, opener first. Refused: what no honest node reports.
+    pub fn new(
+        record: &FlowRecord,
+        (reporter, boot): (NodeId, u64),
+        [from, to]: [FlowPoint; 2],
+        received: UnixTime,
+    ) -> Result<FlowRow, &'static str> {
+        Ok(FlowRow {
+            cursor: 0,
+            received,
+            reporter,
+            boot,
+            flow: record.flow,
+            outbound: record.outbound,
+            first: record.first,
+            from,
+            to,
+            protocol: u8::try_from(record.protocol).map_err(|_| "an IP protocol number over 255")?,
+            verdict: FlowVerdict::try_from(record.verdict).map_err(|_| "an unknown verdict")?,
+            grant: name(&record.grant)?,
+            service: name(&record.service)?,
+            generation: record.generation,
+            packets_out: record.packets_out,
+            bytes_out: record.bytes_out,
+            packets_back: record.packets_back,
+            bytes_back: record.bytes_back,
+            started_ms: record.started_ms,
+            last_ms: record.last_ms,
+            end: FlowEnd::try_from(record.end).map_err(|_| "an unknown end")?,
+            count: record.count,
+            workload: record.workload.clone().map(Workload::harmless),
+            rtt_us: record.rtt_us,
+            retransmissions: record.retransmissions,
+            path: record.path(),
+            other: None,
+            mismatch: None,
+        })
+    }
+
+    /// Adds an older window of the same flow.
+    pub(crate) fn add(&mut self, older: &FlowRow) {
+        let sum = |a: &mut u64, b: u64| *a = a.saturating_add(b);
+        sum(&mut self.packets_out, older.packets_out);
+        sum(&mut self.bytes_out, older.bytes_out);
+        sum(&mut self.packets_back, older.packets_back);
+        sum(&mut self.bytes_back, older.bytes_back);
+        self.started_ms = self.started_ms.min(older.started_ms);
+        if self.end == FlowEnd::Refused {
+            sum(&mut self.count, older.count);
+        }
+        self.first |= older.first;
+        if self.workload.is_none() {
+            self.workload.clone_from(&older.workload);
+        }
+        self.rtt_us = self.rtt_us.or(older.rtt_us);
+        self.retransmissions = self.retransmissions.or(older.retransmissions);
+    }
+}
+
+/// A record with both ends named, if it speaks of the reporter's own side and is well formed.
+pub(super) fn row(
+    state: &State,
+    node: &Node,
+    boot: u64,
+    record: &FlowRecord,
+    now: UnixTime,
+) -> Result<FlowRow, &'static str> {
+    let from = point(state, &record.src, record.src_port)?;
+    let to = point(state, &record.dst, record.dst_port)?;
+    let own = if record.outbound { &from } else { &to };
+    if !node.member.addresses().any(|address| address == own.address) {
+        return Err("a flow that has neither end at its reporter's address");
+    }
+    FlowRow::new(record, (node.id(), boot), [from, to], now)
+}
+
+fn name(text: &str) -> Result<Option<String>, &'static str> {
+    match text {
+        "" => Ok(None),
+        text => {
+            Name::parse(text).map(|n| Some(n.into())).map_err(|_| "a grant or service that is not a name")
+        }
+    }
+}
+
+/// Names an end by the coordinator's own address table, never by what the reporter says of it.
+fn point(state: &State, bytes: &[u8], port: u32) -> Result<FlowPoint, &'static str> {
+    let v4 = <[u8; 4]>::try_from(bytes).map(IpAddr::from);
+    let address = v4.or_else(|_| <[u8; 16]>::try_from(bytes).map(IpAddr::from));
+    let address = address.map_err(|_| "an address of neither 4 nor 16 bytes")?;
+    let port = u16::try_from(port).map_err(|_| "a port over 65535")?;
+    let node = state.addresses().last_holder(address);
+    let name = node.and_then(|id| state.directory().get(&id)).map(|n| n.member.name().to_string());
+    Ok(FlowPoint { node, name, address, port })
+}
