@@ -17,11 +17,16 @@ pub struct InvalidName {
 }
 
 impl Name {
-    pub fn parse(text: &str) -> Result<Name, InvalidName> {
+    /// Would it be one? For those who ask very often: nothing is copied.
+    pub fn is_valid(text: &str) -> bool {
         let bytes = text.as_bytes();
         let inner = bytes.iter().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || *b == b'-');
         let ends = bytes.first() != Some(&b'-') && bytes.last() != Some(&b'-');
-        if inner && ends && (1..=63).contains(&bytes.len()) {
+        inner && ends && (1..=63).contains(&bytes.len())
+    }
+
+    pub fn parse(text: &str) -> Result<Name, InvalidName> {
+        if Name::is_valid(text) {
             return Ok(Name(text.to_owned()));
         }
         Err(InvalidName { value: text.chars().take(80).collect::<String>().escape_debug().to_string() })

@@ -49,6 +49,25 @@ pub struct Settings {
     /// Suffixes whose names may have private addresses although they are asked of `upstream`.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub private: BTreeSet<String>,
+    #[serde(default, skip_serializing_if = "Told::is_nothing")]
+    pub report: Told,
+}
+
+/// What nodes tell of the names that are asked on them. What a person looks for says much about him: nothing, unless the
+/// policy says otherwise.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Told {
+    #[default]
+    Nothing,
+    /// Which names, and how often each.
+    Names,
+}
+
+impl Told {
+    fn is_nothing(&self) -> bool {
+        *self == Told::Nothing
+    }
 }
 
 pub const DEFAULT_ZONE: &str = "warren.internal";

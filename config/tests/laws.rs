@@ -25,7 +25,7 @@ use proptest::prelude::*;
 use warren_config::compile::Program;
 use warren_config::item::ItemTree;
 use warren_config::name::Name;
-use warren_config::policy::{Policy, Protocol, Subject};
+use warren_config::policy::{Policy, Protocol, Subject, Told};
 use warren_config::resolve::{Context, Faults, Resolved, Source, render, resolve, resolve_in};
 use warren_config::time::UnixTime;
 
@@ -389,6 +389,20 @@ fn version_mode_and_dns_stand_in_exactly_one_file() {
     ]);
     assert_eq!(both, ["written-twice", "written-twice", "written-twice"]);
     assert_eq!(ids(&["[dns]\nzone = \"a.b\""]), ["missing-version"]);
+}
+
+/// Nobody learns from the coordinator what is looked for on a node, unless somebody with the authority has signed that wish.
+#[test]
+fn names_stay_on_the_node_unless_the_policy_asks_for_them() {
+    let said = |line: &str| format!("version = 1\n[dns]\nzone = \"a.b\"\n{line}");
+    let told = |line: &str| good(&[&said(line)]).settings.report;
+    assert_eq!([told(""), told("report = \"nothing\"")], [Told::Nothing; 2]);
+    assert_eq!(good(&[]).settings.report, Told::Nothing);
+    assert_eq!(told("report = \"names\""), Told::Names);
+    // Who does not ask signs what was signed before there was the word, so that older nodes read it.
+    assert_eq!(root(&[&said("report = \"nothing\"")]), root(&[&said("")]));
+    assert_ne!(root(&[&said("report = \"names\"")]), root(&[&said("")]));
+    assert_eq!(ids(&[&said("report = \"all\"")]), ["unknown-value"]);
 }
 
 #[test]

@@ -108,7 +108,7 @@ fn every_key_knows_its_kind_and_spelling() {
             "until": "2027-01-31T00:00:00Z", "mode": "audit", "why": "" }],
         "invariant": [{ "id": "i", "never": { "from": ["tag:a"], "to": ["node:b tcp/22"], "via": "any" } }],
         "test": [{ "id": "t", "from": "tag:web", "to": { "node": "n", "port": "tcp/1" }, "expect": "deny" }],
-        "dns": { "zone": "a.b", "upstream": ["tls://9.9.9.9:853#n"], "private": ["lab.x"],
+        "dns": { "zone": "a.b", "upstream": ["tls://9.9.9.9:853#n"], "private": ["lab.x"], "report": "names",
             "split": [{ "suffix": "corp", "upstream": ["https://[2620:fe::fe]/dns-query#dns.quad9.net"] }] }
     });
     assert_eq!(validator.refuses(&good), None);
@@ -150,6 +150,8 @@ fn every_key_knows_its_kind_and_spelling() {
         ("/dns/upstream/0", json!("tls://dns.quad9.net#dns.quad9.net")),
         ("/dns/zone", json!("internal")),
         ("/dns/private/0", json!("*.lab.x")),
+        ("/dns/report", json!("counts")),
+        ("/dns/report", json!(true)),
         ("/dns/split/0/suffix", json!("Corp")),
         ("/dns/split/0/upstream", json!([])),
         ("/dns/split/0/zone", json!("a.b")),

@@ -59,6 +59,7 @@ pub(crate) struct Dns {
     pub upstream: Texts,
     pub split: Vec<Split>,
     pub private: Texts,
+    pub report: Option<At<String>>,
 }
 
 /// `[[dns.split]]`.

@@ -76,13 +76,14 @@ fn read_top(file: usize, table: &DeTable<'_>, document: &mut Document, report: &
 }
 
 fn read_dns(spot: Spot, table: &DeTable<'_>, report: &mut Report<'_>) -> At<Dns> {
-    let known = &["zone", "upstream", "split", "private"];
+    let known = &["zone", "upstream", "split", "private", "report"];
     let fields = Fields::new("[dns]".to_owned(), table, known, spot.clone(), report);
     let mut dns = Dns {
         zone: fields.string("zone", report),
         upstream: fields.list("upstream", report),
         split: Vec::new(),
         private: fields.list("private", report),
+        report: fields.string("report", report),
     };
     for (spot, table) in fields.table_list("split", report) {
         let fields = Fields::new("[[dns.split]]".to_owned(), table, &["suffix", "upstream"], spot, report);

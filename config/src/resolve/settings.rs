@@ -6,7 +6,7 @@ use super::meaning::Resolver;
 use super::report::Report;
 use crate::document::{At, Dns, Document, Spot, Texts};
 use crate::name::Name;
-use crate::policy::{Mode, Settings};
+use crate::policy::{Mode, Settings, Told};
 use crate::text::shown;
 use crate::upstream::Upstream;
 
@@ -18,12 +18,16 @@ impl Resolver<'_, '_> {
         let modes = [("enforce", Mode::Enforce), ("observe", Mode::Observe)];
         let mode = document.mode.first().and_then(|mode| self.word("mode", mode, &modes));
         let dns = document.dns.first().map(|dns| &dns.value);
+        let told = [("nothing", Told::Nothing), ("names", Told::Names)];
+        let report = dns.and_then(|dns| dns.report.as_ref());
+        let report = report.and_then(|report| self.word("report", report, &told));
         Settings {
             mode: mode.unwrap_or_default(),
             zone: dns.and_then(|dns| dns.zone.as_ref()).and_then(|zone| self.zone(zone)),
             upstream: dns.map(|dns| self.upstream(&dns.upstream)).unwrap_or_default(),
             split: dns.map(|dns| self.split(dns)).unwrap_or_default(),
             private: dns.map(|dns| self.private(dns)).unwrap_or_default(),
+            report: report.unwrap_or_default(),
         }
     }
 

@@ -16,7 +16,7 @@
 //! - [`state`]: the log folded: [`directory`], [`tokens`], [`access`] (API keys), [`addresses`], [`policies`], [`alarm`]s.
 //! - [`command`]: what administrators ask; [`refusal`]: every no; `decide`: the pure decisions.
 //! - [`external`]: devices without an agent, and the files they were given.
-//! - [`enrolment`], [`session`], [`endpoints`], [`distribution`], [`flows`], [`matching`], [`accounts`], [`edges`], [`refusals`]: what is remembered only while running.
+//! - [`enrolment`], [`session`], [`endpoints`], [`distribution`], [`flows`], [`matching`], [`accounts`], [`edges`], [`refusals`], [`names`]: what is remembered only while running.
 //! - [`status`], [`query`], [`inquiry`], [`plan`]: what administrators read.
 
 #![forbid(unsafe_code)]
@@ -41,6 +41,7 @@ pub mod flows;
 pub mod inquiry;
 pub mod map;
 pub mod matching;
+pub mod names;
 pub mod output;
 pub mod plan;
 pub mod policies;

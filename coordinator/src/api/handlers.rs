@@ -16,6 +16,7 @@ use warren_coordinator_core::change::{LogHead, Principal as Actor};
 use warren_coordinator_core::command::{Command, TokenRow};
 use warren_coordinator_core::flows::{FlowFilter, FlowPage, FlowRow};
 use warren_coordinator_core::inquiry::Inquiry;
+use warren_coordinator_core::names::{NamesFilter, NamesView};
 use warren_coordinator_core::plan::Seen;
 use warren_coordinator_core::query::{Ever, PolicyDiff, PolicyReview, PolicyText, Why};
 use warren_coordinator_core::refusal::Refusal;
@@ -313,6 +314,13 @@ pub async fn flows(
 
 pub async fn accounts(_: Reader, State(app): State<App>) -> Reply<AccountsView> {
     Ok(Json(app.owner.ask(|owner| owner.coordinator().accounts()).await?))
+}
+
+pub async fn names(_: Reader, State(app): State<App>, Asked(filter): Asked<NamesFilter>) -> Reply<NamesView> {
+    let found = app.owner.ask(move |owner| {
+        owner.coordinator().names(&filter, clock::now()).map_err(|refusal| near(owner, &refusal))
+    });
+    Ok(Json(found.await??))
 }
 
 pub async fn flow_history(

@@ -163,6 +163,7 @@ routes! {
     "GET" "/v1/flows/history" ("/v1/flows/history?limit=10") => read handlers::flow_history, "Flows as they are stored, newest first";
     "GET" "/v1/flows/since" ("/v1/flows/since?cursor=0") => read handlers::flows_since, "Flow records after a cursor, oldest first";
     "GET" "/v1/accounts" ("/v1/accounts") => read handlers::accounts, "What each node judged, what was recorded of it, and what was lost";
+    "GET" "/v1/names" ("/v1/names?node=web-1&limit=10") => read handlers::names, "Which names were asked on the nodes, where the policy wants to know";
     "GET" "/v1/audit" ("/v1/audit?limit=10") => read handlers::audit, "The log of every change";
     "GET" "/v1/audit/verify" ("/v1/audit/verify") => read handlers::audit_verify, "Check the whole chain of the log";
     "GET" "/v1/map" ("/v1/map?window=60") => read map::map, "Who is there, what is offered, who talked to whom";

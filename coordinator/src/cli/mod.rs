@@ -13,6 +13,7 @@ mod flow;
 mod init;
 mod key;
 mod map;
+mod names;
 mod node;
 mod output;
 mod plan;
@@ -107,6 +108,7 @@ async fn ask(context: &Context, command: Command) -> Outcome {
         Command::Can(args) => ask::can(context, &args).await,
         Command::Why(args) => ask::why(context, &args).await,
         Command::Flow(command) => flow::run(context, command).await,
+        Command::Names { node, limit } => names::run(context, node, limit).await,
         Command::Map(args) => map::run(context, &args).await,
         Command::Top { count } => top::run(context, count).await,
         Command::Ui { scope } => key::ui(context, scope).await,

@@ -7,6 +7,7 @@ mod decoder;
 
 use crate::flow::{FlowReport, MAX_ENDED, MAX_RECORDS};
 use crate::id::NodeId;
+use crate::names::NamesReport;
 use crate::signed::Signed;
 use crate::trust::Record;
 use crate::view::{Delta, MAX_CANDIDATE_BYTES, MAX_CANDIDATES};
@@ -24,7 +25,7 @@ pub const WIREGUARD_PORT: u16 = 51820;
 
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct ToCoordinator {
-    #[prost(oneof = "NodeSays", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9")]
+    #[prost(oneof = "NodeSays", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10")]
     pub says: Option<NodeSays>,
 }
 
@@ -55,6 +56,9 @@ pub enum NodeSays {
     /// This peer does not answer: it shall show itself, in case a NAT on its side keeps this node out.
     #[prost(message, tag = "9")]
     Knock(Knock),
+    /// Only where the policy asks for it.
+    #[prost(message, tag = "10")]
+    Names(NamesReport),
 }
 
 #[derive(Clone, PartialEq, Eq, prost::Message)]
@@ -324,6 +328,7 @@ impl NodeSays {
                 ensure(report.ended.len() <= MAX_ENDED, "too many ended starts")?;
                 ensure(report.records.len() <= MAX_RECORDS, "too many flow records")
             }
+            NodeSays::Names(report) => report.check().map_err(FrameError::Malformed),
             NodeSays::Complaint(complaint) => {
                 ensure(complaint.message.len() <= MAX_TEXT_BYTES, "the complaint is over 4096 bytes")
             }

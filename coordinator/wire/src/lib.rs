@@ -9,7 +9,7 @@
 //! - [`view`]: what one node is told, as entries, and deltas between two of them.
 //! - [`frame`]: messages on the control channel; lengths bounded before anything is read.
 //! - [`stun`]: how a node learns the address its WireGuard socket has outside a NAT.
-//! - [`flow`]: flow records.
+//! - [`flow`]: flow records; [`names`]: which names are asked, where the policy wants to know.
 //! - [`issue`]: the signing side of every statement.
 //! - [`revocation`]: the hash chain over all revocations.
 //! - [`stored`]: what a node keeps on disk about whom it trusts.
@@ -21,6 +21,7 @@ pub mod flow;
 pub mod frame;
 pub mod id;
 pub mod issue;
+pub mod names;
 pub mod possession;
 pub mod revocation;
 pub mod signed;

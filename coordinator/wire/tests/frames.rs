@@ -4,6 +4,7 @@ use proptest::prelude::*;
 use prost::Message as _;
 use warren_wire::flow::{FlowEnd, FlowRecord, FlowReport, FlowVerdict, address, address_bytes};
 use warren_wire::frame::*;
+use warren_wire::names::{AskedName, NameClass, NamesReport};
 use warren_wire::signed::Signed;
 use warren_wire::specimen::SpecimenNetwork;
 use warren_wire::trust::Record;
@@ -213,6 +214,14 @@ fn a_message_this_version_does_not_know_says_so() {
     assert_eq!(later.said(), Err(FrameError::Empty));
 }
 
+fn asked(name: &str) -> AskedName {
+    AskedName { name: name.to_owned(), class: NameClass::Forwarded.into(), asked: 2, unanswered: 1 }
+}
+
+fn names(names: Vec<AskedName>) -> NodeSays {
+    NodeSays::Names(NamesReport { names, others: 0 })
+}
+
 #[test]
 fn what_a_node_says_is_bounded() {
     let long = "x".repeat(5000);
@@ -230,12 +239,23 @@ fn what_a_node_says_is_bounded() {
         NodeSays::Endpoints(MyEndpoints { candidates: vec![], port: 65_536, mapped: vec![] }),
         NodeSays::Flows(FlowReport { records: vec![FlowRecord::default(); 16_385], ..Default::default() }),
         NodeSays::Complaint(Complaint { message: long, revision: 1 }),
+        names(vec![asked("a.example"); 257]),
+        names(vec![asked(&"x".repeat(1021))]),
+        names(vec![asked("a\u{1b}[2J")]),
+        names(vec![asked("a b")]),
+        names(vec![asked("ä.example")]),
+        names(vec![AskedName { class: 0, ..asked("a.example") }]),
+        names(vec![AskedName { class: 9, ..asked("a.example") }]),
+        names(vec![AskedName { asked: 0, ..asked("a.example") }]),
+        names(vec![AskedName { unanswered: 3, ..asked("a.example") }]),
     ];
     for says in bad {
         let said = ToCoordinator { says: Some(says) }.said();
         assert!(matches!(said, Err(FrameError::Malformed(_))), "{said:?}");
     }
     assert!(hello(1).said().is_ok());
+    let good = names(vec![asked("a.example"), asked(""), asked("\\000\\.x"), asked(&"x".repeat(1020))]);
+    assert!(ToCoordinator { says: Some(good) }.said().is_ok());
 }
 
 #[test]

@@ -51,6 +51,8 @@ const GREETED: usize = 256;
 const REFUSALS: u64 = 1 << 62;
 /// How long the coordinator may take to acknowledge the last report of an agent that stops.
 const LAST_WORDS: Duration = Duration::from_secs(2);
+/// Which names were asked here is told, where the policy wants to know.
+const NAMES: u64 = 20;
 /// A packet worker silent for so many seconds starves the watchdog.
 const SILENCE: u64 = 5;
 
@@ -470,6 +472,9 @@ impl Driver {
         if every(WORDS) {
             self.show_peers();
         }
+        if every(NAMES) {
+            self.report_names();
+        }
         if flows {
             self.hear_peers();
             self.report_flows();
@@ -538,6 +543,15 @@ impl Driver {
         }
         if !records.is_empty() {
             self.parts.control.handle_flow_records(records, boot());
+        }
+    }
+
+    /// While nobody is there to be told, it is counted on.
+    fn report_names(&mut self) {
+        if self.parts.control.wants_names()
+            && let Some(report) = self.parts.resolver.take_names()
+        {
+            self.parts.control.handle_names(report);
         }
     }
 

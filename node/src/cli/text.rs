@@ -160,7 +160,14 @@ pub fn dns_query(q: &Value) -> String {
 
 pub fn dns_status(s: &Value) -> String {
     let upstreams = s.get("upstreams").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-    let cache = format!("{} answers kept, {} questions waiting", field(s, "cached"), field(s, "waiting"));
+    let is = |name: &str| s.get(name).and_then(Value::as_bool) == Some(true);
+    let told = if is("names_are_told") {
+        "\nthe policy asks for names: which ones are asked here is told to the coordinator"
+    } else {
+        ""
+    };
+    let cache =
+        format!("{} answers kept, {} questions waiting{told}", field(s, "cached"), field(s, "waiting"));
     if upstreams.is_empty() {
         return format!(
             "no DNS server is set: names outside the zone are refused (give `upstream` in [dns], or --dns-upstream)\n{cache}"
@@ -175,11 +182,7 @@ pub fn dns_status(s: &Value) -> String {
         vec![upstream, suffix, answers, times.join("/"), failures, usual, error]
     };
     let rows = upstreams.iter().map(row);
-    let validates = if s.get("validates").and_then(Value::as_bool) == Some(true) {
-        "; answers must be proven by DNSSEC"
-    } else {
-        ""
-    };
+    let validates = if is("validates") { "\nanswers must be proven by DNSSEC" } else { "" };
     format!("{}\n{cache}{validates}", table(&head, rows))
 }
 

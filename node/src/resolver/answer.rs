@@ -80,7 +80,7 @@ impl Resolver {
         let names = self.names.load();
         let Some(names) = names.as_ref() else {
             let text = "this node has no view of its network yet".to_owned();
-            self.tally.count(Class::Overlay, Outcome::Failed);
+            self.count(&question.query.name, Class::Overlay, Outcome::Failed);
             return Said::Now(plain(&question, SERVFAIL, Some(&Extended { code: NOT_READY, text })));
         };
         let now = self.clock.now().wall();
@@ -88,7 +88,8 @@ impl Resolver {
             Answer::NotOurs => self.say_elsewhere(question),
             answer => {
                 let refused = answer == Answer::Refused;
-                self.tally.count(Class::Overlay, if refused { Outcome::Refused } else { Outcome::Local });
+                let outcome = if refused { Outcome::Refused } else { Outcome::Local };
+                self.count(&question.query.name, Class::Overlay, outcome);
                 Said::Now(written(names, &question, &answer, now, self.forwards()))
             }
         }
@@ -107,11 +108,11 @@ impl Resolver {
     fn say_elsewhere(self: &Arc<Self>, question: Question) -> Said {
         match self.outward.load().forwarding.route(&question.query.name) {
             Route::Special(special) => {
-                self.tally.count(Class::Special, Outcome::Local);
+                self.count(&question.query.name, Class::Special, Outcome::Local);
                 Said::Now(said_of(special, &question))
             }
             Route::Nobody => {
-                self.tally.count(Class::Elsewhere, Outcome::Refused);
+                self.count(&question.query.name, Class::Elsewhere, Outcome::Refused);
                 let text = "not in this network's zone, and no encrypted upstream is set".to_owned();
                 let extended = Extended { code: code::NOT_AUTHORITATIVE, text };
                 Said::Now(plain(&question, REFUSED, Some(&extended)))
@@ -129,24 +130,24 @@ impl Resolver {
                 if prefetch {
                     self.prefetch(group, &asked, &question);
                 }
-                self.tally.count(class, Outcome::Local);
+                self.count(&asked.name, class, Outcome::Local);
                 Said::Now(delivered(&stored, &question, Age::Seconds(age), None))
             }
             Found::Stale { stored, hopeless: true } => {
                 self.prefetch(group, &asked, &question);
-                self.tally.count(class, Outcome::Stale);
+                self.count(&asked.name, class, Outcome::Stale);
                 Said::Now(stale(&stored, &question))
             }
             // Only what is known is said to those who want no recursion (RFC 1035 section 4.1.1).
             _ if !question.query.recursion_desired => {
-                self.tally.count(class, Outcome::Refused);
+                self.count(&asked.name, class, Outcome::Refused);
                 Said::Now(plain(&question, REFUSED, None))
             }
             Found::Stale { stored, .. } => self.say_later(group, class, asked, question, Some(stored)),
             Found::Missing => match self.failed_lately(&asked) {
                 Some(failure) => {
                     self.tally.count_remembered();
-                    self.tally.count(class, failure_outcome(&failure));
+                    self.count(&asked.name, class, failure_outcome(&failure));
                     Said::Now(failed(&failure, &question))
                 }
                 None => self.say_later(group, class, asked, question, None),
@@ -192,7 +193,7 @@ impl Resolver {
                 Some(_) => timeout(STALE_PATIENCE, ending).await.ok(),
             };
             drop(room);
-            let count = |outcome| resolver.tally.count(class, outcome);
+            let count = |outcome| resolver.count(&asked.name, class, outcome);
             match (outcome, stored) {
                 (Some(Ok(won)), _) => {
                     count(Outcome::Upstream);

@@ -23,7 +23,7 @@ mod udp;
 use std::collections::{BTreeSet, HashMap};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -31,18 +31,20 @@ use ipnet::IpNet;
 use rustls::ClientConfig;
 use socket2::{Domain, Protocol, Socket, Type as SocketType};
 use tokio::sync::Semaphore;
-use warren_config::policy::Settings;
+use warren_config::policy::{Settings, Told};
 use warren_node_core::names::Names;
+use warren_node_core::names::census::Census;
 use warren_node_core::names::forward::cache::{Cache, Limits};
 use warren_node_core::names::forward::failed::Failures;
 use warren_node_core::names::forward::{Forwarding, Local};
 use warren_node_core::names::standing::Standings;
+use warren_wire::names::NamesReport;
 
 use crate::clock::Clock;
 use flight::Flights;
 use proof::Anchors;
 use race::Outward;
-use tally::Tally;
+use tally::{Class, Outcome, Tally};
 
 pub const PORT: u16 = 53;
 /// Questions that wait for upstreams at the same time, and how many of them one asker may have.
@@ -96,6 +98,9 @@ pub struct Resolver {
     askers: Mutex<HashMap<SocketAddr, usize>>,
     turn: AtomicU64,
     tally: Tally,
+    /// The policy wants to know which names are asked here.
+    told: AtomicBool,
+    census: Mutex<Census>,
 }
 
 impl Resolver {
@@ -117,6 +122,8 @@ impl Resolver {
             askers: Mutex::default(),
             turn: AtomicU64::new(0),
             tally: Tally::default(),
+            told: AtomicBool::new(false),
+            census: Mutex::default(),
         })
     }
 
@@ -126,6 +133,7 @@ impl Resolver {
         for (text, why) in faults {
             tracing::error!("the policy's DNS upstream `{text}` cannot be used: {why}");
         }
+        self.tell_names(settings.report == Told::Names);
         let before = self.names.swap(Some(Arc::clone(names)));
         let zone_changed = before.is_none_or(|before| before.zone() != names.zone());
         if self.outward.load().forwarding != forwarding {
@@ -133,6 +141,32 @@ impl Resolver {
             self.forget();
         } else if zone_changed {
             self.forget();
+        }
+    }
+
+    /// Counts one question.
+    fn count(&self, name: &str, class: Class, outcome: Outcome) {
+        self.tally.count(class, outcome);
+        if self.told.load(Ordering::Relaxed)
+            && let Some(class) = class.told()
+        {
+            self.census().count(name, class, outcome.is_answer());
+        }
+    }
+
+    fn census(&self) -> MutexGuard<'_, Census> {
+        self.census.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Which names were asked since this was last called; nothing where the policy does not want to know.
+    pub fn take_names(&self) -> Option<NamesReport> {
+        self.census().take()
+    }
+
+    /// What was counted before is told to nobody who did not ask then, and to nobody who does not ask any more.
+    fn tell_names(&self, told: bool) {
+        if self.told.swap(told, Ordering::Relaxed) != told {
+            self.census().clear();
         }
     }
 

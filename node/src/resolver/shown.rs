@@ -1,6 +1,7 @@
 //! The way an answer took, and how the upstreams do, for people.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use hickory_proto::op::Message;
 use hickory_proto::rr::{DNSClass, Name, Record, RecordType};
@@ -128,6 +129,7 @@ impl Resolver {
         json!({
             "upstreams": upstreams,
             "validates": self.settings.anchors.is_some(),
+            "names_are_told": self.told.load(Ordering::Relaxed),
             "cached": cache.len(),
             "cached_bytes": cache.bytes(),
             "waiting": waiting,

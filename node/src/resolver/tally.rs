@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use warren_wire::names::NameClass;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Class {
     /// In the zone, or a reverse name of ours.
@@ -32,6 +34,18 @@ impl Class {
     pub fn as_str(self) -> &'static str {
         CLASSES.iter().find(|(class, _)| *class == self).map_or("", |(_, text)| text)
     }
+
+    /// As the coordinator is told, where it is; what is no question has no name.
+    pub fn told(self) -> Option<NameClass> {
+        Some(match self {
+            Class::Overlay => NameClass::Overlay,
+            Class::Special => NameClass::Special,
+            Class::Split => NameClass::Split,
+            Class::Forwarded => NameClass::Forwarded,
+            Class::Elsewhere => NameClass::Elsewhere,
+            Class::Broken => return None,
+        })
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +57,13 @@ pub enum Outcome {
     Stale,
     Refused,
     Failed,
+}
+
+impl Outcome {
+    /// "There is no such name" is an answer.
+    pub fn is_answer(self) -> bool {
+        matches!(self, Outcome::Local | Outcome::Upstream | Outcome::Stale)
+    }
 }
 
 const OUTCOMES: [(Outcome, &str); 5] = [

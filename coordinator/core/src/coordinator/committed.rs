@@ -86,6 +86,9 @@ impl Coordinator {
                 let by = &entry.body.principal;
                 self.notice(Level::Info, None, format!("policy generation {generation} applied by {by}"));
                 self.distribution.policy_changed(&self.state);
+                if !self.names_are_told() {
+                    self.names.clear();
+                }
                 self.everyone_online()
             }
             Change::EpochRaised { .. } => self.everyone_online(),
@@ -118,6 +121,7 @@ impl Coordinator {
         }
         self.endpoints.forget(&node);
         self.sessions.forget(&node);
+        self.names.forget(&node);
         self.notice(Level::Warn, Some(node), format!("{} is revoked", self.named(&node)));
         let mut affected = self.distribution.node_changed(&self.state, node);
         affected.extend(peers);

@@ -49,6 +49,13 @@ impl Coordinator {
             NodeSays::Enforced(enforced) => self.enforced(session.node, enforced, now),
             NodeSays::Endpoints(endpoints) => self.my_endpoints(session.node, &session, &endpoints, now),
             NodeSays::Flows(report) => self.flow_report(conn, session.node, &report, now),
+            NodeSays::Names(report) => {
+                // A node that has not heard yet that the policy has changed is not heard.
+                if self.names_are_told() {
+                    self.names.report(session.node, &report, now);
+                }
+                None
+            }
             NodeSays::Complaint(complaint) => self.complaint(session.node, &complaint, now),
             NodeSays::Knock(knock) => {
                 self.knock(session.node, &knock, now);

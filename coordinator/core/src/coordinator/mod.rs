@@ -24,6 +24,7 @@ use crate::distribution::Distribution;
 use crate::endpoints::{self, Endpoints};
 use crate::enrolment::Offers;
 use crate::flows::FlowMap;
+use crate::names::NamesAsked;
 use crate::output::{ConnId, Level, Notice, Output, Reason, Timeout};
 use crate::refusal::Refusal;
 use crate::refusals::Refusals;
@@ -70,6 +71,7 @@ pub struct Coordinator {
     /// Ends of grants up to here have been told.
     ends_told: UnixTime,
     refusals: Refusals,
+    names: NamesAsked,
     started: UnixTime,
     /// When it is looked again what alarms there must be.
     look_due: Option<UnixTime>,
@@ -97,6 +99,7 @@ impl Coordinator {
             fresh: None,
             ends_told: now,
             refusals: Refusals::default(),
+            names: NamesAsked::default(),
             started: now,
             look_due: Some(now),
             outputs: VecDeque::new(),

@@ -1,7 +1,7 @@
 //! What administrators read, answered from what is in memory.
 
 use warren_config::name::Name;
-use warren_config::policy::{DEFAULT_ZONE, Policy};
+use warren_config::policy::{DEFAULT_ZONE, Policy, Told};
 use warren_config::proof;
 use warren_config::question::{self, Answer, Question};
 use warren_config::resolve::{self, Finding, Source};
@@ -18,6 +18,7 @@ use crate::decide;
 use crate::directory::Node;
 use crate::flows::{FlowFilter, FlowPage, FlowRow};
 use crate::inquiry::{Inquiry, bad};
+use crate::names::{NamesFilter, NamesView};
 use crate::plan::Forecast;
 use crate::policies::InForce;
 use crate::query::{Ever, PolicyDiff, PolicyReview, PolicyText, Why};
@@ -352,6 +353,22 @@ impl Coordinator {
             balance: accounts.balance(&node),
         };
         AccountsView { nodes: accounts.nodes().map(row).collect(), total: accounts.total() }
+    }
+
+    /// Does the policy in force ask for the names that are asked on nodes?
+    pub(super) fn names_are_told(&self) -> bool {
+        self.state.policies.in_force().is_some_and(|policy| policy.policy.settings.report == Told::Names)
+    }
+
+    /// Which names were asked on the nodes, or on one.
+    pub fn names(&self, filter: &NamesFilter, now: UnixTime) -> Result<NamesView, Refusal> {
+        let node = filter.node.as_deref().map(|who| self.node_id(who)).transpose()?;
+        let mut view = self.names.view(node, filter.limit, now);
+        view.told = self.names_are_told();
+        for row in &mut view.names {
+            row.node_name = self.state.directory.get(&row.node).map(|node| node.member.name().to_string());
+        }
+        Ok(view)
     }
 
     /// Where `flow watch` begins if it wants only what comes.

@@ -61,6 +61,14 @@ pub enum Command {
     /// Flows: who talks to whom, and what decided it.
     #[command(subcommand)]
     Flow(FlowCommand),
+    /// Names that were asked on the nodes, if the policy says `report = "names"` in [dns].
+    Names {
+        /// Only on this one: name, id or address.
+        #[arg(long)]
+        node: Option<String>,
+        #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+        limit: u32,
+    },
     /// Who talked to whom: a tree of what was reached, and by whom.
     Map(MapArgs),
     /// Flows, nodes and refusals, live in the terminal; with --json one object a second.

@@ -36,10 +36,12 @@ use std::collections::{BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use warren_config::policy::Told;
 use warren_config::time::UnixTime;
 use warren_wire::flow::{Amount, Ended, FlowRecord, FlowReport};
 use warren_wire::frame::{FrameError, Knock, NodeSays};
 use warren_wire::id::{Epoch, Generation, NodeId, Revision, WgKey};
+use warren_wire::names::NamesReport;
 use warren_wire::signed::Signed;
 use warren_wire::trust::{Member, Network, Record, Trust, TrustError};
 use warren_wire::view::Assembler;
@@ -251,6 +253,19 @@ impl Control {
     pub fn handle_flow_losses(&mut self, lost: Amount) {
         self.flows.add_lost(lost);
         self.say_flows();
+    }
+
+    /// Does the policy in force want to know which names are asked here, and is there somebody to tell?
+    pub fn wants_names(&self) -> bool {
+        let told = self.publication.as_ref().map(|publication| publication.settings.report);
+        self.session == Session::Authorised && told == Some(Told::Names)
+    }
+
+    /// Names that were asked here. They stay here unless they are wanted.
+    pub fn handle_names(&mut self, report: NamesReport) {
+        if self.wants_names() {
+            self.say(NodeSays::Names(report));
+        }
     }
 
     /// All that this start has judged; told with the next report.

@@ -8,8 +8,9 @@
 //!
 //! - `zone`: which names there are, made once for each publication. [`standing`]: who of several is given first.
 //! - [`query`], [`reply`]: DNS messages as bytes. [`crowd`]: whose question is next when too many come.
-//! - [`forward`]: everything outside the zone.
+//! - [`forward`]: everything outside the zone. [`census`]: which names are asked, where the policy wants to know.
 
+pub mod census;
 pub mod crowd;
 pub mod forward;
 pub mod query;
@@ -337,7 +338,7 @@ fn place_in_zone(rest: &str) -> Place<'_> {
         "_udp" => Some(Protocol::Udp),
         _ => None,
     };
-    if Name::parse(rest).is_ok() {
+    if Name::is_valid(rest) {
         return Place::Label(rest);
     }
     if let Some(protocol) = protocol(rest) {
@@ -345,7 +346,7 @@ fn place_in_zone(rest: &str) -> Place<'_> {
     }
     let parts = rest.split_once('.').and_then(|(s, p)| Some((s.strip_prefix('_')?, protocol(p)?)));
     match parts {
-        Some((service, protocol)) if Name::parse(service).is_ok() => Place::Port(service, protocol),
+        Some((service, protocol)) if Name::is_valid(service) => Place::Port(service, protocol),
         _ => Place::Nothing,
     }
 }

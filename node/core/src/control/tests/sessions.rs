@@ -1,15 +1,18 @@
 //! The control channel: what is said when, what survives a loss.
 
+use warren_config::item::ItemTree;
 use warren_config::policy::Protocol;
 use warren_config::time::UnixTime;
 use warren_wire::flow::{Amount, FlowRecord};
 use warren_wire::frame::{CoordinatorSays, NodeSays, RefusalCode, Refused};
 use warren_wire::issue;
+use warren_wire::names::{AskedName, NameClass, NamesReport};
 use warren_wire::signed::Signed;
 use warren_wire::view::{Key, View};
 
 use super::super::*;
-use super::world::{Driven, T0, World};
+use super::world::{Driven, POLICY, T0, World, policy};
+use crate::names::{Answer, Data, Order, Type};
 
 #[test]
 fn a_view_becomes_peers_with_rules_in_both_directions() {
@@ -231,4 +234,65 @@ fn keys_of_its_own_that_it_does_not_hold_are_an_alarm() {
         [world.web.wg_key(0).unwrap()],
         "it goes on with what it holds"
     );
+}
+
+/// What is asked on a node is known to nobody else, unless who holds the authority has signed that wish.
+#[test]
+fn names_are_told_only_while_the_signed_policy_asks_for_them() {
+    let one =
+        AskedName { name: "a.example".into(), class: NameClass::Forwarded.into(), asked: 1, unanswered: 0 };
+    let report = NamesReport { names: vec![one], others: 2 };
+    let told = |node: &Driven| node.sent().iter().filter(|says| matches!(says, NodeSays::Names(_))).count();
+    let mut world = World::new();
+    let mut node = world.settled();
+    node.control.handle_names(report.clone());
+    node.drain();
+    assert_eq!((node.control.wants_names(), told(&node)), (false, 0), "nobody asked");
+
+    world.tree = ItemTree::new(&policy(&format!("{POLICY}\n[dns]\nreport = \"names\"\n")));
+    let mut node = world.settled();
+    node.control.handle_names(report.clone());
+    node.drain();
+    assert!(node.control.wants_names());
+    assert_eq!(node.sent().last(), Some(&&NodeSays::Names(report.clone())));
+    node.control.handle_disconnected("lost", node.now);
+    node.control.handle_names(report);
+    node.drain();
+    assert_eq!((node.control.wants_names(), told(&node)), (false, 1), "nobody is there to be told");
+}
+
+/// A change of policy changes answers when it changes the filter: both are of one publication.
+#[test]
+fn names_and_rules_change_together() {
+    let mut world = World::new();
+    let mut node = world.settled();
+    let old = world.view();
+    let granted = "[[grant]]\nid = \"web-reads-orders\"\nfrom = [\"tag:web\"]\nto = [\"service:orders\"]\n";
+    assert!(POLICY.contains(granted));
+    world.tree = ItemTree::new(&policy(&POLICY.replace(granted, "")));
+    (world.generation, world.revision) = (4, 11);
+    node.view(world.deltas(Some(10), old, world.view()));
+    node.say(CoordinatorSays::Freshness(world.freshness(T0)));
+    let published = node.outputs.iter().filter_map(|output| match output {
+        Output::Publish(publication) => Some(publication),
+        _ => None,
+    });
+    let (mut before, mut after) = (0, 0);
+    for publication in published.filter(|publication| publication.cut.is_none()) {
+        let now = UnixTime(T0);
+        let said = publication.names.answer("orders.warren.internal", Type::A, now, Order::turn(0));
+        let peer = publication.assembly.peers.get(&world.orders.id);
+        let passes = peer.is_some_and(|peer| peer.outbound.judge(Protocol::Tcp, 8443, now).passes());
+        assert_eq!(
+            matches!(said, Answer::Records(_)),
+            passes,
+            "generation {}",
+            publication.assembly.generation
+        );
+        assert_eq!(passes, publication.assembly.generation == 3);
+        let Data::Soa { serial, .. } = publication.names.soa() else { panic!("no SOA") };
+        assert_eq!(u64::from(serial), publication.assembly.revision);
+        *(if passes { &mut before } else { &mut after }) += 1;
+    }
+    assert!(before > 0 && after > 0, "{before} {after}");
 }
