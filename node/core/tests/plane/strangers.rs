@@ -240,27 +240,36 @@ fn a_flood_of_initiations_gets_cookies_no_longer_than_its_messages<E: Keyed>() {
     assert_eq!(w.received(1), vec![packet]);
 }
 
-fn a_cookie_opens_the_door_for_an_honest_peer_at_an_unknown_place<E: Keyed>() {
-    let mut w = World::<E>::new(2, 2, false);
-    let mut outsider = Rogue::<E>::new(7, 1, 0, elsewhere(), w.now);
-    let knock = outsider.initiation(w.now);
+/// Takes all that strangers may cause in 200 ms.
+fn flood<E: Keyed>(w: &mut World<E>, knock: &Datagram) {
     for i in 0..200u32 {
         let from = (std::net::Ipv4Addr::from(0x0b00_0000 + i), 9).into();
         w.deliver(1, &Datagram { from, ..knock.clone() });
     }
+}
+
+/// Steps of 200 ms, in each of which the flood comes first.
+fn live_in_flood<E: Keyed>(w: &mut World<E>, knock: &Datagram, steps: usize) {
+    for _ in 0..steps {
+        w.pass(200);
+        flood(w, knock);
+        w.tick();
+        w.settle();
+    }
+}
+
+fn a_cookie_opens_the_door_for_an_honest_peer_at_an_unknown_place<E: Keyed>() {
+    let mut w = World::<E>::new(2, 2, false);
+    let mut outsider = Rogue::<E>::new(7, 1, 0, elsewhere(), w.now);
+    let knock = outsider.initiation(w.now);
+    flood(&mut w, &knock);
     w.nodes[0].address = elsewhere();
     let packet = udp4(0, 1, 4000, 53, b"honest, from elsewhere");
     w.send(0, Vnet::PLAIN, &packet);
     w.settle();
     assert!(w.received(1).is_empty(), "it has to prove its address first");
     // The next try carries the cookie. The flood goes on.
-    for _ in 0..40 {
-        for i in 0..200u32 {
-            let from = (std::net::Ipv4Addr::from(0x0b00_0000 + i), 9).into();
-            w.deliver(1, &Datagram { from, ..knock.clone() });
-        }
-        w.live(200);
-    }
+    live_in_flood(&mut w, &knock, 40);
     assert_eq!(w.received(1), vec![packet]);
 }
 
@@ -270,22 +279,13 @@ fn a_cookie_opens_the_door_also_when_the_secret_has_changed_since<E: Keyed>() {
     w.pass(79_500);
     let mut outsider = Rogue::<E>::new(7, 1, 0, elsewhere(), w.now);
     let knock = outsider.initiation(w.now);
-    let flood = |w: &mut World<E>| {
-        for i in 0..200u32 {
-            let from = (std::net::Ipv4Addr::from(0x0b00_0000 + i), 9).into();
-            w.deliver(1, &Datagram { from, ..knock.clone() });
-        }
-    };
-    flood(&mut w);
+    flood(&mut w, &knock);
     w.nodes[0].address = elsewhere();
     let packet = udp4(0, 1, 4000, 53, b"honest, from elsewhere");
     w.send(0, Vnet::PLAIN, &packet);
     w.settle();
     // The first of the early retries, and no second one.
-    for _ in 0..9 {
-        flood(&mut w);
-        w.live(200);
-    }
+    live_in_flood(&mut w, &knock, 9);
     assert_eq!(w.received(1), vec![packet]);
 }
 

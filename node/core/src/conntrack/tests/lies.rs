@@ -185,6 +185,18 @@ fn a_flow_of_an_address_that_is_no_longer_the_peers_is_cut() {
 }
 
 #[test]
+fn a_cut_flow_is_not_taken_for_the_one_that_has_its_place_now() {
+    let mut world = web();
+    world.connect();
+    world.change(allow(&[(Protocol::Udp, 53)]), Rules::default());
+    assert_eq!(world.rejudge().len(), 1);
+    assert_eq!(world.out(&forge::udp(dns(), b"?")), Ruling::Pass);
+    assert_eq!(world.arrive(&forge::tcp(back(), ACK, 5001, 1001, b"more")), dropped(DropReason::FlowCut));
+    let ours = world.out(&forge::tcp(https(), ACK, 1001, 5001, b"more"));
+    assert_eq!(ours, Ruling::Refuse(DropReason::FlowCut));
+}
+
+#[test]
 fn a_cut_is_remembered_for_a_minute_and_then_takes_no_room() {
     let mut world = web();
     world.connect();

@@ -178,6 +178,10 @@ fn pf_17_errors_quote_one_exact_flow_or_are_refused() {
     assert_eq!(error(&nested), Err(DropReason::IcmpQuote));
     let long = forge::tcp(ends, ACK, 1, 1, &[0; 64]);
     assert_eq!(error(&forge::fragment(&long, 1, 32, 32)), Err(DropReason::IcmpQuote));
+    // What stands behind the quoted packet is not part of it.
+    let mut short = tcp(true)[..28].to_vec();
+    short[2..4].copy_from_slice(&24u16.to_be_bytes());
+    assert_eq!(error(&short), Err(DropReason::IcmpQuote));
 }
 
 #[test]
