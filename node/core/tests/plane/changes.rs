@@ -1,11 +1,12 @@
 //! The world changes while packets flow.
 
+use warren_config::time::UnixTime;
 use warren_node_core::packet::vnet::Vnet;
 use warren_node_core::session::standin::StandinEngine;
 use warren_wire::id::NodeId;
 
 use crate::both;
-use crate::world::{Keyed, World, tcp4, udp4, underlay};
+use crate::world::{Keyed, World, program_until, tcp4, udp4, underlay};
 
 both!(
     a_revoked_peer_is_cut_and_the_application_told,
@@ -13,6 +14,7 @@ both!(
     a_publish_that_changes_nothing_loses_nothing,
     closing_cuts_everything,
     what_waits_for_a_handshake_is_not_sent_once_its_grant_is_gone,
+    what_waits_for_a_handshake_is_not_sent_once_its_grant_has_ended,
     two_owners_of_an_address_are_none,
     flows_survive_a_restart_of_the_agent,
     a_lost_first_handshake_is_tried_again,
@@ -89,6 +91,27 @@ fn what_waits_for_a_handshake_is_not_sent_once_its_grant_is_gone<E: Keyed>() {
     w.wire.clear();
     assert_eq!(w.publish(0, &[1], &[(1, 0)], 2).cut, 1);
     w.publish(0, &[1], &[(1, 0), (0, 1)], 3);
+    let packet = udp4(0, 1, 4001, 53, b"allowed again");
+    w.send(0, Vnet::PLAIN, &packet);
+    w.live(6000);
+    assert_eq!(w.received(1), vec![packet]);
+}
+
+fn what_waits_for_a_handshake_is_not_sent_once_its_grant_has_ended<E: Keyed>() {
+    let mut w = World::<E>::new(2, 2, false);
+    let (pairs, end) = ([(0, 1), (1, 0)], UnixTime(w.now.wall_ms / 1000 + 1));
+    let mut assembly = crate::world::assembly(0, &[1], &pairs, 2, 2);
+    let spec = assembly.peers.get_mut(&NodeId([2; 16])).unwrap();
+    let rules = program_until(&pairs, Some(end)).rules(&assembly.me.subject, &spec.member.subject);
+    spec.outbound = rules.into();
+    w.nodes[0].plane.publish(&assembly, w.now);
+    w.send(0, Vnet::PLAIN, &udp4(0, 1, 4000, 53, b"allowed when it was sent"));
+    w.wire.clear();
+    w.pass(1_500);
+    w.tick();
+    w.live(6000);
+    assert!(w.received(1).is_empty());
+    w.publish(0, &[1], &pairs, 3);
     let packet = udp4(0, 1, 4001, 53, b"allowed again");
     w.send(0, Vnet::PLAIN, &packet);
     w.live(6000);

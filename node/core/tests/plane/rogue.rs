@@ -80,4 +80,10 @@ impl<E: Keyed> Rogue<E> {
         self.session.seal(&mut One(packet), &mut out, now);
         self.wrap(out).pop().unwrap()
     }
+    /// What it sends when its timers are due.
+    pub fn retry(&mut self, now: Now) -> Datagram {
+        let mut out = Bytes::default();
+        self.session.tick(&mut out, now);
+        self.wrap(out).remove(0)
+    }
 }

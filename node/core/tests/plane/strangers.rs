@@ -19,6 +19,7 @@ both!(
     a_cookie_opens_the_door_for_an_honest_peer_at_an_unknown_place,
     a_cookie_opens_the_door_also_when_the_secret_has_changed_since,
     responses_that_do_not_name_us_keep_no_real_one_out,
+    who_has_proved_its_address_causes_no_more_than_its_share,
     an_authenticated_packet_moves_the_endpoint,
     a_forged_packet_moves_nothing,
     a_cookie_moves_nothing,
@@ -287,6 +288,25 @@ fn a_cookie_opens_the_door_also_when_the_secret_has_changed_since<E: Keyed>() {
     // The first of the early retries, and no second one.
     live_in_flood(&mut w, &knock, 9);
     assert_eq!(w.received(1), vec![packet]);
+}
+
+fn who_has_proved_its_address_causes_no_more_than_its_share<E: Keyed>() {
+    let mut w = World::<E>::new(2, 2, false);
+    let mut outsider = Rogue::<E>::new(7, 1, 0, elsewhere(), w.now);
+    let knock = outsider.initiation(w.now);
+    flood(&mut w, &knock);
+    let cookie = w.deliver(1, &knock);
+    assert_eq!(cookie.iter().map(|d| d.bytes[0]).collect::<Vec<_>>(), [3]);
+    outsider.handle(&cookie, w.now);
+    w.pass(1_400);
+    flood(&mut w, &knock);
+    let proved = outsider.retry(w.now);
+    let before = w.count(1, "wg-stranger");
+    for _ in 0..500 {
+        assert!(w.deliver(1, &proved).is_empty(), "it needs no further cookie");
+    }
+    let worked = w.count(1, "wg-stranger") - before;
+    assert!((1..=5).contains(&worked), "{worked} key agreements");
 }
 
 /// A response is worth a key agreement, and each place is allowed so many: one without our mac1 is none.

@@ -82,6 +82,11 @@ pub fn network() -> Arc<Network> {
 
 /// Everybody may open TCP 80 and UDP 53 at everybody, by one grant per ordered pair in `pairs`.
 pub fn program(pairs: &[(usize, usize)]) -> Program {
+    program_until(pairs, None)
+}
+
+/// The same until then.
+pub fn program_until(pairs: &[(usize, usize)], until: Option<UnixTime>) -> Program {
     let mut items = Vec::new();
     for (from, to) in pairs {
         let service = name(&format!("svc-{from}-{to}"));
@@ -97,7 +102,7 @@ pub fn program(pairs: &[(usize, usize)]) -> Program {
             except: BTreeSet::new(),
             to: BTreeSet::from([service]),
             mode: GrantMode::Enforce,
-            until: None,
+            until,
             why: String::new(),
         }));
     }

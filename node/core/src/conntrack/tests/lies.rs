@@ -185,6 +185,16 @@ fn a_flow_of_an_address_that_is_no_longer_the_peers_is_cut() {
 }
 
 #[test]
+fn a_flow_of_an_address_that_is_no_longer_ours_is_cut() {
+    let mut world = web();
+    world.connect();
+    world.mine.v4 = Some("100.64.0.77".parse().unwrap());
+    world.edition.revision += 1;
+    assert_eq!(world.rejudge().len(), 1);
+    assert!(world.table.is_empty());
+}
+
+#[test]
 fn a_cut_flow_is_not_taken_for_the_one_that_has_its_place_now() {
     let mut world = web();
     world.connect();
