@@ -7,6 +7,7 @@
 use std::net::Ipv4Addr;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use ed25519_dalek::SigningKey;
@@ -31,6 +32,8 @@ struct Siege {
     /// The first of the addresses, and how many there are.
     from: Option<(Ipv4Addr, u64)>,
     end: Instant,
+    /// One of them was thrown out for another one: no place is free any more.
+    full: AtomicBool,
 }
 
 /// What became of one client: how often it got in, and the longest it held a place.
@@ -52,7 +55,7 @@ fn main() -> ExitCode {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let runtime = runtime.unwrap_or_else(|e| fail(USAGE, &e.to_string()));
     let end = Instant::now() + Duration::from_secs(seconds);
-    let siege = Arc::new(Siege { target, server, resolver, from, end });
+    let siege = Arc::new(Siege { target, server, resolver, from, end, full: AtomicBool::new(false) });
     let (connected, entered, longest) = runtime.block_on(async {
         let mut tasks = Vec::new();
         for number in 0..clients {
@@ -92,7 +95,7 @@ async fn come_again(siege: Arc<Siege>, number: u64) -> Stay {
             Ok((_endpoint, connection)) => {
                 let start = Instant::now();
                 stay.entered += 1;
-                dawdle(&connection, number, siege.end).await;
+                dawdle(&connection, number, &siege).await;
                 stay.longest = stay.longest.max(start.elapsed());
             }
             Err(_) => tokio::time::sleep(Duration::from_millis(500)).await,
@@ -102,19 +105,23 @@ async fn come_again(siege: Arc<Siege>, number: u64) -> Stay {
 }
 
 /// Stays for as long as it is let, or until the end.
-async fn dawdle(connection: &Connection, number: u64, end: Instant) {
+async fn dawdle(connection: &Connection, number: u64, siege: &Siege) {
     let mut stream = if number.is_multiple_of(2) { connection.open_bi().await.ok() } else { None };
     if let Some((send, _)) = stream.as_mut().filter(|_| number % 4 == 2) {
         // A frame of 16,000 bytes, of which the rest comes too slowly.
         let _ = send.write_all(&16_000u32.to_be_bytes()).await;
         let _ = tokio::time::timeout(Duration::from_secs(1), send.write_all(&[0; 15_900])).await;
     }
-    while Instant::now() < end {
+    while Instant::now() < siege.end {
         if let Some((send, _)) = &mut stream {
             // The first four bytes promise a long frame that never becomes whole.
             let _ = tokio::time::timeout(Duration::from_secs(1), send.write_all(&[0])).await;
         }
-        if tokio::time::timeout(Duration::from_secs(1), connection.closed()).await.is_ok() {
+        if let Ok(why) = tokio::time::timeout(Duration::from_secs(1), connection.closed()).await {
+            let for_another = why.to_string().contains("others wait for this place");
+            if for_another && !siege.full.swap(true, Ordering::Relaxed) {
+                println!("one was thrown out for another one: no place is free");
+            }
             return;
         }
     }

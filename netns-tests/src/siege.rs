@@ -90,33 +90,70 @@ impl Siege {
         outcome
     }
 
-    /// The peer has no session any more, and comes from where it is expected, or from a place that nobody has told of.
-    pub fn begins_anew(&mut self, place: Option<usize>) {
-        let (db, orders) = (&mut self.town.db, &self.town.orders.host);
-        db.stop();
-        db.host.run(&["nft", "delete", "table", "ip", "elsewhere"]);
-        if let Some(number) = place {
-            let (home, place) = (&db.host.v4, format!("10.94.0.{number}"));
-            orders.run(&["ip", "route", "replace", "10.94.0.0/24", "via", home]).ok();
-            let table = format!(
-                "table ip elsewhere {{ \
-                   chain out {{ type filter hook postrouting priority 0; ip daddr {} udp dport {WIREGUARD_PORT} ip saddr set {place}; }}; \
-                   chain in {{ type filter hook prerouting priority -300; ip daddr {place} ip daddr set {home}; }}; }}",
-                orders.v4
-            );
-            db.host.run(&["nft", &table]).ok();
+    /// A peer that nobody has ever spoken with, which comes from where it is expected, or (if `place` is a number) from an
+    /// address that nobody has told of.
+    pub fn newcomer(&mut self, name: &str, place: Option<u8>) -> Newcomer {
+        self.town.street.add_host(name, Underlay::V4);
+        let host = self.town.street.host(name);
+        let place = place.map(|number| format!("10.94.0.{number}"));
+        if let Some(place) = &place {
+            self.stands_elsewhere(&host, place);
         }
-        db.start();
-        let db = &self.town.db;
-        until("the peer's agent answers", LIMIT, || db.status().is_some_and(|s| !s["v4"].is_null()));
+        let node = Node::enrol(&self.town.street, &self.town.coordinator, name, &["db"]);
+        let newcomer = Newcomer { node, place: place.unwrap_or(host.v4) };
+        until("the attacked one knows the newcomer", LIMIT, || !self.seen(&newcomer.node).is_null());
+        newcomer
     }
 
-    /// It handshakes within three seconds of trying.
-    pub fn honest_handshake(&self) -> Duration {
-        let took = until("an honest peer handshakes under the flood", LIMIT, || self.ping(&self.town.db));
+    /// What `host` sends to the attacked one comes from `place`.
+    fn stands_elsewhere(&self, host: &Host, place: &str) {
+        let (orders, home) = (&self.town.orders.host, &host.v4);
+        orders.run(&["ip", "route", "replace", &format!("{place}/32"), "via", home]).ok();
+        let table = format!(
+            "table ip elsewhere {{ \
+               chain out {{ type filter hook postrouting priority 0; ip daddr {} udp dport {WIREGUARD_PORT} ip saddr set {place}; }}; \
+               chain in {{ type filter hook prerouting priority -300; ip daddr {place} ip daddr set {home}; }}; }}",
+            orders.v4
+        );
+        host.run(&["nft", &table]).ok();
+    }
+
+    /// What the attacked one says of a peer; null if it is none.
+    fn seen(&self, peer: &Node) -> serde_json::Value {
+        let said = self.town.orders.cli(&["--json", "peers"]).json();
+        let peers = said["peers"].as_array().or(said.as_array()).cloned().unwrap_or_default();
+        peers.into_iter().find(|seen| seen["name"] == peer.host.name.as_str()).unwrap_or_default()
+    }
+
+    /// The flood has taken what it can take: the attacked one answers no more strangers than it wants to.
+    pub fn until_flooded(&self) {
+        let kinds = ["wg-bad-mac1", "wg-cookie-sent", "wg-rate-limited"];
+        let refused = || kinds.map(|kind| self.town.orders.counter(kind)).iter().sum::<u64>();
+        let before = refused();
+        until("the flood is felt", LIMIT, || refused() >= before + 1000);
+    }
+
+    /// Of a peer with which neither end ever had a session: within three seconds of its first packet it has one, from the
+    /// place where it is.
+    pub fn honest_handshake(&self, newcomer: &Newcomer) -> Duration {
+        let Newcomer { node, place } = newcomer;
+        let before = self.seen(node);
+        assert!(before["last_handshake_seconds"].is_null() && !before.is_null(), "no session yet: {before}");
+        let took = until("an honest peer handshakes under the flood", LIMIT, || self.ping(node));
         assert!(took <= Duration::from_secs(3), "{took:?}: {}", self.town.orders.cli(&["counters"]).text());
+        let after = self.seen(node);
+        let from = after["endpoint"].as_str().unwrap_or_default();
+        assert!(from.starts_with(&format!("{place}:")), "it came from {place}: {after}");
+        assert!(!after["last_handshake_seconds"].is_null(), "{after}");
         took
     }
+}
+
+/// A peer without a session, and the address that it comes from.
+#[derive(Debug)]
+pub struct Newcomer {
+    pub node: Node,
+    place: String,
 }
 
 /// Keys are not for a log.

@@ -1,5 +1,6 @@
 //! The attack programs of `attacks/` against a real town: each ends with its verdict, and what it did to others is
-//! measured. `WARREN_ATTACK_SECONDS` (4) makes every flood long.
+//! measured. `WARREN_ATTACK_SECONDS` (4) makes every flood long, `WARREN_FLOOD_RATE` (2500) those of initiations with a right
+//! mac1 dense: so many a second are what a debug build on a busy machine can look at.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
@@ -26,7 +27,7 @@ fn floods_of_initiations_cost_established_tunnels_nothing_and_an_honest_peer_thr
     // The attacker receives for its ten thousand sources, and the town knows the way to them.
     siege.attacker.run(&["ip", "route", "add", "local", "10.92.0.0/16", "dev", "lo"]).ok();
     siege.town.orders.host.run(&["ip", "route", "add", "10.92.0.0/16", "via", &siege.attacker.v4]).ok();
-    let flood = |from: &'static str, more: &[&'static str]| {
+    let flood = |from: &str, more: &[&str]| {
         let mut args: Vec<String> =
             ["--target", &target, "--key", &key, "--from", from, "--seconds", &seconds]
                 .map(String::from)
@@ -34,23 +35,25 @@ fn floods_of_initiations_cost_established_tunnels_nothing_and_an_honest_peer_thr
         args.extend(more.iter().map(|s| (*s).to_owned()));
         args
     };
-    // As many a second as a debug build on a busy machine can look at: what is asked is who is kept out, not how fast it is.
+    let rate = number("WARREN_FLOOD_RATE", 2500).to_string();
+    let dense = ["--rate", rate.as_str()];
     let floods = [
         ("attack-initiations", flood("10.92.0.1", &["--mac1", "bad", "--sources", "10000"])),
         (
             "attack-initiations",
-            flood("10.92.0.1", &["--mac1", "valid", "--sources", "10000", "--rate", "2500"]),
+            flood("10.92.0.1", &[&["--mac1", "valid", "--sources", "10000"][..], &dense].concat()),
         ),
-        ("attack-proved", flood("10.92.0.1", &["--sources", "2000", "--rate", "2500"])),
+        ("attack-proved", flood("10.92.0.1", &[&["--sources", "2000"][..], &dense].concat())),
         ("attack-unresolvable", flood("10.91.200.1", &["--sources", "250", "--rate", "3000"])),
     ];
     for (number, (attack, args)) in floods.iter().enumerate() {
         let args: Vec<&str> = args.iter().map(String::as_str).collect();
-        for place in [None, Some(number + 1)] {
-            siege.begins_anew(place);
+        for place in [None, Some(number as u8 + 1)] {
+            let name = format!("late-{number}{}", if place.is_some() { "-elsewhere" } else { "" });
+            let newcomer = siege.newcomer(&name, place);
             let outcome = siege.under(&siege.attacker, attack, &args, |siege| {
-                std::thread::sleep(Duration::from_secs(1)); // so that the flood has taken what it can take
-                let took = siege.honest_handshake();
+                siege.until_flooded();
+                let took = siege.honest_handshake(&newcomer);
                 let known = if place.is_some() { "at a new place" } else { "where it is expected" };
                 println!("honest handshake {known} after {took:?}");
             });
@@ -236,7 +239,9 @@ fn slow_clients_from_hundreds_of_addresses_keep_nobody_out() {
     for round in ["first", "second"] {
         let log = format!("slow-quic-{round}");
         let mut attack = [attacker.daemon(&log, &[&words[..], &crowd].concat())];
-        std::thread::sleep(Duration::from_secs(8)); // by then they hold all places
+        until("they hold all places", Duration::from_secs(15), || {
+            attack[0].output().contains("for another one")
+        });
         let took = enrols(&mut siege, round);
         println!(
             "a new node enrolled after {took:?} among slow clients of 250 addresses, after {quiet:?} without"
