@@ -184,7 +184,7 @@ fn stretch(keys: &[EdgeKey], from: u64) -> Vec<EdgeSecond> {
     let mut batch = Vec::new();
     for at in from..from + BATCH {
         let hour = at / HOUR % 24;
-        for (edge, key) in (0..).zip(keys) {
+        for (edge, key) in (0u64..).zip(keys) {
             if mix(edge.wrapping_mul(7_919) ^ at) % 1200 < habit(edge).share(hour) {
                 batch.extend(second(key, edge, at));
             }
