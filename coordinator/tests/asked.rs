@@ -21,7 +21,7 @@ fn impossible(path: &str, name: &str, later: u64) -> Vec<String> {
         ("/v1/edges", "after") => &["x", "1.", "1.2.3", "-1.2"],
         (_, "after" | "cursor") => &["999999", "-1", "x"],
         ("/v1/policy/diff", "from" | "to") | (_, "generation") => &["-1", "x"],
-        (_, "from" | "to") => &["a%20b", "%3Cb%3E", ""],
+        (_, "from" | "to" | "node") => &["a%20b", "%3Cb%3E", ""],
         (_, "grant" | "service" | "name") => &["No%20Name", ""],
         (_, "port") => &["tcp/0", "tcp/70000", "x", ""],
         (_, "verdict") => &["maybe", ""],

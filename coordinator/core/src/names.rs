@@ -11,6 +11,8 @@ use warren_config::time::UnixTime;
 use warren_wire::id::NodeId;
 use warren_wire::names::{AskedName, NameClass, NamesReport};
 
+use crate::flows::{BadFilter, check_limit, check_node};
+
 /// Names of one node, and of all.
 pub const ROOM_EACH: usize = 1_000;
 pub const ROOM: usize = 200_000;
@@ -179,8 +181,16 @@ impl NamesAsked {
 pub struct NamesFilter {
     /// Name, id or address.
     pub node: Option<String>,
-    /// At most so many rows; 0: 1,000.
+    /// At most so many rows, up to 10,000; 0: 1,000.
     pub limit: usize,
+}
+
+impl NamesFilter {
+    /// Could this match anything, whatever there is?
+    pub fn check(&self) -> Result<(), BadFilter> {
+        check_node("node", self.node.as_ref())?;
+        check_limit(self.limit)
+    }
 }
 
 /// A name and how often one node was asked for it.

@@ -317,6 +317,7 @@ pub async fn accounts(_: Reader, State(app): State<App>) -> Reply<AccountsView> 
 }
 
 pub async fn names(_: Reader, State(app): State<App>, Asked(filter): Asked<NamesFilter>) -> Reply<NamesView> {
+    filter.check().map_err(|why| Problem::new(Kind::BadRequest, why.to_string()))?;
     let found = app.owner.ask(move |owner| {
         owner.coordinator().names(&filter, clock::now()).map_err(|refusal| near(owner, &refusal))
     });

@@ -47,23 +47,29 @@ pub enum BadFilter {
 /// A clock that asks may be ahead of this one by so many seconds.
 const AHEAD: u64 = 60;
 
+/// Could this be a node, whatever nodes there are?
+pub fn check_node(field: &'static str, value: Option<&String>) -> Result<(), BadFilter> {
+    let Some(value) = value.filter(|value| !FlowPoint::could_be(value)) else { return Ok(()) };
+    let shown = value.chars().take(80).collect::<String>().escape_debug().to_string();
+    Err(BadFilter::End { field, value: shown })
+}
+
+/// May so many rows be asked for?
+pub fn check_limit(limit: usize) -> Result<(), BadFilter> {
+    if limit > MAX_ANSWER { Err(BadFilter::Limit { limit }) } else { Ok(()) }
+}
+
 impl FlowFilter {
     /// Could this match anything, whatever there is?
     pub fn check(&self, now: UnixTime) -> Result<(), BadFilter> {
-        let shown = |text: &String| text.chars().take(80).collect::<String>().escape_debug().to_string();
-        for (field, value) in [("from", &self.from), ("to", &self.to)] {
-            if let Some(value) = value.as_ref().filter(|value| !FlowPoint::could_be(value)) {
-                return Err(BadFilter::End { field, value: shown(value) });
-            }
-        }
+        check_node("from", self.from.as_ref())?;
+        check_node("to", self.to.as_ref())?;
         for (field, value) in [("grant", &self.grant), ("service", &self.service)] {
             if let Some(Err(fault)) = value.as_ref().map(|value| Name::parse(value)) {
                 return Err(BadFilter::Name { field, fault });
             }
         }
-        if self.limit > MAX_ANSWER {
-            return Err(BadFilter::Limit { limit: self.limit });
-        }
+        check_limit(self.limit)?;
         match (self.since, self.until) {
             (Some(since), _) if since.since(now) > AHEAD => {
                 Err(BadFilter::Future { since: since.0, now: now.0 })

@@ -18,7 +18,7 @@ use crate::directory::Node;
 use crate::state::State;
 use crate::status::FlowStatus;
 
-pub use filter::{BadFilter, FlowFilter};
+pub use filter::{BadFilter, FlowFilter, check_limit, check_node};
 use row::row;
 pub use row::{FlowPoint, FlowRow, OtherEnd};
 
