@@ -85,6 +85,8 @@ impl Installed {
 
 /// The agent and the process that waits for its end: a power cut spares neither.
 fn cut_power(installed: &Installed, node: &mut Node) {
+    // Stopped, it starts no other one meanwhile.
+    run(None, &["kill", "-STOP", &node.pid().to_string()], &[]).ok();
     let children = run(None, &["pgrep", "-P", &node.pid().to_string()], &[]).stdout;
     assert!(!children.trim().is_empty(), "somebody waits for the agent's end");
     for child in children.split_whitespace() {
