@@ -10,6 +10,15 @@ use warren_netns_tests::town::Town;
 use warren_netns_tests::wait::{eventually, until};
 use warren_netns_tests::warren::LIMIT;
 
+/// A request that takes six seconds, a byte every tenth of one: no buffer of the kernel makes a pause in it.
+const DRIBBLE: &str = "import socket, sys, time\n\
+s = socket.create_connection((sys.argv[1], 8080))\n\
+s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)\n\
+s.sendall(b'GET / HTTP/1.0\\r\\nX-Pad: ')\n\
+for _ in range(60):\n time.sleep(0.1); s.sendall(b'a')\n\
+s.sendall(b'\\r\\n\\r\\n')\n\
+assert s.recv(4) == b'HTTP'\n";
+
 /// The last moment of each window of web-1's flow to a port, in order; and that of its end, if it has ended.
 fn windows(town: &Town, key: &str, port: u16) -> Option<(Vec<u64>, bool)> {
     let bearer = format!("authorization: Bearer {key}");
@@ -26,12 +35,8 @@ fn windows(town: &Town, key: &str, port: u16) -> Option<(Vec<u64>, bool)> {
 fn a_live_flow_is_recorded_in_windows_of_at_most_a_second() {
     let town = Town::new(Underlay::V4);
     let _server = town.orders.serve_http(8080);
-    std::fs::write(town.orders.host.path("www/large"), vec![7; 6_000_000]).unwrap();
     let key = town.coordinator.warren(&["key", "create", "test"]).ok().trim().to_owned();
-    let url = format!("http://{}:8080/large", town.orders.v4());
-    // About six seconds without a pause.
-    let slow = ["curl", "-sS", "-o", "/dev/null", "--limit-rate", "1M", "--max-time", "20", url.as_str()];
-    town.web.host.run(&slow).ok();
+    town.web.host.run(&["python3", "-c", DRIBBLE, &town.orders.v4()]).ok();
     let moments = eventually("the end is recorded", LIMIT, || {
         windows(&town, &key, 8080).filter(|(_, ended)| *ended).map(|(moments, _)| moments)
     });
