@@ -5,12 +5,11 @@
 
 use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
 use std::process::ExitCode;
-use std::time::Duration;
 
 use warren_netns_tests::attack::args::{Args, fail};
 use warren_netns_tests::attack::forge::{Forger, nth};
 use warren_netns_tests::attack::knock::{Key, Noise, initiation};
-use warren_netns_tests::attack::pace::pace;
+use warren_netns_tests::attack::pace::{hear_out, pace};
 use warren_netns_tests::attack::verdict::verdict;
 
 const USAGE: &str = "attack-initiations --target IP:PORT --key BASE64 --from FIRST-SOURCE [--sources 10000] [--mac1 valid|bad] \
@@ -47,9 +46,7 @@ fn main() -> ExitCode {
             hear(&ears, &mut replies);
         }
     });
-    // Late answers count too; that none comes can only be waited for.
-    std::thread::sleep(Duration::from_millis(500));
-    hear(&ears, &mut replies);
+    hear_out(&ears, || hear(&ears, &mut replies)).unwrap_or_else(|e| fail(USAGE, &e.to_string()));
     let Replies { cookies, others, bytes } = replies;
     let held = others == 0 && bytes <= sent && (right || cookies == 0) && made > lost;
     verdict(

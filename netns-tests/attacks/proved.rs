@@ -6,12 +6,11 @@
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
 use std::process::ExitCode;
-use std::time::Duration;
 
 use warren_netns_tests::attack::args::{Args, fail};
 use warren_netns_tests::attack::forge::{Forger, nth};
 use warren_netns_tests::attack::knock::{Key, Noise, cookie, initiation, prove};
-use warren_netns_tests::attack::pace::pace;
+use warren_netns_tests::attack::pace::{hear_out, pace};
 use warren_netns_tests::attack::verdict::verdict;
 
 const USAGE: &str = "attack-proved --target IP:PORT --key BASE64 --from FIRST-SOURCE [--sources 2000] [--rate 10000] [--seconds 5] [--port 4343]";
@@ -69,9 +68,7 @@ fn main() -> ExitCode {
             all.hear(&ears, &key);
         }
     });
-    // Late answers count too; that none comes can only be waited for.
-    std::thread::sleep(Duration::from_millis(500));
-    all.hear(&ears, &key);
+    hear_out(&ears, || all.hear(&ears, &key)).unwrap_or_else(|e| fail(USAGE, &e.to_string()));
     let held = all.others == 0 && all.bytes <= sent && proved > 0;
     verdict(
         held,

@@ -4,11 +4,10 @@
 
 use std::net::{SocketAddr, UdpSocket};
 use std::process::ExitCode;
-use std::time::Duration;
 
 use warren_netns_tests::attack::args::{Args, fail};
 use warren_netns_tests::attack::knock::Noise;
-use warren_netns_tests::attack::pace::pace;
+use warren_netns_tests::attack::pace::{hear_out, pace};
 use warren_netns_tests::attack::verdict::verdict;
 
 const USAGE: &str = "attack-quic-garbage --target IP:PORT [--rate 2000] [--seconds 5]";
@@ -46,9 +45,7 @@ fn main() -> ExitCode {
         }
         hear();
     });
-    // Late answers count too; that none comes can only be waited for.
-    std::thread::sleep(Duration::from_millis(500));
-    hear();
+    hear_out(&socket, hear).unwrap_or_else(|e| fail(USAGE, &e.to_string()));
     let held = sent > 0 && back <= 3 * sent_bytes && largest <= 1400;
     verdict(
         held,

@@ -20,12 +20,17 @@ pub const ROOM: usize = 200_000;
 pub const KEPT: u64 = 86_400;
 /// Rows of one answer.
 const DEFAULT_ANSWER: usize = 1_000;
-const MAX_ANSWER: usize = 10_000;
+
+/// Seconds between two looks for old names: a look costs what there are nodes, and each node reports every few seconds.
+const LOOK: u64 = 60;
 
 #[derive(Clone, Debug, Default)]
 pub struct NamesAsked {
     nodes: BTreeMap<NodeId, Heard>,
+    /// Each node with names once, by how many it has.
+    sizes: BTreeSet<(usize, NodeId)>,
     total: usize,
+    looked: UnixTime,
 }
 
 /// Of one node.
@@ -91,52 +96,62 @@ impl Heard {
 
 impl NamesAsked {
     pub fn report(&mut self, node: NodeId, report: &NamesReport, now: UnixTime) {
-        self.forget_old(now);
+        if now.since(self.looked) >= LOOK {
+            self.looked = now;
+            self.forget_old(now);
+        }
         let heard = self.nodes.entry(node).or_default();
         heard.others = heard.others.saturating_add(report.others);
         for name in &report.names {
             self.make_room(node, &name.name);
-            if let Some(heard) = self.nodes.get_mut(&node) {
-                let before = heard.names.len();
-                heard.add(name, now);
-                self.total += heard.names.len() - before;
-            }
+            self.change(node, |heard| heard.add(name, now));
+        }
+    }
+
+    /// Every change of how many names a node has goes through here.
+    fn change(&mut self, node: NodeId, change: impl FnOnce(&mut Heard)) {
+        let Some(heard) = self.nodes.get_mut(&node) else { return };
+        let before = heard.names.len();
+        change(heard);
+        let after = heard.names.len();
+        if before != after {
+            self.sizes.remove(&(before, node));
+            self.sizes.extend((after > 0).then_some((after, node)));
+            self.total = self.total - before + after;
         }
     }
 
     /// For one name of `node`, if it is new.
     fn make_room(&mut self, node: NodeId, name: &str) {
-        let Some(heard) = self.nodes.get(&node) else { return };
-        if heard.names.contains_key(name) {
+        let Some(heard) = self.nodes.get(&node).filter(|heard| !heard.names.contains_key(name)) else {
             return;
-        }
+        };
         let who = if heard.names.len() >= ROOM_EACH {
             Some(node)
         } else if self.total >= ROOM {
-            // Ties by id.
-            self.nodes.iter().max_by_key(|(node, heard)| (heard.names.len(), **node)).map(|(node, _)| *node)
+            self.sizes.last().map(|(_, most)| *most)
         } else {
             None
         };
-        if let Some(heard) = who.and_then(|who| self.nodes.get_mut(&who)) {
-            self.total -= usize::from(heard.give_way(UnixTime(u64::MAX)));
+        if let Some(who) = who {
+            self.change(who, |heard| {
+                heard.give_way(UnixTime(u64::MAX));
+            });
         }
     }
 
     fn forget_old(&mut self, now: UnixTime) {
         let end = UnixTime(now.0.saturating_sub(KEPT));
-        for heard in self.nodes.values_mut() {
-            while heard.give_way(end) {
-                self.total -= 1;
-            }
+        let nodes: Vec<NodeId> = self.sizes.iter().map(|(_, node)| *node).collect();
+        for node in nodes {
+            self.change(node, |heard| while heard.give_way(end) {});
         }
     }
 
     /// A node that is gone.
     pub fn forget(&mut self, node: &NodeId) {
-        if let Some(heard) = self.nodes.remove(node) {
-            self.total -= heard.names.len();
-        }
+        self.change(*node, |heard| *heard = Heard::default());
+        self.nodes.remove(node);
     }
 
     /// The policy does not ask any more.
@@ -159,7 +174,7 @@ impl NamesAsked {
         }
         let place = |row: &NameRow| (std::cmp::Reverse(row.asked), row.node);
         view.names.sort_by(|a, b| place(a).cmp(&place(b)).then_with(|| a.name.cmp(&b.name)));
-        let limit = if limit == 0 { DEFAULT_ANSWER } else { limit.min(MAX_ANSWER) };
+        let limit = if limit == 0 { DEFAULT_ANSWER } else { limit };
         view.left_off = view.names.len().saturating_sub(limit);
         view.names.truncate(limit);
         view
@@ -237,7 +252,7 @@ mod tests {
     }
 
     fn view(asked: &NamesAsked, now: u64) -> NamesView {
-        asked.view(None, MAX_ANSWER, UnixTime(now))
+        asked.view(None, ROOM, UnixTime(now))
     }
 
     #[test]

@@ -4,12 +4,11 @@
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashSet};
 
-use rusqlite::params;
 use warren_config::time::UnixTime;
 use warren_coordinator_core::edges::{EdgeKey, Sides, Sum};
 use warren_coordinator_core::map::MapExtent;
 
-use super::edges::{EdgeFilter, EdgeStore, EdgeTotal, MATCH, number, sum_of, table};
+use super::edges::{EdgeFilter, EdgeStore, EdgeTotal, MATCH, bounds, sum_of, table};
 
 impl EdgeStore {
     /// At most `limit` edges of `[from, until)`, and how much there is besides. Of too many, half of the room belongs to those
@@ -56,15 +55,7 @@ impl EdgeStore {
              FROM {table} s JOIN edge e ON e.id = s.edge
              WHERE s.at >= ?1 AND s.at < ?2 AND {MATCH} GROUP BY s.edge, s.opener ORDER BY s.edge"
         ))?;
-        let mut rows = statement.query(params![
-            number(from.0),
-            number(until.0),
-            filter.from,
-            filter.to,
-            filter.service,
-            filter.verdict,
-            filter.grant
-        ])?;
+        let mut rows = statement.query(bounds(from, until, filter))?;
         let mut ranking = Ranking { limit, ..Ranking::default() };
         let mut under_way: Option<(i64, bool, Sides)> = None;
         while let Some(row) = rows.next()? {

@@ -114,6 +114,12 @@ pub struct GrantUse {
     pub last_ms: u64,
 }
 
+/// What [`MATCH`] and the stretch before it are filled with.
+pub(super) fn bounds(from: UnixTime, until: UnixTime, filter: &EdgeFilter) -> impl rusqlite::Params {
+    let EdgeFilter { from: opener, to, service, verdict, grant } = filter;
+    (number(from.0), number(until.0), opener, to, service, verdict, grant)
+}
+
 impl EdgeStore {
     /// Opens the file, or makes it: it may be deleted by an operator while the service is stopped.
     pub fn open(path: &Path) -> Result<EdgeStore, OpenStoreError> {
@@ -199,15 +205,7 @@ impl EdgeStore {
              FROM {table} s JOIN edge e ON e.id = s.edge
              WHERE s.at >= ?1 AND s.at < ?2 AND {MATCH} GROUP BY s.edge, s.opener ORDER BY s.edge"
         ))?;
-        let mut rows = statement.query(params![
-            number(from.0),
-            number(until.0),
-            filter.from,
-            filter.to,
-            filter.service,
-            filter.verdict,
-            filter.grant
-        ])?;
+        let mut rows = statement.query(bounds(from, until, filter))?;
         let mut totals: Vec<EdgeTotal> = Vec::new();
         while let Some(row) = rows.next()? {
             let Some((key, mut life)) = edge_of(row)? else { continue };

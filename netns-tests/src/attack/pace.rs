@@ -1,5 +1,7 @@
-//! So many a second, for so long.
+//! So many a second, for so long; and listening until nobody answers any more.
 
+use std::io;
+use std::net::UdpSocket;
 use std::time::{Duration, Instant};
 
 const SLICE: Duration = Duration::from_millis(5);
@@ -21,4 +23,24 @@ pub fn pace(rate: u64, seconds: u64, mut act: impl FnMut(u64)) -> u64 {
         std::thread::sleep(SLICE);
     }
     done
+}
+
+/// No answer for so long, and none comes any more.
+const QUIET: Duration = Duration::from_millis(500);
+/// Whoever is answered without end stops listening.
+const LISTEN: Duration = Duration::from_secs(5);
+
+/// Late answers count too: calls `hear`, which reads what is there, until nothing comes any more.
+pub fn hear_out(ears: &UdpSocket, mut hear: impl FnMut()) -> io::Result<()> {
+    let start = Instant::now();
+    ears.set_read_timeout(Some(QUIET))?;
+    loop {
+        ears.set_nonblocking(false)?;
+        let more = ears.peek(&mut [0]).is_ok();
+        ears.set_nonblocking(true)?;
+        hear();
+        if !more || start.elapsed() > LISTEN {
+            return Ok(());
+        }
+    }
 }

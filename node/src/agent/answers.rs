@@ -219,8 +219,8 @@ fn path(driver: &Driver, peer: &str) -> Reply {
         }
         (Some(_), Some(_)) => "the peer answers at this candidate",
         (Some(_), None) if live.as_ref().is_some_and(|l| l.handshake_pending) => {
-            "no answer yet: the peer may be off, or firewalls or NATs on the way let no UDP through; all candidates are tried, \
-             and the coordinator has told the peer"
+            "no answer yet: the peer may be off, or firewalls or NATs on the way let no UDP through; retries go to all \
+             candidates, and the coordinator is asked to tell the peer"
         }
         (Some(_), None) => "no handshake yet: it begins with the first packet",
     };

@@ -90,12 +90,10 @@ impl Counters {
 }
 
 impl<E: Engine> Shared<E> {
-    /// Takes an answer of STUN out of what came to a WireGuard socket. False: it is none.
+    /// Takes the answer of STUN that this node waits for out of what came to a WireGuard socket. Any other is for the plane
+    /// to count.
     pub fn takes_stun(&self, from: SocketAddr, datagram: &[u8]) -> bool {
-        is_stun(datagram) && {
-            self.mapping.lock().handle_answer(from, datagram, self.clock.now().mono);
-            true
-        }
+        is_stun(datagram) && self.mapping.lock().handle_answer(from, datagram, self.clock.now().mono)
     }
 
     /// Writes a frame that carries no offload; counts it if it is lost.
