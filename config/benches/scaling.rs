@@ -99,7 +99,7 @@ fn port(i: usize) -> Listen {
 }
 
 fn grant(policy: &mut Policy, i: usize, from: BTreeSet<Selector>, on: BTreeSet<Selector>, listen: Listen) {
-    let service = Service { name: name("s", i), on, listen: [listen].into() };
+    let service = Service { name: name("s", i), on, listen: [listen].into(), addresses: BTreeSet::new() };
     let grant = Grant {
         id: name("g", i),
         from,

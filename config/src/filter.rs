@@ -214,6 +214,13 @@ impl Rules {
         names.into_iter().cloned().collect()
     }
 
+    /// Each service with each enforced grant that opens something of it at `now`, in order.
+    pub fn grants(&self, now: UnixTime) -> impl Iterator<Item = (&Name, &Name)> {
+        let live = self.enforced().filter(move |candidate| candidate.lives(now));
+        let all: std::collections::BTreeSet<_> = live.map(|c| (&c.service, &c.grant)).collect();
+        all.into_iter()
+    }
+
     /// Each service some enforced grant opens, with the end of the last such grant (`None`: without end). Whoever keeps
     /// this can say what [`Rules::services`] would say at any later moment.
     pub fn service_ends(&self) -> BTreeMap<&Name, Option<UnixTime>> {

@@ -146,6 +146,10 @@ fn check_service(service: &Service) -> Result<(), &'static str> {
     if !service.listen.iter().all(|listen| listen.is_valid()) {
         return Err("a `listen` entry is impossible");
     }
+    if service.is_behind() && service.on.contains(&Selector::AllNodes) {
+        return Err("not every node can be a gateway");
+    }
+    crate::subnet::check(&service.addresses)?;
     service.on.iter().try_for_each(check_selector)
 }
 

@@ -12,6 +12,7 @@
 //! - [`filter`]: a verdict for one protocol and port; denies by default, names its grant.
 //! - [`question`]: `can`, `why`, tests and `diff`, answered over the nodes that exist.
 //! - [`proof`]: invariants and `--ever`, answered over every node that could ever be enrolled.
+//! - [`subnet`]: which addresses a service behind gateways may have, and what a policy says of each of them.
 //! - [`upstream`]: an encrypted DNS server as it is written.
 //! - [`oracle`]: the slow judge; reads like the specification and shares nothing with `compile`.
 
@@ -30,6 +31,7 @@ pub mod proof;
 pub mod question;
 pub mod resolve;
 pub mod schema;
+pub mod subnet;
 mod text;
 pub mod time;
 pub mod upstream;

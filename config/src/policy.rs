@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use crate::name::Name;
@@ -203,11 +204,20 @@ impl std::fmt::Display for Listen {
 #[serde(deny_unknown_fields)]
 pub struct Service {
     pub name: Name,
+    /// The nodes its traffic goes to: those that offer it themselves, or the gateways to `addresses`.
     pub on: BTreeSet<Selector>,
     pub listen: BTreeSet<Listen>,
+    /// Hosts without an agent, behind the nodes of `on`: the policy's `addresses` and `via`. Left out of the canonical form
+    /// when there are none, so that older nodes read policies without them; a policy with them they refuse.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub addresses: BTreeSet<IpNet>,
 }
 
 impl Service {
+    /// Is it offered by hosts behind its nodes, and not by these nodes themselves?
+    pub fn is_behind(&self) -> bool {
+        !self.addresses.is_empty()
+    }
     /// Only these nodes get its name and its traffic.
     pub fn offered_by(&self, subject: &Subject) -> bool {
         self.on.iter().any(|selector| selector.matches(subject))

@@ -3,8 +3,11 @@
 use std::collections::BTreeSet;
 use std::ops::Range;
 
+use ipnet::IpNet;
+
 use crate::name::Name;
 use crate::policy::{Listen, Protocol, Selector, Target};
+use crate::subnet::{self, Unfit};
 
 /// What is wrong with a string, and where in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -283,6 +286,44 @@ fn number(text: &str) -> Result<Listen, Malformed> {
         Some(n) => Ok(Listen { protocol: Protocol::Number(n), first: 0, last: 0 }),
         None => Err(wrong(format!("`{}` is not an IP protocol number", shown(text)))
             .hint("protocol numbers run from 0 to 255, e.g. `proto/132` for SCTP")),
+    }
+}
+
+/// `192.168.10.0/24`, `10.1.2.3`, `fd12::/64`: what may be behind a gateway.
+pub(crate) fn address(text: &str) -> Result<IpNet, Malformed> {
+    let wrong = |id, message: String| Malformed::new(id, 0..text.len(), message);
+    let single = || text.parse::<std::net::IpAddr>().ok().map(IpNet::from);
+    let Some(net) = text.parse::<IpNet>().ok().or_else(single) else {
+        let message = format!("`{}` is not an address or a subnet", shown(text));
+        return Err(
+            wrong("bad-address", message).hint("write `192.168.10.0/24`, `10.1.2.3` or `fd12:3456::/64`")
+        );
+    };
+    if net != net.trunc() {
+        let message = format!("`{}` has bits behind its prefix of {}", shown(text), net.prefix_len());
+        let hint = format!("write `{}` for the subnet, or `{}` for the one address", net.trunc(), net.addr());
+        return Err(wrong("host-bits", message).hint(hint));
+    }
+    match subnet::fit(&net) {
+        Ok(()) => Ok(net),
+        Err(Unfit::Default) => Err(wrong(
+            "default-route",
+            format!("`{}` is the whole internet: a way out to it is an exit node, not a subnet", shown(text)),
+        )
+        .hint("name the subnets that are behind the gateway")),
+        Err(Unfit::Special(what)) => {
+            let message =
+                format!("`{}` is special ({what}): it means something else on every host", shown(text));
+            Err(wrong("special-address", message).hint("name addresses that only the gateway's network has"))
+        }
+        Err(Unfit::TooWide) => {
+            let (v4, v6) = (subnet::SHORTEST_V4, subnet::SHORTEST_V6);
+            let message = format!("`{}` is too wide to be behind a gateway", shown(text));
+            let hint = format!(
+                "the widest are /{v4} for IPv4 and /{v6} for IPv6: who may use it has a route for all of it"
+            );
+            Err(wrong("too-wide", message).hint(hint))
+        }
     }
 }
 

@@ -20,6 +20,7 @@ const POLICIES: &[&str] = &[
     "migration/2-learn.toml",
     "migration/3-enforce.toml",
     "migration/4-prove.toml",
+    "office",
     "shop",
     "walls",
 ];

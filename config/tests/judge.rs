@@ -270,9 +270,10 @@ fn crowd() -> impl Strategy<Value = (Policy, Vec<(Protocol, u16)>)> {
             packets.extend(
                 near(listen.first).into_iter().chain(near(listen.last)).map(|p| (listen.protocol, p)),
             );
-            policy
-                .services
-                .insert(id.clone(), Service { name: id.clone(), on: tag(1), listen: [listen].into() });
+            policy.services.insert(
+                id.clone(),
+                Service { name: id.clone(), on: tag(1), listen: [listen].into(), addresses: [].into() },
+            );
             let (except, to, why) = (BTreeSet::new(), [id.clone()].into(), String::new());
             policy.grants.insert(id.clone(), Grant { id, from: tag(0), except, to, mode, until, why });
         }

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may fail by panic")]
 
+mod generate;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
@@ -47,8 +49,12 @@ fn listen() -> impl Strategy<Value = Listen> {
 }
 
 fn service(i: u8) -> impl Strategy<Value = Service> {
-    (prop::collection::btree_set(selector(), 1..3), prop::collection::btree_set(listen(), 1..4))
-        .prop_map(move |(on, listen)| Service { name: name("s", i), on, listen })
+    let behind = prop::option::weighted(0.3, generate::subnets());
+    (prop::collection::btree_set(selector(), 1..3), prop::collection::btree_set(listen(), 1..4), behind)
+        .prop_map(move |(on, listen, behind)| {
+            let (on, addresses) = behind.unwrap_or((on, BTreeSet::new()));
+            Service { name: name("s", i), on, listen, addresses }
+        })
 }
 
 fn grant(i: u8) -> impl Strategy<Value = Grant> {
@@ -256,6 +262,7 @@ fn all_nodes_meets_all_nodes_only_by_ping() {
         name: name("s", 0),
         on: [Selector::AllNodes].into(),
         listen: [listen(Protocol::IcmpEcho, 0), listen(Protocol::Tcp, 22)].into(),
+        addresses: BTreeSet::new(),
     };
     let grant = Grant {
         id: name("g", 0),
@@ -281,7 +288,9 @@ fn ten_thousand_grants_compile_and_judge_quickly() {
         let tag = |text: &str| Selector::Tags([Name::parse(text).unwrap()].into());
         let port = u16::try_from(i * 2 + 1).unwrap();
         let listen = [Listen { protocol: Protocol::Tcp, first: port, last: port }].into();
-        policy.services.insert(id.clone(), Service { name: id.clone(), on: [tag("db")].into(), listen });
+        let service =
+            Service { name: id.clone(), on: [tag("db")].into(), listen, addresses: BTreeSet::new() };
+        policy.services.insert(id.clone(), service);
         let grant = Grant {
             id: id.clone(),
             from: [tag("web")].into(),

@@ -1,10 +1,10 @@
 //! How much disk 30 days of a network of 1,000 nodes take: `scripts/bench store`.
 //!
-//! Two small networks live through 32 days in virtual time. Every second what their edges did is written to SQLite as the
+//! A small network lives through 32 days in virtual time. Every second what its edges did is written to SQLite as the
 //! service does it (into seconds, minutes and hours, batch by batch, with the accounts of the nodes), and every minute what the
-//! settings give up is deleted. After 30 days all steps are full and the files must not grow any more; that the larger network
-//! takes as much an edge as the smaller one is the law by which the large network is reckoned. Single records have a limit of
-//! their own, whatever the network: they are written in two sizes as well.
+//! settings give up is deleted. After 30 days all steps are full and the file must not grow any more. A network of twice as many
+//! edges lives until seconds and minutes are full and deleted again, too; that it then takes as much an edge is the law by which
+//! the large network is reckoned. Single records have a limit of their own, whatever the network: they are written in two sizes.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a measurement ends at the first surprise")]
 
@@ -15,7 +15,7 @@ use warren_config::time::UnixTime;
 use warren_coordinator::store::edges::{EdgeRetention, EdgeStore};
 use warren_coordinator::store::flows::{FlowStore, Retention};
 use warren_coordinator_core::accounts::{Entry, Start};
-use warren_coordinator_core::edges::{EdgeEnd, EdgeKey, EdgeSecond, Sum};
+use warren_coordinator_core::edges::{EdgeEnd, EdgeKey, EdgeSecond, Quality, Sum};
 use warren_coordinator_core::flows::{Batch, FlowPoint, FlowRow};
 use warren_wire::flow::{Amount, FlowRecord, FlowReport, FlowVerdict, Workload};
 use warren_wire::id::NodeId;
@@ -27,6 +27,8 @@ const DAY: u64 = 24 * HOUR;
 const START: u64 = 20_000 * DAY;
 /// Virtual seconds written in one transaction.
 const BATCH: u64 = 10;
+/// After so many days seconds and minutes are full, and what is older is being deleted.
+const FULL: u64 = 4;
 /// Edges get numbers as large as in the whole network.
 const NUMBERS: u64 = 60_000;
 const LIMIT: f64 = 50.0;
@@ -111,6 +113,11 @@ fn second(key: &EdgeKey, edge: u64, at: u64) -> impl Iterator<Item = EdgeSecond>
         at: UnixTime(at),
         opener: *opener,
         sum,
+        quality: if refused {
+            Quality::default()
+        } else {
+            Quality { rtt_us: 350 + bytes % 999, rtts: 1, retransmissions: Some(0) }
+        },
         generation: 7,
         first_ms: at * 1000,
         last_ms: at * 1000 + 900,
@@ -255,35 +262,39 @@ fn row(number: u64) -> FlowRow {
 
 fn print_lives(lives: &[Life], days: u64) {
     println!(
-        "| edges | sums written | sums/s | day 1 | day 3 | day 10 | day 30 | day {days} | bytes an edge |"
+        "| edges | sums written | took | sums/s | day 1 | day 3 | day {FULL} | day 10 | day 30 | day {days} | bytes an edge |"
     );
-    println!("|---|---|---|---|---|---|---|---|---|");
+    println!("|---|---|---|---|---|---|---|---|---|---|---|");
     for life in lives {
         let day = |day: u64| {
             life.days.get(day as usize - 1).map_or("-".to_owned(), |b| format!("{:.1} MB", *b as f64 / 1e6))
         };
         println!(
-            "| {} | {} | {:.0} | {} | {} | {} | {} | {} | {:.0} |",
+            "| {} | {} | {:.0} s | {:.0} | {} | {} | {} | {} | {} | {} | {:.0} |",
             life.edges,
             life.sums,
+            life.seconds,
             life.sums as f64 / life.seconds,
             day(1),
             day(3),
+            day(FULL),
             day(10),
             day(30),
             day(days),
-            an_edge(life)
+            an_edge(life, days)
         );
     }
-    let Some(last) = lives.last() else { return };
+    let Some(last) = lives.first() else { return };
     println!("\n| table of {} edges | rows | MB | bytes a row |\n|---|---|---|---|", last.edges);
     for (table, rows, bytes) in &last.steps {
         println!("| {table} | {rows} | {:.2} | {:.1} |", bytes / 1e6, bytes / *rows as f64);
     }
 }
 
-fn an_edge(life: &Life) -> f64 {
-    life.days.last().copied().unwrap_or(0) as f64 / life.edges as f64
+/// After so many days, or at its end.
+fn an_edge(life: &Life, days: u64) -> f64 {
+    let bytes = life.days.get(days as usize - 1).or(life.days.last()).copied().unwrap_or(0);
+    bytes as f64 / life.edges as f64
 }
 
 fn option(name: &str, otherwise: u64) -> u64 {
@@ -304,15 +315,15 @@ fn main() {
         keep.minutes / DAY,
         keep.hours / DAY
     );
-    let lives = [live(slice, days, dir.path()), live(2 * slice, days, dir.path())];
+    let short = days.min(FULL);
+    let lives = [live(slice, days, dir.path()), live(2 * slice, short, dir.path())];
     print_lives(&lives, days);
-    let per_edge = lives.each_ref().map(an_edge);
-    let law = per_edge[1] / per_edge[0];
-    let grown = lives[1].days.last().copied().unwrap_or(0) as f64
-        / lives[1].days.get(29).or(lives[1].days.last()).copied().unwrap_or(1) as f64;
+    let [one, two] = lives.each_ref().map(|life| an_edge(life, short));
+    let law = two / one;
+    let last = lives[0].days.last().copied().unwrap_or(0) as f64;
+    let grown = last / lives[0].days.get(29).map_or(last, |bytes| *bytes as f64);
     println!(
-        "\nTwice the edges take {:.2} times an edge; after day 30 the file is {:.3} times as large.",
-        law, grown
+        "\nTwice the edges take {law:.2} times an edge after {short} days; after day 30 the file is {grown:.3} times as large."
     );
 
     let (few, more) = (records(single, dir.path()) as f64, records(2 * single, dir.path()) as f64);
@@ -323,11 +334,12 @@ fn main() {
         more / 1e6
     );
 
-    // What the smaller network takes more an edge is its fixed part; the greater number is taken.
-    let edges = (nodes * out) as f64 * per_edge[0].max(per_edge[1]) / 1e9;
+    // What the smaller network takes more an edge is its fixed part; what the larger one takes more is added.
+    let per_edge = an_edge(&lives[0], days) * law.max(1.0);
+    let edges = (nodes * out) as f64 * per_edge / 1e9;
     let kept = Retention::default().rows as f64;
     let (singles, sum) = (kept * a_record / 1e9, edges + kept * a_record / 1e9);
-    println!("{nodes} nodes x {out} edges x {:.0} bytes = {edges:.1} GB", per_edge[0].max(per_edge[1]));
+    println!("{nodes} nodes x {out} edges x {per_edge:.0} bytes = {edges:.1} GB");
     println!("{kept:.0} single records x {a_record:.0} bytes = {singles:.1} GB");
     println!("30 days: {sum:.1} GB. Within {LIMIT} GB: {}", if sum < LIMIT { "yes" } else { "NO" });
     let holds = sum < LIMIT && (0.8..1.2).contains(&law) && (grown < 1.05 || days < 31);

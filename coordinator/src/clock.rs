@@ -1,6 +1,7 @@
 //! The one place in the coordinator that reads the host's clock and its random source.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use warren_config::time::UnixTime;
 use zeroize::Zeroizing;
@@ -16,6 +17,12 @@ pub fn now_ms() -> u64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
+/// What only goes on, whatever is done to the host's clock: since this was first asked.
+pub fn mono() -> Duration {
+    static ORIGIN: OnceLock<Instant> = OnceLock::new();
+    ORIGIN.get_or_init(Instant::now).elapsed()
 }
 
 #[derive(Debug, thiserror::Error)]

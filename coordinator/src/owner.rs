@@ -14,17 +14,19 @@ use warren_coordinator_core::command::Command;
 use warren_coordinator_core::flows::{Batch, FlowRow};
 use warren_coordinator_core::output::{ConnId, Level, Output};
 use warren_coordinator_core::refusal::Refusal;
+use warren_coordinator_core::relay::Ask;
 use warren_coordinator_core::store::StoreError;
 use warren_wire::flow::{FlowEnd, FlowVerdict};
-use warren_wire::frame::{self, CoordinatorSays, ToNode};
+use warren_wire::frame::{self, CoordinatorSays, SaidToRelay, ToNode, ToRelay};
 use warren_wire::id::Revision;
 
-use crate::channel::Event;
 use crate::channel::outbox::Outbox;
+use crate::channel::{Event, Message, Tongue};
 use crate::clock;
 use crate::events::Hub;
 use crate::keyring::KeyRing;
 use crate::otlp::Export;
+use crate::relay::Desk;
 use crate::store::history::Written;
 use crate::store::log::LogStore;
 use crate::text::plain;
@@ -51,13 +53,14 @@ pub struct Owner {
 }
 
 /// Who hears of what happens at the owner.
-#[derive(Clone)]
 pub struct Beside {
     /// To the thread that writes flow history; full: records are skipped and their number kept, nobody waits.
     pub flows: blocking::SyncSender<Batch>,
     pub hub: Hub,
     pub keys: KeyRing,
     pub export: Option<Export>,
+    /// `None`: there is no relay.
+    pub relay: Option<Desk>,
 }
 
 /// Flows and their bytes by verdict, as their openers reported them.
@@ -99,7 +102,7 @@ impl FlowCounts {
 impl Beside {
     /// Of an owner whose events nobody hears.
     pub fn of_nobody(flows: blocking::SyncSender<Batch>) -> Beside {
-        Beside { flows, hub: Hub::new(0), keys: KeyRing::default(), export: None }
+        Beside { flows, hub: Hub::new(0), keys: KeyRing::default(), export: None, relay: None }
     }
 }
 
@@ -223,6 +226,7 @@ impl Owner {
             tokio::select! {
                 biased;
                 _ = &mut stop => return Ok(()),
+                Some(ask) = next_ask(&mut self.beside.relay) => self.answer(&ask),
                 Some(job) = jobs.recv() => job(&mut self),
                 Some(event) = events.recv() => self.handle_event(event),
                 () = tokio::time::sleep(wait) => {}
@@ -232,10 +236,17 @@ impl Owner {
                 self.tick();
                 ticked = Instant::now();
             }
-            self.drain();
+            self.settle();
             if let Some(error) = self.fatal.take() {
                 return Err(OwnerError::Store(error));
             }
+        }
+    }
+
+    /// May these two talk over the relay?
+    fn answer(&self, ask: &Ask) {
+        if let Some(desk) = &self.beside.relay {
+            desk.answer(ask, &self.coordinator);
         }
     }
 
@@ -250,7 +261,12 @@ impl Owner {
 
     fn tick(&mut self) {
         if self.is_due() {
-            self.coordinator.handle_timeout(clock::now());
+            let now = clock::now();
+            self.coordinator.handle_timeout(now);
+            if let Some(proposal) = self.coordinator.end_leases(now) {
+                let outcome = self.coordinator.commit(&mut self.store, proposal, now);
+                self.note(outcome.err());
+            }
         }
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Watchdog]);
     }
@@ -258,13 +274,25 @@ impl Owner {
     fn handle_event(&mut self, event: Event) {
         let now = clock::now();
         match event {
-            Event::Opened { session, key, remote, outbox } => {
-                self.clients.insert(ConnId(session), outbox);
-                self.coordinator.handle_connected(ConnId(session), key, remote, now);
+            Event::Opened { session, key, caller, outbox, speaks } => {
+                let conn = ConnId(session);
+                self.clients.insert(conn, outbox);
+                match speaks {
+                    Tongue::Node => {
+                        let from = (caller.remote, caller.transport);
+                        self.coordinator.handle_connected(conn, key, from, now);
+                    }
+                    Tongue::Relay => self.coordinator.handle_relay_connected(conn, key, caller.remote),
+                }
             }
             Event::Moved { session, remote } => self.coordinator.handle_moved(ConnId(session), remote, now),
             Event::Said { session, message, turn: _turn } => {
-                if let Some(proposal) = self.coordinator.handle_frame(ConnId(session), message, now) {
+                let conn = ConnId(session);
+                let proposal = match message {
+                    Message::Node(message) => self.coordinator.handle_frame(conn, message, now),
+                    Message::Relay(message) => self.coordinator.handle_relay_frame(conn, message, now),
+                };
+                if let Some(proposal) = proposal {
                     let outcome = self.coordinator.commit(&mut self.store, proposal, now);
                     self.note(outcome.err());
                 }
@@ -272,6 +300,7 @@ impl Owner {
             Event::Closed { session } => {
                 self.clients.remove(&ConnId(session));
                 self.coordinator.handle_disconnected(ConnId(session), now);
+                self.coordinator.handle_relay_disconnected(ConnId(session), now);
             }
         }
     }
@@ -291,7 +320,17 @@ impl Owner {
         let outcome = self.coordinator.commit(&mut self.store, proposal, now);
         self.note(outcome.as_ref().err().cloned());
         self.beside.keys.replace(self.coordinator.state().keys());
+        // Before the answer: what was accepted is on its way, and the relay carries nothing for who was withdrawn.
+        self.settle();
         Ok(outcome?)
+    }
+
+    /// What the coordinator wants done is done, and the relay knows who may talk.
+    fn settle(&mut self) {
+        self.drain();
+        if let Some(desk) = &mut self.beside.relay {
+            desk.keep_up(&self.coordinator);
+        }
     }
 
     /// What is, for questions.
@@ -311,7 +350,20 @@ impl Owner {
     fn drain(&mut self) {
         while let Some(output) = self.coordinator.poll_output() {
             match output {
-                Output::Send(conn, message) => self.send(conn, &message),
+                Output::Send(conn, message) => self.send(conn, frame::encode(&message)),
+                Output::SendRelay(conn, message) => self.send(conn, frame::encode(&message)),
+                Output::RelayAuthorised(conn) => {
+                    if let Some(outbox) = self.clients.get(&conn) {
+                        outbox.authorised();
+                    }
+                }
+                Output::CloseRelay(conn, refused) => {
+                    let said = ToRelay { says: Some(SaidToRelay::Refused(refused)) };
+                    self.send(conn, frame::encode(&said));
+                    if let Some(outbox) = self.clients.remove(&conn) {
+                        outbox.close("refused");
+                    }
+                }
                 Output::Authorised(conn, node) => {
                     tracing::debug!(%node, "session authorised");
                     if let Some(outbox) = self.clients.get(&conn) {
@@ -319,7 +371,8 @@ impl Owner {
                     }
                 }
                 Output::Close(conn, refused) => {
-                    self.send(conn, &ToNode { says: Some(CoordinatorSays::Refused(refused)) });
+                    let said = ToNode { says: Some(CoordinatorSays::Refused(refused)) };
+                    self.send(conn, frame::encode(&said));
                     if let Some(outbox) = self.clients.remove(&conn) {
                         outbox.close("refused");
                     }
@@ -331,6 +384,16 @@ impl Owner {
                         export.offer(&batch.rows);
                     }
                     self.keep_flows(batch);
+                }
+                Output::Seated(node, seated) => {
+                    if let Some(desk) = &self.beside.relay {
+                        desk.seat(node, seated, clock::now());
+                    }
+                }
+                Output::Unseated(seat) => {
+                    if let Some(desk) = &self.beside.relay {
+                        desk.unseat(seat);
+                    }
                 }
                 Output::Log(notice) => {
                     let (node, message) = (notice.node.map(|n| n.to_string()), plain(&notice.message, 400));
@@ -354,9 +417,9 @@ impl Owner {
     }
 
     /// A client that is too slow is let go; its connection task closes and reports it.
-    fn send(&mut self, conn: ConnId, message: &ToNode) {
+    fn send(&mut self, conn: ConnId, frame: Vec<u8>) {
         let Some(outbox) = self.clients.get(&conn) else { return };
-        if outbox.send(frame::encode(message)).is_err() {
+        if outbox.send(frame).is_err() {
             tracing::warn!(session = conn.0, "a client does not keep up and was dropped");
             self.clients.remove(&conn);
         }
@@ -387,5 +450,12 @@ impl Owner {
                 return self.accounts_waiting.push_front(batch);
             }
         }
+    }
+}
+
+async fn next_ask(desk: &mut Option<Desk>) -> Option<Ask> {
+    match desk {
+        Some(desk) => desk.next().await,
+        None => std::future::pending().await,
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! It never opens the authority's file and has no way to be told where it is.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,8 +14,11 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch};
 use warren_coordinator_core::Coordinator;
+use warren_coordinator_core::relays::HERE;
 use warren_coordinator_core::state::State;
 use warren_coordinator_core::store::Store;
+use warren_wire::frame::RelayAt;
+use warren_wire::id::RelayId;
 
 use crate::account::Accounts;
 use crate::api::caller::{Caller, Doorkeeper};
@@ -25,12 +28,14 @@ use crate::api::web::door::WebDoor;
 use crate::api::web::listen;
 use crate::api::{self, App};
 use crate::channel::{ChannelError, Limits, Listener};
+use crate::door::{Callers, Doors, Words};
 use crate::events::Hub;
 use crate::files::FileError;
 use crate::keyring::KeyRing;
 use crate::network::Founding;
 use crate::otlp::{self, OtlpError};
 use crate::owner::{self, Beside, OwnerError};
+use crate::relay::{Carrier, Desk, Threads};
 use crate::state_dir::{Settings, StateDir, StateError};
 use crate::store::OpenStoreError;
 use crate::store::history::{self, History};
@@ -187,11 +192,18 @@ async fn serve(options: &Options, loaded: Loaded) -> Result<(), ServeError> {
     let mut term = signal(SignalKind::terminate()).map_err(start("signals"))?;
     let mut int = signal(SignalKind::interrupt()).map_err(start("signals"))?;
 
-    let listener =
-        Arc::new(Listener::bind(options.listen.unwrap_or(settings.listen), &seed, Limits::default())?);
+    let relays = if settings.relay.enabled { settings.relay.threads } else { 0 };
+    let ports = Listener::ports(options.listen.unwrap_or(settings.listen), relays)?;
+    let (relay, desk) = relay(&settings, &seed, &ports.control)?.unzip();
+    let callers = Callers::default();
+    let listener = Listener::on(ports.control, &seed, Limits::default(), relay.clone(), callers.clone())?;
+    let listener = Arc::new(listener);
     let listen = listener.local_addr().map_err(start("control channel"))?;
     let socket = bind_socket(&options.socket, &settings.group)?;
     let web = Web::bind(options, &settings, &state).await?;
+    let doors = Doors::open(&settings.doors, &Words::SETTINGS, listen, &seed, callers);
+    offer_relay(&mut coordinator, &seed, relay.is_some(), &doors)?;
+    tokio::spawn(crate::memory::give_back());
     let (flow_rows, flow_inbox) = std::sync::mpsc::sync_channel(256);
     let history = History {
         flows: state.flows(),
@@ -213,7 +225,15 @@ async fn serve(options: &Options, loaded: Loaded) -> Result<(), ServeError> {
         .info(tls::public_of(&seed), settings.advertise.clone(), listen.to_string())
         .ok_or(ServeError::NoFounding)?;
     let export = settings.otlp.as_ref().map(|otlp| otlp::start(otlp, &network.name)).transpose()?;
-    let beside = Beside { flows: flow_rows, hub: hub.clone(), keys: keys.clone(), export: export.clone() };
+    let beside = Beside {
+        flows: flow_rows,
+        hub: hub.clone(),
+        keys: keys.clone(),
+        export: export.clone(),
+        relay: desk,
+    };
+    let threads = relay.clone().map(|carrier| Threads::start(carrier, ports.relay)).transpose();
+    let threads = threads.map_err(start("relay"))?;
 
     let (events, event_inbox) = mpsc::channel(owner::EVENTS);
     let (stop_owner, stop) = oneshot::channel();
@@ -246,6 +266,8 @@ async fn serve(options: &Options, loaded: Loaded) -> Result<(), ServeError> {
         requests: Requests::default(),
         started: clock::now(),
         export,
+        relay,
+        doors: Some(doors.clone()),
     };
     let watcher = tokio::spawn(api::stream::watch(app.clone()));
     let (stop_web, web_stopped) = watch::channel(false);
@@ -278,18 +300,57 @@ async fn serve(options: &Options, loaded: Loaded) -> Result<(), ServeError> {
     let _ = stop_api.send(());
     let _ = tokio::time::timeout(Duration::from_secs(3), api).await;
     let _ = std::fs::remove_file(&options.socket);
+    doors.close();
     listener.close().await;
     channel.abort();
     let _ = stop_owner.send(());
     if result.is_ok() {
         let _ = tokio::time::timeout(Duration::from_secs(5), ended).await;
     }
-    let _ = tokio::task::spawn_blocking(move || writer.join()).await;
+    let _ = tokio::task::spawn_blocking(move || {
+        if let Some(threads) = threads {
+            threads.stop();
+        }
+        writer.join()
+    })
+    .await;
     if let Some(path) = &options.ready_file {
         let _ = std::fs::remove_file(path);
     }
     tracing::info!("stopped");
     result
+}
+
+/// A relay on the control channel's port, unless the settings say no.
+fn relay(
+    settings: &Settings,
+    online: &[u8; 32],
+    control: &UdpSocket,
+) -> Result<Option<(Carrier, Desk)>, ServeError> {
+    if !settings.relay.enabled {
+        return Ok(None);
+    }
+    let start = |what| move |error| ServeError::Start { what, error };
+    let (carrier, asked) = Carrier::new(&settings.relay);
+    let socket = control.try_clone().map_err(start("relay"))?;
+    let desk = Desk::new(RelayId::of(&tls::public_of(online)), carrier.clone(), asked, socket);
+    Ok(Some((carrier, desk)))
+}
+
+/// What nodes are told of it, with its doors.
+fn offer_relay(
+    coordinator: &mut Coordinator,
+    online: &[u8; 32],
+    here: bool,
+    doors: &Doors,
+) -> Result<(), ServeError> {
+    let seed = clock::secret::<32>();
+    let seed =
+        seed.map_err(|e| ServeError::Start { what: "random numbers", error: std::io::Error::other(e) })?;
+    let told = Some(doors.told().to_vec());
+    let relay = RelayAt { doors: told, ..RelayAt::new(tls::public_of(online), HERE, Vec::new()) };
+    coordinator.offer_relay(seed, here.then_some(relay));
+    Ok(())
 }
 
 /// The API on the network, before it serves.

@@ -26,8 +26,10 @@ use warren_coordinator_core::store::StoreError;
 use zeroize::Zeroizing;
 
 use crate::api::web::WebSettings;
+use crate::door::{DoorSettings, DoorSettingsError};
 use crate::files::{self, FileError};
 use crate::otlp::OtlpSettings;
+use crate::relay::{RelaySettings, RelaySettingsError};
 use crate::store::OpenStoreError;
 use crate::store::edges::EdgeRetention;
 use crate::store::flows::Retention;
@@ -72,6 +74,10 @@ pub enum StateError {
         "the log is damaged: {0}; restore a backup with `warren restore FILE` into an empty state directory"
     )]
     Chain(#[from] LogError),
+    #[error(transparent)]
+    Relay(#[from] RelaySettingsError),
+    #[error(transparent)]
+    Doors(#[from] DoorSettingsError),
 }
 
 /// What an operator may edit while the service is stopped.
@@ -94,6 +100,12 @@ pub struct Settings {
     /// How large a map may be.
     #[serde(default)]
     pub map: MapSettings,
+    /// Frames of nodes that find no way to each other.
+    #[serde(default)]
+    pub relay: RelaySettings,
+    /// The same port for networks without UDP.
+    #[serde(default)]
+    pub doors: DoorSettings,
     /// Flow records for an OpenTelemetry receiver. Missing: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub otlp: Option<OtlpSettings>,
@@ -203,7 +215,10 @@ impl StateDir {
         if head.format > FORMAT {
             return Err(StateError::TooNew { dir: self.dir.clone(), found: head.format });
         }
-        serde_json::from_slice(&bytes).map_err(damaged)
+        let settings: Settings = serde_json::from_slice(&bytes).map_err(damaged)?;
+        settings.relay.check()?;
+        settings.doors.check()?;
+        Ok(settings)
     }
 
     pub fn write_settings(&self, settings: &Settings) -> Result<(), FileError> {
@@ -295,6 +310,8 @@ mod tests {
             api: WebSettings::default(),
             history: HistorySettings::default(),
             map: MapSettings::default(),
+            relay: RelaySettings::default(),
+            doors: DoorSettings::default(),
             otlp: None,
             group: DEFAULT_GROUP.into(),
         }

@@ -23,7 +23,7 @@ use rustls::pki_types::{
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::sign::CertifiedKey;
 use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
-use warren_wire::frame::ALPN;
+use warren_wire::frame::{ALPN, RELAY_ALPN};
 use warren_wire::id::IdentityKey;
 use zeroize::Zeroizing;
 
@@ -55,11 +55,31 @@ pub fn server(seed: &[u8; 32]) -> Result<QuicServerConfig, TlsError> {
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .with_client_cert_verifier(Arc::new(AnyProvenKey(provider.signature_verification_algorithms)))
         .with_cert_resolver(Arc::new(rustls::server::AlwaysResolvesServerRawPublicKeys::new(key)));
-    config.alpn_protocols = vec![ALPN.to_vec()];
+    config.alpn_protocols = vec![ALPN.to_vec(), RELAY_ALPN.to_vec()];
     config.max_early_data_size = 0;
     config.send_tls13_tickets = 0;
     config.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
     QuicServerConfig::try_from(config).map_err(|_| TlsError::NoInitialCipher)
+}
+
+/// TLS of a door that speaks `alpn`. Nobody is asked who he is: what comes through it proves that at the port.
+pub fn door(seed: &[u8; 32], alpn: &[u8]) -> Result<rustls::ServerConfig, TlsError> {
+    let provider = Arc::new(provider());
+    let key = certified_key(&provider, seed)?;
+    let mut config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13])?
+        .with_no_client_auth()
+        .with_cert_resolver(Arc::new(rustls::server::AlwaysResolvesServerRawPublicKeys::new(key)));
+    config.alpn_protocols = vec![alpn.to_vec()];
+    config.max_early_data_size = 0;
+    config.send_tls13_tickets = 0;
+    config.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
+    Ok(config)
+}
+
+/// The same for QUIC.
+pub fn quic_door(seed: &[u8; 32], alpn: &[u8]) -> Result<QuicServerConfig, TlsError> {
+    QuicServerConfig::try_from(door(seed, alpn)?).map_err(|_| TlsError::NoInitialCipher)
 }
 
 /// TLS of a client that holds identity `seed` and speaks to nobody but `server`.

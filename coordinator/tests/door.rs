@@ -12,6 +12,7 @@ use common::{World, block_on, mode};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Bytes;
 use hyper_util::rt::TokioIo;
+use tower::ServiceExt as _;
 use warren_coordinator::account::Accounts;
 use warren_coordinator::api::caller::{Caller, Doorkeeper};
 use warren_coordinator::api::web::door::WebDoor;
@@ -21,10 +22,11 @@ use warren_coordinator::keyring::KeyRing;
 use warren_coordinator::network::NetworkInfo;
 use warren_coordinator::owner;
 use warren_coordinator::state_dir::StateDir;
+use warren_coordinator_core::access::Scope;
 use warren_wire::id::{IdentityKey, NetworkId};
 
-/// The real router over a real socket; only the kernel's word about the caller is replaced.
-async fn serve_as(caller: Caller, socket: &Path) {
+/// Everything that answers, but nobody behind it.
+fn hollow() -> App {
     let network = NetworkInfo {
         network: NetworkId([1; 16]),
         name: "prod".into(),
@@ -40,7 +42,7 @@ async fn serve_as(caller: Caller, socket: &Path) {
         Accounts::of_text("ada:x:1000:1000:\nbob:x:1001:1001:\n", "warren:x:500:ada\n")
     });
     let state = StateDir::at(Path::new("/nonexistent"));
-    let app = App {
+    App {
         owner: owner::Handle::of_nobody(),
         network,
         state,
@@ -54,8 +56,14 @@ async fn serve_as(caller: Caller, socket: &Path) {
         requests: Default::default(),
         started: Default::default(),
         export: None,
-    };
-    let router = api::router(app).layer(Extension(ConnectInfo(caller)));
+        relay: None,
+        doors: None,
+    }
+}
+
+/// The real router over a real socket; only the kernel's word about the caller is replaced.
+async fn serve_as(caller: Caller, socket: &Path) {
+    let router = api::router(hollow()).layer(Extension(ConnectInfo(caller)));
     let listener = tokio::net::UnixListener::bind(socket).unwrap();
     tokio::spawn(async move { axum::serve(listener, router).await });
 }
@@ -85,6 +93,55 @@ fn every_route_refuses_a_stranger_and_says_what_to_do() {
             for path in ["/", "/v1/nothing", "/v1/../v1/status", "/v1/status/"] {
                 assert_eq!(ask(&socket, "GET", path).await.0, 403, "{path}");
             }
+        }
+    });
+}
+
+/// What changes something, or gives something away, by the scope it needs; reading is enough for all else.
+const MORE: [(&str, &str, Scope); 9] = [
+    ("POST", "/v1/commands", Scope::Operate),
+    ("GET", "/v1/keys", Scope::Admin),
+    ("POST", "/v1/keys", Scope::Admin),
+    ("POST", "/v1/keys/{id}/revoke", Scope::Admin),
+    ("POST", "/v1/relays", Scope::Admin),
+    ("POST", "/v1/relays/{name}/drain", Scope::Operate),
+    ("POST", "/v1/relays/{name}/remove", Scope::Admin),
+    ("POST", "/v1/links", Scope::Admin),
+    ("GET", "/v1/backup", Scope::Admin),
+];
+
+#[test]
+fn each_route_needs_the_scope_that_was_decided_for_it() {
+    for route in ROUTES {
+        let is = |(method, path, _): &&(&str, &str, Scope)| (*method, *path) == (route.method, route.path);
+        let needed = MORE.iter().find(is).map_or(Scope::Read, |(.., scope)| *scope);
+        assert_eq!((route.scope)(), needed, "{} {}", route.method, route.path);
+    }
+    let exists = |(method, path, _): &(&str, &str, Scope)| {
+        ROUTES.iter().any(|route| (route.method, route.path) == (*method, *path))
+    };
+    assert!(MORE.iter().all(exists));
+}
+
+/// In front of everything else on the network's door: no key is looked at, no page read.
+#[test]
+fn who_asks_more_often_than_anybody_needs_is_told_so_before_anything_else() {
+    block_on(async {
+        for path in ["/v1/status", "/", "/v1/session", "/v1/nothing"] {
+            let router = api::web::router(hollow());
+            // A second may end meanwhile, and then it begins anew.
+            let mut answers = 0;
+            let refused = loop {
+                let asked =
+                    hyper::Request::get(path).header("host", "x").body(axum::body::Body::empty()).unwrap();
+                let answer = router.clone().oneshot(asked).await.unwrap();
+                match answer.status().as_u16() {
+                    421 if answers < 20_000 => answers += 1,
+                    other => break other,
+                }
+            };
+            assert_eq!(refused, 429, "{path}, after {answers}");
+            assert!(answers >= 500, "{path}: {answers} is not often");
         }
     });
 }

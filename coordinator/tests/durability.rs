@@ -48,6 +48,7 @@ async fn writer(
             uses: 1,
             created,
             not_after: created.plus(3600),
+            lease: 0,
         };
         let delegation = issue::delegation(&authority.network, &token, &terms, authority.key());
         let reply: Result<serde_json::Value, _> =

@@ -54,6 +54,7 @@ fn a_token_the_authority_did_not_sign_admits_nobody() {
         uses: 1,
         created,
         not_after: created.plus(600),
+        lease: 0,
     };
     let delegation = issue::delegation(&network, &token.key(), &terms, &stolen_key(&world));
     write_into_the_log(&world, Change::TokenStored { delegation });

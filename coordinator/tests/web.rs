@@ -167,6 +167,41 @@ fn nothing_of_a_body_is_read_before_it_is_known_who_sends_it() {
     wait_for("room again", || (web.ask("GET", "/v1/status", &[], "").status == 401).then_some(()));
 }
 
+/// What a stranger sends slowly, or without saying how much it is, ends as soon as what would have been too much.
+#[test]
+fn strangers_who_do_not_say_how_much_they_send_or_send_it_slowly_are_left() {
+    let world = World::new();
+    let service = world.serve_with(API);
+    let web = Web::of(&service);
+    let begin = |head: &str| {
+        let mut stream = web.connect();
+        stream.set_read_timeout(Some(std::time::Duration::from_secs(60))).unwrap();
+        stream
+            .write_all(format!("POST /v1/session HTTP/1.1\r\nhost: {}\r\n{head}", web.host).as_bytes())
+            .unwrap();
+        stream
+    };
+    let said = |mut stream: TcpStream| {
+        let mut text = Vec::new();
+        let _ = stream.read_to_end(&mut text);
+        String::from_utf8_lossy(&text).into_owned()
+    };
+    let chunk = format!("2000\r\n{}\r\n0\r\n\r\n", "x".repeat(0x2000));
+    let untold = begin(&format!("transfer-encoding: chunked\r\nconnection: close\r\n\r\n{chunk}"));
+    let answer = said(untold);
+    assert!(answer.starts_with("HTTP/1.1 413"), "{answer}");
+    let (head, body) = (begin("x-slow: "), begin("connection: close\r\ncontent-length: 100\r\n\r\n{\"key\""));
+    let answer = said(body);
+    assert!(answer.starts_with("HTTP/1.1 400") && answer.contains("in time"), "{answer}");
+    let mut first = [0; 16];
+    let read = { head }.read(&mut first).expect("an end, and not this test's patience");
+    let word = String::from_utf8_lossy(&first[..read]).into_owned();
+    assert!(
+        word.is_empty() || word.starts_with("HTTP/1.1 408"),
+        "closed, without a word about the network: {word}"
+    );
+}
+
 #[test]
 fn the_page_is_served_and_guards_itself() {
     let world = World::new();

@@ -12,7 +12,10 @@ use warren_netns_tests::attack::rogue::{Keys, Rogue};
 use warren_netns_tests::attack::verdict::verdict;
 
 const USAGE: &str = "attack-flows --target IP:PORT --key BASE64[,BASE64] --private BASE64[,BASE64] --me OVERLAY-IP --to OVERLAY-IP --open UDP-PORT \
-                     [--rate 20000] [--seconds 5] (an echo service must listen at --open)";
+                     [--rate 20000] [--seconds 5] [--flows 40000: at least] (an echo service must listen at --open)";
+
+/// Seconds more that a slow host has for its flows.
+const PATIENCE: u32 = 60;
 
 fn main() -> ExitCode {
     let args = Args::parse(USAGE);
@@ -21,15 +24,27 @@ fn main() -> ExitCode {
     let (private, key): (Keys, Keys) = (args.need("private"), args.need("key"));
     let mut rogue = Rogue::connect(target, private, &key).unwrap_or_else(|e| fail(USAGE, &e.to_string()));
     let mut sent = 0u64;
-    pace(args.or("rate", 20_000), args.or("seconds", 5), |i| {
-        let packet = udp((me, 1024 + (i % 64_000) as u16), (to, open), b"flow");
+    let mut port = 0u64;
+    let mut open_one = |_| {
+        let packet = udp((me, 1024 + (port % 64_000) as u16), (to, open), b"flow");
+        port += 1;
         sent += u64::from(rogue.send(&packet).unwrap_or_default());
         // Its answers are taken from the socket, so that it is the target that is full and not this program.
-        if i.is_multiple_of(64) {
+        if port.is_multiple_of(64) {
             let _ = rogue.drain();
             rogue.heard.clear();
         }
-    });
+        sent
+    };
+    let (rate, at_least) = (args.or("rate", 20_000), args.or("flows", 40_000));
+    pace(rate, args.or("seconds", 5), |i| _ = open_one(i));
+    for _ in 0..PATIENCE {
+        let mut opened = 0;
+        pace(rate, 1, |i| opened = open_one(i));
+        if opened >= at_least {
+            break;
+        }
+    }
     let text = b"one more honest flow";
     let again = (0..5).any(|_| {
         let _ = rogue.send(&udp((me, 900), (to, open), text));

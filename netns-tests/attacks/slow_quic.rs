@@ -84,7 +84,7 @@ async fn come_again(siege: Arc<Siege>, number: u64) -> Stay {
     let mut seed = [0x5e; 32];
     seed[..8].copy_from_slice(&number.to_le_bytes());
     let identity = SigningKey::from_bytes(&seed);
-    let connector = Connector::new(identity, vec![siege.server], Arc::clone(&siege.resolver));
+    let connector = Connector::new(identity, vec![siege.server], Arc::clone(&siege.resolver)).without_doors();
     let connector = match siege.from {
         Some((first, sources)) => connector.leaving_from(nth(first, number, sources).into()),
         None => connector,
@@ -92,10 +92,11 @@ async fn come_again(siege: Arc<Siege>, number: u64) -> Stay {
     let mut stay = Stay::default();
     while Instant::now() < siege.end {
         match connector.connect(&siege.target).await {
-            Ok((_endpoint, connection)) => {
+            Ok(link) => {
+                let connection = &link.connection;
                 let start = Instant::now();
                 stay.entered += 1;
-                dawdle(&connection, number, &siege).await;
+                dawdle(connection, number, &siege).await;
                 stay.longest = stay.longest.max(start.elapsed());
             }
             Err(_) => tokio::time::sleep(Duration::from_millis(500)).await,

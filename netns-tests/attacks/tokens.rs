@@ -11,7 +11,7 @@ use warren_netns_tests::attack::knock::Noise;
 use warren_netns_tests::attack::verdict::verdict;
 use warren_node::agent::NameOptions;
 use warren_node::link::enrol;
-use warren_node_core::control::enrolment::Secrets;
+use warren_node_core::control::enrolment::{Secrets, Wish};
 use warren_node_core::control::keys::LaneSecret;
 use warren_wire::token::Token;
 
@@ -65,14 +65,14 @@ async fn redeem(text: String, seed: u64, gate: Arc<Barrier>) -> Option<String> {
     let mut lane = || LaneSecret { private: filled(&mut noise).into(), nonce: filled(&mut noise) };
     let lanes = vec![lane(), lane()];
     let secrets = Secrets { identity: SigningKey::from_bytes(&filled(&mut noise)), lanes };
-    let name = Name::parse(&format!("thief-{seed:x}")).ok();
+    let name = Name::parse(&format!("thief-{seed:x}")).map_or(Wish::Any, Wish::Exactly);
     let Ok(token) = Token::decode(&text) else { return Some("the token cannot be read".to_owned()) };
     let resolver = match NameOptions::default().resolver() {
         Ok(resolver) => resolver,
         Err(e) => return Some(e.to_string()),
     };
     gate.wait().await;
-    match enrol(token, name.as_ref(), "attack-tokens", &secrets, resolver).await {
+    match enrol(&token, &name, "attack-tokens", &secrets, resolver).await {
         Ok(_) => None,
         Err(e) => Some(e.to_string().lines().next().unwrap_or_default().chars().take(160).collect()),
     }

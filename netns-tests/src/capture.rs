@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::process::{Daemon, run};
 use crate::street::{Host, Street};
 use crate::wait::eventually;
+use crate::warren::COORDINATOR_PORT;
 
 /// A running capture of the whole underlay.
 #[derive(Debug)]
@@ -145,6 +146,15 @@ fn ports(frame: &[u8]) -> Option<(u16, u16)> {
     Some((word(at)?, word(at + 2)?))
 }
 
+/// Where doors are by default, over TCP and UDP.
+const DOOR: u16 = 443;
+
+/// A try to reach the coordinator where UDP does not: TCP or UDP to port 443, TCP to its own port. What passes there is TLS or QUIC.
+fn is_door(frame: &[u8]) -> bool {
+    let door = |port: u16| port == DOOR || port == COORDINATOR_PORT;
+    ports(frame).is_some_and(|(from, to)| door(from) || door(to))
+}
+
 impl Seen {
     pub fn containing(&self, needle: &[u8]) -> usize {
         self.frames.iter().filter(|f| contains(f, needle)).count()
@@ -152,14 +162,16 @@ impl Seen {
     pub fn udp_with_port(&self, port: u16) -> usize {
         self.frames.iter().filter(|f| matches!(kind(f), Kind::Udp(a, b) if a == port || b == port)).count()
     }
-    /// As [`Seen::strange`], without what a host's own kernel answers to a datagram with one of `ports` at an end that
+    /// As [`Seen::strange`], without what a host's own kernel answers to a datagram with one of `ports`, or a door's, at an end that
     /// came while nobody listened (an agent or a coordinator was killed): ICMP "port unreachable" to whoever sent it, quoting
     /// that datagram as it was on the underlay. Such a quotation of anything else is strange.
     pub fn strange_but_refusals(&self, ports: &[u16]) -> Vec<Kind> {
         let refusal = |f: &[u8]| {
             let quoted = f.get(42..70).unwrap_or_default();
             let ports_of = quoted.get(20..24).unwrap_or_default().chunks(2);
-            let known = ports_of.map(|b| u16::from_be_bytes([b[0], b[1]])).any(|port| ports.contains(&port));
+            let known = ports_of
+                .map(|b| u16::from_be_bytes([b[0], b[1]]))
+                .any(|port| ports.contains(&port) || port == DOOR);
             // Back the way it came: both ends are the underlay's.
             let turned = (quoted.get(12..16), quoted.get(16..20)) == (f.get(30..34), f.get(26..30));
             turned
@@ -189,7 +201,8 @@ impl Seen {
             Kind::Udp(a, b) => ports.contains(a) || ports.contains(b),
             Kind::Other(_) => false,
         };
-        self.frames.iter().map(|f| kind(f)).filter(|k| !known(k)).collect()
+        let others = self.frames.iter().filter(|f| !is_door(f));
+        others.map(|f| kind(f)).filter(|k| !known(k)).collect()
     }
 }
 

@@ -9,7 +9,9 @@
 //! - [`attack`]: what the attack programs in `attacks/` share.
 //! - [`external`]: a device with a stock WireGuard instead of an agent.
 //! - [`nameserver`], [`signed`]: encrypted DNS servers, and a small internet whose names are signed; [`stock`]: resolvers.
-//! - [`nat`]: a host behind a NAT of a chosen kind.
+//! - [`neighbours`]: two nodes behind NATs.
+//! - [`nat`]: a host behind a NAT of a chosen kind; [`narrow`]: behind a link that carries little.
+//! - [`fleet`]: many hosts behind a few NATs, brought up by one file.
 //! - [`flows`]: one flow of every kind, and when each ended.
 //! - [`streams`]: a download and an upload of which every byte is checked.
 //! - [`siege`]: a town under attack, and what that costs others.
@@ -25,10 +27,14 @@
 pub mod attack;
 pub mod capture;
 pub mod external;
+pub mod fleet;
 pub mod flows;
 pub mod measure;
 pub mod nameserver;
+pub mod narrow;
 pub mod nat;
+pub mod neighbours;
+pub mod outpost;
 pub mod pair;
 pub mod process;
 pub mod siege;

@@ -27,6 +27,8 @@ pub struct Street {
     tag: String,
     dir: tempfile::TempDir,
     hosts: BTreeMap<String, Host>,
+    /// Machines that were ever plugged in.
+    plugged: usize,
 }
 
 /// One machine.
@@ -46,7 +48,8 @@ static COUNT: AtomicU32 = AtomicU32::new(0);
 impl Street {
     pub fn new(hosts: &[&str], underlay: Underlay) -> Street {
         let tag = format!("wt{}x{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
-        let mut street = Street { tag, dir: tempfile::tempdir().unwrap(), hosts: BTreeMap::new() };
+        let mut street =
+            Street { tag, dir: tempfile::tempdir().unwrap(), hosts: BTreeMap::new(), plugged: 0 };
         let net = street.net();
         ip(&["netns", "add", &net]);
         run(Some(&net), &["sysctl", "-qw", "net.ipv6.conf.all.disable_ipv6=1"], &[]);
@@ -60,7 +63,8 @@ impl Street {
 
     /// Plugs in one more machine.
     pub fn add_host(&mut self, name: &str, underlay: Underlay) {
-        let number = self.hosts.len() + 1;
+        self.plugged += 1;
+        let number = self.plugged;
         let (net, namespace) = (self.net(), format!("{}-{name}", self.tag));
         let port = format!("p{number}");
         let (v4, v6) = (format!("10.91.{}.{}", number / 250, number % 250 + 1), format!("fd91::{number:x}"));
@@ -78,6 +82,13 @@ impl Street {
         let dir = self.dir.path().join(name);
         std::fs::create_dir(&dir).unwrap();
         self.hosts.insert(name.to_owned(), Host { name: name.to_owned(), namespace, v4, v6, port, dir });
+    }
+
+    /// Takes a machine away, with everything that runs and lies on it.
+    pub fn remove_host(&mut self, name: &str) {
+        let Some(host) = self.hosts.remove(name) else { return };
+        remove(&host.namespace);
+        std::fs::remove_dir_all(&host.dir).unwrap();
     }
 
     /// Puts a container behind a bridge of `host`, which forwards for it: 172.30.0.2 and fd30::2.
@@ -109,6 +120,9 @@ impl Street {
     #[track_caller]
     pub fn host(&self, name: &str) -> Host {
         self.hosts.get(name).unwrap_or_else(|| panic!("no host {name}")).clone()
+    }
+    pub fn hosts(&self) -> impl Iterator<Item = &Host> {
+        self.hosts.values()
     }
     pub fn dir(&self) -> &Path {
         self.dir.path()
@@ -169,6 +183,44 @@ impl Street {
         self.hosts.insert(inner.to_owned(), host.clone());
         host
     }
+    /// Puts several hosts on one LAN, the bridge `lan0` of `router`, each with its address of 192.168.1.0/24.
+    pub fn share_lan(&mut self, inners: &[(&str, &str)], router: &str) -> Vec<Host> {
+        let out = self.host(router).namespace;
+        let hosts: Vec<Host> =
+            inners.iter().map(|(inner, address)| self.hide_behind(inner, router, address)).collect();
+        ip(&["-n", &out, "link", "add", "lan0", "type", "bridge", "mcast_snooping", "0"]);
+        // Where the module is loaded, a bridge would translate addresses itself, and past the router. There it has no such file.
+        run(Some(&out), &["sysctl", "-qw", "net.bridge.bridge-nf-call-iptables=0"], &[]);
+        for host in &hosts {
+            ip(&["-n", &out, "addr", "flush", "dev", &host.port, "scope", "global"]);
+            ip(&["-n", &out, "link", "set", &host.port, "master", "lan0", "up"]);
+        }
+        ip(&["-n", &out, "link", "set", "lan0", "up"]);
+        ip(&["-n", &out, "addr", "add", "192.168.1.1/24", "dev", "lan0"]);
+        hosts
+    }
+    /// Lets the hosts of that LAN talk to each other, or to the router alone, as many an access point does.
+    pub fn isolate(&self, inner: &Host, router: &Host, isolated: bool) {
+        let isolated = if isolated { "on" } else { "off" };
+        let port = ["link", "set", "dev", &inner.port, "type", "bridge_slave", "isolated", isolated];
+        ip(&[&["-n", &router.namespace][..], &port].concat());
+    }
+    /// Gives `name` a public address of 11.91.0.0/16 on the underlay in place of its own (there is no internet here), for programs that
+    /// do nothing where they see a private one.
+    pub fn make_public(&mut self, name: &str) -> Host {
+        let host = self.host(name);
+        let v4 = host.v4.replacen("10.", "11.", 1);
+        ip(&["-n", &host.namespace, "addr", "flush", "dev", "up0", "scope", "global"]);
+        ip(&["-n", &host.namespace, "addr", "add", &format!("{v4}/16"), "dev", "up0"]);
+        ip(&["-n", &host.namespace, "route", "add", "10.91.0.0/16", "dev", "up0"]);
+        for other in self.hosts.values().filter(|other| other.name != name) {
+            // Who is behind somebody has a default route.
+            other.run(&["ip", "route", "add", "11.91.0.0/16", "dev", "up0"]);
+        }
+        let host = Host { v4, ..host };
+        self.hosts.insert(name.to_owned(), host.clone());
+        host
+    }
     /// Makes `inner` a container of `outer`: behind a bridge of that host, which forwards and hides it.
     pub fn move_into_bridge(&self, inner: &Host, outer: &Host, bridge: &str) {
         let (out, port) = (outer.namespace.as_str(), inner.port.as_str());
@@ -197,19 +249,21 @@ impl Street {
 impl Drop for Street {
     fn drop(&mut self) {
         let names = self.hosts.values().map(|h| h.namespace.clone()).chain([self.net()]);
-        for namespace in names.collect::<Vec<_>>() {
-            let pids = run(None, &["ip", "netns", "pids", &namespace], &[]).stdout;
-            for pid in pids.split_whitespace() {
-                run(None, &["kill", "-9", pid], &[]);
-            }
-            run(None, &["ip", "netns", "del", &namespace], &[]);
-            let _ = std::fs::remove_dir_all(format!("/etc/netns/{namespace}"));
-        }
+        names.collect::<Vec<_>>().iter().for_each(|namespace| remove(namespace));
         if std::thread::panicking() {
             eprintln!("--- what the hosts of {} logged", self.tag);
             show_logs(self.dir.path());
         }
     }
+}
+
+fn remove(namespace: &str) {
+    let pids = run(None, &["ip", "netns", "pids", namespace], &[]).stdout;
+    for pid in pids.split_whitespace() {
+        run(None, &["kill", "-9", pid], &[]);
+    }
+    run(None, &["ip", "netns", "del", namespace], &[]);
+    let _ = std::fs::remove_dir_all(format!("/etc/netns/{namespace}"));
 }
 
 /// After a failure: the end of every log, because the directory goes away.

@@ -18,8 +18,12 @@ pub const WIREGUARD_PORT: u16 = 51820;
 /// `up --token-file FILE`.
 const PLAIN_WORDS: usize = 3;
 
-/// A binary of this workspace, built by `scripts/test` before the tests run.
+/// A binary of this workspace, built by `scripts/test` before the tests run, or one of those in `WARREN_BINARIES` (built for
+/// release, say).
 pub fn binary(name: &str) -> String {
+    if let Some(dir) = std::env::var_os("WARREN_BINARIES") {
+        return Path::new(&dir).join(name).to_string_lossy().into_owned();
+    }
     let mut dir: PathBuf = std::env::current_exe().unwrap();
     while dir.pop() {
         let found = dir.join(name);
@@ -92,6 +96,16 @@ impl Coordinator {
         self.serve =
             Some(Daemon::start(Some(&self.host.namespace), &[&binary("warren"), "serve"], &env, &log));
         until("the coordinator answers", LIMIT, || self.warren(&["status"]).status.success());
+    }
+
+    /// Changes the settings and starts it again.
+    pub fn set(&mut self, change: impl FnOnce(&mut Value)) {
+        self.kill_9();
+        let path = self.host.dir.join("state/settings.json");
+        let mut settings: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+        change(&mut settings);
+        std::fs::write(&path, settings.to_string()).unwrap();
+        self.serve();
     }
 
     /// An administrator's command, whatever becomes of it.

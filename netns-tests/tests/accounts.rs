@@ -208,6 +208,53 @@ fn both_ends_of_a_flow_name_who_it_was() {
     assert!(text.contains("curl (root)") && text.contains("python3 (root)"), "{text}");
 }
 
+/// Every 40th datagram of the underlay is lost: TCP inside sends again, at the end that sends.
+const LOSSY: &str = "table inet lossy { chain in { type filter hook input priority 0; udp dport 51820 numgen random mod 40 0 drop; }; }";
+
+#[test]
+fn how_a_connection_fares_is_on_its_edge_what_it_is_in_its_records() {
+    let town = Town::new(Underlay::V4);
+    let _server = town.orders.serve_http(8080);
+    std::fs::write(town.orders.host.path("www/large"), vec![7; 12_000_000]).unwrap();
+    town.web.host.run(&["nft", LOSSY]).ok();
+    let url = format!("http://{}:8080/large", town.orders.v4());
+    let slow = ["curl", "-sS", "-o", "/dev/null", "--limit-rate", "4M", "--max-time", "60", url.as_str()];
+    // As soon as the helpers of both hosts answer.
+    eventually("both ends tell how it fares", LIMIT, || {
+        town.web.host.run(&slow).ok();
+        let knows = |outbound| Some(flow(&town, 8080, outbound)?["retransmissions"].is_u64());
+        (knows(true)? && knows(false)?).then_some(())
+    });
+    let list = || town.coordinator.json(&["flow", "list", "--from", "web-1", "--service", "orders"]);
+    let rows = eventually("both ends have told the end", LIMIT, || {
+        let rows = list().as_array()?.clone();
+        (rows.len() >= 2 && rows.iter().all(|row| row["end"] == "closed")).then_some(rows)
+    });
+    let told: Vec<u64> = rows.iter().filter_map(|row| row["retransmissions"].as_u64()).collect();
+    let again: u64 = told.iter().sum();
+    assert!(again > 0, "{rows:?}");
+    let edge = eventually("the edge has all of it", LIMIT, || {
+        let map = town.coordinator.json(&["map", "--within", "10m"]);
+        let edge = map["edges"].as_array()?.iter().find(|edge| edge["service"] == "orders").cloned()?;
+        (edge["retransmissions"] == again).then_some(edge)
+    });
+    let rtt = edge["rtt_us"].as_u64().unwrap();
+    assert!(rtt > 0 && rtt < 5_000_000, "{edge}");
+    let key = town.coordinator.warren(&["key", "create", "test"]).ok().trim().to_owned();
+    let bearer = format!("authorization: Bearer {key}");
+    let url = "http://127.0.0.1:7947/v1/edges?service=orders&resolution=1";
+    let series = town.coordinator.host.run(&["curl", "-sS", "-H", &bearer, url]).json();
+    let steps = series["rows"].as_array().unwrap().iter();
+    let by_second: u64 = steps.filter_map(|row| row["edge"]["retransmissions"].as_u64()).sum();
+    assert_eq!(by_second, again, "{series}");
+    let list = town.coordinator.warren(&["flow", "list", "--from", "web-1", "--service", "orders"]).ok();
+    let table = town.coordinator.warren(&["map", "--within", "10m", "--table"]).ok();
+    let tree = town.coordinator.warren(&["map", "--within", "10m"]).ok();
+    println!("{list}\n{table}\n{tree}");
+    assert!(table.contains("RTT") && table.contains(&format!("  {again}  ")), "{table}");
+    assert!(tree.contains(&format!("{again} sent again")) && list.contains("direct"), "{tree} {list}");
+}
+
 /// Asks again and again what is denied, from one socket.
 const STUBBORN: &str = "
 import socket, sys, time

@@ -58,7 +58,7 @@ fn floods_of_initiations_cost_established_tunnels_nothing_and_an_honest_peer_thr
                 println!("honest handshake {known} after {took:?}");
             });
             outcome.held();
-            assert!(outcome.left <= 8 * 1024, "memory comes back: {outcome:?}");
+            outcome.came_back();
         }
     }
 }
@@ -75,6 +75,7 @@ fn icmp_errors_from_any_router_cost_an_established_tunnel_nothing() {
         });
     });
     outcome.held();
+    outcome.came_back();
     assert_eq!(outcome.friend.sent, outcome.friend.back, "{outcome:?}");
     // Full-sized packets pass as before, whatever path MTU was claimed.
     let large = ["ping", "-c", "3", "-i", "0.2", "-W", "1", "-s", "1390", &siege.town.orders.v4()];
@@ -90,11 +91,16 @@ fn icmp_errors_through_the_tunnel_are_rate_limited_and_only_about_flows_that_are
     let (real, never) = ("ERROR-4ab1-about-a-flow", "ERROR-91fe-about-nothing");
     let more = ["--seconds", &seconds(), "--open", "8081", "--real", real, "--false", never];
     let args: Vec<&str> = base.iter().map(String::as_str).chain(more).collect();
+    let newcomer = siege.newcomer("late", None);
     let tap = Tap::start(&siege.town.orders.host, "warren0");
     let host = siege.town.web.host.clone();
-    let outcome = siege.under(&host, "attack-icmp-inside", &args, |_| {});
+    let outcome = siege.under(&host, "attack-icmp-inside", &args, |siege| {
+        siege.until_counted(&["icmp-error-rate", "icmp-error-unrelated"], 1000);
+        println!("honest handshake after {:?}", siege.honest_handshake(&newcomer));
+    });
     let seen = tap.finish();
     outcome.held();
+    outcome.came_back();
     let count = |mark: &str| {
         let error = |packet: &&Vec<u8>| packet.get(9) == Some(&1) && packet.get(20) != Some(&0);
         seen.iter()
@@ -114,11 +120,16 @@ fn icmp_errors_through_the_tunnel_are_rate_limited_and_only_about_flows_that_are
 
 #[test]
 fn garbage_on_the_wireguard_port_gets_no_byte_back() {
-    let siege = Siege::begin();
+    let mut siege = Siege::begin();
     let (target, seconds) = (siege.target(), seconds());
-    siege
-        .under(&siege.attacker, "attack-garbage", &["--target", &target, "--seconds", &seconds], |_| {})
-        .held();
+    let newcomer = siege.newcomer("late", None);
+    let args = ["--target", &target, "--seconds", &seconds];
+    let outcome = siege.under(&siege.attacker, "attack-garbage", &args, |siege| {
+        siege.until_counted(&["wg-not-a-message", "wg-bad-mac1", "wg-unknown-index"], 1000);
+        println!("honest handshake after {:?}", siege.honest_handshake(&newcomer));
+    });
+    outcome.held();
+    outcome.came_back();
 }
 
 #[test]
@@ -145,9 +156,17 @@ fn a_hostile_peer_gets_nothing_out_at_the_other_end_and_takes_nothing_from_other
     assert!(seen.len() > 100, "the tap saw {} packets", seen.len());
 
     siege.under(&host, "attack-replay", &[&base[..], &["--open", "8081"]].concat(), |_| {}).held();
-    siege.under(&host, "attack-spray", &[&base[..], &long, &["--open", "8080,8081"]].concat(), |_| {}).held();
+    let floods = [("attack-spray", "8080,8081", "denied"), ("attack-flows", "8081", "flow-table-full")];
+    let newcomers = floods.map(|(attack, ..)| siege.newcomer(&attack.replace("attack", "late"), None));
     let before = siege.memory();
-    siege.under(&host, "attack-flows", &[&base[..], &long, &["--open", "8081"]].concat(), |_| {}).held();
+    for ((attack, open, counted), newcomer) in floods.into_iter().zip(&newcomers) {
+        let args = [&base[..], &long, &["--open", open]].concat();
+        let outcome = siege.under(&host, attack, &args, |siege| {
+            siege.until_counted(&[counted], 100);
+            println!("honest handshake under {attack} after {:?}", siege.honest_handshake(newcomer));
+        });
+        outcome.held();
+    }
     // The flows end, here because their grant does: the room they took is given back.
     let others = warren_netns_tests::town::BEFORE.replace(
         "from = [\"tag:web\"]\nto = [\"service:orders\"]",
@@ -156,13 +175,19 @@ fn a_hostile_peer_gets_nothing_out_at_the_other_end_and_takes_nothing_from_other
     assert_ne!(others, warren_netns_tests::town::BEFORE);
     siege.town.coordinator.apply(&others);
     // A flow that was cut is remembered for a minute, and every half minute the agent gives back what it does not use.
-    let mut left = 0;
-    let took = until("memory comes back", Duration::from_secs(95), || {
-        left = siege.memory() - before;
-        left <= 2 * 1024
-    });
-    println!("{took:?} after the flows had ended {left} KiB were left");
+    let mut seen = vec![siege.memory() - before];
+    let began = std::time::Instant::now();
+    while seen.last().is_some_and(|left| *left > KEPT_KIB) && began.elapsed() < Duration::from_secs(120) {
+        std::thread::sleep(Duration::from_millis(500));
+        let left = siege.memory() - before;
+        seen.extend((seen.last() != Some(&left)).then_some(left));
+    }
+    println!("{:?} after the flows had ended: {seen:?} KiB above what it was before", began.elapsed());
+    assert!(seen.last().is_some_and(|left| *left <= KEPT_KIB), "memory comes back: {seen:?} KiB");
 }
+
+/// Above what the agent held before the floods: crumbs between what is still in use. A buffer that keeps its room is more.
+const KEPT_KIB: i64 = 12 * 1024;
 
 fn coordinator_pid(siege: &Siege) -> u64 {
     let pids = run(None, &["ip", "netns", "pids", &siege.town.coordinator.host.namespace], &[]).ok();
@@ -172,8 +197,8 @@ fn coordinator_pid(siege: &Siege) -> u64 {
     pids.split_whitespace().find(serves).unwrap().parse().unwrap()
 }
 
-/// KiB that the coordinator's memory grew at most while `attacks` ran to their end.
-fn until_they_end(siege: &Siege, before: i64, attacks: &mut [Daemon]) -> i64 {
+/// The coordinator's memory grows by 64 MiB at most while `attacks` run to their end.
+fn until_they_end(siege: &Siege, before: i64, attacks: &mut [Daemon]) {
     let pid = coordinator_pid(siege);
     let mut peak = 0;
     for attack in attacks {
@@ -188,7 +213,17 @@ fn until_they_end(siege: &Siege, before: i64, attacks: &mut [Daemon]) -> i64 {
     let left = memory_kib(pid) as i64 - before;
     println!("coordinator: memory grew by {peak} KiB at most, {left} in the end");
     assert!(peak <= 64 * 1024, "{peak} KiB");
-    peak
+}
+
+/// What a crowd took is the host's again soon after it has gone, but for crumbs between what is still in use.
+fn comes_back(siege: &Siege, before: i64) {
+    let pid = coordinator_pid(siege);
+    let mut left = 0;
+    let took = until("the coordinator's memory comes back", Duration::from_secs(60), || {
+        left = memory_kib(pid) as i64 - before;
+        left <= 20 * 1024
+    });
+    println!("coordinator: {took:?} after the crowd had gone {left} KiB were left");
 }
 
 /// How long a new node takes from its start to its first view.
@@ -203,7 +238,9 @@ fn enrols(siege: &mut Siege, name: &str) -> Duration {
 fn garbage_and_slow_clients_on_the_quic_port_keep_nobody_out() {
     let mut siege = Siege::begin();
     let address = siege.town.coordinator.address.clone();
+    let quiet = enrols(&mut siege, "early");
     let before = memory_kib(coordinator_pid(&siege)) as i64;
+    let pings = Pings::start(&siege.friend.host, &siege.town.orders.v4(), 8081, 200);
     let token = siege.town.coordinator.token(&["--tag", "web", "--name", "nobody"]);
     let server_key = Token::decode(&token).unwrap().coordinator_key.to_string();
     let (garbage, slow) = (binary("attack-quic-garbage"), binary("attack-slow-quic"));
@@ -215,8 +252,12 @@ fn garbage_and_slow_clients_on_the_quic_port_keep_nobody_out() {
         attacker.daemon("slow-quic", &words),
     ];
     let took = enrols(&mut siege, "late");
-    println!("a new node enrolled after {took:?} while slow clients held the door");
-    let _grown = until_they_end(&siege, before, &mut attacks);
+    println!("a new node enrolled after {took:?} while slow clients held the door, after {quiet:?} without");
+    assert!(took <= quiet + Duration::from_secs(3), "{took:?}, and {quiet:?} without them");
+    until_they_end(&siege, before, &mut attacks);
+    comes_back(&siege, before);
+    let friend = pings.stop();
+    assert!(friend.loss_percent() < 1.0, "{friend:?}");
 }
 
 /// They take every place there is for strangers, and come again when they are thrown out.
@@ -235,7 +276,7 @@ fn slow_clients_from_hundreds_of_addresses_keep_nobody_out() {
     let words = [&program, "--target", &address, "--server-key", &server_key, "--seconds", "18"];
     let crowd = ["--clients", "1500", "--rate", "150", "--from", "10.92.0.1", "--sources", "250"];
     let pings = Pings::start(&siege.friend.host, &siege.town.orders.v4(), 8081, 200);
-    let mut peaks = Vec::new();
+    // What each takes comes back, so a third and a hundredth find no less room than the second.
     for round in ["first", "second"] {
         let log = format!("slow-quic-{round}");
         let mut attack = [attacker.daemon(&log, &[&words[..], &crowd].concat())];
@@ -247,10 +288,56 @@ fn slow_clients_from_hundreds_of_addresses_keep_nobody_out() {
             "a new node enrolled after {took:?} among slow clients of 250 addresses, after {quiet:?} without"
         );
         assert!(took <= quiet + Duration::from_secs(3), "{took:?}, and {quiet:?} without them");
-        peaks.push(until_they_end(&siege, before, &mut attack));
+        until_they_end(&siege, before, &mut attack);
+        comes_back(&siege, before);
     }
-    // What the first crowd took serves the second: nothing is kept for those who are gone.
-    assert!(peaks[1] <= peaks[0] + 8 * 1024, "{peaks:?} KiB");
+    let friend = pings.stop();
+    assert!(friend.loss_percent() < 1.0, "{friend:?}");
+}
+
+/// A network that lets nothing out but TCP.
+fn without_udp(siege: &mut Siege, name: &str) {
+    siege.town.street.add_host(name, Underlay::V4);
+    let text = "table ip fire { chain way { type filter hook output priority 0; ip protocol udp ip daddr 10.91.0.0/16 drop; }; }";
+    siege.town.street.host(name).run(&["nft", text]).ok();
+}
+
+/// They take every place there is for doors of strangers, in every wrong way, and come again when they are thrown out.
+#[test]
+fn clients_that_do_everything_wrong_at_the_door_over_tcp_keep_nobody_out() {
+    let mut siege = Siege::begin();
+    let target = siege.town.coordinator.address.replace(":7946", ":443");
+    let attacker = siege.attacker.clone();
+    attacker.run(&["ip", "route", "add", "local", "10.92.0.0/16", "dev", "lo"]).ok();
+    siege.town.coordinator.host.run(&["ip", "route", "add", "10.92.0.0/16", "via", &attacker.v4]).ok();
+    let enrols = |siege: &mut Siege, name: &str| {
+        without_udp(siege, name);
+        let began = std::time::Instant::now();
+        let node = Node::enrol(&siege.town.street, &siege.town.coordinator, name, &["web"]);
+        let took = began.elapsed();
+        assert_eq!(node.status().unwrap()["coordinator_way"]["transport"], "websocket");
+        took
+    };
+    let quiet = enrols(&mut siege, "early");
+    let before = memory_kib(coordinator_pid(&siege)) as i64;
+    let program = binary("attack-slow-doors");
+    let words = [&program, "--target", &target, "--seconds", "18"];
+    let crowd = ["--clients", "1500", "--rate", "150", "--from", "10.92.0.1", "--sources", "250"];
+    let pings = Pings::start(&siege.friend.host, &siege.town.orders.v4(), 8081, 200);
+    for round in ["first", "second"] {
+        let log = format!("slow-doors-{round}");
+        let mut attack = [attacker.daemon(&log, &[&words[..], &crowd].concat())];
+        // Others wait for places, and those who hold one are thrown out for them.
+        let thrown = || siege.town.coordinator.json(&["status"])["doors"]["failed"].as_u64().unwrap_or(0);
+        let already = thrown();
+        until("they hold all places", Duration::from_secs(15), || thrown() >= already + 300);
+        let took = enrols(&mut siege, round);
+        println!("a new node without UDP enrolled after {took:?} among them, after {quiet:?} without");
+        assert!(took <= Duration::from_secs(5), "{took:?}, and {quiet:?} without them");
+        until_they_end(&siege, before, &mut attack);
+        comes_back(&siege, before);
+    }
+    println!("{}", siege.town.coordinator.json(&["status"])["doors"]);
     let friend = pings.stop();
     assert!(friend.loss_percent() < 1.0, "{friend:?}");
 }
@@ -301,6 +388,7 @@ fn every_attack_runs_alone_and_says_how() {
         "garbage",
         "quic-garbage",
         "slow-quic",
+        "slow-doors",
         "inner",
         "replay",
         "spray",
@@ -311,6 +399,7 @@ fn every_attack_runs_alone_and_says_how() {
         "icmp-inside",
         "questions",
         "bad-questions",
+        "relay-frames",
     ];
     for name in programs {
         let done: Finished = run(None, &[&binary(&format!("attack-{name}"))], &[]);
@@ -319,4 +408,9 @@ fn every_attack_runs_alone_and_says_how() {
     }
     let files = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/attacks")).unwrap().count();
     assert_eq!(files, programs.len(), "one program a file, all of them here");
+    let told = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../SECURITY.md")).unwrap();
+    for name in programs {
+        let row = |line: &str| line.starts_with(&format!("| `attack-{name}"));
+        assert!(told.lines().any(row), "SECURITY.md says how attack-{name} ended");
+    }
 }

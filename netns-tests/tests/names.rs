@@ -310,6 +310,10 @@ fn the_host_s_resolver_is_ours_while_the_agent_lives_and_only_then() {
     // A program with a resolver of its own is refused at once, over UDP and TCP, and counted.
     let server = street.host("dns").v4;
     let capture = Capture::start(&street, "hard-wired");
+    // The host's own search domain stands in the file as before, and leads no name out in clear; one that nothing is found for
+    // neither.
+    assert!(etc.run(&["getent", "ahosts", "lonely-label"]).ok().contains(ADDRESS), "lonely-label.example");
+    etc.run(&["getent", "ahosts", "lonely-label.nowhere"]);
     for words in [&["dig", "+tries=1", "+time=3"][..], &["dig", "+tries=1", "+time=3", "+tcp"]] {
         let refused = etc.run(&[words, &[&format!("@{server}"), "hard-wired.example"]].concat());
         assert!(!refused.status.success() && !refused.text().contains(ADDRESS), "{}", refused.text());
@@ -347,6 +351,7 @@ fn the_host_s_resolver_is_ours_while_the_agent_lives_and_only_then() {
     println!("{}", coordinator.warren(&["map"]).ok());
     let seen_all = capture.finish();
     assert_eq!((seen_all.dropped, seen_all.clear_dns(), seen(&seen_all, "hard-wired")), (0, 0, 0));
+    assert_eq!(seen(&seen_all, "lonely-label"), 0);
 
     // A DHCP client writes its own: it is ours again, and its words are what comes back.
     let dhcp = "search example\nnameserver 10.91.0.4\n# by DHCP\n";

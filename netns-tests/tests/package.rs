@@ -29,14 +29,12 @@ impl Installed {
         let files = std::fs::read_dir(host.dir.join("package")).unwrap().map(|entry| entry.unwrap().path());
         let package = files.map(|path| path.to_string_lossy().into_owned()).next().unwrap();
         let dir = host.dir.display();
-        // The agent's state and sockets also lie where the test reads them.
         let script = format!(
-            "set -e\nmount --make-rprivate /\nmkdir -p {dir}/layers {dir}/node {dir}/run\nchmod 700 {dir}/node\n\
+            "set -e\nmount --make-rprivate /\nmkdir -p {dir}/layers {dir}/run\n\
              mount -t tmpfs none {dir}/layers\nfor d in usr etc var; do\nmkdir -p {dir}/layers/$d/up {dir}/layers/$d/work\n\
              mount -t overlay overlay -o lowerdir=/$d,upperdir={dir}/layers/$d/up,workdir={dir}/layers/$d/work /$d\ndone\n\
              mount -t tmpfs none /run\nrm -f /etc/resolv.conf\nprintf '{BEFORE}' >/etc/resolv.conf\n\
-             mkdir -p /var/lib/warren-node /run/warren-node\nmount --bind {dir}/node /var/lib/warren-node\n\
-             mount --bind {dir}/run /run/warren-node\ntouch {dir}/mounted\nexec sleep infinity\n"
+             install -d -m 700 /var/lib/warren-node\nln -s {dir}/run /run/warren-node\ntouch {dir}/mounted\nexec sleep infinity\n"
         );
         let holder = host.daemon("files", &["unshare", "-m", "bash", "-c", &script]);
         eventually("the host has files of its own", LIMIT, || {
@@ -56,8 +54,28 @@ impl Installed {
         self.host.run(&all)
     }
 
+    fn env(&self, ca: &str) -> Vec<(&'static str, String)> {
+        vec![
+            ("WARREN_NODE_STATE", "/var/lib/warren-node".to_owned()),
+            // Where a link of its own leads: the socket is seen from outside, too.
+            ("WARREN_NODE_SOCKET", self.host.path("run/warren0.sock")),
+            ("WARREN_NODE_DNS_CA", ca.to_owned()),
+            ("WARREN_NODE_DNS_HOST", "resolv.conf".to_owned()),
+        ]
+    }
+
     fn install(&self) {
         self.run(&["dpkg", "-i", &self.package]).ok();
+    }
+
+    /// The same program as a later version.
+    fn newer(&self, version: &str) -> String {
+        let (tree, package) = (self.host.path(version), self.host.path(&format!("{version}.deb")));
+        run(None, &["dpkg-deb", "-R", &self.package, &tree], &[]).ok();
+        let change = format!("s/^Version: .*/Version: {version}/");
+        run(None, &["sed", "-i", &change, &format!("{tree}/DEBIAN/control")], &[]).ok();
+        run(None, &["dpkg-deb", "--root-owner-group", "-Zgzip", "-z1", "--build", &tree, &package], &[]).ok();
+        package
     }
 
     /// As an administrator does it, and nothing else.
@@ -99,6 +117,24 @@ fn cut_power(installed: &Installed, node: &mut Node) {
     assert!(installed.is_ours(), "nobody was left to put it back");
 }
 
+fn policy(street: &Street) -> String {
+    format!(
+        "version = 1\n[group.ops]\nmembers = [\"a@example.com\"]\n[tag.web]\nowners = [\"group:ops\"]\n[dns]\n\
+         zone = \"test.internal\"\nupstream = [\"tls://{}#{NAME}\"]\n",
+        street.host("dns").v4
+    )
+}
+
+fn up(installed: &Installed, web: &mut Node) {
+    web.start();
+    until("names are asked here", LIMIT, || {
+        installed.is_ours() && installed.traces().contains("warren_dns_warren0")
+    });
+    until("and answered", LIMIT, || {
+        installed.run(&["getent", "ahosts", "one.example"]).stdout.contains(ADDRESS)
+    });
+}
+
 #[test]
 fn when_the_package_goes_the_host_resolves_names_as_before_also_if_the_agent_was_killed() {
     let street = Street::new(&["coord", "web-1", "dns"], Underlay::V4);
@@ -106,28 +142,12 @@ fn when_the_package_goes_the_host_resolves_names_as_before_also_if_the_agent_was
     let coordinator = Coordinator::start(&street, "coord", Underlay::V4);
     let installed = Installed::new(street.host("web-1"));
     installed.install();
-    let env = vec![
-        ("WARREN_NODE_SOCKET", installed.host.path("run/warren0.sock")),
-        ("WARREN_NODE_DNS_CA", dns.ca.clone()),
-        ("WARREN_NODE_DNS_HOST", "resolv.conf".to_owned()),
-    ];
+    let env = installed.env(&dns.ca);
     let mut web = Node::enrol_with(&street, &coordinator, "web-1", &["web"], env, installed.wrapper());
-    let upstream = format!("upstream = [\"tls://{}#{NAME}\"]\n", street.host("dns").v4);
-    coordinator.apply(&format!(
-        "version = 1\n[group.ops]\nmembers = [\"a@example.com\"]\n[tag.web]\nowners = [\"group:ops\"]\n[dns]\n\
-         zone = \"test.internal\"\n{upstream}"
-    ));
+    coordinator.apply(&policy(&street));
     web.stop();
     web.set_program(PROGRAM);
-    let up = |web: &mut Node| {
-        web.start();
-        until("names are asked here", LIMIT, || {
-            installed.is_ours() && installed.traces().contains("warren_dns_warren0")
-        });
-        until("and answered", LIMIT, || {
-            installed.run(&["getent", "ahosts", "one.example"]).stdout.contains(ADDRESS)
-        });
-    };
+    let up = |web: &mut Node| up(&installed, web);
     let gone = || {
         assert_eq!(installed.resolv_conf(), BEFORE);
         assert_eq!(installed.traces(), "");
@@ -171,5 +191,72 @@ fn when_the_package_goes_the_host_resolves_names_as_before_also_if_the_agent_was
     web.kill_9();
     until("what waits for its end puts it back", Duration::from_secs(5), || {
         installed.resolv_conf() == BEFORE
+    });
+}
+
+/// Programs ask for names all the time, each another one so that no cache answers, and say which they did not get.
+const ASKING: &str = "i=0; while :; do i=$((i+1)); if getent ahosts n$i.example >/dev/null; then echo got; \
+    else echo \"LOST n$i $(tr '\\n' ' ' </etc/resolv.conf)\"; fi; done";
+
+#[test]
+fn an_upgrade_loses_no_name_and_a_purge_leaves_nothing() {
+    let street = Street::new(&["coord", "web-1", "dns"], Underlay::V4);
+    let dns = nameserver::unbound(&street.host("dns"));
+    let coordinator = Coordinator::start(&street, "coord", Underlay::V4);
+    let installed = Installed::new(street.host("web-1"));
+    // A service manager that only writes down what it is asked.
+    let manager = "mkdir -p /run/systemd/system; printf '#!/bin/sh\\necho \"$@\" >>/run/asked\\n' >/usr/bin/systemctl.new; \
+        chmod 755 /usr/bin/systemctl.new; mv /usr/bin/systemctl.new /usr/bin/systemctl";
+    installed.run(&["sh", "-c", manager]).ok();
+    installed.install();
+    let env = installed.env(&dns.ca);
+    let mut web = Node::enrol_with(&street, &coordinator, "web-1", &["web"], env, installed.wrapper());
+    coordinator.apply(&policy(&street));
+    web.stop();
+    web.set_program(PROGRAM);
+    up(&installed, &mut web);
+    let asked = || installed.run(&["cat", "/run/asked"]).stdout;
+    let before = asked();
+
+    let wrapper = installed.wrapper();
+    let words: Vec<&str> = wrapper.iter().map(String::as_str).chain(["sh", "-c", ASKING]).collect();
+    let asking = installed.host.daemon("asking", &words);
+    let got = || asking.output().lines().filter(|line| *line == "got").count();
+    let more = |what: &str| {
+        let until_now = got();
+        until(what, LIMIT, || got() >= until_now + 20);
+    };
+    more("names are got");
+    for (number, version) in ["99.0.1", "99.0.2", "99.0.3"].into_iter().enumerate() {
+        println!("{}", installed.run(&["dpkg", "-i", &installed.newer(version)]).ok());
+        more("the old agent answers though its program is gone");
+        let since = asked()[before.len()..].matches("try-restart warren-node.service").count();
+        assert_eq!(since, number + 1, "the service manager starts the new one: {}", asked());
+        web.restart();
+        up_again(&installed);
+        more("the new one answers");
+    }
+    let lost: Vec<String> =
+        asking.output().lines().filter(|line| line.starts_with("LOST")).map(str::to_owned).collect();
+    println!("{} names got over three upgrades", got());
+    assert_eq!(lost, Vec::<String>::new());
+    asking.kill_9();
+
+    // Purged under the running agent: nothing of it stays, its identity neither.
+    assert!(installed.run(&["test", "-e", "/var/lib/warren-node/record"]).status.success());
+    println!("{}", installed.run(&["dpkg", "-P", "warren-node"]).ok());
+    assert_eq!(installed.resolv_conf(), BEFORE);
+    assert_eq!(installed.traces(), "");
+    until("the agent has ended", LIMIT, || web.finished().is_some());
+    for left in ["/var/lib/warren-node", "/run/warren-node", "/usr/lib/systemd/system/warren-node.service"] {
+        assert!(!installed.run(&["test", "-e", left]).status.success(), "{left} is still there");
+    }
+    let answer = installed.run(&["getent", "ahosts", "afterwards.example"]);
+    assert!(answer.ok().contains(ADDRESS), "as before");
+}
+
+fn up_again(installed: &Installed) {
+    until("names are asked here again", LIMIT, || {
+        installed.is_ours() && installed.traces().contains("warren_dns_warren0")
     });
 }

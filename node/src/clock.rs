@@ -20,6 +20,14 @@ pub fn boot() -> Mono {
     Mono(seconds.saturating_mul(1_000_000_000).saturating_add(rest))
 }
 
+/// Nanoseconds on the monotonic clock, which stands still while the host sleeps.
+pub fn monotonic() -> Mono {
+    let t = clock_gettime(ClockId::Monotonic);
+    let seconds = u64::try_from(t.tv_sec).unwrap_or(0);
+    let rest = u64::try_from(t.tv_nsec).unwrap_or(0);
+    Mono(seconds.saturating_mul(1_000_000_000).saturating_add(rest))
+}
+
 /// The host's wall clock, milliseconds since 1970; 0 if it stands before that. It is the clock that the WireGuard
 /// library stamps handshakes with.
 pub fn host_wall_ms() -> u64 {

@@ -7,6 +7,7 @@ use warren_node_core::host::InvalidInterfaceName;
 use warren_wire::token::TokenError;
 use warren_wire::trust::TrustError;
 
+use crate::cli::FileError;
 use crate::host::HostError;
 use crate::link::EnrolFailure;
 use crate::resolver::DnsError;
@@ -61,6 +62,13 @@ pub enum Error {
     )]
     NotEnrolled(PathBuf),
     #[error(
+        "this node was away for longer than its lease and was taken out of the network; its identity is forgotten, the next start \
+         enrols anew"
+    )]
+    LeaseEnded,
+    #[error(transparent)]
+    Settings(#[from] FileError),
+    #[error(
         "{path} in the state directory is missing or unreadable: restore it from a backup or enrol again"
     )]
     Incomplete { path: PathBuf },
@@ -89,6 +97,7 @@ impl Error {
             Error::State(_)
             | Error::Token(_)
             | Error::Usage(_)
+            | Error::Settings(_)
             | Error::DnsAuthorities(_)
             | Error::DnsAnchors(_)
             | Error::Interface(_)

@@ -7,7 +7,7 @@ use tun_rs::{DeviceBuilder, SyncDevice};
 use warren_node_core::dataplane::VNET_LEN;
 use warren_node_core::packet::merge::MAX_PIECES;
 
-use crate::kernel::datagram::Wait;
+use warren_kernel::datagram::Wait;
 
 /// Room for the largest frame: vnet header and 64 KiB.
 pub const MAX_FRAME: usize = VNET_LEN + 65_536;

@@ -7,12 +7,12 @@
 //!                      └─ n  data for worker n-1                          → ingress of worker n-1
 //! ```
 //!
-//! The kernel steers by a small program ([`crate::kernel::steer`]); where it cannot, it spreads by address, and every
+//! The kernel steers by a small program ([`warren_kernel::steer`]); where it cannot, it spreads by address, and every
 //! worker still handles whatever it gets. Answers to strangers leave by socket 0: a stranger whose address does not
 //! resolve fills only that send buffer, never one that carries data. Sends never sleep in the kernel.
 
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -24,9 +24,10 @@ use warren_node_core::clock::Mono;
 use warren_node_core::dataplane::Transmit;
 
 use crate::clock::boot;
-use crate::kernel::datagram::{self, Received, Wait};
-use crate::kernel::option::{self, Fragmentation, Switch};
-use crate::kernel::steer;
+use crate::door::Detours;
+use warren_kernel::datagram::{self, Received, Wait};
+use warren_kernel::option::{self, Fragmentation, Switch};
+use warren_kernel::steer;
 
 mod rests;
 use rests::{Rests, Try};
@@ -88,6 +89,8 @@ pub struct Sockets {
     notes: Narrow,
     rests: Rests,
     port: u16,
+    /// Relays that are reached through doors.
+    pub detours: Detours,
 }
 
 /// Where datagrams did not fit, since anybody asked.
@@ -123,7 +126,7 @@ impl Sockets {
             return Err(UdpError::Io { port, source: Errno::AFNOSUPPORT.into() });
         }
         let (counters, notes, rests) = (UdpCounters::default(), Narrow::default(), Rests::default());
-        Ok(Sockets { v4, v6, counters, notes, rests, port })
+        Ok(Sockets { v4, v6, counters, notes, rests, port, detours: Detours::default() })
     }
 
     pub fn port(&self) -> u16 {
@@ -145,7 +148,20 @@ impl Sockets {
     }
 
     pub fn send(&self, transmit: &Transmit<'_>, sender: Sender) {
+        let to = self.detours.out(transmit.to);
+        self.send_at(&Transmit { to, ..*transmit }, sender, boot);
+    }
+
+    /// To the place itself, whatever door there is for it.
+    pub fn send_straight(&self, transmit: &Transmit<'_>, sender: Sender) {
         self.send_at(transmit, sender, boot);
+    }
+
+    /// Where a door's socket finds these: over loopback.
+    pub fn near(&self) -> SocketAddr {
+        let ip =
+            if self.v4.is_some() { Ipv4Addr::LOCALHOST.into() } else { IpAddr::from(Ipv6Addr::LOCALHOST) };
+        SocketAddr::new(ip, self.port)
     }
 
     /// The time is asked for only if some place has refused segmented batches.
@@ -223,6 +239,9 @@ impl Family {
         };
         let (counters, notes) = (&all.counters, &all.notes);
         let shot = Shot { family: self, port, sender, counters, notes, to: transmit.to };
+        if transmit.pieces {
+            return shot.in_pieces(transmit);
+        }
         let Some(size) = transmit.segment.and_then(|size| u16::try_from(size).ok()) else {
             shot.single(transmit.bytes);
             return;
@@ -252,6 +271,17 @@ struct Shot<'a> {
 }
 
 impl Shot<'_> {
+    /// The path has shown that it does not carry these whole, though the kernel does not know it.
+    fn in_pieces(&self, transmit: &Transmit<'_>) {
+        let size = transmit.segment.unwrap_or(transmit.bytes.len()).max(1);
+        for datagram in transmit.bytes.chunks(size) {
+            match self.try_send(&self.family.control, datagram, None) {
+                Ok(()) => count(&self.counters.fragmented, 1),
+                Err(errno) => self.count_lost(errno, 1),
+            }
+        }
+    }
+
     /// False if the kernel would not have a segmented batch; then its datagrams left one by one.
     fn segmented(&self, bytes: &[u8], size: u16) -> bool {
         let mut taken = true;

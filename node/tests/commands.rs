@@ -11,7 +11,11 @@ use zeroize::Zeroizing;
 fn node(state: &Path, args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_warren-node"));
     command.args(args).env("WARREN_NODE_STATE", state).env("WARREN_NODE_RUN", state.join("run"));
-    command.env_remove("WARREN_TOKEN").env_remove("WARREN_NODE_SOCKET").stdin(Stdio::null());
+    command
+        .env_remove("WARREN_TOKEN")
+        .env_remove("WARREN_TOKEN_FILE")
+        .env_remove("WARREN_NODE_SOCKET")
+        .stdin(Stdio::null());
     command
 }
 
@@ -107,4 +111,50 @@ fn wrong_words_are_usage_errors() {
         assert_eq!(node(base.path(), wrong).output().expect("run").status.code(), Some(2), "{wrong:?}");
     }
     says(&node(base.path(), &["--help"]).output().expect("run"), 0, &["Exit codes"]);
+}
+
+#[test]
+fn a_settings_file_alone_brings_the_token_and_the_settings() {
+    let base = fresh();
+    let file = base.path().join("node.toml");
+    std::fs::write(&file, format!("token = \"{}\"\nhostname = true\n", token("127.0.0.1:9"))).expect("write");
+    let output =
+        node(&base.path().join("state"), &["up"]).env("WARREN_NODE_CONFIG", &file).output().expect("run");
+    says(&output, 3, &["127.0.0.1:9", "still good", "chmod 600"]);
+    std::fs::write(&file, "tokenfile = \"x\"\n").expect("write");
+    let path = file.to_string_lossy().into_owned();
+    let output = node(&base.path().join("state"), &["up", "--config", &path]).output().expect("run");
+    says(&output, 2, &["node.toml", "tokenfile", "did you mean `token-file`?"]);
+    let missing = base.path().join("none.toml").to_string_lossy().into_owned();
+    let output = node(&base.path().join("state"), &["status", "--config", &missing]).output().expect("run");
+    says(&output, 2, &["none.toml", "cannot be read"]);
+}
+
+#[test]
+fn an_unattended_host_waits_instead_of_ending_and_takes_the_token_that_comes_later() {
+    let base = fresh();
+    let (file, log) = (base.path().join("token"), base.path().join("log"));
+    std::fs::write(&file, "warren1_nonsense").expect("write");
+    let path = file.to_string_lossy().into_owned();
+    let mut child = node(&base.path().join("state"), &["up", "--unattended", "--token-file", &path])
+        .stderr(std::fs::File::create(&log).expect("log"))
+        .spawn()
+        .expect("run");
+    let mut has_said = |word: &str| {
+        for _ in 0..600 {
+            let text = std::fs::read_to_string(&log).expect("log");
+            if text.contains(word) {
+                return;
+            }
+            assert!(child.try_wait().expect("wait").is_none(), "it ended: {text}");
+            std::thread::sleep(std::time::Duration::from_millis(100));
+        }
+        panic!("`{word}` was not said: {}", std::fs::read_to_string(&log).expect("log"));
+    };
+    has_said("damaged or cut off");
+    has_said("tried again in");
+    std::fs::write(&file, token("127.0.0.1:9")).expect("write");
+    has_said("127.0.0.1:9");
+    child.kill().expect("kill");
+    child.wait().expect("wait");
 }

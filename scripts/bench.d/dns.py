@@ -12,7 +12,12 @@ from pathlib import Path
 
 BIN = Path("target/soak/examples")
 SERVICES = 1000
-CACHED = 1000
+# Names of one length, so that one system call asks for many.
+FIRST, NAMES = 100, 900
+OWN, CACHED = ("s", ".bench.internal"), ("c", ".example")
+# Questions under way at any time, and from how many ports.
+WINDOW, SOCKETS = 256, 8
+SERVERS = (("warren", 5320), ("unbound", 5310))
 CERTIFIED = "dns.test"
 SERVER_CORE, CLIENT_CORE = "0", "1"
 
@@ -38,20 +43,15 @@ def listens(port):
     return ready
 
 
-def dnsperf(port, file, secs, *more):
-    """Answers a second, lost questions, and what it printed."""
-    args = ["taskset", "-c", CLIENT_CORE, "dnsperf", "-s", "127.0.0.1", "-p", str(port), "-d", str(file), "-l", str(secs)]
-    done = subprocess.run([*args, *more], capture_output=True, text=True)
-    rate = re.search(r"Queries per second:\s+([\d.]+)", done.stdout)
-    lost = re.search(r"Queries lost:\s+(\d+)", done.stdout)
-    if rate is None or lost is None:
-        sys.exit(f"dnsperf failed: {done.stdout}{done.stderr}")
-    return float(rate[1]), int(lost[1]), done.stdout
-
-
-def codes(output):
-    found = re.search(r"Response codes:\s+(.*)", output)
-    return found[1] if found else "-"
+def load(port, kind, secs, window, sockets):
+    """One run of our own load program, which never sleeps and costs less than any server."""
+    prefix, suffix = kind
+    words = [BIN / "dns-load", port, secs, window, sockets, prefix, FIRST, NAMES, suffix]
+    args = ["taskset", "-c", CLIENT_CORE, *map(str, words)]
+    done = subprocess.run(args, capture_output=True, text=True)
+    if done.returncode:
+        sys.exit(f"dns-load failed: {done.stdout}{done.stderr}")
+    return json.loads(done.stdout)
 
 
 def latencies(port, file, count, rate):
@@ -87,6 +87,8 @@ def unbound(place, port, lines):
   prefetch: yes
   msg-cache-size: 64m
   rrset-cache-size: 64m
+  so-rcvbuf: 4m
+  so-sndbuf: 4m
 {lines}
 remote-control:
   control-enable: no
@@ -117,9 +119,6 @@ def main():
 
 
 def measure(place, options, running):
-    own, cached = place / "own.txt", place / "cached.txt"
-    own.write_text("".join(f"s{i}.bench.internal A\n" for i in range(SERVICES)))
-    cached.write_text("".join(f"c{i}.example A\n" for i in range(CACHED)))
     ca, certificate, key = (place / name for name in ("ca.pem", "server.pem", "server.key"))
     subprocess.run([BIN / "dns-upstream", "tls", "127.0.0.1:0", CERTIFIED, "honest", ca, certificate, key], check=True)
     # One stock server is everybody's upstream: in clear at 5300, over TLS and HTTPS beside it. QUIC is the tests' own.
@@ -156,27 +155,60 @@ def measure(place, options, running):
         args = [str(BIN / "dns-bench"), str(port), str(both), str(SERVICES), f"{upstream}#{CERTIFIED}"]
         running.append(start(args, listens(port), place / f"{name}.log"))
     return {
-        "answers": answers(own, cached, options),
+        "load": Path("/proc/loadavg").read_text().split()[0],
+        "answers": answers(options),
         "forwards": forwards(place, {"unbound, in clear": 5310, **{f"warren, {n}": p for n, (p, _) in ours.items()}}),
     }
 
 
-def answers(own, cached, options):
-    """Medians over rounds in which the two take turns."""
+def warm(port, kind):
+    """Few at a time, until every name is known and no failure is remembered."""
+    for _ in range(30):
+        run = load(port, kind, 1, 8, 1)
+        if not run["lost"] and not run["bad"]:
+            return
+    sys.exit(f"the server at {port} does not know all names of {kind}: {run}")
+
+
+def answers(options):
+    """Medians over rounds in which the two take turns, and of the ratios within each round."""
     rows = {}
-    for kind, file in (("overlay names", own), ("cached names", cached)):
-        rates, tails = {"warren": [], "unbound": []}, {"warren": [], "unbound": []}
-        for who, port in (("warren", 5320), ("unbound", 5310)):
-            dnsperf(port, file, 1)  # warm
-        for _ in range(options.rounds):
-            for who, port in (("warren", 5320), ("unbound", 5310)):
-                rate, lost, output = dnsperf(port, file, options.secs)
-                if lost or "NOERROR" not in codes(output):
-                    print(f"# {kind}, {who}: {lost} lost, {codes(output)}", file=sys.stderr)
-                rates[who].append(rate)
-                tails[who].append(quantile(latencies(port, file, SERVICES, 5000), 0.99))
-        rows[kind] = {
-            who: {"per second": statistics.median(rates[who]), "p99 ms": statistics.median(tails[who])} for who in rates
+    for what, kind in (("overlay names", OWN), ("cached names", CACHED)):
+        full, lone = {"warren": [], "unbound": []}, {"warren": [], "unbound": []}
+        for who, port in SERVERS:
+            warm(port, kind)
+        for number in range(options.rounds):
+            # Who began the last round is second in this one.
+            for who, port in SERVERS if number % 2 == 0 else reversed(SERVERS):
+                full[who].append(load(port, kind, options.secs, WINDOW, SOCKETS))
+                lone[who].append(load(port, kind, options.secs / 2, 1, 1))
+                for run in (full[who][-1], lone[who][-1]):
+                    if run["lost"] or run["bad"]:
+                        print(f"# {what}, {who}: {run}", file=sys.stderr)
+
+        def median(runs, name):
+            return statistics.median(run[name] for run in runs)
+
+        def ratio(runs, name):
+            pairs = zip(runs["warren"], runs["unbound"])
+            return statistics.median(ours[name] / theirs[name] for ours, theirs in pairs)
+
+        rows[what] = {
+            who: {
+                "per second": median(full[who], "per second"),
+                "p50 ms": median(full[who], "p50 ms"),
+                "p99 ms": median(full[who], "p99 ms"),
+                "one at a time p50 ms": median(lone[who], "p50 ms"),
+                "one at a time p99 ms": median(lone[who], "p99 ms"),
+            }
+            for who, _ in SERVERS
+        }
+        rows[what]["ratio"] = {
+            "per second": ratio(full, "per second"),
+            "p50 ms": ratio(full, "p50 ms"),
+            "p99 ms": ratio(full, "p99 ms"),
+            "one at a time p50 ms": ratio(lone, "p50 ms"),
+            "one at a time p99 ms": ratio(lone, "p99 ms"),
         }
     return rows
 
@@ -195,13 +227,13 @@ def forwards(place, servers):
 
 
 def show(results):
-    print(f"{'':16} {'warren/s':>10} {'unbound/s':>10} {'ratio':>6} {'warren p99':>12} {'unbound p99':>12}")
+    print(f"load of the machine at the start: {results['load']}")
+    print(f"{'':37} {'warren':>10} {'unbound':>10} {'ratio':>6}")
     for kind, row in results["answers"].items():
-        ours, theirs = row["warren"], row["unbound"]
-        print(
-            f"{kind:16} {ours['per second']:10.0f} {theirs['per second']:10.0f} {ours['per second'] / theirs['per second']:6.2f}"
-            f" {ours['p99 ms']:9.3f} ms {theirs['p99 ms']:9.3f} ms"
-        )
+        for name, ratio in row["ratio"].items():
+            digits = 0 if name == "per second" else 4
+            ours, theirs = row["warren"][name], row["unbound"][name]
+            print(f"{kind + ', ' + name:37} {ours:10.{digits}f} {theirs:10.{digits}f} {ratio:6.2f}")
     print()
     plain = results["forwards"]["unbound, in clear"]
     print(f"{'forwarded':20} {'median':>10} {'p99':>10} {'added to plain':>16}")

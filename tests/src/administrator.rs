@@ -58,7 +58,7 @@ impl Administrator {
             seed,
         };
         let tags = tags.iter().map(|tag| name(tag)).collect();
-        let terms = Terms { names, tags, uses, created: now, not_after: now.plus(86_400) };
+        let terms = Terms { names, tags, uses, created: now, not_after: now.plus(86_400), lease: 0 };
         let delegation = issue::delegation(self.network.id(), &token.key(), &terms, self.key());
         (Command::StoreToken { delegation }, token)
     }

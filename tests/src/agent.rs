@@ -14,12 +14,14 @@ use warren_node_core::control::{
 use warren_node_core::dataplane::{
     DataPlane, EgressWorker, IngressWorker, Outbox, PeerStatus, Settings, VNET_LEN,
 };
+use warren_node_core::mapping::Mapping;
 use warren_node_core::packet::vnet::Vnet;
 use warren_node_core::session::LaneSecret;
 use warren_node_core::session::standin::StandinEngine;
 use warren_wire::flow::Amount;
-use warren_wire::frame::{Decoder, MAX_FRAME, NodeSays, ToCoordinator, ToNode, encode};
+use warren_wire::frame::{Decoder, MAX_FRAME, NodeSays, Seated, ToCoordinator, ToNode, encode};
 use warren_wire::id::{NodeId, WgKey};
+use warren_wire::stun::is_stun;
 
 use crate::disk::Disk;
 use crate::laws::Numbers;
@@ -56,6 +58,8 @@ pub enum Effect {
     Promised(Numbers),
     Cut(CutReason),
     Notice(Notice),
+    /// It has this seat at the relay.
+    Seated(Option<Seated>),
 }
 
 /// Buffers of packet workers; empty between two calls, so that all nodes of a world can share them.
@@ -78,6 +82,8 @@ pub struct Birth {
     pub seed: [u8; 32],
     pub endpoints: Vec<SocketAddr>,
     pub host_ms: u64,
+    /// There are NATs: it asks this place where its socket is seen.
+    pub stun: Option<SocketAddr>,
     pub now: Mono,
 }
 
@@ -87,6 +93,8 @@ pub struct Agent {
     pub plane: DataPlane<StandinEngine>,
     clock: SignedClock,
     decoder: Decoder,
+    /// Asks where its socket is seen, where there are NATs.
+    pub mapping: Option<Mapping>,
     next_tick: Mono,
     next_drain: Mono,
     next_words: Mono,
@@ -129,6 +137,11 @@ impl Agent {
             plane,
             clock: SignedClock::default(),
             decoder: Decoder::new(MAX_FRAME),
+            mapping: birth.stun.map(|server| {
+                let mut mapping = Mapping::new(birth.seed);
+                mapping.set_server(Some(server), birth.now);
+                mapping
+            }),
             next_tick: birth.now,
             next_drain: birth.now.plus_millis(DRAIN_MS),
             next_words: birth.now.plus_millis(WORDS_MS),
@@ -196,6 +209,9 @@ impl Agent {
 
     pub fn handle_endpoints(&mut self, endpoints: Vec<SocketAddr>, disk: &mut Disk, now: Mono) {
         self.control.handle_local_endpoints(endpoints, 51_820);
+        if let Some(mapping) = &mut self.mapping {
+            mapping.ask_again(now);
+        }
         self.drain(disk, now);
     }
 
@@ -217,6 +233,10 @@ impl Agent {
 
     /// A datagram of the underlay.
     pub fn handle_datagram(&mut self, from: SocketAddr, bytes: &[u8], workers: &mut Workers, now: Mono) {
+        if let Some(mapping) = self.mapping.as_mut().filter(|_| is_stun(bytes)) {
+            mapping.handle_answer(from, bytes, now);
+            return;
+        }
         let worker = &mut workers.ingress;
         self.plane.ingress(worker, from, bytes, bytes.len(), self.clock.at(now));
         let packets: Vec<Vec<u8>> =
@@ -267,8 +287,14 @@ impl Agent {
             disk.stamps = self.plane.stamps();
             disk.greatest_ms = disk.greatest_ms.max(self.clock.at(now).wall_ms);
         }
+        if let Some((to, question)) = self.mapping.as_mut().and_then(|mapping| mapping.poll_question(now)) {
+            self.effects.push(Effect::Datagram { to, bytes: question.to_vec() });
+        }
         if self.next_drain <= now {
             self.drain_flows(disk, now);
+            if let Some(mapping) = &self.mapping {
+                self.plane.set_mapped(self.control.handle_mapped(mapping.mapped()));
+            }
             let waiting = self.plane.take_waiting();
             self.control.handle_unanswering(waiting);
             for (from, word) in self.plane.take_hearsay() {
@@ -288,7 +314,8 @@ impl Agent {
 
     pub fn poll_timeout(&self) -> Mono {
         let control = self.control.poll_timeout().map_or(Mono(u64::MAX), |(at, _)| at);
-        control.min(self.next_tick).min(self.next_drain).min(self.next_words)
+        let mapping = self.mapping.as_ref().map_or(Mono(u64::MAX), Mapping::due);
+        control.min(self.next_tick).min(self.next_drain).min(self.next_words).min(mapping)
     }
 
     fn drain_flows(&mut self, disk: &mut Disk, now: Mono) {
@@ -308,6 +335,22 @@ impl Agent {
         self.drain(disk, now);
     }
 
+    /// At the relays that are named; one of no address is at `at`.
+    pub fn sit(&self, seated: Option<&Seated>, at: SocketAddr) {
+        self.plane.set_berths(seated, Some(at));
+    }
+
+    /// The host has slept, and its agent has noticed.
+    pub fn handle_resumed(&mut self, disk: &mut Disk, workers: &mut Workers, now: Mono) {
+        self.plane.tend_berths(&mut workers.out, self.clock.at(now));
+        self.plane.resumed(&mut workers.out, self.clock.at(now));
+        workers.out.flush();
+        self.effects.extend(datagrams(&workers.out));
+        workers.out.sent();
+        self.control.handle_resumed(now);
+        self.drain(disk, now);
+    }
+
     // --- what is wanted
 
     pub fn take_effects(&mut self) -> Vec<Effect> {
@@ -323,6 +366,8 @@ impl Agent {
             match output {
                 Output::Connect { .. } => self.effects.push(Effect::Dial),
                 Output::Disconnect { .. } => self.effects.push(Effect::HangUp),
+                // Nobody here starts it anew.
+                Output::LeaseEnded => {}
                 Output::Send(frame) => self.say(&frame),
                 Output::Publish(publication) => self.publish(publication, disk, now),
                 Output::Clock(clock) => {
@@ -332,6 +377,7 @@ impl Agent {
                 Output::Store(bytes) => disk.view = Some(bytes),
                 Output::Cut(reason) => self.effects.push(Effect::Cut(reason)),
                 Output::Knocked(peer) => self.show(peer, now),
+                Output::Seated(seated) => self.effects.push(Effect::Seated(seated)),
                 Output::Notice(notice) => self.effects.push(Effect::Notice(notice)),
             }
         }

@@ -1,6 +1,6 @@
 //! A node before it is a member: it shows its token until it is in, or is told that it never will be.
 
-use warren_node_core::control::enrolment::{EnrolError, EnrolStep, Enrolment, Membership};
+use warren_node_core::control::enrolment::{EnrolError, EnrolStep, Enrolment, Membership, Wish};
 use warren_wire::frame::{Decoder, MAX_FRAME, RefusalCode, ToNode, encode};
 use warren_wire::token::Token;
 
@@ -30,7 +30,7 @@ impl Candidate {
     /// A connection stands: the first thing to say.
     pub fn handle_connected(&mut self) -> Vec<u8> {
         let token = Token::decode(&self.token).unwrap();
-        let (enrolment, first) = Enrolment::begin(token, None, "simulated");
+        let (enrolment, first) = Enrolment::begin(token, &Wish::Any, "simulated");
         self.enrolment = Some(enrolment);
         self.decoder = Decoder::new(MAX_FRAME);
         encode(&first)

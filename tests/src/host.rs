@@ -92,6 +92,11 @@ pub struct Host {
 }
 
 impl Host {
+    /// A host with this one address.
+    pub fn at(address: IpAddr) -> Host {
+        Host { addresses: vec![address], ..Host::default() }
+    }
+
     pub fn listen(&mut self, port: Port) {
         self.listening.insert(port);
     }

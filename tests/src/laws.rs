@@ -89,7 +89,7 @@ impl Laws {
         let ahead = forward(seen).is_some_and(|(protocol, number, from, to)| {
             let opening = (me, number, from, to);
             let asked = is_opening(seen) || self.asked.contains(&opening);
-            let passes = asked && model.allows(when, &origin, &me, protocol, to.port());
+            let passes = asked && opens(model, when, (&origin, from), (&me, to), protocol);
             if passes && is_opening(seen) {
                 self.asked.insert(opening);
             }
@@ -97,7 +97,7 @@ impl Laws {
         });
         let back = backward(seen).is_some_and(|(protocol, number, from, to)| {
             self.opened.contains(&(me, number, from, to))
-                && model.allows(when, &me, &origin, protocol, to.port())
+                && opens(model, when, (&me, from), (&origin, to), protocol)
         });
         if ahead || back {
             return Ok(());
@@ -109,14 +109,38 @@ impl Laws {
     }
 }
 
+/// May `from`, at its own address, open this at `to`, or at a host behind it? A host behind a gateway opens nothing.
+fn opens(
+    model: &Model,
+    when: Moment,
+    (from, own): (&NodeId, SocketAddr),
+    (to, at): (&NodeId, SocketAddr),
+    protocol: Protocol,
+) -> bool {
+    model.holder(own.ip()) == Some(*from)
+        && match model.holder(at.ip()) {
+            Some(_) => model.allows(when, from, to, protocol, at.port()),
+            None => model.allows_behind(when, from, (to, at.ip()), protocol, at.port()),
+        }
+}
+
 fn inner_source_belongs_to_the_sender(
     model: &Model,
     receiver: Receiver,
     origin: NodeId,
     seen: &Seen,
 ) -> Result<(), String> {
-    let (source, target) = (model.holder(seen.from.ip()), model.holder(seen.to.ip()));
-    if source == Some(origin) && target == Some(receiver.node) {
+    let (from, to) = (seen.from.ip(), seen.to.ip());
+    // A gateway speaks for what is behind it to those who are granted something there, and is spoken to about that.
+    let source = match model.holder(from) {
+        Some(holder) => holder == origin,
+        None => model.leads(receiver.when, &receiver.node, &origin, from),
+    };
+    let target = match model.holder(to) {
+        Some(holder) => holder == receiver.node,
+        None => model.leads(receiver.when, &origin, &receiver.node, to),
+    };
+    if source && target {
         return Ok(());
     }
     Err(format!(

@@ -72,7 +72,7 @@ impl Liar {
         self.items(generation).into_iter().for_each(|item| put(Entry::new(Body::Item(item))));
         for peer in peers {
             put(Entry::peer(peer.id, peer.record.clone()));
-            put(Entry::endpoints(peer.id, vec![format!("198.18.9.{}:51820", peer.index)]));
+            put(Entry::endpoints(peer.id, vec![format!("198.18.9.{}:51820", peer.index)], None));
         }
         view
     }
@@ -161,7 +161,14 @@ impl Victim {
         let endpoints = vec!["198.18.1.1:51820".parse().unwrap()];
         Agent::start(
             disk,
-            Birth { boot: 1, seed: [7; 32], endpoints, host_ms: wall_ms(now), now: mono(now, SECOND) },
+            Birth {
+                boot: 1,
+                seed: [7; 32],
+                endpoints,
+                host_ms: wall_ms(now),
+                stun: None,
+                now: mono(now, SECOND),
+            },
         )
     }
 

@@ -10,6 +10,10 @@ use crate::random::Random;
 pub enum Place {
     Coordinator,
     Node(usize),
+    /// In front of nodes.
+    Router(usize),
+    /// The relay that is a program of its own.
+    Annex,
 }
 
 /// What a way does to datagrams. Times in nanoseconds, chances per mille.
@@ -35,12 +39,19 @@ fn way(a: Place, b: Place) -> Way {
     (a.min(b), a.max(b))
 }
 
-/// All ways. Partitions and weather are per pair and the same in both directions.
+/// All ways. Partitions and weather are per pair and the same in both directions, unless places are in regions: between two of
+/// them each direction has its own.
 #[derive(Clone, Debug)]
 pub struct Links {
     pub weather: Weather,
     special: BTreeMap<Way, Weather>,
     cut: BTreeSet<Way>,
+    /// Which region a place is in, where there are regions.
+    regions: BTreeMap<Place, u8>,
+    /// What ways from one region to another are like: not the same as the way back.
+    climate: BTreeMap<(u8, u8), Weather>,
+    /// Regions that hear nothing of each other.
+    severed: BTreeSet<(u8, u8)>,
     /// When the last datagram arrives, by direction: without reordering nothing overtakes.
     last: BTreeMap<Way, u64>,
 }
@@ -51,6 +62,9 @@ impl Default for Links {
             weather: Weather::FAIR,
             special: BTreeMap::new(),
             cut: BTreeSet::new(),
+            regions: BTreeMap::new(),
+            climate: BTreeMap::new(),
+            severed: BTreeSet::new(),
             last: BTreeMap::new(),
         }
     }
@@ -65,18 +79,38 @@ impl Links {
     }
     pub fn is_cut(&self, a: Place, b: Place) -> bool {
         self.cut.contains(&way(a, b))
+            || !self.severed.is_empty() && self.severed.contains(&self.regions_of(a, b))
+    }
+    fn regions_of(&self, from: Place, to: Place) -> (u8, u8) {
+        let region = |place| self.regions.get(&place).copied().unwrap_or_default();
+        (region(from), region(to))
+    }
+    pub fn settle_in(&mut self, place: Place, region: u8) {
+        self.regions.insert(place, region);
+    }
+    pub fn set_climate(&mut self, from: u8, to: u8, weather: Weather) {
+        self.climate.insert((from, to), weather);
+    }
+    /// Both directions.
+    pub fn sever(&mut self, a: u8, b: u8) {
+        self.severed.extend([(a, b), (b, a)]);
+    }
+    pub fn rejoin(&mut self) {
+        self.severed.clear();
     }
     /// Every partition ends and the weather is fair everywhere.
     pub fn mend_all(&mut self) {
         self.cut.clear();
+        self.severed.clear();
         self.special.clear();
         self.weather = Weather::FAIR;
     }
     pub fn set(&mut self, a: Place, b: Place, weather: Weather) {
         self.special.insert(way(a, b), weather);
     }
-    pub fn weather(&self, a: Place, b: Place) -> Weather {
-        self.special.get(&way(a, b)).copied().unwrap_or(self.weather)
+    pub fn weather(&self, from: Place, to: Place) -> Weather {
+        let here = || self.climate.get(&self.regions_of(from, to)).copied();
+        self.special.get(&way(from, to)).copied().or_else(here).unwrap_or(self.weather)
     }
 
     /// When a datagram sent now arrives: never, once or twice.

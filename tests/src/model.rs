@@ -1,7 +1,7 @@
 //! What ought to be. Knows every policy that was ever in force and who was who at each revision, and asks the slow judge of
 //! the policy language; shares nothing with the compiler, the view or the filter.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use warren_config::oracle;
@@ -125,6 +125,40 @@ impl Model {
         policy.settings.mode == Mode::Observe || oracle::allows(policy, from, to, protocol, port, when.at)
     }
 
+    /// Is `from` to use `gateway` for this address: is it granted something there, now or later? What is behind a node itself it
+    /// reaches without help.
+    pub fn leads(&self, when: Moment, from: &NodeId, gateway: &NodeId, address: IpAddr) -> bool {
+        let Some(policy) = self.policy(when.generation) else { return false };
+        let subjects = (self.subject(from, when.revision), self.subject(gateway, when.revision));
+        let (Some(source), Some(target)) = subjects else { return false };
+        from != gateway
+            && !oracle::leads_there_itself(policy, source, address)
+            && oracle::has_route(policy, source, (target, address), when.at)
+    }
+
+    /// May `from` open this at an address behind `gateway`? In `observe` mode that is whatever it has a route to.
+    pub fn allows_behind(
+        &self,
+        when: Moment,
+        from: &NodeId,
+        (gateway, address): (&NodeId, IpAddr),
+        protocol: Protocol,
+        port: u16,
+    ) -> bool {
+        let Some(policy) = self.policy(when.generation) else { return false };
+        let subjects = (self.subject(from, when.revision), self.subject(gateway, when.revision));
+        let (Some(source), Some(target)) = subjects else { return false };
+        self.leads(when, from, gateway, address)
+            && (policy.settings.mode == Mode::Observe
+                || oracle::allows_behind(policy, source, (target, address), protocol, port, when.at))
+    }
+
+    /// Addresses behind gateways that are worth asking about: at and beside every boundary.
+    pub fn addresses_behind(&self) -> BTreeSet<IpAddr> {
+        let Some(policy) = self.policy(self.generation()) else { return BTreeSet::new() };
+        policy.services.values().flat_map(|service| oracle::ever::addresses(policy, service)).collect()
+    }
+
     /// Would an audited grant ever have let `from` open anything at `to`, whom no enforced one joins it to?
     pub fn audits(&self, when: Moment, from: &NodeId, to: &NodeId) -> bool {
         let Some(policy) = self.policy(when.generation) else { return false };
@@ -138,16 +172,21 @@ impl Model {
             && listens.any(|l| oracle::would_allow(&timeless, source, target, l.protocol, l.first, when.at))
     }
 
-    /// May either open anything at the other? Asked at the first port of every `listen`.
+    /// May either open anything at the other, or behind it? Asked at the first port of every `listen`, and at every boundary.
     pub fn joins(&self, when: Moment, a: &NodeId, b: &NodeId) -> bool {
         let Some(policy) = self.policy(when.generation) else { return false };
         if policy.settings.mode == Mode::Observe {
             return a != b && [a, b].iter().all(|node| self.subject(node, when.revision).is_some());
         }
         let mut listens = policy.services.values().flat_map(|service| &service.listen);
+        let behind = |service| oracle::ever::addresses(policy, service);
         a != b
-            && listens.any(|l| {
+            && (listens.any(|l| {
                 self.allows(when, a, b, l.protocol, l.first) || self.allows(when, b, a, l.protocol, l.first)
-            })
+            }) || policy
+                .services
+                .values()
+                .flat_map(behind)
+                .any(|address| self.leads(when, a, b, address) || self.leads(when, b, a, address)))
     }
 }

@@ -131,6 +131,8 @@ fn packet(from: IpAddr, to: IpAddr, number: u8, field: Option<usize>, mut body: 
         let pseudo = [&src[..], &dst[..], &length[..], &[0, 0, 0, number][..]].concat();
         let plain = number == 1;
         let sum = checksum(&[if plain { &[] } else { &pseudo[..] }, &body]);
+        // RFC 768: zero says that there is none.
+        let sum = if number == UDP && sum == 0 { 0xffff } else { sum };
         body[field..field + 2].copy_from_slice(&sum.to_be_bytes());
     }
     let mut head;
@@ -206,6 +208,17 @@ mod tests {
             assert_eq!(seen.what, What::Tcp { seq: 7, ack: 8, flags: SYN | ACK });
             assert_eq!(read(&udp(from, to, b"abc")).unwrap().payload, b"abc");
             assert_eq!(read(&ping(from.ip(), to.ip(), 9, false)).unwrap().what, What::Ping { id: 9 });
+        }
+    }
+
+    /// One question in 65,536: a checksum of zero would say that there is none, and over IPv6 there must be one.
+    #[test]
+    fn no_question_goes_without_a_checksum() {
+        for ends in [("100.64.1.1:5", "100.64.1.2:6"), ("[fd00::1]:5", "[fd00::2]:6")] {
+            let (from, to): (SocketAddr, SocketAddr) = (ends.0.parse().unwrap(), ends.1.parse().unwrap());
+            let head = if from.is_ipv4() { 20 } else { 40 };
+            let sum = half(&udp(from, to, &[0, 0]), head + 6).unwrap();
+            assert_eq!(half(&udp(from, to, &sum.to_be_bytes()), head + 6), Some(0xffff));
         }
     }
 }

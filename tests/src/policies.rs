@@ -32,6 +32,26 @@ pub const SERVICES: [(&str, &str, &str); 5] = [
     ("ping", "all-nodes", "\"icmp/echo\""),
 ];
 
+/// Services behind gateways that every policy of [`policy_with_subnets`] knows: name, via, addresses, listen. The second is a host
+/// in the first.
+pub const BEHIND: [(&str, &str, &str, &str); 3] = [
+    ("lan", "tag:gw", "\"192.168.50.0/24\", \"fd50::/64\"", "\"tcp/80\", \"udp/161\", \"icmp/echo\""),
+    ("nas", "tag:gw", "\"192.168.50.10\", \"fd50::10\"", "\"tcp/445\""),
+    ("plc", "tag:db", "\"10.7.0.0/16\"", "\"tcp/502\""),
+];
+
+/// The same with the tag `gw` and services behind gateways.
+pub fn policy_with_subnets(grants: &[Grant]) -> String {
+    let mut text = policy(grants);
+    text.push_str("[tag.gw]\nowners = [\"group:ops\"]\n");
+    for (name, via, addresses, listen) in BEHIND {
+        text.push_str(&format!(
+            "[service.{name}]\nvia = [\"{via}\"]\naddresses = [{addresses}]\nlisten = [{listen}]\n"
+        ));
+    }
+    text
+}
+
 /// The text of a policy with these grants.
 pub fn policy(grants: &[Grant]) -> String {
     let mut text = "version = 1\n[group.ops]\nmembers = [\"a@example.com\"]\n".to_owned();

@@ -10,13 +10,17 @@ use warren_coordinator_core::accounts::Accounts;
 use warren_coordinator_core::alarm::Alarm;
 use warren_coordinator_core::change::{Principal, Proposal};
 use warren_coordinator_core::command::Command;
+use warren_coordinator_core::doors::Transport;
 use warren_coordinator_core::flows::{Batch, FlowRow};
 use warren_coordinator_core::output::{ConnId, Output, Timeout};
 use warren_coordinator_core::refusal::Refusal;
 use warren_coordinator_core::state::State;
 use warren_coordinator_core::store::{MemoryStore, Store, StoreError};
-use warren_wire::frame::{NodeSays, ToCoordinator};
+use warren_wire::frame::{FromRelay, NodeSays, ToCoordinator};
 use warren_wire::id::{IdentityKey, Revision};
+use zeroize::Zeroizing;
+
+use crate::relay::{self, Passed, Post};
 
 /// Why a command was not done.
 #[derive(Debug)]
@@ -33,6 +37,10 @@ pub struct Site {
     pub store: MemoryStore,
     online: SigningKey,
     pub running: Option<Coordinator>,
+    /// It runs in the same process.
+    pub relay: Post,
+    /// Or its relay carries nothing.
+    pub relays: bool,
     /// Number of the present, or last, start.
     pub run: u64,
     pub flows: Vec<FlowRow>,
@@ -56,6 +64,8 @@ impl Site {
             store,
             online,
             running: None,
+            relay: Post::new(),
+            relays: true,
             run: 0,
             flows: Vec::new(),
             accounts: Accounts::default(),
@@ -74,8 +84,16 @@ impl Site {
         let state = State::replay(&entries).unwrap();
         let mut coordinator = Coordinator::new(state, self.online.clone(), now).unwrap();
         coordinator.restore_accounts(self.accounts.clone());
+        coordinator.offer_relay(Zeroizing::new([self.run as u8 ^ 0x5a; 32]), Some(relay::here()));
+        self.relay = Post::new();
         self.running = Some(coordinator);
         self.run += 1;
+    }
+
+    /// What the relay sends on when this comes to it.
+    pub fn carry(&mut self, from: SocketAddr, bytes: Vec<u8>, now: u64) -> Vec<Passed> {
+        let Some(coordinator) = self.running.as_ref().filter(|_| self.relays) else { return Vec::new() };
+        self.relay.carry(from, bytes, coordinator, now)
     }
 
     pub fn crash(&mut self) {
@@ -100,13 +118,39 @@ impl Site {
 
     pub fn handle_connected(&mut self, conn: ConnId, key: IdentityKey, from: SocketAddr, now: UnixTime) {
         if let Some(coordinator) = &mut self.running {
-            coordinator.handle_connected(conn, key, from, now);
+            coordinator.handle_connected(conn, key, (from, Transport::Udp), now);
         }
     }
 
     pub fn handle_disconnected(&mut self, conn: ConnId, now: UnixTime) {
         if let Some(coordinator) = &mut self.running {
             coordinator.handle_disconnected(conn, now);
+        }
+    }
+
+    pub fn handle_relay_connected(&mut self, conn: ConnId, key: IdentityKey, from: SocketAddr) {
+        if let Some(coordinator) = &mut self.running {
+            coordinator.handle_relay_connected(conn, key, from);
+        }
+    }
+
+    pub fn handle_relay_disconnected(&mut self, conn: ConnId, now: UnixTime) {
+        if let Some(coordinator) = &mut self.running {
+            coordinator.handle_relay_disconnected(conn, now);
+        }
+    }
+
+    /// What a relay says, and the commit it leads to.
+    pub fn handle_relay_frame(
+        &mut self,
+        conn: ConnId,
+        frame: FromRelay,
+        now: UnixTime,
+    ) -> Result<(), Failure> {
+        let Some(coordinator) = &mut self.running else { return Err(Failure::Down) };
+        match coordinator.handle_relay_frame(conn, frame, now) {
+            Some(proposal) => self.commit(proposal, now).map(|_| ()),
+            None => Ok(()),
         }
     }
 
@@ -137,6 +181,9 @@ impl Site {
     pub fn handle_timeout(&mut self, now: UnixTime) {
         if let Some(coordinator) = &mut self.running {
             coordinator.handle_timeout(now);
+            if let Some(proposal) = coordinator.end_leases(now) {
+                let _ = self.commit(proposal, now);
+            }
         }
     }
 

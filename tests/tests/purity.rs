@@ -105,8 +105,16 @@ fn rooms_depend_only_downwards() {
         ("warren-wire", vec!["warren-config"]),
         ("warren-coordinator-core", vec!["warren-config", "warren-wire"]),
         ("warren-node-core", vec!["warren-config", "warren-wire"]),
-        ("warren-coordinator", vec!["warren-config", "warren-wire", "warren-coordinator-core"]),
-        ("warren-node", vec!["warren-config", "warren-wire", "warren-node-core"]),
+        ("warren-kernel", vec![]),
+        ("warren-door", vec!["warren-config", "warren-wire", "warren-kernel"]),
+        (
+            "warren-coordinator",
+            vec!["warren-config", "warren-wire", "warren-coordinator-core", "warren-kernel", "warren-door"],
+        ),
+        (
+            "warren-node",
+            vec!["warren-config", "warren-wire", "warren-node-core", "warren-kernel", "warren-door"],
+        ),
     ];
     for (room, below) in order {
         let reached = reachable(room, &names, &edges);

@@ -85,3 +85,27 @@ fn a_dead_way_is_left_for_the_other_family() {
     world.send(flow, 20_000);
     assert!(world.run_until(60_000, |w| w.near(flow).delivered == 20_000), "{:?}", world.near(flow));
 }
+
+/// The network before it has forgotten it, the coordinator has given its channel up, and every session has ended by time.
+#[test]
+fn a_node_that_has_slept_for_an_hour_is_back_within_two_seconds() {
+    let (mut world, web, orders) = world("a long sleep");
+    let flow = world.open(web, orders, 8080);
+    world.send(flow, 10_000);
+    assert!(world.run_until(3_000, |w| w.near(flow).delivered == 10_000));
+    for sleeper in [web, orders] {
+        world.suspend_node(sleeper);
+        world.run_ms(3_600_000);
+        world.wake_node(sleeper);
+        assert!(world.run_until(2_000, |w| w.is_online(sleeper)), "the coordinator has it again");
+        let before = world.near(flow).delivered;
+        world.send(flow, 10_000);
+        assert!(
+            world.run_until(5_000, |w| w.near(flow).delivered == before + 10_000),
+            "{:?}",
+            world.near(flow)
+        );
+    }
+    assert_eq!(world.near(flow).state, State::Open, "no flow was reset");
+    world.settle();
+}

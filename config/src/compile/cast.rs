@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::{Program, opens_any, sorted};
-use crate::policy::{Grant, GrantMode, Mode, Subject};
+use crate::policy::{Grant, GrantMode, Mode, Service, Subject};
 
 /// Subjects under one program. A place is given in the order of adding.
 #[derive(Clone, Debug, Default)]
@@ -50,7 +50,8 @@ impl Cast {
         place
     }
 
-    /// Places that the subject at `place` is joined with, in either direction and in order: where [`Program::rules`] join.
+    /// Places that the subject at `place` is joined with, in either direction and in order: where [`Program::rules`] join, or [`Program::beyond`] has
+    /// something.
     /// May contain its own.
     pub fn joined_with(&self, place: usize) -> Vec<usize> {
         if self.program.settings.mode == Mode::Observe {
@@ -58,13 +59,14 @@ impl Cast {
         }
         let mut found = Vec::new();
         self.for_destinations(place, GrantMode::Enforce, |grant, service| {
-            if self.opens(grant, service) {
+            if self.opens(grant, service) && !self.leads_to(place, service) {
                 found.extend_from_slice(list(&self.offerers, service));
             }
         });
         self.for_sources(place, GrantMode::Enforce, |grant, service| {
             if self.opens(grant, service) {
-                found.extend_from_slice(list(&self.sources, grant));
+                let sources = list(&self.sources, grant).iter();
+                found.extend(sources.copied().filter(|from| !self.leads_to(*from, service)));
             }
         });
         sorted(found)
@@ -77,10 +79,18 @@ impl Cast {
         let mut add = |pair, service| {
             found.entry(pair).or_default().insert(service);
         };
+        // Nobody recognises what is behind gateways by the gateways' addresses.
+        let own = |service: usize| self.program.services.get(service).is_some_and(|s| !s.is_behind());
         self.for_destinations(place, GrantMode::Audit, |_, service| {
+            if !own(service) {
+                return;
+            }
             list(&self.offerers, service).iter().for_each(|to| add((place, *to), service));
         });
         self.for_sources(place, GrantMode::Audit, |grant, service| {
+            if !own(service) {
+                return;
+            }
             list(&self.sources, grant).iter().for_each(|from| add((*from, place), service));
         });
         found
@@ -101,6 +111,12 @@ impl Cast {
             let grants = list(&self.program.naming, *service).iter();
             grants.filter(|grant| self.is(**grant, mode)).for_each(|grant| each(*grant, *service));
         }
+    }
+
+    /// Is the one at `place` itself a gateway to the service? Then it needs no other.
+    fn leads_to(&self, place: usize, service: usize) -> bool {
+        let behind = self.program.services.get(service).is_some_and(Service::is_behind);
+        behind && list(&self.offerers, service).binary_search(&place).is_ok()
     }
 
     fn is(&self, grant: usize, mode: GrantMode) -> bool {

@@ -9,6 +9,9 @@ mod items;
 mod sweep;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use ipnet::IpNet;
 
 pub use self::cast::{Cast, Concern};
 use self::index::Index;
@@ -18,6 +21,7 @@ use crate::filter::Rules;
 use crate::item::Item;
 use crate::name::Name;
 use crate::policy::{Grant, GrantMode, Listen, Mode, Policy, Service, Settings, Subject};
+use crate::subnet::Behind;
 use crate::time::UnixTime;
 
 /// The part of a policy that compiles to rules: built from a whole policy or from the items a node was given.
@@ -115,7 +119,7 @@ impl Program {
     /// Rules for flows that `from` opens at `to`.
     pub fn rules(&self, from: &Subject, to: &Subject) -> Rules {
         let mut openings = Vec::new();
-        for (service, grants) in self.offered_with_grants(to) {
+        for (service, grants) in self.offered_with_grants(to).filter(|(service, _)| !service.is_behind()) {
             for grant in grants.filter(|grant| grant.includes(from)) {
                 openings.extend(openings_of(grant, service));
             }
@@ -123,16 +127,61 @@ impl Program {
         sweep(openings, self.settings.mode == Mode::Observe)
     }
 
-    /// The services and enforced grants that let `from` open any of `listen` at `to` at `at`, in order.
+    /// Rules for flows that `from` opens at addresses behind `gateway`, with each prefix where something is granted.
+    pub fn behind(&self, from: &Subject, gateway: &Subject) -> Behind {
+        self.behind_as_far_as(from, gateway, |_| true)
+    }
+
+    /// The same as far as `from` needs the gateway: what it leads to itself it reaches without help. Says who is a peer, and what
+    /// has a route.
+    pub fn beyond(&self, from: &Subject, gateway: &Subject) -> Behind {
+        self.behind_as_far_as(from, gateway, |service| !service.offered_by(from))
+    }
+
+    fn behind_as_far_as(
+        &self,
+        from: &Subject,
+        gateway: &Subject,
+        counts: impl Fn(&Service) -> bool,
+    ) -> Behind {
+        let mut found: Vec<(&Service, Vec<&Grant>)> = Vec::new();
+        let is_asked = |service: &Service| service.is_behind() && counts(service);
+        for (service, grants) in self.offered_with_grants(gateway).filter(|(service, _)| is_asked(service)) {
+            let grants: Vec<&Grant> = grants.filter(|grant| grant.includes(from)).collect();
+            if !grants.is_empty() {
+                found.push((service, grants));
+            }
+        }
+        let prefixes: BTreeSet<IpNet> = found.iter().flat_map(|(s, _)| s.addresses.iter().copied()).collect();
+        let rules = prefixes.into_iter().map(|net| (net, Arc::new(self.rules_within(&found, &net))));
+        Behind::new(rules.filter(|(_, rules)| rules.joins()).collect())
+    }
+
+    /// In `observe` mode nobody has a route without a grant, and where there is one all else passes as well.
+    fn rules_within(&self, found: &[(&Service, Vec<&Grant>)], net: &IpNet) -> Rules {
+        let here = found.iter().filter(|(service, _)| service.addresses.iter().any(|all| all.contains(net)));
+        let openings: Vec<_> =
+            here.flat_map(|(service, grants)| grants.iter().flat_map(|g| openings_of(g, service))).collect();
+        let granted = openings.iter().any(sweep::Opening::is_enforced);
+        sweep(openings, granted && self.settings.mode == Mode::Observe)
+    }
+
+    /// The services and enforced grants that let `from` open any of `listen` at `to`, or in a region behind it, at `at`, in
+    /// order.
     pub(crate) fn given_by(
         &self,
         from: &Subject,
         to: &Subject,
         listen: Listen,
         at: UnixTime,
+        region: Option<&IpNet>,
     ) -> BTreeSet<(&Name, &Name)> {
+        let is_asked = |service: &Service| match region {
+            None => !service.is_behind(),
+            Some(region) => service.addresses.iter().any(|net| net.contains(region)),
+        };
         let mut given = BTreeSet::new();
-        for (service, grants) in self.offered_with_grants(to) {
+        for (service, grants) in self.offered_with_grants(to).filter(|(service, _)| is_asked(service)) {
             let opens = |grant: &&Grant| {
                 let entries = service.listen.iter().filter(|entry| entry.overlaps(&listen));
                 grant.mode == GrantMode::Enforce
@@ -147,7 +196,8 @@ impl Program {
 
     /// Services of `to` that only an audited grant would open to `from`: what `from` is told to recognise.
     pub fn audited_at<'a>(&'a self, from: &'a Subject, to: &Subject) -> impl Iterator<Item = &'a Name> {
-        self.offered_with_grants(to).filter_map(|(service, mut grants)| {
+        let own = self.offered_with_grants(to).filter(|(service, _)| !service.is_behind());
+        own.filter_map(|(service, mut grants)| {
             grants.any(|grant| audits(grant, from)).then_some(&service.name)
         })
     }
@@ -157,7 +207,9 @@ impl Program {
     pub fn audited<'a>(&self, from: &Subject, services: impl IntoIterator<Item = &'a Name>) -> Rules {
         let mut openings = Vec::new();
         for place in services.into_iter().filter_map(|name| self.service_place(name)) {
-            let Some(service) = self.services.get(place) else { continue };
+            let Some(service) = self.services.get(place).filter(|service| !service.is_behind()) else {
+                continue;
+            };
             for grant in self.grants_naming(place).filter(|grant| audits(grant, from)) {
                 openings.extend(openings_of(grant, service));
             }

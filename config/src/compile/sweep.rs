@@ -15,6 +15,10 @@ pub(super) struct Opening {
 }
 
 impl Opening {
+    pub fn is_enforced(&self) -> bool {
+        !self.candidate.audit
+    }
+
     /// Enforced before audited, narrower before wider, then grant id, then service name.
     fn precedence(&self) -> (bool, u32, &Name, &Name) {
         (self.candidate.audit, self.listen.width(), &self.candidate.grant, &self.candidate.service)

@@ -37,6 +37,14 @@ pub(super) fn elsewhere(key: &str, known: &[&str]) -> Option<&'static str> {
         "acl" | "acls" | "rule" | "rules" | "allow" if known.contains(&"grant") => {
             "permissions are written as [[grant]]"
         }
+        "subnet" | "subnets" | "routes" | "route" | "cidr" | "address" | "hosts"
+            if known.contains(&"via") =>
+        {
+            "hosts without an agent stand in `addresses`, and who leads to them in `via`"
+        }
+        "gateway" | "gateways" | "router" | "routers" if known.contains(&"via") => {
+            "who leads to `addresses` stands in `via`, e.g. via = [\"tag:gateway\"]"
+        }
         "port" | "ports" | "proto" | "protocol" if known.contains(&"listen") => {
             "protocols and ports stand in `listen`, e.g. listen = [\"tcp/8443\"]"
         }

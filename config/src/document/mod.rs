@@ -86,6 +86,10 @@ pub(crate) struct Tag {
 pub(crate) struct Service {
     pub name: At<String>,
     pub on: Texts,
+    /// Gateways, instead of `on`.
+    pub via: Texts,
+    /// What lies behind them.
+    pub addresses: Texts,
     pub listen: Texts,
 }
 

@@ -109,8 +109,14 @@ fn read_tag(name: At<String>, table: &DeTable<'_>, report: &mut Report<'_>) -> T
 }
 
 fn read_service(name: At<String>, table: &DeTable<'_>, report: &mut Report<'_>) -> Service {
-    let fields = Fields::new(headed("service", &name), table, &["on", "listen"], name.spot.clone(), report);
-    Service { on: fields.needed_list("on", report), listen: fields.needed_list("listen", report), name }
+    let known = &["on", "via", "addresses", "listen"];
+    let fields = Fields::new(headed("service", &name), table, known, name.spot.clone(), report);
+    let via = fields.list("via", report);
+    let addresses = fields.list("addresses", report);
+    // One of the two is enough to know what is meant; the resolver says what is missing then.
+    let behind = fields.get("via").is_some() || fields.get("addresses").is_some();
+    let on = if behind { fields.list("on", report) } else { fields.needed_list("on", report) };
+    Service { on, via, addresses, listen: fields.needed_list("listen", report), name }
 }
 
 const GRANT: &[&str] = &["id", "from", "except", "to", "mode", "until", "why"];

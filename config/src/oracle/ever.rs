@@ -1,9 +1,10 @@
 //! The slow judge of proofs: tries every node there could be. For small policies only.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::IpAddr;
 
 use crate::name::Name;
-use crate::policy::{Invariant, Law, Listen, Policy, Protocol, Selector, Subject, Target};
+use crate::policy::{Invariant, Law, Listen, Policy, Protocol, Selector, Service, Subject, Target};
 use crate::time::UnixTime;
 
 /// The name of a node that no policy speaks of.
@@ -98,8 +99,11 @@ fn ever_from(
     if !through {
         return nodes.iter().any(|to| different(from, to) && some_passes(policy, from, to, target, at));
     }
-    // Pairs are asked once, not once a world.
-    let pair = |a: &Subject, b: &Subject| (carries(policy, a, b, at), some_passes(policy, a, b, target, at));
+    // Pairs are asked once, not once a world. Whoever came into a gateway came to what is behind it.
+    let pair = |a: &Subject, b: &Subject| {
+        let carries = carries(policy, a, b, at);
+        (carries, some_passes(policy, a, b, target, at) || carries && leads_to(policy, b, target))
+    };
     let table: Vec<Vec<(bool, bool)>> =
         nodes.iter().map(|a| nodes.iter().map(|b| pair(a, b)).collect()).collect();
     worlds(policy, nodes, from).into_iter().any(|world| chain_in(nodes, &table, &world, from))
@@ -140,6 +144,33 @@ fn chain_in(nodes: &[Subject], table: &[Vec<(bool, bool)>], world: &[usize], fro
     false
 }
 
+fn leads_to(policy: &Policy, node: &Subject, target: &Target) -> bool {
+    let Target::Service(name) = target else { return false };
+    policy.services.get(name).is_some_and(|s| !s.addresses.is_empty() && super::one_of(&s.on, node))
+}
+
+/// Addresses at and beside every boundary that the policy has, inside those of `service`.
+pub fn addresses(policy: &Policy, service: &Service) -> BTreeSet<IpAddr> {
+    let mut all = BTreeSet::new();
+    for net in policy.services.values().flat_map(|s| &s.addresses) {
+        let (first, last) = super::first_and_last(net);
+        all.extend([first, last]);
+        match (first, last) {
+            (IpAddr::V4(first), IpAddr::V4(last)) => {
+                all.extend(u32::from(first).checked_sub(1).map(|a| IpAddr::V4(a.into())));
+                all.extend(u32::from(last).checked_add(1).map(|a| IpAddr::V4(a.into())));
+            }
+            (IpAddr::V6(first), IpAddr::V6(last)) => {
+                all.extend(u128::from(first).checked_sub(1).map(|a| IpAddr::V6(a.into())));
+                all.extend(u128::from(last).checked_add(1).map(|a| IpAddr::V6(a.into())));
+            }
+            _ => {}
+        }
+    }
+    all.retain(|address| super::is_at(service, Some(*address)));
+    all
+}
+
 /// Anything but echo: nobody goes on from a node by pinging it.
 fn carries(policy: &Policy, from: &Subject, to: &Subject, at: UnixTime) -> bool {
     probes(policy, None).into_iter().any(|(protocol, port)| {
@@ -155,6 +186,10 @@ fn some_passes(policy: &Policy, from: &Subject, to: &Subject, target: &Target, a
             super::one_of(&[selector.clone()].into(), to) && probes(policy, *listen).into_iter().any(passes)
         }
         Target::Service(name) => policy.services.get(name).is_some_and(|service| {
+            if !service.addresses.is_empty() {
+                return super::one_of(&service.on, to)
+                    && packets_behind(policy, service).any(|packet| behind(policy, from, to, packet, at));
+            }
             super::one_of(&service.on, to)
                 && service.listen.iter().any(|listen| probes(policy, Some(*listen)).into_iter().any(passes))
         }),
@@ -169,13 +204,41 @@ fn all_passes(policy: &Policy, from: &Subject, to: &Subject, target: &Target, at
         Target::Nodes(selector, _) if !super::one_of(&[selector.clone()].into(), to) => true,
         Target::Nodes(_, Some(listen)) => all(listen),
         Target::Nodes(_, None) => {
-            let mut offered = policy.services.values().filter(|s| super::one_of(&s.on, to)).peekable();
+            let own = |s: &&Service| s.addresses.is_empty() && super::one_of(&s.on, to);
+            let mut offered = policy.services.values().filter(own).peekable();
             offered.peek().is_some() && offered.all(|service| service.listen.iter().all(all))
         }
-        Target::Service(name) => {
-            policy.services.get(name).is_none_or(|s| !super::one_of(&s.on, to) || s.listen.iter().all(all))
-        }
+        Target::Service(name) => policy.services.get(name).is_none_or(|s| {
+            if !super::one_of(&s.on, to) {
+                return true;
+            }
+            match s.addresses.is_empty() {
+                true => s.listen.iter().all(all),
+                false => packets_behind(policy, s).all(|packet| behind(policy, from, to, packet, at)),
+            }
+        }),
     }
+}
+
+/// Every packet that is worth trying at the addresses of a service behind gateways.
+fn packets_behind<'a>(
+    policy: &'a Policy,
+    service: &'a Service,
+) -> impl Iterator<Item = (IpAddr, Protocol, u16)> + 'a {
+    addresses(policy, service).into_iter().flat_map(move |address| {
+        let probes = service.listen.iter().flat_map(|listen| probes(policy, Some(*listen)));
+        probes.map(move |(protocol, port)| (address, protocol, port))
+    })
+}
+
+fn behind(
+    policy: &Policy,
+    from: &Subject,
+    gateway: &Subject,
+    (address, protocol, port): (IpAddr, Protocol, u16),
+    at: UnixTime,
+) -> bool {
+    super::allows_behind(policy, from, (gateway, address), protocol, port, at)
 }
 
 /// Packets at and beside every boundary that the policy or `within` has, inside `within`.

@@ -2,11 +2,14 @@
 
 use std::collections::BTreeSet;
 
+use ipnet::IpNet;
+
 use super::doors::Doors;
 use super::escape::Escape;
 use super::reach::{Map, TooHard};
 use super::space::{Conj, Space, Wearer};
 use crate::policy::{Grant, Listen, Policy};
+use crate::subnet::regions;
 use crate::time::UnixTime;
 
 /// Nodes that wear this and no more gain it. Whoever gains anything wears all of one such row at each end.
@@ -14,14 +17,44 @@ use crate::time::UnixTime;
 pub(crate) struct Changed {
     pub from: Wearer,
     pub to: Wearer,
+    /// Behind `to`, at all addresses of this region; `None`: at `to` itself.
+    pub place: Option<IpNet>,
     pub listen: Listen,
 }
 
 /// More rows than this are no answer for a reader.
 pub(crate) const MAX_ROWS: usize = 10_000;
 
-/// What `new` passes at `at` and `old` does not.
+/// What `new` passes at `at` and `old` does not. A region inside one that gains the same says nothing more.
 pub(crate) fn gained(old: &Policy, new: &Policy, at: UnixTime) -> Result<BTreeSet<Changed>, TooHard> {
+    let regions = regions(old.services.values().chain(new.services.values()));
+    if regions.is_empty() {
+        return gained_at(old, new, at, None);
+    }
+    let mut found = gained_at(&old.of_nodes(), &new.of_nodes(), at, None)?;
+    for region in regions {
+        let rows = gained_at(&old.of_region(&region), &new.of_region(&region), at, Some(region))?;
+        let said = |row: &Changed| {
+            let wide = |other: &Changed| other.place.is_some_and(|place| place.contains(&region));
+            found.iter().any(|other| {
+                wide(other)
+                    && other.from == row.from
+                    && other.to == row.to
+                    && other.listen.covers(&row.listen)
+            })
+        };
+        let new: Vec<Changed> = rows.into_iter().filter(|row| !said(row)).collect();
+        found.extend(new);
+    }
+    Ok(found)
+}
+
+fn gained_at(
+    old: &Policy,
+    new: &Policy,
+    at: UnixTime,
+    place: Option<IpNet>,
+) -> Result<BTreeSet<Changed>, TooHard> {
     let mut space = Space::new(new, &BTreeSet::new());
     let lives = |grant: &Grant| grant.until.is_none_or(|until| at < until);
     let after = Doors::new(new, &mut space, |grant| lives(grant) && !is_same(old, new, grant));
@@ -49,7 +82,7 @@ pub(crate) fn gained(old: &Policy, new: &Policy, at: UnixTime) -> Result<BTreeSe
             }
         }
     }
-    Ok(rows(&space, found))
+    Ok(rows(&space, found, place))
 }
 
 /// The grant and all it leads to stand in both, word for word: nothing is gained by it.
@@ -65,7 +98,7 @@ fn is_same(old: &Policy, new: &Policy, grant: &Grant) -> bool {
 }
 
 /// Neighbouring ports joined, and what a row with fewer literals says already left out.
-fn rows(space: &Space, found: BTreeSet<(Conj, Conj, Listen)>) -> BTreeSet<Changed> {
+fn rows(space: &Space, found: BTreeSet<(Conj, Conj, Listen)>, place: Option<IpNet>) -> BTreeSet<Changed> {
     let mut joined: Vec<(Conj, Conj, Listen)> = Vec::new();
     for (from, to, listen) in found {
         match joined.last_mut() {
@@ -86,6 +119,7 @@ fn rows(space: &Space, found: BTreeSet<(Conj, Conj, Listen)>) -> BTreeSet<Change
     let row = |(from, to, listen): &(Conj, Conj, Listen)| Changed {
         from: space.wearer(from),
         to: space.wearer(to),
+        place,
         listen: *listen,
     };
     joined.iter().filter(|row| !said(row)).map(row).collect()

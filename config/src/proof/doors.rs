@@ -32,7 +32,9 @@ pub(crate) struct Lead {
     pub service: Name,
     pub on: Conj,
     pub listen: Vec<Listen>,
-    /// It carries more than echo: whoever comes in by it may go on from there.
+    /// At hosts behind `on`, which open nothing in the overlay.
+    pub behind: bool,
+    /// It carries more than echo, and to `on` itself: whoever comes in by it may go on from there.
     pub carries: bool,
 }
 
@@ -71,13 +73,14 @@ impl Doors {
         if listen.is_empty() {
             return Vec::new();
         }
-        let carries = listen.iter().any(|listen| listen.protocol != Protocol::IcmpEcho);
+        let behind = service.is_behind();
+        let carries = !behind && listen.iter().any(|listen| listen.protocol != Protocol::IcmpEcho);
         let mut places = Vec::new();
         for on in &service.on {
             let on = space.conj(on);
             let place = self.leads.len();
             self.by_literal.entry(on.ids().first().copied()).or_default().push(place);
-            self.leads.push(Lead { service: name.clone(), on, listen: listen.clone(), carries });
+            self.leads.push(Lead { service: name.clone(), on, listen: listen.clone(), behind, carries });
             self.opened_by.push(Vec::new());
             places.push(place);
         }
@@ -140,6 +143,8 @@ impl Doors {
 pub(crate) struct Goal {
     pub node: Conj,
     pub listen: Option<Vec<Listen>>,
+    /// Of hosts behind such nodes.
+    pub behind: bool,
 }
 
 impl Goal {
@@ -147,19 +152,38 @@ impl Goal {
     pub fn of(policy: &Policy, space: &mut Space, target: &Target) -> Vec<Goal> {
         match target {
             Target::Nodes(selector, listen) => {
-                vec![Goal { node: space.conj(selector), listen: listen.map(|listen| vec![listen]) }]
+                let listen = listen.map(|listen| vec![listen]);
+                vec![Goal { node: space.conj(selector), listen, behind: false }]
             }
             Target::Service(name) => {
                 let Some(service) = policy.services.get(name) else { return Vec::new() };
                 let listen: Vec<Listen> = service.listen.iter().copied().collect();
-                let goal = |on| Goal { node: space.conj(on), listen: Some(listen.clone()) };
+                let behind = service.is_behind();
+                let goal = |on| Goal { node: space.conj(on), listen: Some(listen.clone()), behind };
                 service.on.iter().map(goal).collect()
             }
         }
     }
 
+    /// Whoever has come into a gateway has come to what is behind it, on whatever port he came.
+    pub fn gateways(policy: &Policy, space: &mut Space, target: &Target) -> Vec<Goal> {
+        let Target::Service(name) = target else { return Vec::new() };
+        let Some(service) = policy.services.get(name).filter(|service| service.is_behind()) else {
+            return Vec::new();
+        };
+        let own = policy.services.values().filter(|service| !service.is_behind());
+        let carrying = own.flat_map(|service| service.listen.iter().copied());
+        let carrying: BTreeSet<Listen> = carrying.filter(|l| l.protocol != Protocol::IcmpEcho).collect();
+        let listen: Vec<Listen> = carrying.into_iter().collect();
+        let goal = |on| Goal { node: space.conj(on), listen: Some(listen.clone()), behind: false };
+        service.on.iter().map(goal).collect()
+    }
+
     /// What of `lead` is asked about: the overlap of two `listen`s.
     pub fn meets(&self, lead: &Lead) -> Option<Listen> {
+        if self.behind != lead.behind {
+            return None;
+        }
         let Some(asked) = &self.listen else { return lead.listen.first().copied() };
         let pairs = asked.iter().flat_map(|a| lead.listen.iter().map(move |b| (a, b)));
         pairs.into_iter().find(|(a, b)| a.overlaps(b)).map(|(a, b)| Listen {

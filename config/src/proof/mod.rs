@@ -10,6 +10,7 @@ mod doors;
 mod escape;
 mod reach;
 mod space;
+mod subnets;
 mod through;
 
 use std::collections::BTreeSet;
@@ -104,7 +105,14 @@ pub fn prove(policy: &Policy, worn: &BTreeSet<Name>, at: UnixTime) -> Vec<Proof>
     if policy.invariants.is_empty() {
         return Vec::new();
     }
-    let mut space = Space::new(policy, worn);
+    if policy.has_subnets() {
+        return subnets::prove(policy, worn, at);
+    }
+    prove_in(policy, Space::new(policy, worn), at)
+}
+
+/// The invariants of `policy` over a space that may know of more.
+fn prove_in(policy: &Policy, mut space: Space, at: UnixTime) -> Vec<Proof> {
     let present = Doors::new(policy, &mut space, |grant| is_present(grant, at));
     let lasting = Doors::new(policy, &mut space, |grant| grant.until.is_none());
     let claims: Vec<(&Invariant, Claim)> =
@@ -139,10 +147,27 @@ pub fn ever_worn(
     through: bool,
     at: UnixTime,
 ) -> Result<Option<Witness>, Undecided> {
-    let mut space = Space::new(policy, worn);
+    if policy.has_subnets() {
+        return subnets::ever(policy, worn, from, to, through, at);
+    }
+    ever_in(policy, Space::new(policy, worn), from, to, through, at)
+}
+
+/// The question over a space that may know of more.
+fn ever_in(
+    policy: &Policy,
+    mut space: Space,
+    from: &Selector,
+    to: &Target,
+    through: bool,
+    at: UnixTime,
+) -> Result<Option<Witness>, Undecided> {
     let doors = Doors::new(policy, &mut space, |grant| is_present(grant, at));
     let sources = vec![space.conj(from)];
-    let goals = Goal::of(policy, &mut space, to);
+    let mut goals = Goal::of(policy, &mut space, to);
+    if through {
+        goals.extend(Goal::gateways(policy, &mut space, to));
+    }
     let map = Map::new(&space, &doors);
     let chain = map.find(&Asked { sources, outside: Vec::new(), goals, through });
     chain.map(|chain| chain.map(|chain| of_chain(&map, &chain))).map_err(|TooHard| Undecided)
@@ -177,7 +202,11 @@ impl Claim {
             let ends = invariant.to.iter().flat_map(|target| always::ends(policy, space, target)).collect();
             return Claim::Always { sources: from, ends };
         }
-        let goals = invariant.to.iter().flat_map(|target| Goal::of(policy, space, target)).collect();
+        let mut goals: Vec<Goal> =
+            invariant.to.iter().flat_map(|target| Goal::of(policy, space, target)).collect();
+        if invariant.via_any {
+            goals.extend(invariant.to.iter().flat_map(|target| Goal::gateways(policy, space, target)));
+        }
         let (sources, outside) = match invariant.law {
             Law::Only => (vec![Conj::default()], from),
             _ => (from, Vec::new()),

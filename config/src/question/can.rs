@@ -1,10 +1,15 @@
 //! `can`: every pair, every port; each piece with the grant that allows it or the nearest miss.
 
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
 use super::{Answer, By, Miss, Passing, Question, QuestionError, check_selector, miss, nodes_of, undeclared};
 use crate::compile::Program;
 use crate::filter::Rules;
 use crate::name::Name;
-use crate::policy::{Listen, Mode, Policy, Subject, Target};
+use crate::policy::{Listen, Mode, Policy, Service, Subject, Target};
+use crate::subnet::Behind;
 use crate::time::UnixTime;
 
 /// A policy compiled for questions: `observe` never makes a yes.
@@ -25,19 +30,50 @@ impl<'a> Judge<'a> {
         self.program.rules(from, to)
     }
 
+    pub fn behind(&self, from: &Subject, gateway: &Subject) -> Behind {
+        self.program.behind(from, gateway)
+    }
+
+    /// At `to` itself, or at the addresses of one region behind it.
+    fn rules_at(&self, from: &Subject, to: &Subject, region: Option<&IpNet>) -> Rules {
+        let behind = |region: &IpNet| self.behind(from, to).rules_within(region).cloned().unwrap_or_default();
+        region.map_or_else(|| self.rules(from, to), behind)
+    }
+
     /// The services and grants that let any of `listen` pass.
-    pub fn given_by(&self, from: &Subject, to: &Subject, listen: Listen) -> Vec<By> {
-        let given = self.program.given_by(from, to, listen, self.at).into_iter();
+    pub fn given_by(&self, from: &Subject, to: &Subject, region: Option<&IpNet>, listen: Listen) -> Vec<By> {
+        let given = self.program.given_by(from, to, listen, self.at, region).into_iter();
         given.map(|(service, grant)| By { service: service.clone(), grant: grant.clone() }).collect()
     }
 
     /// Passes only if every port of `listen` does; the record names what allows its first port.
     pub fn pair(&self, from: &Subject, to: &Subject, listen: Listen) -> Result<Passing, Miss> {
-        match first_refused(&self.rules(from, to), listen, self.at) {
+        self.place(from, to, None, listen)
+    }
+
+    /// One address behind `to`.
+    pub fn address(
+        &self,
+        from: &Subject,
+        to: &Subject,
+        address: IpAddr,
+        listen: Listen,
+    ) -> Result<Passing, Miss> {
+        self.place(from, to, Some(&address.into()), listen)
+    }
+
+    fn place(
+        &self,
+        from: &Subject,
+        to: &Subject,
+        region: Option<&IpNet>,
+        listen: Listen,
+    ) -> Result<Passing, Miss> {
+        match first_refused(&self.rules_at(from, to, region), listen, self.at) {
             Ok((grant, service)) => {
                 Ok(Passing { from: from.name.clone(), to: to.name.clone(), listen, service, grant })
             }
-            Err(port) => Err(miss::nearest(self, from, to, listen, port)),
+            Err(port) => Err(miss::nearest(self, from, to, region, listen, port)),
         }
     }
 
@@ -47,7 +83,15 @@ impl<'a> Judge<'a> {
         if !offered {
             return Err(miss::not_offered(from, to, service, listen));
         }
-        self.pair(from, to, listen)
+        let regions = self.policy.regions_of(&Target::Service(service.clone()));
+        if regions.is_empty() {
+            return self.pair(from, to, listen);
+        }
+        // What allows it at the first address stands for all, as the first port does.
+        let mut all = regions.iter().map(|region| self.place(from, to, Some(region), listen));
+        let first = all.next().unwrap_or_else(|| self.pair(from, to, listen))?;
+        all.try_for_each(|passing| passing.map(drop))?;
+        Ok(first)
     }
 }
 
@@ -146,7 +190,8 @@ pub(super) fn ask(judge: &Judge<'_>, from: &Subject, to: &Subject, target: &Targ
         }
         Target::Nodes(_, None) => {
             let mut offered = false;
-            for service in judge.policy.services.values().filter(|service| service.offered_by(to)) {
+            let own = |service: &&Service| service.offered_by(to) && !service.is_behind();
+            for service in judge.policy.services.values().filter(own) {
                 offered = true;
                 service.listen.iter().for_each(|listen| add(judge.service(from, to, &service.name, *listen)));
             }

@@ -2,12 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use ipnet::IpNet;
+
 use super::can::Judge;
 use super::{Diff, Tuple};
 use crate::filter::Rules;
 use crate::name::Name;
 use crate::policy::{Listen, Policy, Protocol, Selector, Subject};
 use crate::proof::{Changed, Wearer, is_unowned};
+use crate::subnet::{Behind, regions};
 use crate::time::UnixTime;
 
 /// Inclusive port ranges, sorted and disjoint, by protocol.
@@ -17,18 +20,14 @@ pub(super) fn diff(old: &Policy, new: &Policy, nodes: &[Subject], at: UnixTime) 
     let (before, after) = (Judge::new(old, at), Judge::new(new, at));
     let kinds = kinds(old, new, nodes);
     let mut found = Diff::default();
+    let regions = regions(old.services.values().chain(new.services.values()));
     for (from_label, from) in &kinds {
         // A kind may have a second node; a named node is one, and nothing stands between it and itself.
         let one = from_label.starts_with("node:");
         for (to_label, to) in kinds.iter().filter(|(label, _)| !one || label != from_label) {
-            let (old, new) = (before.rules(from, to), after.rules(from, to));
-            let (had, has) = (ports(&old, at), ports(&new, at));
-            let tuple = |judge: &Judge<'_>, listen| {
-                let by = judge.given_by(from, to, listen);
-                Tuple { from: from_label.clone(), to: to_label.clone(), listen, by }
-            };
-            found.gained.extend(minus(&has, &had).into_iter().map(|listen| tuple(&after, listen)));
-            found.lost.extend(minus(&had, &has).into_iter().map(|listen| tuple(&before, listen)));
+            let pair = Pair { before: &before, after: &after, from: (from_label, from), to: (to_label, to) };
+            pair.compare(None, before.rules(from, to), after.rules(from, to), &mut found);
+            pair.compare_behind(&regions, &mut found);
         }
     }
     let more = crate::proof::gained(old, new, at).and_then(|g| Ok((g, crate::proof::gained(new, old, at)?)));
@@ -47,16 +46,72 @@ pub(super) fn diff(old: &Policy, new: &Policy, nodes: &[Subject], at: UnixTime) 
     found
 }
 
+/// What was gained, and what was lost.
+type Change = (Vec<Listen>, Vec<Listen>);
+
+/// Two kinds of nodes under two policies.
+struct Pair<'a> {
+    before: &'a Judge<'a>,
+    after: &'a Judge<'a>,
+    from: (&'a str, &'a Subject),
+    to: (&'a str, &'a Subject),
+}
+
+impl Pair<'_> {
+    /// Rows about nodes themselves, or about the addresses of one region behind them; what was gained and lost.
+    fn compare(&self, place: Option<&IpNet>, old: Rules, new: Rules, found: &mut Diff) -> Change {
+        let (had, has) = (ports(&old, self.before.at), ports(&new, self.before.at));
+        let tuple = |judge: &Judge<'_>, listen: &Listen| {
+            let by = judge.given_by(self.from.1, self.to.1, place, *listen);
+            Tuple { from: self.from.0.to_owned(), to: at_place(place, self.to.0), listen: *listen, by }
+        };
+        let (gained, lost) = (minus(&has, &had), minus(&had, &has));
+        found.gained.extend(gained.iter().map(|listen| tuple(self.after, listen)));
+        found.lost.extend(lost.iter().map(|listen| tuple(self.before, listen)));
+        (gained, lost)
+    }
+
+    /// A region inside one that gains or loses the same says nothing more.
+    fn compare_behind(&self, regions: &BTreeSet<IpNet>, found: &mut Diff) {
+        let (from, to) = (self.from.1, self.to.1);
+        let (old, new) = (self.before.behind(from, to), self.after.behind(from, to));
+        if old.is_empty() && new.is_empty() {
+            return;
+        }
+        let mut told: Vec<(IpNet, Change)> = Vec::new();
+        for region in regions {
+            let rules = |behind: &Behind| behind.rules_within(region).cloned().unwrap_or_default();
+            let mut here = Diff::default();
+            let change = self.compare(Some(region), rules(&old), rules(&new), &mut here);
+            let around = || told.iter().filter(|(wide, _)| wide.contains(region)).map(|(_, change)| change);
+            let said = |list: fn(&Change) -> &Vec<Listen>, listen: &Listen| {
+                around().flat_map(list).any(|wide| wide.covers(listen))
+            };
+            here.gained.retain(|row| !said(|change| &change.0, &row.listen));
+            here.lost.retain(|row| !said(|change| &change.1, &row.listen));
+            found.gained.append(&mut here.gained);
+            found.lost.append(&mut here.lost);
+            told.push((*region, change));
+        }
+    }
+}
+
+/// How a row names what lies behind nodes.
+fn at_place(place: Option<&IpNet>, node: &str) -> String {
+    place.map_or_else(|| node.to_owned(), |region| format!("{} behind {node}", super::miss::shown(region)))
+}
+
 /// Rows about nodes that could be enrolled. A name that is enrolled already is that node and was asked above.
 fn add_possible(rows: &mut Vec<Tuple>, possible: BTreeSet<Changed>, nodes: &[Subject], judge: &Judge<'_>) {
     let enrolled: BTreeSet<&Name> = nodes.iter().map(|node| &node.name).collect();
     let is_new = |wearer: &Wearer| wearer.name.as_ref().is_none_or(|name| !enrolled.contains(name));
-    for Changed { from, to, listen } in
+    for Changed { from, to, place, listen } in
         possible.into_iter().filter(|row| is_new(&row.from) && is_new(&row.to))
     {
         let ends = subject(&from).zip(subject(&to));
-        let by = ends.map_or_else(Vec::new, |(from, to)| judge.given_by(&from, &to, listen));
-        let row = Tuple { from: from.selector(), to: to.selector(), listen, by };
+        let by = ends.map_or_else(Vec::new, |(from, to)| judge.given_by(&from, &to, place.as_ref(), listen));
+        let to = at_place(place.as_ref(), &to.selector());
+        let row = Tuple { from: from.selector(), to, listen, by };
         if !rows
             .iter()
             .any(|said| said.from == row.from && said.to == row.to && said.listen.covers(&row.listen))

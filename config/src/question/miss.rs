@@ -1,5 +1,7 @@
 //! Why not: which part of which grant came nearest, in one sentence.
 
+use ipnet::IpNet;
+
 use super::Miss;
 use super::can::Judge;
 use crate::name::Name;
@@ -27,16 +29,29 @@ pub(super) fn offers_nothing(from: &Subject, to: &Subject) -> Miss {
 }
 
 /// `port` is the first of `listen` that nothing allows.
-pub(super) fn nearest(judge: &Judge<'_>, from: &Subject, to: &Subject, listen: Listen, port: u16) -> Miss {
+pub(super) fn nearest(
+    judge: &Judge<'_>,
+    from: &Subject,
+    to: &Subject,
+    region: Option<&IpNet>,
+    listen: Listen,
+    port: u16,
+) -> Miss {
     let asked = Listen { protocol: listen.protocol, first: port, last: port };
     let services: Vec<&Service> = judge
         .policy
         .services
         .values()
+        .filter(|service| is_there(service, region))
         .filter(|service| service.offered_by(to) && service.listen.iter().any(|l| l.covers(&asked)))
         .collect();
     if services.is_empty() {
-        let reason = format!("`{}` does not offer a service that listens on {asked}", to.name);
+        let reason = match region {
+            None => format!("`{}` does not offer a service that listens on {asked}", to.name),
+            Some(region) => {
+                format!("no service behind `{}` has {} and listens on {asked}", to.name, shown(region))
+            }
+        };
         return miss(from, to, Some(listen), reason, None);
     }
     let best = judge
@@ -47,12 +62,30 @@ pub(super) fn nearest(judge: &Judge<'_>, from: &Subject, to: &Subject, listen: L
         .map(|(grant, service)| (failure(grant, service, from, asked, judge.at), grant))
         .min_by(|(a, x), (b, y)| (a.0, &x.id).cmp(&(b.0, &y.id)));
     match best {
-        Some(((_, reason), grant)) => miss(from, to, Some(listen), reason, Some(&grant.id)),
+        Some(((_, reason), grant)) => {
+            let reason = region.map_or(reason.clone(), |region| format!("{}: {reason}", shown(region)));
+            miss(from, to, Some(listen), reason, Some(&grant.id))
+        }
         None => {
             let names: Vec<String> = services.iter().map(|service| format!("`{}`", service.name)).collect();
             let reason = format!("no grant names service {}", names.join(" or "));
             miss(from, to, Some(listen), reason, None)
         }
+    }
+}
+
+fn is_there(service: &Service, region: Option<&IpNet>) -> bool {
+    match region {
+        None => !service.is_behind(),
+        Some(region) => service.addresses.iter().any(|net| net.contains(region)),
+    }
+}
+
+/// One address without its prefix.
+pub(super) fn shown(region: &IpNet) -> String {
+    match region.prefix_len() == region.max_prefix_len() {
+        true => region.addr().to_string(),
+        false => region.to_string(),
     }
 }
 

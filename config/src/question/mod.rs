@@ -127,6 +127,17 @@ pub fn explain(
     can::Judge::new(policy, at).pair(from, to, listen)
 }
 
+/// The same for one address behind `gateway`.
+pub fn explain_behind(
+    policy: &Policy,
+    from: &Subject,
+    (gateway, address): (&Subject, std::net::IpAddr),
+    listen: Listen,
+    at: UnixTime,
+) -> Result<Passing, Miss> {
+    can::Judge::new(policy, at).address(from, gateway, address, listen)
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct TestOutcome {
@@ -142,7 +153,8 @@ pub fn run_tests(policy: &Policy, nodes: &[Subject], at: UnixTime) -> Vec<TestOu
     policy.tests.values().map(|test| tests_of_policy::run(&judge, nodes, test)).collect()
 }
 
-/// One (source, destination, listen) that a change gives or takes. Ends are selectors as the policies name them.
+/// One (source, destination, listen) that a change gives or takes. Ends are selectors as the policies name them; what is
+/// behind gateways reads `192.168.10.0/24 behind tag:gateway`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Tuple {
@@ -151,6 +163,15 @@ pub struct Tuple {
     pub listen: Listen,
     /// What gives it, in the one of the two policies that does.
     pub by: Vec<By>,
+}
+
+impl Tuple {
+    /// The subnet behind gateways that the row is about, if it is one, and the nodes it names.
+    pub fn place(&self) -> (Option<ipnet::IpNet>, &str) {
+        let Some((subnet, nodes)) = self.to.split_once(" behind ") else { return (None, &self.to) };
+        let single = || subnet.parse::<std::net::IpAddr>().ok().map(ipnet::IpNet::from);
+        (subnet.parse().ok().or_else(single), nodes)
+    }
 }
 
 /// A service, and the grant that opens it.

@@ -4,6 +4,7 @@
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
+use ipnet::IpNet;
 use toml::value::{Datetime, Offset};
 
 use super::report::Report;
@@ -23,6 +24,8 @@ pub(crate) struct Places {
     pub grants: BTreeMap<Name, Spot>,
     pub invariants: BTreeMap<Name, Spot>,
     pub tests: BTreeMap<Name, Spot>,
+    /// Where a service says that it has this address.
+    pub addresses: BTreeMap<(Name, IpNet), Spot>,
     pub nodes: Vec<(Name, Spot)>,
 }
 
@@ -172,11 +175,13 @@ impl Resolver<'_, '_> {
     }
 
     fn service(&mut self, service: &crate::document::Service) -> Option<(Name, Service)> {
-        let on = self.selectors(&service.on);
+        let mut on = self.selectors(&service.on);
+        let addresses = self.addresses(service);
+        on.extend(self.gateways(service));
         let listen: BTreeSet<Listen> =
             service.listen.iter().filter_map(|text| self.parsed(text, text::listen(&text.value))).collect();
         let name = Name::parse(&service.name.value).ok()?;
-        Some((name.clone(), Service { name, on, listen }))
+        Some((name.clone(), Service { name, on, listen, addresses }))
     }
 
     fn grant(&mut self, grant: &crate::document::Grant, services: &BTreeMap<Name, Service>) -> Option<Grant> {

@@ -6,6 +6,7 @@ mod meaning;
 mod render;
 pub(crate) mod report;
 mod settings;
+mod subnets;
 mod warn;
 
 use std::collections::BTreeSet;
@@ -104,6 +105,7 @@ pub fn resolve_in(sources: &[Source], context: &Context) -> Result<Resolved, Fau
     refuse_too_many(&document, &mut report);
     let mut resolver = Resolver { report: &mut report, places: Places::default() };
     let policy = resolver.policy(&document);
+    resolver.refuse_overlaps(&policy);
     let places = resolver.places;
     refuse_large_items(&policy, &places, &mut report);
     let refused = report.has_errors();

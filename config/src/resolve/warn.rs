@@ -17,6 +17,7 @@ pub(crate) fn warn(policy: &Policy, places: &Places, context: &Context, report: 
     warner.services_that_share_a_port();
     warner.grants_for_nobody();
     warner.covered_grants();
+    warner.audited_subnets();
     warner.ended_grants(context);
     warner.unknown_nodes(context);
     warner.repeated_tests();
@@ -73,7 +74,8 @@ impl Warner<'_, '_, '_> {
     /// Only services whose `on` lists share a selector surely meet on one node.
     fn services_that_share_a_port(&mut self) {
         let mut by_selector: BTreeMap<&Selector, Vec<&Service>> = BTreeMap::new();
-        for service in self.policy.services.values() {
+        // What is behind gateways shares no port with what they offer themselves.
+        for service in self.policy.services.values().filter(|service| !service.is_behind()) {
             service.on.iter().for_each(|on| by_selector.entry(on).or_default().push(service));
         }
         let everywhere = by_selector.get(&Selector::AllNodes).cloned().unwrap_or_default();
@@ -120,6 +122,20 @@ impl Warner<'_, '_, '_> {
                     message,
                     Some("remove one of them"),
                 );
+            }
+        }
+    }
+
+    /// Who has no route sends nothing that could be seen.
+    fn audited_subnets(&mut self) {
+        for grant in self.policy.grants.values().filter(|grant| grant.mode == GrantMode::Audit) {
+            let services = grant.to.iter().filter_map(|name| self.policy.services.get(name));
+            if let Some(service) = services.into_iter().find(|service| service.is_behind()) {
+                let message = format!(
+                    "grant `{}` in mode `audit` records nothing at service `{}` behind gateways: without a grant there is no route",
+                    grant.id, service.name
+                );
+                self.tell("audited-subnet", self.places.grants.get(&grant.id), message, None);
             }
         }
     }
@@ -228,6 +244,7 @@ mod tests {
         let service = |(i, listens): (usize, &Vec<_>)| Service {
             name: Name::parse(&format!("s{i}")).unwrap(),
             on: [Selector::AllNodes].into(),
+            addresses: BTreeSet::new(),
             listen: listens.iter().map(listen).collect(),
         };
         listens.iter().enumerate().map(service).collect()

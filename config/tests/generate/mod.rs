@@ -51,9 +51,28 @@ pub fn target() -> impl Strategy<Value = Target> {
     ]
 }
 
-fn service(i: u8) -> impl Strategy<Value = Service> {
-    (prop::collection::btree_set(selector(), 1..3), prop::collection::btree_set(listen(), 1..3))
-        .prop_map(move |(on, listen)| Service { name: name("s", i), on, listen })
+/// Gateways and what is behind them: prefixes inside each other, halves of one another, of both families. What overlaps has
+/// the same gateways.
+pub fn subnets() -> impl Strategy<Value = (BTreeSet<Selector>, BTreeSet<ipnet::IpNet>)> {
+    const POOLS: [&[&str]; 2] = [
+        &["10.0.0.0/24", "10.0.0.0/25", "10.0.0.128/25", "10.0.0.7/32", "fd00:1::/64", "fd00:1::8/128"],
+        &["192.168.0.0/16", "192.168.1.0/24", "192.168.1.0/32"],
+    ];
+    (0..2u8).prop_flat_map(|pool| {
+        let all: Vec<ipnet::IpNet> =
+            POOLS[usize::from(pool)].iter().map(|net| net.parse().unwrap()).collect();
+        let some = prop::collection::btree_set(prop::sample::select(all), 1..4);
+        some.prop_map(move |addresses| ([Selector::Tags([name("t", pool)].into())].into(), addresses))
+    })
+}
+
+fn service(i: u8, behind: f64) -> impl Strategy<Value = Service> {
+    let behind = prop::option::weighted(behind, subnets());
+    (prop::collection::btree_set(selector(), 1..3), prop::collection::btree_set(listen(), 1..3), behind)
+        .prop_map(move |(on, listen, behind)| {
+            let (on, addresses) = behind.unwrap_or((on, BTreeSet::new()));
+            Service { name: name("s", i), on, listen, addresses }
+        })
 }
 
 fn grant(i: u8) -> impl Strategy<Value = Grant> {
@@ -107,7 +126,16 @@ fn tags() -> impl Strategy<Value = Vec<Tag>> {
 
 /// As the resolver would have it: everything that is named exists.
 pub fn whole_policy() -> impl Strategy<Value = Policy> {
-    let services = (service(0), service(1), service(2));
+    policy_with(0.08)
+}
+
+/// The same with most services behind gateways.
+pub fn subnet_policy() -> impl Strategy<Value = Policy> {
+    policy_with(0.7)
+}
+
+fn policy_with(behind: f64) -> impl Strategy<Value = Policy> {
+    let services = (service(0, behind), service(1, behind), service(2, behind));
     let grants = prop::collection::vec((0..5u8).prop_flat_map(grant), 0..6);
     let invariants = (invariant(0), invariant(1));
     (services, grants, tags(), invariants).prop_map(|(s, grants, tags, i)| {
@@ -133,7 +161,16 @@ pub fn chained_policy() -> impl Strategy<Value = Policy> {
             let others = (0..TAGS).filter(|j| *j != i).map(|j| name("t", j)).collect();
             let owners = [name("ops", 0)].into();
             policy.tags.insert(name("t", i), Tag { name: name("t", i), owners, not_with: others });
-            policy.services.get_mut(&name("s", i)).unwrap().on = only(i);
+            let service = policy.services.get_mut(&name("s", i)).unwrap();
+            service.on = only(i);
+            // Two pools have one gateway each, and the third tag has none.
+            if i == 2
+                || service.addresses.iter().any(|net| {
+                    (net.addr().is_ipv4() && net.addr().to_string().starts_with("192")) != (i == 1)
+                })
+            {
+                service.addresses.clear();
+            }
         }
         policy.grants = (0u8..)
             .zip(grants)

@@ -65,6 +65,9 @@ fn sentence(change: &Change) -> String {
         Change::NodeRevoked { node, name, why, peers, .. } => {
             format!("node {name} ({node}) revoked ({why}); {} peer(s) told", peers.len())
         }
+        Change::LeaseEnded { node, name, lease } => {
+            format!("node {name} ({node}) taken out: it was away for longer than its lease of {lease} s")
+        }
         Change::PolicyApplied { generation, sources, .. } => {
             let files: Vec<&str> = sources.iter().map(|s| s.file.as_str()).collect();
             format!("policy generation {generation} applied from [{}]", files.join(", "))
@@ -76,6 +79,20 @@ fn sentence(change: &Change) -> String {
             format!("API key {name} ({id}) made: scope {}, until {until}", scope.word())
         }
         Change::ApiKeyRevoked { id, name } => format!("API key {name} ({id}) revoked"),
+        Change::RelayAdded { name, token, ends, .. } => {
+            format!("relay {name} may come in by token {token} until {ends}")
+        }
+        Change::RelayEnrolled { name, key } => format!("relay {name} came in with key {key}"),
+        Change::RelayPlaced { name, places, doors } => {
+            let places: Vec<String> = places.iter().map(ToString::to_string).collect();
+            let doors: Vec<String> = doors.iter().flatten().map(ToString::to_string).collect();
+            let doors =
+                if doors.is_empty() { String::new() } else { format!(", doors: {}", doors.join(", ")) };
+            format!("relay {name} is seen at {}{doors}", places.join(", "))
+        }
+        Change::RelayDrained { name, draining: true } => format!("relay {name} drains"),
+        Change::RelayDrained { name, draining: false } => format!("relay {name} may be used again"),
+        Change::RelayRemoved { name, .. } => format!("relay {name} removed"),
     }
 }
 
@@ -88,5 +105,10 @@ fn token_sentence(d: &warren_wire::statement::Delegation) -> String {
     let key =
         warren_wire::id::IdentityKey::from_slice(&d.token_key).map(|k| k.to_string()).unwrap_or_default();
     let until = UnixTime(d.not_after);
-    format!("token {key} stored: tags [{}], {name}, {} use(s), until {until}", d.tags.join(", "), d.uses)
+    let lease = if d.lease == 0 { String::new() } else { format!(", lease {} s", d.lease) };
+    format!(
+        "token {key} stored: tags [{}], {name}, {} use(s), until {until}{lease}",
+        d.tags.join(", "),
+        d.uses
+    )
 }

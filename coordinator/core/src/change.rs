@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use warren_config::resolve::Source;
 use warren_config::time::UnixTime;
+use warren_wire::door::DoorAt;
 use warren_wire::id::{Digest, Epoch, Generation, IdentityKey, NodeId, Revision};
 use warren_wire::signed::Signed;
 use warren_wire::trust::Record;
@@ -86,6 +87,12 @@ pub enum Change {
         #[serde(with = "crate::encoded")]
         revocation: Signed,
     },
+    /// It was away for longer than its token's lease. Nobody signs that: it can only take away.
+    LeaseEnded {
+        node: NodeId,
+        name: String,
+        lease: u64,
+    },
     PolicyApplied {
         generation: Generation,
         #[serde(with = "crate::encoded")]
@@ -113,6 +120,33 @@ pub enum Change {
         id: KeyId,
         name: String,
     },
+    /// A relay may come in that holds the other half of this key.
+    RelayAdded {
+        name: String,
+        token: IdentityKey,
+        /// Where nodes reach it; none: where it is seen.
+        at: Vec<SocketAddr>,
+        ends: UnixTime,
+    },
+    RelayEnrolled {
+        name: String,
+        key: IdentityKey,
+    },
+    /// Where it was seen, and the doors it has there, if it has said.
+    RelayPlaced {
+        name: String,
+        places: Vec<SocketAddr>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        doors: Option<Vec<DoorAt>>,
+    },
+    RelayDrained {
+        name: String,
+        draining: bool,
+    },
+    RelayRemoved {
+        name: String,
+        key: Option<IdentityKey>,
+    },
 }
 
 impl Change {
@@ -128,11 +162,17 @@ impl Change {
             Change::KeysRenewed { .. } => "keys-renewed",
             Change::NodeAmended { .. } => "node-amended",
             Change::NodeRevoked { .. } => "node-revoked",
+            Change::LeaseEnded { .. } => "lease-ended",
             Change::PolicyApplied { .. } => "policy-applied",
             Change::EpochRaised { .. } => "epoch-raised",
             Change::AlarmRaised { .. } => "alarm-raised",
             Change::ApiKeyMade { .. } => "api-key-made",
             Change::ApiKeyRevoked { .. } => "api-key-revoked",
+            Change::RelayAdded { .. } => "relay-added",
+            Change::RelayEnrolled { .. } => "relay-enrolled",
+            Change::RelayPlaced { .. } => "relay-placed",
+            Change::RelayDrained { .. } => "relay-drained",
+            Change::RelayRemoved { .. } => "relay-removed",
         }
     }
 }

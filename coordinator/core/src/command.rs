@@ -94,6 +94,24 @@ pub enum Command {
     RevokeApiKey {
         id: KeyId,
     },
+    /// A relay that is a program of its own may come in.
+    AddRelay {
+        name: String,
+        /// Public half of the key of its token.
+        token: IdentityKey,
+        /// Where nodes reach it; none: where it is seen.
+        #[cfg_attr(feature = "schema", schema(value_type = Vec<String>))]
+        at: Vec<SocketAddr>,
+        ends: UnixTime,
+    },
+    /// Nodes leave it, and it ends; or, with `draining` false, it may be used again.
+    DrainRelay {
+        name: String,
+        draining: bool,
+    },
+    RemoveRelay {
+        name: String,
+    },
 }
 
 /// What `token list` shows.
@@ -108,6 +126,9 @@ pub struct TokenRow {
     pub uses: u32,
     pub used: u32,
     pub not_after: UnixTime,
+    /// Seconds that its nodes may be away before they are taken out; `None`: they stay until they are revoked.
+    #[serde(default)]
+    pub lease: Option<u64>,
     pub created: UnixTime,
     pub redeemed_by: Vec<NodeId>,
 }

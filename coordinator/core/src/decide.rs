@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use warren_config::name::Name;
 use warren_config::proof::{self, Proof};
 use warren_config::question;
+use warren_config::subnet::{IpNet, meet};
 use warren_config::time::UnixTime;
 use warren_wire::id::{Generation, IdentityKey, NetworkId, NodeId};
 use warren_wire::revocation::Chain;
@@ -20,6 +21,7 @@ use crate::directory::Node;
 use crate::external;
 use crate::policies::{InForce, MAX_FILE_NAME, MAX_SOURCE_BYTES, MAX_SOURCES};
 use crate::refusal::Refusal;
+use crate::relays;
 use crate::state::{Founded, State};
 use crate::tokens::{MAX_TOKENS, TokenState};
 
@@ -49,6 +51,9 @@ pub(crate) fn decide(state: &State, command: Command, now: UnixTime) -> Result<V
             Ok(vec![Change::ApiKeyMade { id, name, scope, hash, ends }])
         }
         Command::RevokeApiKey { id } => revoke_api_key(state, id),
+        Command::AddRelay { name, token, at, ends } => relays::add(state, &name, token, at, ends, now),
+        Command::DrainRelay { name, draining } => relays::drain(state, &name, draining),
+        Command::RemoveRelay { name } => relays::remove(state, &name),
     }
 }
 
@@ -247,8 +252,7 @@ pub(crate) fn worn(state: &State, now: UnixTime) -> BTreeSet<Name> {
 pub(crate) fn live<'a>(state: &'a State, node: &NodeId) -> Result<&'a Node, Refusal> {
     match state.directory.get(node) {
         None => Err(Refusal::NodeUnknown(node.to_string())),
-        Some(known) if !known.is_live() => Err(Refusal::NodeRevoked { node: *node }),
-        Some(known) => Ok(known),
+        Some(known) => known.refusal().map_or(Ok(known), Err),
     }
 }
 
@@ -390,8 +394,23 @@ pub(crate) fn run_tests(state: &State, policy: &InForce, now: UnixTime) -> Vec<q
     question::run_tests(&policy.policy, &state.directory.subjects(), now)
 }
 
-/// Names and `not-with` against the nodes that exist.
+/// No node is behind a gateway: it would be reached by its tunnel and by that one.
+fn refuse_subnets_in_the_overlay(state: &State, policy: &InForce) -> Result<(), Refusal> {
+    let network = &state.founded()?.network;
+    let overlay = [IpNet::V4(network.v4_range), IpNet::V6(network.v6_prefix)];
+    for service in policy.policy.services.values() {
+        let pairs = service.addresses.iter().flat_map(|net| overlay.iter().map(move |range| (net, range)));
+        if let Some((net, range)) = pairs.into_iter().find(|(net, range)| meet(net, range)) {
+            let (service, subnet, range) = (service.name.to_string(), net.to_string(), range.to_string());
+            return Err(Refusal::SubnetInOverlay { service, subnet, range });
+        }
+    }
+    Ok(())
+}
+
+/// Names and `not-with` against the nodes that exist, subnets against the overlay.
 pub(crate) fn check_against_nodes(state: &State, policy: &InForce) -> Result<(), Refusal> {
+    refuse_subnets_in_the_overlay(state, policy)?;
     for node in state.directory.alive() {
         if policy.policy.services.contains_key(node.member.name()) {
             return Err(Refusal::ServiceNamesNode { name: node.member.name().to_string(), node: node.id() });

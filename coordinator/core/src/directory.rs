@@ -1,6 +1,6 @@
 //! The nodes: whose record holds, and who was revoked.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 
 use warren_config::name::Name;
@@ -11,6 +11,7 @@ use warren_wire::signed::Signed;
 use warren_wire::trust::{Member, Record};
 
 use crate::external::{Device, IssuedFile};
+use crate::refusal::Refusal;
 
 /// At most so many nodes are ever in one network.
 pub const MAX_NODES: usize = 100_000;
@@ -25,15 +26,17 @@ pub struct Node {
     pub token: Option<IdentityKey>,
     /// Of a device without an agent.
     pub device: Option<Device>,
+    /// Revoked, or its lease has ended.
     pub revoked: Option<Gone>,
 }
 
-/// A revocation, and who was joined to the node at that moment.
+/// The end of a node, and who was joined to it at that moment.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Gone {
     pub at: UnixTime,
     pub why: String,
-    pub statement: Signed,
+    /// The authority's revocation; `None`: its lease ended.
+    pub statement: Option<Signed>,
     pub peers: Vec<NodeId>,
 }
 
@@ -47,9 +50,20 @@ impl Node {
     pub fn is_live(&self) -> bool {
         self.revoked.is_none()
     }
+    /// What is said to who is out; `None`: it is in.
+    pub fn refusal(&self) -> Option<Refusal> {
+        let node = self.id();
+        self.revoked.as_ref().map(|gone| match gone.statement {
+            Some(_) => Refusal::NodeRevoked { node },
+            None => Refusal::LeaseEnded { node },
+        })
+    }
 }
 
-/// All nodes that ever were. Names belong to the living, keys for ever to whoever came first.
+/// So many nodes whose lease has ended are remembered, for their names in what was seen; the oldest is forgotten first.
+pub const MAX_ENDED: usize = 10_000;
+
+/// All nodes that ever were, but for those whose lease ended long ago. Names belong to the living, keys for ever to whoever came first.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Directory {
     nodes: BTreeMap<NodeId, Node>,
@@ -59,6 +73,8 @@ pub struct Directory {
     bereaved: BTreeMap<NodeId, Vec<NodeId>>,
     /// For each node its keys, present or past, that files of devices name.
     filed: BTreeMap<NodeId, BTreeMap<WgKey, BTreeSet<NodeId>>>,
+    /// Nodes whose lease has ended, oldest first.
+    ended: VecDeque<NodeId>,
 }
 
 impl Directory {
@@ -155,5 +171,17 @@ impl Directory {
             self.bereaved.entry(*peer).or_default().push(*id);
         }
         node.revoked = Some(gone);
+    }
+
+    /// No one need be told with proof: peers are told that it is not there any more.
+    pub(crate) fn end(&mut self, id: &NodeId, gone: Gone) {
+        self.revoke(id, gone);
+        self.ended.push_back(*id);
+        while self.ended.len() > MAX_ENDED {
+            let Some(oldest) = self.ended.pop_front() else { return };
+            if let Some(node) = self.nodes.remove(&oldest) {
+                self.keys.retain(|_, owner| *owner != node.id());
+            }
+        }
     }
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
 use warren_wire::id::NodeId;
+use warren_wire::relay::Seat;
 use warren_wire::trust::Network;
 use warren_wire::view::MAX_CANDIDATES;
 
@@ -76,11 +77,22 @@ pub fn is_usable(network: &Network, candidate: SocketAddr) -> bool {
 pub struct Endpoints {
     reported: BTreeMap<NodeId, Reported>,
     usable: BTreeMap<NodeId, Vec<SocketAddr>>,
+    seats: BTreeMap<NodeId, Seat>,
 }
 
 impl Endpoints {
     pub fn of(&self, node: &NodeId) -> &[SocketAddr] {
         self.usable.get(node).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// Its seat at the network's relay, where it can be reached if nowhere else.
+    pub fn seat(&self, node: &NodeId) -> Option<Seat> {
+        self.seats.get(node).copied()
+    }
+
+    /// True if it had another or none.
+    pub fn give_seat(&mut self, node: NodeId, seat: Seat) -> bool {
+        self.seats.insert(node, seat) != Some(seat)
     }
 
     /// What the node reported, for a change to be made on.
@@ -105,5 +117,6 @@ impl Endpoints {
     pub fn forget(&mut self, node: &NodeId) {
         self.reported.remove(node);
         self.usable.remove(node);
+        self.seats.remove(node);
     }
 }

@@ -92,6 +92,11 @@ impl Offers {
         }
     }
 
+    /// Names that are promised to somebody.
+    fn names(&self) -> BTreeSet<&str> {
+        self.offers.values().map(|offer| offer.name.as_str()).collect()
+    }
+
     /// Addresses that are promised to somebody.
     pub fn leased(&self) -> &BTreeSet<IpAddr> {
         &self.leased
@@ -134,8 +139,10 @@ pub enum Step<T> {
 /// The record of an applicant that is in already.
 fn already(state: &State, who: &Applicant) -> Result<Option<Box<Record>>, Refusal> {
     match state.directory().get(&who.node) {
-        Some(node) if !node.is_live() => Err(Refusal::NodeRevoked { node: who.node }),
-        Some(node) => Ok(Some(Box::new(node.record.clone()))),
+        Some(node) => match node.refusal() {
+            Some(refusal) => Err(refusal),
+            None => Ok(Some(Box::new(node.record.clone()))),
+        },
         None => Ok(None),
     }
 }
@@ -157,7 +164,7 @@ pub fn begin(
     token.check(now)?;
     offers.remove(&who.key);
     offers.has_room(who.source)?;
-    let name = choose_name(state, offers, token, &who, &wish.name)?;
+    let name = choose_name(state, offers, token, &who, (&wish.name, &wish.like))?;
     let offer = lease(state, offers, token, name, &who, now)?;
     let message = EnrolOffer {
         charter: Some(state.founded()?.charter.clone()),
@@ -204,7 +211,7 @@ fn choose_name(
     offers: &Offers,
     token: &TokenState,
     who: &Applicant,
-    wanted: &str,
+    (wanted, like): (&str, &str),
 ) -> Result<Name, Refusal> {
     let not_allowed =
         |why: &str| Refusal::NameNotAllowed { name: wanted.chars().take(80).collect(), why: why.into() };
@@ -212,7 +219,10 @@ fn choose_name(
         (Some(bound), "") => parse_name(bound)?,
         (Some(bound), wanted) if bound == wanted => parse_name(bound)?,
         (Some(_), _) => return Err(not_allowed("the token is bound to another name")),
-        (None, "") => derived_name(state, offers, token, who)?,
+        (None, "") => match liked_name(state, offers, token, like) {
+            Some(name) => name,
+            None => derived_name(state, offers, token, who)?,
+        },
         (None, wanted) if !wanted.starts_with(&token.terms.name_prefix) => {
             return Err(not_allowed("the token gives names with another beginning"));
         }
@@ -230,6 +240,18 @@ fn check_name(state: &State, token: &TokenState, name: &Name) -> Result<(), Refu
     }
 }
 
+/// `LIKE`, `LIKE-2`, `LIKE-3`, … the first that is free and neither promised nor spoken of by the policy. A name that the token
+/// cannot give, or that is none, counts for nothing: nobody is at the host to choose another.
+fn liked_name(state: &State, offers: &Offers, token: &TokenState, like: &str) -> Option<Name> {
+    let like = Name::parse(like).ok().filter(|like| like.as_str().starts_with(&token.terms.name_prefix))?;
+    let promised = offers.names();
+    let name = |number: usize| {
+        if number == 1 { Some(like.clone()) } else { Name::parse(&format!("{like}-{number}")).ok() }
+    };
+    let free = |name: &Name| !promised.contains(name.as_str()) && check_name(state, token, name).is_ok();
+    (1..=MAX_NODES).map_while(name).find(free)
+}
+
 /// `PREFIX-1`, `PREFIX-2`, … the first that is free; without a prefix the beginning of the node's id.
 fn derived_name(
     state: &State,
@@ -242,7 +264,7 @@ fn derived_name(
         let id: String = who.node.to_string().chars().take(8).collect();
         return parse_name(&format!("node-{id}"));
     }
-    let promised: BTreeSet<&str> = offers.offers.values().map(|offer| offer.name.as_str()).collect();
+    let promised = offers.names();
     let dash = if prefix.ends_with('-') { "" } else { "-" };
     for number in 1..=MAX_NODES {
         let name = parse_name(&format!("{prefix}{dash}{number}"))?;

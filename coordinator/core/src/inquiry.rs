@@ -4,8 +4,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use warren_config::name::Name;
-use warren_config::policy::{Policy, Selector, Target};
-use warren_config::question::{self, Answer, Question, QuestionError};
+use warren_config::policy::{Listen, Policy, Selector, Subject, Target};
+use warren_config::question::{self, Answer, Miss, Passing, Question, QuestionError};
 use warren_config::time::UnixTime;
 
 use crate::directory::Node;
@@ -71,12 +71,19 @@ impl<'a> Inquiry<'a> {
         let (by, miss) = match exact {
             Some(port) => {
                 let listen = question::parse_listen(port).map_err(bad)?;
-                let destination = self.find(&target)?.subject().clone();
-                match question::explain(&self.policy().policy, &source, &destination, listen, now) {
+                let answer = match self.gateways(&target) {
+                    Some((address, gateways)) => self.why_behind(&source, address, &gateways, listen, now),
+                    None => {
+                        let destination = self.find(&target)?.subject().clone();
+                        question::explain(&self.policy().policy, &source, &destination, listen, now)
+                    }
+                };
+                match answer {
                     Ok(passing) => (Some(passing), None),
                     Err(miss) => (None, Some(miss)),
                 }
             }
+            None if self.gateways(&target).is_some() => self.why_any_behind(&source, &target, now),
             None => {
                 let to = question::parse_target(&target, port).map_err(bad)?;
                 let answer = self.ask(Selector::Node(source.name.clone()), to, now)?;
@@ -85,11 +92,19 @@ impl<'a> Inquiry<'a> {
             }
         };
         let generation = self.0.generation();
+        let behind = self.leading_to(&target);
+        let place = match behind.is_empty() {
+            true => String::new(),
+            false => format!(", behind {}", behind.join(" and ")),
+        };
         let message = match (&by, &miss) {
             (Some(by), _) => {
-                format!("allowed by grant {} (service {}) at generation {generation}", by.grant, by.service)
+                format!(
+                    "allowed by grant {} (service {}) at generation {generation}{place}",
+                    by.grant, by.service
+                )
             }
-            (None, Some(miss)) => format!("not allowed at generation {generation}: {}", miss.reason),
+            (None, Some(miss)) => format!("not allowed at generation {generation}{place}: {}", miss.reason),
             (None, None) => format!("not allowed at generation {generation}: nothing there could be reached"),
         };
         Ok(Why {
@@ -98,10 +113,82 @@ impl<'a> Inquiry<'a> {
             from: source.name.to_string(),
             to: target.strip_prefix("node:").unwrap_or(&target).to_owned(),
             observe: self.policy().observes(),
+            behind,
             by,
             nearest: miss.and_then(|miss| miss.nearest).map(|name| name.to_string()),
             message,
         })
+    }
+}
+
+/// Hosts behind gateways.
+impl Inquiry<'_> {
+    /// An address that no node has, with the nodes that lead there.
+    fn gateways(self, target: &str) -> Option<(IpAddr, Vec<Subject>)> {
+        let address: IpAddr = target.parse().ok().filter(|_| self.find(target).is_err())?;
+        let policy = self.policy();
+        let leads = |node: &Subject| {
+            policy.policy.services.values().any(|s| s.has_address(address) && s.offered_by(node))
+        };
+        let found: Vec<Subject> = self.0.directory.subjects().into_iter().filter(leads).collect();
+        (!found.is_empty()).then_some((address, found))
+    }
+
+    /// Names of the nodes that lead to a host without an agent, or to a service of such; none for anything else.
+    fn leading_to(self, target: &str) -> Vec<String> {
+        let mut names: Vec<String> = self.leading(target).iter().map(|node| node.name.to_string()).collect();
+        names.sort();
+        names
+    }
+
+    fn leading(self, target: &str) -> Vec<Subject> {
+        if let Some((_, gateways)) = self.gateways(target) {
+            return gateways;
+        }
+        let policy = self.policy();
+        let service = target.strip_prefix("service:").and_then(|text| Name::parse(text).ok());
+        let service = service.and_then(|name| policy.policy.services.get(&name)).filter(|s| s.is_behind());
+        let leads = |node: &Subject| service.is_some_and(|service| service.offered_by(node));
+        self.0.directory.subjects().into_iter().filter(leads).collect()
+    }
+
+    /// Anything that is there, as for a node: the first that passes if all do, else the first that does not.
+    fn why_any_behind(
+        self,
+        source: &Subject,
+        target: &str,
+        now: UnixTime,
+    ) -> (Option<Passing>, Option<Miss>) {
+        let Some((address, gateways)) = self.gateways(target) else { return (None, None) };
+        let policy = self.policy();
+        let services = policy.policy.services.values().filter(|service| service.has_address(address));
+        let mut first = None;
+        for listen in services.flat_map(|service| service.listen.iter().copied()) {
+            match self.why_behind(source, address, &gateways, listen, now) {
+                Ok(passing) => first = first.or(Some(passing)),
+                Err(miss) => return (None, Some(miss)),
+            }
+        }
+        (first, None)
+    }
+
+    /// By whichever gateway: all of them lead to the same services.
+    fn why_behind(
+        self,
+        source: &Subject,
+        address: IpAddr,
+        gateways: &[Subject],
+        listen: Listen,
+        now: UnixTime,
+    ) -> Result<Passing, Miss> {
+        let policy = self.policy();
+        let ask = |gateway: &Subject| {
+            question::explain_behind(&policy.policy, source, (gateway, address), listen, now)
+        };
+        let others = gateways.iter().filter(|gateway| gateway.name != source.name);
+        let mut answers = others.map(ask);
+        let first = answers.next().unwrap_or_else(|| ask(source));
+        if first.is_ok() { first } else { answers.find(Result::is_ok).unwrap_or(first) }
     }
 }
 

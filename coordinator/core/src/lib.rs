@@ -13,10 +13,12 @@
 //! The rooms:
 //!
 //! - [`change`]: what can happen, as data; [`store`]: where it is kept; [`audit`]: the same log read as history.
-//! - [`state`]: the log folded: [`directory`], [`tokens`], [`access`] (API keys), [`addresses`], [`policies`], [`alarm`]s.
+//! - [`state`]: the log folded: [`directory`], [`tokens`], [`access`] (API keys), [`relays`], [`addresses`], [`policies`], [`alarm`]s.
 //! - [`command`]: what administrators ask; [`refusal`]: every no; `decide`: the pure decisions.
 //! - [`external`]: devices without an agent, and the files they were given.
-//! - [`enrolment`], [`session`], [`endpoints`], [`distribution`], [`flows`], [`matching`], [`accounts`], [`edges`], [`refusals`], [`names`]: what is remembered only while running.
+//! - [`enrolment`], [`session`], [`endpoints`], `seats`, [`distribution`], [`flows`], [`matching`], [`accounts`], [`edges`], [`refusals`], [`names`], [`paths`]: what is remembered only while running.
+//! - [`relay`]: the heart of a relay, shared by the threads that forward; [`relays`]: which others there are; [`outpost`]: one of those,
+//!   at its own end; [`doors`]: by what they and the coordinator are reached.
 //! - [`status`], [`query`], [`inquiry`], [`plan`]: what administrators read.
 
 #![forbid(unsafe_code)]
@@ -32,6 +34,7 @@ mod coordinator;
 mod decide;
 pub mod directory;
 pub mod distribution;
+pub mod doors;
 pub mod edges;
 mod encoded;
 pub mod endpoints;
@@ -42,12 +45,17 @@ pub mod inquiry;
 pub mod map;
 pub mod matching;
 pub mod names;
+pub mod outpost;
 pub mod output;
+pub mod paths;
 pub mod plan;
 pub mod policies;
 pub mod query;
 pub mod refusal;
 pub mod refusals;
+pub mod relay;
+pub mod relays;
+mod seats;
 pub mod session;
 pub mod state;
 pub mod status;

@@ -90,8 +90,11 @@ pub struct MapNode {
 pub struct MapService {
     pub name: String,
     pub ports: Vec<String>,
-    /// Who may offer it.
+    /// Who may offer it; with `addresses`, the gateways to them.
     pub nodes: Vec<NodeId>,
+    /// Subnets of hosts without an agent, behind `nodes`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub addresses: Vec<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -121,8 +124,10 @@ pub struct MapEdge {
     pub generation: Generation,
     #[serde(flatten)]
     pub sum: Sum,
-    /// None: not known.
+    /// Round-trip time of its TCP connections in the mean, microseconds, as the opener's kernel measured it, or the other
+    /// end's. None: not known.
     pub rtt_us: Option<u64>,
+    /// TCP segments that its ends sent again, as far as they know. None: not known.
     pub retransmissions: Option<u64>,
     /// Milliseconds since 1970, over all time that is kept.
     pub first_seen: u64,
@@ -184,8 +189,8 @@ impl MapEdge {
             grant: key.grant.clone(),
             generation: life.generation,
             sum: sides.shown(),
-            rtt_us: None,
-            retransmissions: None,
+            rtt_us: sides.rtt_us(),
+            retransmissions: sides.retransmissions(),
             first_seen: life.first_ms,
             last_seen: life.last_ms,
             seen_by: [seen(sides.opener, Seer::From), seen(sides.other, Seer::To)]
@@ -245,6 +250,7 @@ pub fn services(state: &State) -> Vec<MapService> {
         name: name.to_string(),
         ports: service.listen.iter().map(ToString::to_string).collect(),
         nodes: offered.remove(name.as_str()).unwrap_or_default(),
+        addresses: service.addresses.iter().map(ToString::to_string).collect(),
     })
     .collect()
 }

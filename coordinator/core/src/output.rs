@@ -2,8 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 use warren_config::time::UnixTime;
-use warren_wire::frame::{Refused, ToNode};
+use warren_wire::frame::{Refused, Seated, ToNode, ToRelay};
 use warren_wire::id::NodeId;
+use warren_wire::relay::Seat;
 
 use crate::alarm::Alarm;
 use crate::flows::Batch;
@@ -18,6 +19,16 @@ pub enum Output {
     Send(ConnId, ToNode),
     /// The peer is a member with a session: its frames may now be as long as `MAX_FRAME`.
     Authorised(ConnId, NodeId),
+    /// A node has this seat at the relay from now on; comes before the node itself hears of it.
+    Seated(NodeId, Seated),
+    /// It has it no longer.
+    Unseated(Seat),
+    /// As `Send`, to a relay.
+    SendRelay(ConnId, ToRelay),
+    /// As `Authorised`: a relay has a session.
+    RelayAuthorised(ConnId),
+    /// As `Close`, of a relay.
+    CloseRelay(ConnId, Refused),
     /// Send this as the last frame, then close.
     Close(ConnId, Refused),
     /// Keep these and their account, then call `handle_flows_written`: only then they are acknowledged.
@@ -55,6 +66,8 @@ pub struct Timeout {
 pub enum Reason {
     /// A new freshness statement is due.
     Freshness,
+    /// A node may have been away for longer than its lease.
+    Leases,
     /// An enrolment offer and its leased addresses run out.
     Offer,
     /// A connection has not become a session in time.
@@ -63,4 +76,6 @@ pub enum Reason {
     GrantEnds,
     /// An alarm may have to be raised or cleared.
     Conditions,
+    /// A seat at the relay is given more time.
+    Seats,
 }

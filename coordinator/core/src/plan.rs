@@ -2,12 +2,15 @@
 //! as if it were opened now, and put under the row of the difference that takes it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use warren_config::filter::Rules;
+use warren_config::name::Name;
 use warren_config::policy::{Listen, Mode, Protocol, Subject};
 use warren_config::question::{Kinds, Tuple};
+use warren_config::subnet::Behind;
 use warren_config::time::UnixTime;
 use warren_wire::flow::FlowVerdict;
 use warren_wire::id::NodeId;
@@ -85,12 +88,14 @@ pub struct Window<'a> {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 struct WindowEnd {
     node: Option<NodeId>,
+    address: IpAddr,
     port: u16,
 }
 
 impl<'a> From<&'a FlowRow> for Window<'a> {
     fn from(row: &'a FlowRow) -> Window<'a> {
-        let end = |point: &FlowPoint| WindowEnd { node: point.node, port: point.port };
+        let end =
+            |point: &FlowPoint| WindowEnd { node: point.node, address: point.address, port: point.port };
         Window {
             reporter: row.reporter,
             boot: row.boot,
@@ -108,7 +113,8 @@ impl<'a> From<&'a FlowRow> for Window<'a> {
     }
 }
 
-type Path = (NodeId, NodeId, u8, u16);
+/// From whom, to whom, at which address behind him, by what.
+type Path = (NodeId, NodeId, Option<IpAddr>, u8, u16);
 
 #[derive(Clone, Debug, Default)]
 struct Sum {
@@ -130,7 +136,7 @@ pub struct Forecast {
     nodes: BTreeMap<NodeId, Subject>,
     at: UnixTime,
     /// What each policy lets pass between two nodes, compiled once for all their ports.
-    rules: BTreeMap<(NodeId, NodeId), (Rules, Rules)>,
+    rules: BTreeMap<(NodeId, NodeId), [(Rules, Behind); 2]>,
     /// `None`: it would go on, or does not pass today.
     paths: BTreeMap<Path, Option<Sum>>,
     listed: usize,
@@ -157,7 +163,7 @@ impl Forecast {
         }
         let (Some(from), Some(to)) = (row.from.node, row.to.node) else { return };
         let port = if protocol_of(row.protocol).has_ports() { row.to.port } else { 0 };
-        let path = (from, to, row.protocol, port);
+        let path = (from, to, self.behind(row), row.protocol, port);
         if self.unlisted.contains(&path) {
             return;
         }
@@ -167,6 +173,13 @@ impl Forecast {
         if let Some(Some(sum)) = self.paths.get_mut(&path) {
             sum.add(row);
         }
+    }
+
+    /// The address of a host behind the node that was reached, if it was one.
+    fn behind(&self, row: &Window<'_>) -> Option<IpAddr> {
+        let service = row.service.and_then(|name| Name::parse(name).ok())?;
+        let service = self.before.policy.services.get(&service)?;
+        service.has_address(row.to.address).then_some(row.to.address)
     }
 
     fn judge(&mut self, path: Path) {
@@ -179,15 +192,19 @@ impl Forecast {
         self.paths.insert(path, cut.then(Sum::default));
     }
 
-    fn is_cut(&mut self, (from, to, protocol, port): Path) -> bool {
+    fn is_cut(&mut self, (from, to, address, protocol, port): Path) -> bool {
         let (Some(source), Some(target)) = (self.nodes.get(&from), self.nodes.get(&to)) else { return false };
         if self.rules.len() >= MAX_PAIRS {
             self.rules.clear();
         }
-        let compile = |policy: &InForce| policy.program.rules(source, target);
-        let (before, after) =
-            self.rules.entry((from, to)).or_insert_with(|| (compile(&self.before), compile(&self.after)));
-        let passes = |rules: &Rules| rules.judge(protocol_of(protocol), port, self.at).passes();
+        let compile =
+            |policy: &InForce| (policy.program.rules(source, target), policy.program.behind(source, target));
+        let [before, after] =
+            self.rules.entry((from, to)).or_insert_with(|| [compile(&self.before), compile(&self.after)]);
+        let passes = |(own, behind): &(Rules, Behind)| {
+            let rules = address.map_or(Some(own), |address| behind.rules(address));
+            rules.is_some_and(|rules| rules.judge(protocol_of(protocol), port, self.at).passes())
+        };
         passes(before) && !passes(after)
     }
 
@@ -196,7 +213,7 @@ impl Forecast {
         let paths = std::mem::take(&mut self.paths);
         let mut losses: BTreeMap<(&str, &str), Vec<&Tuple>> = BTreeMap::new();
         for tuple in &self.lost {
-            losses.entry((&tuple.from, &tuple.to)).or_default().push(tuple);
+            losses.entry((&tuple.from, tuple.place().1)).or_default().push(tuple);
         }
         let found = paths.into_iter().filter_map(|(path, sum)| self.cut(&losses, path, sum?));
         let mut cuts: Vec<Cut> = found.collect();
@@ -210,16 +227,21 @@ impl Forecast {
     fn cut(
         &self,
         losses: &BTreeMap<(&str, &str), Vec<&Tuple>>,
-        (from, to, protocol, port): Path,
+        (from, to, address, protocol, port): Path,
         sum: Sum,
     ) -> Option<Cut> {
         let (from, to) = (self.nodes.get(&from)?, self.nodes.get(&to)?);
         let listen = Listen { protocol: protocol_of(protocol), first: port, last: port };
         let (from_kind, to_kind) = (self.kinds.label(from), self.kinds.label(to));
-        let mut rows = losses.get(&(from_kind.as_str(), to_kind.as_str())).into_iter().flatten();
+        let rows = losses.get(&(from_kind.as_str(), to_kind.as_str())).into_iter().flatten();
+        let mut rows = rows.filter(|row| match (row.place().0, address) {
+            (Some(subnet), Some(address)) => subnet.contains(&address),
+            (None, None) => true,
+            _ => false,
+        });
         Some(Cut {
             from: from.name.to_string(),
-            to: to.name.to_string(),
+            to: address.map_or(to.name.to_string(), |address| format!("{address} behind {}", to.name)),
             listen,
             grant: sum.grant,
             service: sum.service,
@@ -250,7 +272,7 @@ impl Sum {
     }
 }
 
-fn protocol_of(number: u8) -> Protocol {
+pub(crate) fn protocol_of(number: u8) -> Protocol {
     match number {
         6 => Protocol::Tcp,
         17 => Protocol::Udp,

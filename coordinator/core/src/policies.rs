@@ -1,19 +1,22 @@
 //! Every generation as it was applied, and the one in force, compiled once.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use warren_config::compile::{ItemPlaces, Program};
 use warren_config::item::ItemTree;
 use warren_config::name::Name;
-use warren_config::policy::{Mode, Policy, Selector, Subject, Target, TestEnd};
+use warren_config::policy::{Listen, Mode, Policy, Selector, Service, Subject, Target, TestEnd};
 use warren_config::resolve::{Source, resolve};
+use warren_config::subnet::IpNet;
 use warren_config::time::UnixTime;
 use warren_wire::id::{Digest, Epoch, Generation};
 use warren_wire::signed::Signed;
 use warren_wire::trust::SignedPolicy;
 
 use crate::change::{Principal, SourceText};
+use crate::plan::protocol_of;
 use crate::refusal::Refusal;
 use crate::status::PolicyRow;
 
@@ -74,7 +77,10 @@ impl InForce {
 
     /// Are two nodes peers: may either ever open something at the other?
     pub fn joins(&self, a: &Subject, b: &Subject) -> bool {
-        self.program.rules(a, b).joins() || self.program.rules(b, a).joins()
+        let opens = |a: &Subject, b: &Subject| {
+            self.program.rules(a, b).joins() || !self.program.beyond(a, b).is_empty()
+        };
+        opens(a, b) || opens(b, a)
     }
 
     /// Two tags of `subject` that may not be worn together.
@@ -124,7 +130,13 @@ pub struct Policies {
     current: Option<Arc<InForce>>,
     /// The newest generation can no longer be read: nobody is told anything new until another is applied.
     broken: Option<String>,
+    /// What lay behind gateways in the newest generations, the newest first: records of flows that a change has cut come
+    /// after it.
+    subnets: VecDeque<BTreeSet<IpNet>>,
 }
+
+/// Generations whose subnets are still known.
+const KNOWN_SUBNETS: usize = 8;
 
 impl PartialEq for Policies {
     /// What is compiled follows from the text.
@@ -150,6 +162,24 @@ impl Policies {
     pub fn in_force(&self) -> Option<&Arc<InForce>> {
         self.current.as_ref()
     }
+    /// Is this address behind a gateway, or was it until lately?
+    pub fn has_subnet(&self, address: IpAddr) -> bool {
+        self.subnets.iter().flatten().any(|net| net.contains(&address))
+    }
+    /// The service at a port of a host behind a gateway, by the policy in force; of several the narrowest.
+    pub fn service_at(&self, address: IpAddr, protocol: u8, port: u16) -> Option<String> {
+        let (policy, protocol) = (self.in_force()?, protocol_of(protocol));
+        let port = if protocol.has_ports() { port } else { 0 };
+        let asked = Listen { protocol, first: port, last: port };
+        let length = |service: &Service| {
+            let around = service.addresses.iter().filter(|net| net.contains(&address));
+            around.map(IpNet::prefix_len).max()
+        };
+        let all = policy.policy.services.values();
+        let at_port = all.filter(|service| service.listen.iter().any(|listen| listen.covers(&asked)));
+        let named = at_port.filter_map(|service| Some((length(service)?, service)));
+        named.max_by_key(|(length, _)| *length).map(|(_, service)| service.name.to_string())
+    }
     pub fn broken(&self) -> Option<&str> {
         self.broken.as_deref()
     }
@@ -165,6 +195,9 @@ impl Policies {
         let Some(newest) = self.newest() else { return };
         match InForce::of_sources(&newest.sources) {
             Ok(policy) if policy.tree.root() == newest.signed.root => {
+                self.subnets.truncate(KNOWN_SUBNETS - 1);
+                let services = policy.policy.services.values();
+                self.subnets.push_front(services.flat_map(|s| s.addresses.iter().copied()).collect());
                 (self.current, self.broken) = (Some(Arc::new(policy)), None);
             }
             Ok(_) => {

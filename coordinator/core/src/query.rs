@@ -18,6 +18,8 @@ pub struct Why {
     pub to: String,
     /// True if the policy records only: a refused flow passes.
     pub observe: bool,
+    /// Nodes that lead there, by name, where it is a host without an agent or a service of such.
+    pub behind: Vec<String>,
     pub by: Option<Passing>,
     pub nearest: Option<String>,
     pub message: String,

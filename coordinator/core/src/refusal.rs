@@ -48,6 +48,8 @@ pub enum Refusal {
     NodeUnknown(String),
     #[error("node {node} was revoked")]
     NodeRevoked { node: NodeId },
+    #[error("node {node} was away for longer than its lease and was taken out")]
+    LeaseEnded { node: NodeId },
     #[error("this identity key is not a member of the network")]
     NotAMember,
     #[error("the name `{name}` is taken by {by}")]
@@ -80,6 +82,8 @@ pub enum Refusal {
     TestsFail { failed: Vec<TestOutcome> },
     #[error("{what} would break {} invariant(s); the first: {}", .broken.len(), first_broken(.broken))]
     InvariantsBroken { what: String, broken: Vec<Proof> },
+    #[error("service `{service}` has {subnet} behind gateways, and the overlay itself is {range}")]
+    SubnetInOverlay { service: String, subnet: String, range: String },
     #[error("the signed root is not the root of the files that came with it")]
     WrongRoot,
     #[error("the policy is signed as generation {found}, the next one is {next}")]
@@ -109,6 +113,15 @@ pub enum Refusal {
     KeyUnknown { id: KeyId },
     #[error("API key `{name}` was revoked at {at} already")]
     KeyRevoked { name: String, at: UnixTime },
+    // --- relays
+    #[error("relay `{0}` is not known")]
+    RelayUnknown(String),
+    #[error("relay `{name}` {what} already")]
+    RelayAlready { name: String, what: &'static str },
+    #[error("token {token} was used by relay `{name}`")]
+    RelayTokenSpent { token: IdentityKey, name: String },
+    #[error("this key is no relay of the network")]
+    NotARelay,
     // --- the channel
     #[error("{0}")]
     Protocol(&'static str),
@@ -194,6 +207,11 @@ impl Refusal {
                 "revocation is for ever: enrol the host anew with a new identity and token",
                 W::Revoked,
             ),
+            Refusal::LeaseEnded { .. } => (
+                "lease-ended",
+                "enrol the host anew: `warren-node up` does that itself if it has a usable token",
+                W::LeaseEnded,
+            ),
             Refusal::NotAMember => ("not-a-member", "enrol with a token first", W::NotAMember),
             Refusal::NameTaken { .. } => ("name-taken", "choose another name", W::NameTaken),
             Refusal::NameNotAllowed { .. } => {
@@ -225,6 +243,9 @@ impl Refusal {
                 "see `warren policy prove`; correct the grants, the tags or the invariants",
                 W::PolicyForbids,
             ),
+            Refusal::SubnetInOverlay { .. } => {
+                ("subnet-in-overlay", "nodes need no gateway: use `on`, or name other addresses", W::Protocol)
+            }
             Refusal::WrongRoot => ("wrong-root", "sign exactly the files that are sent", W::Protocol),
             Refusal::WrongGeneration { .. } => {
                 ("wrong-generation", "read the current generation and sign again", W::Protocol)
@@ -253,6 +274,16 @@ impl Refusal {
             }
             Refusal::KeyUnknown { .. } => ("key-unknown", "see `warren key list`", W::Protocol),
             Refusal::KeyRevoked { .. } => ("key-revoked", "nothing to do", W::Protocol),
+            Refusal::RelayUnknown(_) => ("relay-unknown", "see `warren relay list`", W::NotAMember),
+            Refusal::RelayAlready { .. } => ("relay-already", "nothing to do", W::Protocol),
+            Refusal::RelayTokenSpent { .. } => (
+                "relay-token-spent",
+                "if that use was not yours, remove the relay named here; then let this one in with `warren relay add`",
+                W::TokenSpent,
+            ),
+            Refusal::NotARelay => {
+                ("not-a-relay", "it was removed, or never let in: see `warren relay add`", W::NotAMember)
+            }
             Refusal::Protocol(_) => {
                 ("protocol", "use programs of the same version on both ends", W::Protocol)
             }

@@ -7,6 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use warren_config::time::UnixTime;
 use warren_wire::id::{IdentityKey, NodeId};
 
+use crate::doors::{ChannelCounts, Transport};
 use crate::output::ConnId;
 use crate::status::Progress;
 
@@ -71,6 +72,7 @@ pub struct Session {
     /// The node this key belongs to, whether or not it is a member.
     pub node: NodeId,
     pub from: SocketAddr,
+    pub by: Transport,
     pub since: UnixTime,
     /// Since its `Welcome`.
     pub authorised: bool,
@@ -142,6 +144,22 @@ impl Sessions {
     pub fn online_count(&self) -> usize {
         self.online.len()
     }
+    /// What the session of an online node goes by.
+    pub fn transport(&self, node: &NodeId) -> Option<Transport> {
+        self.online.get(node).and_then(|conn| self.sessions.get(conn)).map(|session| session.by)
+    }
+    /// So many sessions go by each.
+    pub fn by_transport(&self) -> ChannelCounts {
+        let mut counts = ChannelCounts::default();
+        for node in self.online.keys() {
+            match self.transport(node) {
+                Some(Transport::Quic) => counts.quic = counts.quic.saturating_add(1),
+                Some(Transport::WebSocket) => counts.websocket = counts.websocket.saturating_add(1),
+                Some(Transport::Udp) | None => counts.udp = counts.udp.saturating_add(1),
+            }
+        }
+        counts
+    }
     /// Every connection that came with a node's key, authorised or not.
     pub fn with_key_of(&self, node: NodeId) -> Vec<ConnId> {
         self.sessions.iter().filter(|(_, s)| s.node == node).map(|(conn, _)| *conn).collect()
@@ -162,10 +180,10 @@ impl Sessions {
         conn: ConnId,
         key: IdentityKey,
         node: NodeId,
-        from: SocketAddr,
+        (from, by): (SocketAddr, Transport),
         now: UnixTime,
     ) -> bool {
-        let session = Session { key, node, from, since: now, authorised: false, closing: false };
+        let session = Session { key, node, from, by, since: now, authorised: false, closing: false };
         self.sessions.insert(conn, session);
         self.strangers.insert((now, conn));
         let source = self.strangers_from.entry(from.ip()).or_default();

@@ -23,6 +23,7 @@ use crate::directory::{Directory, Gone, Node};
 use crate::external::{Device, IssuedFile};
 use crate::policies::{Applied, Policies};
 use crate::refusal::Refusal;
+use crate::relays::Relays;
 use crate::tokens::{TokenState, Tokens};
 
 /// A network that exists.
@@ -59,6 +60,7 @@ pub struct State {
     pub(crate) policies: Policies,
     pub(crate) alarms: Alarms,
     pub(crate) keys: ApiKeys,
+    pub(crate) relays: Relays,
 }
 
 impl State {
@@ -132,6 +134,9 @@ impl State {
     }
     pub fn alarms(&self) -> &Alarms {
         &self.alarms
+    }
+    pub fn relays(&self) -> &Relays {
+        &self.relays
     }
     pub fn keys(&self) -> &ApiKeys {
         &self.keys
@@ -214,13 +219,15 @@ impl State {
                 self.renew(node, |record| Record { amendment: Some(amendment.clone()), ..record })
             }
             Change::NodeRevoked { node, revocation, why, peers, .. } => {
-                let (statement, why) = (revocation.clone(), why.clone());
+                let (statement, why) = (Some(revocation.clone()), why.clone());
                 self.revoke(node, Gone { at, why, statement, peers: peers.clone() })
             }
+            Change::LeaseEnded { node, lease, .. } => self.end_lease(node, *lease, at),
             Change::PolicyApplied { head, sources, .. } => self.apply_policy(head, sources, entry),
             Change::EpochRaised { epoch, .. } => {
                 self.epoch = *epoch;
                 self.tokens.void_all();
+                self.relays.void_tokens();
                 Ok(())
             }
             Change::AlarmRaised { kind, subject, message } => {
@@ -236,6 +243,18 @@ impl State {
                 self.keys.revoke(id, at);
                 Ok(())
             }
+            Change::RelayAdded { name, token, at: places, ends } => {
+                self.relays.add(name, *token, *ends, places.clone(), at)
+            }
+            Change::RelayEnrolled { name, key } => self.relays.change(name, |relay| relay.key = Some(*key)),
+            Change::RelayPlaced { name, places, doors } => self.relays.change(name, |relay| {
+                relay.seen.clone_from(places);
+                relay.doors.clone_from(doors);
+            }),
+            Change::RelayDrained { name, draining } => {
+                self.relays.change(name, |relay| relay.draining = *draining)
+            }
+            Change::RelayRemoved { name, .. } => self.relays.remove(name),
         };
         if let Err(why) = outcome {
             self.isolate(change, &why, at);
@@ -248,7 +267,8 @@ impl State {
             | Change::ExternalAdmitted { node, .. }
             | Change::KeysRenewed { node, .. }
             | Change::NodeAmended { node, .. }
-            | Change::NodeRevoked { node, .. } => format!("node {node}"),
+            | Change::NodeRevoked { node, .. }
+            | Change::LeaseEnded { node, .. } => format!("node {node}"),
             other => other.kind().to_owned(),
         };
         let message = format!("the stored {} of {subject} is left out: {why}", change.kind());
@@ -307,13 +327,28 @@ impl State {
     fn revoke(&mut self, id: &NodeId, gone: Gone) -> Result<(), String> {
         let freshness = self.network()?.freshness;
         let at = gone.at;
-        if let Some(founded) = &mut self.founded {
-            founded.revocations.push(&gone.statement);
+        if let (Some(founded), Some(statement)) = (&mut self.founded, &gone.statement) {
+            founded.revocations.push(statement);
         }
         let node = self.directory.live(id).ok_or("the node is not a member")?;
         self.addresses.release(&node.member.clone(), at, freshness);
         self.directory.revoke(id, gone);
         Ok(())
+    }
+
+    fn end_lease(&mut self, id: &NodeId, lease: u64, at: UnixTime) -> Result<(), String> {
+        let freshness = self.network()?.freshness;
+        let member = self.directory.live(id).ok_or("the node is not a member")?.member.clone();
+        self.addresses.release(&member, at, freshness);
+        let why = format!("away for longer than its lease of {lease} s");
+        self.directory.end(id, Gone { at, why, statement: None, peers: Vec::new() });
+        Ok(())
+    }
+
+    /// Seconds a node may be away; `None`: as long as it likes.
+    pub fn lease(&self, node: &Node) -> Option<u64> {
+        let token = self.tokens.get(node.token.as_ref()?).ok()?;
+        Some(token.terms.lease).filter(|lease| *lease > 0)
     }
 
     fn apply_policy(

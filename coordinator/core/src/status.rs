@@ -7,6 +7,7 @@ use warren_config::time::UnixTime;
 use warren_wire::id::{Epoch, Generation, IdentityKey, NetworkId, NodeId, Revision, WgKey};
 
 use crate::alarm::Alarm;
+use crate::doors::{ChannelCounts, Transport};
 use crate::external::{ExternalRow, StaleFile};
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -21,6 +22,9 @@ pub struct Status {
     pub observe: bool,
     pub nodes: usize,
     pub online: usize,
+    /// What the control channels of those go by.
+    #[serde(default)]
+    pub channels: ChannelCounts,
     /// So many of the nodes are devices without an agent.
     pub externals: usize,
     pub freshness: FreshnessStatus,
@@ -99,20 +103,33 @@ pub struct NodeRow {
     /// Since when its present WireGuard keys are in force: their possession was proven then.
     pub keys_since: UnixTime,
     pub amendment_serial: u64,
+    /// When it was revoked, or taken out because its lease had ended.
     pub revoked: Option<UnixTime>,
+    /// Seconds it may be away before it is taken out; `None`: it stays until it is revoked.
+    #[serde(default)]
+    pub lease: Option<u64>,
+    /// When its lease ends if it does not come back; `None`: it is online, or has none.
+    #[serde(default)]
+    pub lease_ends: Option<UnixTime>,
     pub online: bool,
     /// When it last came or went; `None` if not seen since the coordinator started.
     pub since: Option<UnixTime>,
     /// Underlay address the coordinator sees it at.
     #[cfg_attr(feature = "schema", schema(value_type = Option<String>))]
     pub seen_at: Option<std::net::SocketAddr>,
+    /// What its control channel goes by; `None`: it is not online.
+    #[serde(default)]
+    pub transport: Option<Transport>,
     #[cfg_attr(feature = "schema", schema(value_type = Vec<String>))]
     pub endpoints: Vec<std::net::SocketAddr>,
     pub agent: Option<String>,
     pub sent: Option<Progress>,
     pub enforced: Option<Progress>,
-    /// Services it may offer under the current policy.
+    /// Services it may offer itself under the current policy.
     pub offers: Vec<String>,
+    /// Services of hosts without an agent that it is a gateway to.
+    #[serde(default)]
+    pub leads_to: Vec<String>,
     /// Names that lead to it in the network's own DNS: its own first, then those of its services.
     pub dns: Vec<String>,
     pub peers: usize,

@@ -76,6 +76,7 @@ impl TokenState {
             uses: self.terms.uses,
             used: u32::try_from(self.used_by.len()).unwrap_or(u32::MAX),
             not_after: UnixTime(self.terms.not_after),
+            lease: Some(self.terms.lease).filter(|lease| *lease > 0),
             created: UnixTime(self.terms.created),
             redeemed_by: self.used_by.clone(),
         }

@@ -202,6 +202,25 @@ fn a_grant_near_its_end_is_an_alarm_until_it_is_prolonged_or_has_ended() {
 }
 
 #[test]
+fn freshness_that_a_clock_put_back_keeps_from_being_signed_is_an_alarm_until_the_clock_is_right() {
+    let mut world = street(9);
+    pass(&mut world, 30 * DAY);
+    assert_eq!(standing(&world, AlarmKind::EndsSoon), [], "it is signed anew in time");
+    let right = world.now;
+    world.now = UnixTime(right.0 - DAY);
+    world.disconnect(0);
+    world.online(0);
+    pass(&mut world, 10);
+    let alarms = standing(&world, AlarmKind::EndsSoon);
+    let [alarm] = &alarms[..] else { panic!("{alarms:?}") };
+    assert_eq!(alarm.subject, "freshness");
+    assert!(alarm.message.contains(&format!("clock says {}", world.now)), "{}", alarm.message);
+    world.now = right.plus(10);
+    pass(&mut world, 10);
+    assert_eq!(standing(&world, AlarmKind::EndsSoon), []);
+}
+
+#[test]
 fn an_api_key_near_its_end_is_an_alarm_and_a_short_one_is_not() {
     let mut world = street(7);
     let mut make = |name: &str, byte: u8, life: u64| {

@@ -317,7 +317,12 @@ fn a_device_has_no_place_on_the_control_channel() {
     world.online(host);
     assert_eq!(world.hosts[host].code(), Some(warren_wire::frame::RefusalCode::NotAMember));
     // And the device's key is no token.
-    let wish = EnrolBegin { token_key: key(1).0.to_vec(), name: String::new(), agent: String::new() };
+    let wish = EnrolBegin {
+        token_key: key(1).0.to_vec(),
+        name: String::new(),
+        agent: String::new(),
+        ..EnrolBegin::default()
+    };
     world.connect(host);
     world.says(host, NodeSays::EnrolBegin(wish));
     assert_eq!(world.hosts[host].code(), Some(warren_wire::frame::RefusalCode::TokenUnknown));

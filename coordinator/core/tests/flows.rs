@@ -61,13 +61,20 @@ fn a_report_counts_once_and_is_acknowledged_by_number() {
 fn both_ends_are_named_and_windows_add_up() {
     let mut world = street(2);
     for sequence in 1..=3 {
-        let window = record(&world, 1, true);
+        let (rtt_us, retransmissions) =
+            ((sequence < 3).then_some(100 * sequence), (sequence > 1).then_some(sequence));
+        let window = FlowRecord { rtt_us, retransmissions, ..record(&world, 1, true) };
         report(&mut world, 0, 5, sequence, vec![window]);
     }
     let rows = list(&world, FlowFilter::default());
     assert_eq!(rows.len(), 1);
     assert_eq!((rows[0].from.name.as_deref(), rows[0].to.name.as_deref()), (Some("web-1"), Some("orders-1")));
     assert_eq!((rows[0].packets_out, rows[0].bytes_out), (9, 900));
+    assert_eq!(
+        (rows[0].rtt_us, rows[0].retransmissions),
+        (Some(200), Some(5)),
+        "the newest, and all, that is known"
+    );
 }
 
 #[test]
@@ -232,4 +239,53 @@ fn an_account_says_what_became_of_what_was_judged() {
     let liar = FlowReport { sequence: 2, boot: 7, records, offered_packets: 1, ..Default::default() };
     world.says(0, NodeSays::Flows(liar));
     assert_eq!(of(&world).excess.packets, 2);
+}
+
+/// A grant to one service of a host, and a try at the port of another.
+#[test]
+fn a_refused_try_at_a_host_behind_a_gateway_is_of_the_service_at_its_port_and_one_at_the_gateway_is_not() {
+    let mut world = World::new(31);
+    let text = "version = 1\n[group.ops]\nmembers = [\"a@example.com\"]\n[tag.web]\nowners = [\"group:ops\"]\n\
+        [tag.gw]\nowners = [\"group:ops\"]\n[service.lan]\nvia = [\"tag:gw\"]\n\
+        addresses = [\"192.168.10.0/24\"]\nlisten = [\"tcp/80\", \"tcp/445\"]\n[service.nas]\nvia = [\"tag:gw\"]\n\
+        addresses = [\"192.168.10.5\"]\nlisten = [\"tcp/445\"]\n[service.ssh]\non = [\"tag:gw\"]\nlisten = [\"tcp/22\"]\n\
+        [[grant]]\nid = \"web-uses-lan\"\nfrom = [\"tag:web\"]\nto = [\"service:lan\", \"service:ssh\"]\n";
+    world.apply(text).unwrap();
+    world.join("web-1", &["web"]);
+    world.join("gw-1", &["gw"]);
+    let gateway = world.coordinator.node("gw-1").unwrap().id;
+    let refused = |flow: u64, to: std::net::IpAddr, port: u32| FlowRecord {
+        flow,
+        dst_port: port,
+        verdict: FlowVerdict::Deny as i32,
+        end: FlowEnd::Refused as i32,
+        grant: String::new(),
+        service: String::new(),
+        peer: gateway.0.to_vec(),
+        ..specimen::flow(world.v4("web-1"), to, 2000)
+    };
+    let host = |text: &str| text.parse().unwrap();
+    let records = vec![
+        refused(1, host("192.168.10.5"), 445),
+        refused(2, host("192.168.10.7"), 445),
+        refused(3, host("192.168.10.7"), 9),
+        refused(4, world.v4("gw-1"), 445),
+    ];
+    report(&mut world, 0, 5, 1, records);
+    let rows = list(&world, FlowFilter::default());
+    let service = |flow: u64| {
+        let row = rows.iter().find(|row| row.flow == flow).unwrap();
+        (row.to.name.clone().unwrap(), row.to.address.to_string(), row.service.clone())
+    };
+    let gw = || "gw-1".to_owned();
+    assert_eq!(service(1), (gw(), "192.168.10.5".to_owned(), Some("nas".to_owned())), "the narrowest");
+    assert_eq!(service(2), (gw(), "192.168.10.7".to_owned(), Some("lan".to_owned())));
+    assert_eq!(service(3).2, None, "nobody listens there");
+    assert_eq!(service(4).2, None, "that is the gateway itself");
+    let row = world.coordinator.node("gw-1").unwrap();
+    assert_eq!(
+        (row.offers, row.leads_to),
+        (vec!["ssh".to_owned()], vec!["lan".to_owned(), "nas".to_owned()])
+    );
+    assert!(row.dns.iter().all(|name| !name.starts_with("lan.")), "{:?}", row.dns);
 }

@@ -144,6 +144,7 @@ fn smuggled(world: &mut World, tags: &[&str]) -> IdentityKey {
         uses: 1,
         created: world.now,
         not_after: world.now.plus(600),
+        lease: 0,
     };
     let delegation = issue::delegation(world.net.id(), &key, &terms, &world.net.authority);
     let head = world.coordinator.state().head();

@@ -181,6 +181,67 @@ fn a_line_altered_removed_or_swapped_is_found() {
     assert!(matches!(read(&cut), Err(LogError::Unreadable { revision: 3, .. })));
 }
 
+/// Every place in `value` at which something stands that is no object and no list.
+fn leaves(value: &serde_json::Value, at: &str, found: &mut Vec<String>) {
+    match value {
+        serde_json::Value::Object(all) => {
+            all.iter().for_each(|(k, v)| leaves(v, &format!("{at}/{k}"), found))
+        }
+        serde_json::Value::Array(all) => {
+            all.iter().enumerate().for_each(|(i, v)| leaves(v, &format!("{at}/{i}"), found))
+        }
+        _ => found.push(at.to_owned()),
+    }
+}
+
+/// Another value of the same kind, so that it can still be read wherever that is possible.
+fn other(value: &serde_json::Value) -> serde_json::Value {
+    match value {
+        serde_json::Value::String(text) => {
+            let (last, end) = text.char_indices().next_back().map_or((0, 'x'), |(at, end)| (at, end));
+            format!("{}{}", &text[..last], if end == 'a' { 'b' } else { 'a' }).into()
+        }
+        serde_json::Value::Number(number) => (number.as_u64().unwrap_or_default() + 1).into(),
+        serde_json::Value::Bool(yes) => (!yes).into(),
+        _ => 1.into(),
+    }
+}
+
+#[test]
+fn whichever_field_of_an_entry_was_changed_it_is_named() {
+    let mut world = small_log();
+    world.revoke(0).unwrap();
+    let lines = world.store.lines().to_vec();
+    let (mut fields, mut read) = (0, 0);
+    for (place, line) in lines.iter().enumerate() {
+        let whole: serde_json::Value = serde_json::from_str(line).unwrap();
+        let mut all = Vec::new();
+        leaves(&whole, "", &mut all);
+        for field in all {
+            let mut changed = whole.clone();
+            let value = changed.pointer_mut(&field).unwrap();
+            *value = other(value);
+            let mut altered = lines.clone();
+            altered[place] = changed.to_string();
+            let entries: Result<Vec<Entry>, _> =
+                altered.iter().zip(1u64..).map(|(line, n)| Entry::from_json(n, line)).collect();
+            let named = place as u64 + 1;
+            let said = match entries.and_then(|entries| audit::verify(LogHead::default(), &entries)) {
+                Ok(head) => panic!("{field} of entry {named} may be changed: {head:?}"),
+                Err(LogError::Altered { revision }) => {
+                    read += 1;
+                    revision
+                }
+                Err(LogError::Unreadable { revision, .. } | LogError::TooNew { revision, .. }) => revision,
+                Err(LogError::Gap { expected, .. }) => expected,
+            };
+            assert_eq!(said, named, "{field}");
+            fields += 1;
+        }
+    }
+    assert!(fields > 40 && read > 20, "{fields} fields changed, {read} of them could still be read");
+}
+
 #[test]
 fn a_newer_log_is_refused_and_not_half_read() {
     let world = small_log();

@@ -206,6 +206,38 @@ fn why_names_the_grant_or_the_nearest_miss_and_understands_addresses() {
 }
 
 #[test]
+fn why_speaks_of_hosts_behind_gateways_with_those_who_lead_there() {
+    let mut world = street(12);
+    let text = "version = 1\n[group.ops]\nmembers = [\"a@example.com\"]\n[tag.web]\nowners = [\"group:ops\"]\n\
+        [tag.gw]\nowners = [\"group:ops\"]\n[service.lan]\nvia = [\"tag:gw\"]\n\
+        addresses = [\"192.168.10.0/24\"]\nlisten = [\"tcp/80\"]\n[service.nas]\nvia = [\"tag:gw\"]\n\
+        addresses = [\"192.168.10.5\"]\nlisten = [\"tcp/445\"]\n\
+        [[grant]]\nid = \"web-uses-lan\"\nfrom = [\"tag:web\"]\nto = [\"service:lan\"]\n";
+    world.apply(text).unwrap();
+    for gateway in ["gw-1", "gw-2"] {
+        world.join(gateway, &["gw"]);
+    }
+    let why = |to: &str, port: Option<&str>| world.coordinator.why("web-1", to, port, world.now);
+    let both = ["gw-1".to_owned(), "gw-2".to_owned()];
+    let host = why("192.168.10.7", Some("tcp/80")).unwrap();
+    assert!(host.allowed && host.behind == both, "{host:?}");
+    let said = "allowed by grant web-uses-lan (service lan)";
+    assert!(
+        host.message.starts_with(said) && host.message.ends_with("behind gw-1 and gw-2"),
+        "{}",
+        host.message
+    );
+    assert!(why("192.168.10.7", None).unwrap().allowed, "all that is there");
+    let nas = why("192.168.10.5", None).unwrap();
+    assert!(!nas.allowed && nas.message.contains("no grant names service `nas`"), "{nas:?}");
+    assert!(!why("192.168.10.7", Some("tcp/445")).unwrap().allowed);
+    let service = why("lan", None).unwrap();
+    assert!(service.allowed && service.behind == both, "{service:?}");
+    assert!(why("192.168.11.1", Some("tcp/80")).is_err(), "nobody has that address, and nobody leads there");
+    assert!(why("gw-1", Some("tcp/80")).unwrap().behind.is_empty());
+}
+
+#[test]
 fn history_keeps_every_generation_and_a_rollback_is_a_new_one() {
     let mut world = street(9);
     world.apply("version = 1").unwrap();

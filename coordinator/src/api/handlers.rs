@@ -17,6 +17,7 @@ use warren_coordinator_core::command::{Command, TokenRow};
 use warren_coordinator_core::flows::{FlowFilter, FlowPage, FlowRow};
 use warren_coordinator_core::inquiry::Inquiry;
 use warren_coordinator_core::names::{NamesFilter, NamesView};
+use warren_coordinator_core::paths::{PathsFilter, PathsView};
 use warren_coordinator_core::plan::Seen;
 use warren_coordinator_core::query::{Ever, PolicyDiff, PolicyReview, PolicyText, Why};
 use warren_coordinator_core::refusal::Refusal;
@@ -27,15 +28,18 @@ use super::App;
 use super::caller::{Admin, Operator, Reader};
 use super::extract::{Asked, Given, Reply, blocking, internal, rows, while_awaited};
 use super::problem::{Kind, Problem};
+use super::relays;
 use super::types::{
     AuditAsked, AuditPage, AuditVerified, Committed, DiffAsked, EverAsked, FilePeerRecord, NodeFile,
     NodeRecord, NodesAsked, OfferAsked, Offered, PlanAsked, PlanReply, PolicyAsked, Question, ReviewAsked,
     ServiceStatus, SinceAsked, StatusReply,
 };
 use crate::clock;
+use crate::door::Doors;
 use crate::network::NetworkInfo;
 use crate::otlp::Export;
 use crate::owner::Owner;
+use crate::relay::Carrier;
 use crate::store::backup::{self, Kept};
 use crate::store::flows::FlowStore;
 use crate::store::log::LogStore;
@@ -46,12 +50,18 @@ const MAX_ROWS: usize = 10_000;
 pub async fn status(_: Reader, State(app): State<App>) -> Reply<StatusReply> {
     let unlisted = app.unlisted.load(std::sync::atomic::Ordering::Relaxed);
     let export = app.export.as_ref().map(Export::status);
+    let relay = app.relay.as_ref().map(Carrier::report);
+    let doors = app.doors.as_ref().map(Doors::report).unwrap_or_default();
+    let relays = relays::rows(&app).await?;
     let reply = app.owner.ask(move |owner| StatusReply {
         status: owner.coordinator().status(clock::now()),
         service: ServiceStatus {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             history_skipped: owner.flows_skipped().saturating_add(unlisted),
             export,
+            relay,
+            doors,
+            relays,
         },
     });
     Ok(Json(reply.await?))
@@ -76,6 +86,10 @@ pub async fn command(
     // These have routes of their own, for administrators.
     if matches!(command, Command::MakeApiKey { .. } | Command::RevokeApiKey { .. }) {
         return Err(Problem::new(Kind::Refused, "API keys are made and revoked at `/v1/keys`"));
+    }
+    if matches!(command, Command::AddRelay { .. } | Command::DrainRelay { .. } | Command::RemoveRelay { .. })
+    {
+        return Err(Problem::new(Kind::Refused, "relays are let in and removed at `/v1/relays`"));
     }
     let actor: Actor = who.as_str().parse().map_err(|_| Problem::forbidden("unknown", None))?;
     let asked_for = named(&command);
@@ -105,6 +119,9 @@ fn named(command: &Command) -> &'static str {
         Command::RaiseEpoch { .. } => "raise-epoch",
         Command::MakeApiKey { .. } => "make-api-key",
         Command::RevokeApiKey { .. } => "revoke-api-key",
+        Command::AddRelay { .. } => "add-relay",
+        Command::DrainRelay { .. } => "drain-relay",
+        Command::RemoveRelay { .. } => "remove-relay",
     }
 }
 
@@ -320,6 +337,14 @@ pub async fn names(_: Reader, State(app): State<App>, Asked(filter): Asked<Names
     filter.check().map_err(|why| Problem::new(Kind::BadRequest, why.to_string()))?;
     let found = app.owner.ask(move |owner| {
         owner.coordinator().names(&filter, clock::now()).map_err(|refusal| near(owner, &refusal))
+    });
+    Ok(Json(found.await??))
+}
+
+pub async fn paths(_: Reader, State(app): State<App>, Asked(filter): Asked<PathsFilter>) -> Reply<PathsView> {
+    filter.check().map_err(|why| Problem::new(Kind::BadRequest, why.to_string()))?;
+    let found = app.owner.ask(move |owner| {
+        owner.coordinator().paths(&filter, clock::now()).map_err(|refusal| near(owner, &refusal))
     });
     Ok(Json(found.await??))
 }

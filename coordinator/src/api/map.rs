@@ -393,7 +393,7 @@ pub fn news(state: &Truth, seconds: &[EdgeSecond], at: UnixTime) -> EdgeNews {
         let life =
             EdgeLife { generation: second.generation, first_ms: second.first_ms, last_ms: second.last_ms };
         let (sides, known) = found.entry(key).or_insert((Sides::default(), life));
-        sides.add(second.opener, &second.sum);
+        sides.add(second.opener, &second.sum, &second.quality);
         known.generation = known.generation.max(life.generation);
         known.first_ms = known.first_ms.min(life.first_ms);
         known.last_ms = known.last_ms.max(life.last_ms);
@@ -424,7 +424,7 @@ fn scanned(seconds: &[EdgeSecond]) -> BTreeSet<Pair<'_>> {
 
 #[cfg(test)]
 mod tests {
-    use warren_coordinator_core::edges::Sum;
+    use warren_coordinator_core::edges::{Quality, Sum};
 
     use super::*;
 
@@ -435,6 +435,7 @@ mod tests {
             at: UnixTime(10),
             opener: true,
             sum: Sum { tries: 1, ..Sum::default() },
+            quality: Quality::default(),
             generation: 1,
             first_ms: 10_000,
             last_ms: 10_001,

@@ -1,5 +1,8 @@
 //! `/metrics`: how the coordinator and its network are, in the OpenMetrics text format (version 1.0.0), made anew for each
-//! scrape. No label has more values than a table in this program: names of nodes and grants are in the API, not here.
+//! scrape. No label has more values than a table in this program, or there are relays ([`MAX_KNOWN`]): names of nodes and grants are in
+//! the API, not here.
+//!
+//! [`MAX_KNOWN`]: warren_coordinator_core::relays::MAX_KNOWN
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -24,6 +27,7 @@ use super::caller::Reader;
 use super::extract::internal;
 use super::problem::Problem;
 use crate::clock;
+use crate::door::Transport;
 use crate::owner::FlowCounts;
 
 /// What a scrape is answered with.
@@ -47,22 +51,32 @@ pub async fn metrics(_: Reader, State(app): State<App>) -> Result<Response, Prob
         .ask(|owner| (owner.coordinator().status(clock::now()), owner.flow_counts(), owner.flows_skipped()))
         .await?;
     let skipped = skipped.saturating_add(app.failed.load(Ordering::Relaxed));
-    let mut scrape = Scrape(Registry::with_prefix("warren"));
+    let mut scrape = Scrape::new();
     scrape.network(&status);
     scrape.alarms(&status);
     scrape.flows(&status, &flows, skipped);
     scrape.service(&app);
-    let mut text = String::new();
-    encode(&mut text, &scrape.0).map_err(internal)?;
+    super::metrics_relays::add(&mut scrape, &super::relays::rows(&app).await?, app.doors.as_ref());
+    let text = scrape.text().map_err(internal)?;
     Ok(([(header::CONTENT_TYPE, HeaderValue::from_static(CONTENT_TYPE))], text).into_response())
 }
 
-type Labels = Vec<(&'static str, String)>;
+pub(super) type Labels = Vec<(&'static str, String)>;
 
 /// One answer while it is made. Counters get their `_total` from the encoder.
-struct Scrape(Registry);
+pub(super) struct Scrape(Registry);
 
 impl Scrape {
+    pub(super) fn new() -> Scrape {
+        Scrape(Registry::with_prefix("warren"))
+    }
+
+    pub(super) fn text(&self) -> Result<String, std::fmt::Error> {
+        let mut text = String::new();
+        encode(&mut text, &self.0)?;
+        Ok(text)
+    }
+
     fn gauge(&mut self, name: &str, help: &str, value: u64) {
         let gauge: Gauge = Gauge::default();
         gauge.set(signed(value));
@@ -75,7 +89,7 @@ impl Scrape {
         self.0.register_with_unit(name, help, Unit::Seconds, gauge);
     }
 
-    fn gauges(&mut self, name: &str, help: &str, values: impl IntoIterator<Item = (Labels, u64)>) {
+    pub(super) fn gauges(&mut self, name: &str, help: &str, values: impl IntoIterator<Item = (Labels, u64)>) {
         let family = Family::<Labels, Gauge>::default();
         for (labels, value) in values {
             family.get_or_create(&labels).set(signed(value));
@@ -83,12 +97,25 @@ impl Scrape {
         self.0.register(name, help, family);
     }
 
-    fn counters(&mut self, name: &str, help: &str, values: impl IntoIterator<Item = (Labels, u64)>) {
+    pub(super) fn counters(
+        &mut self,
+        name: &str,
+        help: &str,
+        values: impl IntoIterator<Item = (Labels, u64)>,
+    ) {
         let family = Family::<Labels, Counter>::default();
         for (labels, value) in values {
             family.get_or_create(&labels).inc_by(value);
         }
         self.0.register(name, help, family);
+    }
+
+    pub(super) fn bytes(&mut self, name: &str, help: &str, values: impl IntoIterator<Item = (Labels, u64)>) {
+        let family = Family::<Labels, Counter>::default();
+        for (labels, value) in values {
+            family.get_or_create(&labels).inc_by(value);
+        }
+        self.0.register_with_unit(name, help, Unit::Bytes, family);
     }
 
     fn network(&mut self, status: &Status) {
@@ -101,6 +128,18 @@ impl Scrape {
         let states = [("online", status.online), ("offline", away), ("external", status.externals)];
         let states = states.map(|(word, count)| (vec![("state", word.to_owned())], count as u64));
         self.gauges("nodes", "Members by state; external: a device without an agent", states);
+        let channels = &status.channels;
+        let by = |word: Transport| vec![("transport", word.word().to_owned())];
+        let channels = [
+            (by(Transport::Udp), channels.udp),
+            (by(Transport::Quic), channels.quic),
+            (by(Transport::WebSocket), channels.websocket),
+        ];
+        self.gauges(
+            "control_channels",
+            "Nodes that are online, by what carries their control channel",
+            channels,
+        );
         self.gauge("revision", "Changes since the network was founded", status.revision);
         self.gauge("policy_generation", "Generation of the policy in force", status.generation);
         self.gauge(
@@ -151,11 +190,7 @@ impl Scrape {
         let opened = counts.by_verdict.map(|(word, sums)| (verdict(word), sums.flows));
         self.counters("flows", "Flows that were opened, and refused attempts, by verdict", opened);
         let bytes = counts.by_verdict.map(|(word, sums)| (verdict(word), sums.bytes));
-        let family = Family::<Labels, Counter>::default();
-        for (labels, value) in bytes {
-            family.get_or_create(&labels).inc_by(value);
-        }
-        self.0.register_with_unit("flow", "Payload of flows both ways, by verdict", Unit::Bytes, family);
+        self.bytes("flow", "Payload of flows both ways, by verdict", bytes);
     }
 
     fn service(&mut self, app: &App) {

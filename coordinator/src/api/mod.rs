@@ -10,8 +10,10 @@ mod handlers;
 pub mod keys;
 pub mod map;
 pub mod metrics;
+mod metrics_relays;
 pub mod openapi;
 pub mod problem;
+pub mod relays;
 pub mod stream;
 pub mod types;
 pub mod web;
@@ -29,10 +31,12 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
 use tower_http::timeout::TimeoutLayer;
 
+use crate::door::Doors;
 use crate::events::Hub;
 use crate::network::NetworkInfo;
 use crate::otlp::Export;
 use crate::owner::Handle;
+use crate::relay::Carrier;
 use crate::state_dir::{MapSettings, StateDir};
 use crate::text::plain;
 use caller::{Admin, Caller, Doorkeeper, Operator, Principal, Reader};
@@ -65,6 +69,9 @@ pub struct App {
     pub started: UnixTime,
     /// To an OTLP receiver; none: nothing is exported.
     pub export: Option<Export>,
+    /// Frames of relayed nodes; none: there is no relay.
+    pub relay: Option<Carrier>,
+    pub doors: Option<Doors>,
 }
 
 /// One row of the table.
@@ -164,6 +171,7 @@ routes! {
     "GET" "/v1/flows/since" ("/v1/flows/since?cursor=0") => read handlers::flows_since, "Flow records after a cursor, oldest first";
     "GET" "/v1/accounts" ("/v1/accounts") => read handlers::accounts, "What each node judged, what was recorded of it, and what was lost";
     "GET" "/v1/names" ("/v1/names?node=web-1&limit=10") => read handlers::names, "Which names were asked on the nodes, where the policy wants to know";
+    "GET" "/v1/paths" ("/v1/paths?from=web-1&to=orders-1") => read handlers::paths, "Which way packets take from one node to another, as the nodes tell it, and why";
     "GET" "/v1/audit" ("/v1/audit?limit=10") => read handlers::audit, "The log of every change";
     "GET" "/v1/audit/verify" ("/v1/audit/verify") => read handlers::audit_verify, "Check the whole chain of the log";
     "GET" "/v1/map" ("/v1/map?window=60") => read map::map, "Who is there, what is offered, who talked to whom";
@@ -174,6 +182,10 @@ routes! {
     "GET" "/v1/keys" ("/v1/keys") => read keys::list, "API keys, without their secrets";
     "POST" "/v1/keys" ("/v1/keys") => write keys::make, "Make an API key; it is shown this once";
     "POST" "/v1/keys/{id}/revoke" ("/v1/keys/aaaaaaaaaaaa/revoke") => write keys::revoke, "End an API key now";
+    "GET" "/v1/relays" ("/v1/relays") => read relays::list, "Relays: where they are, who sits there, what they carry";
+    "POST" "/v1/relays" ("/v1/relays") => write relays::add, "Let a relay in that holds the token with this key";
+    "POST" "/v1/relays/{name}/drain" ("/v1/relays/fra/drain") => write relays::drain, "Nodes leave a relay, which ends when nobody sends any more";
+    "POST" "/v1/relays/{name}/remove" ("/v1/relays/fra/remove") => write relays::remove, "A relay is none any more, at once";
     "POST" "/v1/links" ("/v1/links?scope=read") => write keys::link, "A link that opens the page signed in, once";
     "GET" "/metrics" ("/metrics") => read metrics::metrics, "How things are, in the OpenMetrics text format";
     "GET" "/openapi.json" ("/openapi.json") => read openapi::document, "This description";

@@ -12,7 +12,10 @@ use warren_coordinator_core::query::PolicyReview;
 use warren_coordinator_core::status::Status;
 use warren_wire::id::{Digest, Epoch, Generation, Revision, WgKey};
 
+use crate::door::DoorReport;
 use crate::otlp::ExportStatus;
+use crate::relay::RelayReport;
+use warren_coordinator_core::relays::RelayRow;
 
 /// [`Status`] with two fields more, on one level.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -32,6 +35,15 @@ pub struct ServiceStatus {
     /// Export of flow records to an OTLP receiver; none: nothing is exported.
     #[serde(default)]
     pub export: Option<ExportStatus>,
+    /// The relay on the control channel's port; none: there is no relay.
+    #[serde(default)]
+    pub relay: Option<RelayReport>,
+    /// The control channel's port for networks without UDP.
+    #[serde(default)]
+    pub doors: DoorReport,
+    /// All relays, the coordinator's own first.
+    #[serde(default)]
+    pub relays: Vec<RelayRow>,
 }
 
 /// By way of a value: serde's own flattening cannot read maps with numbers as keys.

@@ -32,7 +32,7 @@ impl Default for Limits {
     fn default() -> Limits {
         Limits {
             incoming: 512,
-            strangers: 512,
+            strangers: 384,
             strangers_per_source: 8,
             bytes_per_source: 32 * 1024,
             connections: 20_000,

@@ -1,4 +1,4 @@
-//! The control channel: QUIC on one UDP port, one connection per node, one stream in it.
+//! The control channel: QUIC on one UDP port, one connection per node or relay, one stream in it.
 //!
 //! A connection task only moves frames between the network and the owner of the coordinator; it decides nothing.
 //! Everything a stranger can make us hold is bounded before a byte of it is believed:
@@ -14,12 +14,12 @@
 //! | messages of one client that wait for the owner | [`TURNS`] |
 //! | silence before authorisation | 10 s |
 //! | bytes waiting for a slow client | [`outbox::MAX_QUEUED`], and 20 s without progress |
-//! | STUN ([`stun`]) | an answer no larger than its question, no state; lost when the socket has no room |
+//! | STUN ([`port`]) | an answer no larger than its question, no state; lost when the socket has no room |
 
 mod gate;
 pub mod outbox;
+mod port;
 mod session;
-mod stun;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -31,13 +31,16 @@ use quinn_proto::HashedConnectionIdGenerator;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::time::Instant;
-use warren_wire::frame::ToCoordinator;
+use warren_kernel::option::{self, Fragmentation};
+use warren_wire::frame::{FIRST_ROUND_TRIP, FromRelay, ToCoordinator};
 use warren_wire::id::IdentityKey;
 use zeroize::Zeroizing;
 
+use crate::door::{Caller, Callers, Transport};
+use crate::relay::{Beside, Carrier, Ports};
 use crate::tls::{self, TlsError};
-use gate::Gate;
 pub use gate::Limits;
+pub(crate) use gate::{Answer, Gate, Place};
 use outbox::Outbox;
 
 /// Messages of one client that may wait for the owner: a flood from one cannot fill the queue of all.
@@ -46,13 +49,27 @@ pub const TURNS: usize = 2;
 /// Names one connection for as long as the process lives.
 pub type SessionId = u64;
 
+/// As what a client speaks, by its ALPN.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tongue {
+    Node,
+    Relay,
+}
+
+pub enum Message {
+    Node(ToCoordinator),
+    Relay(FromRelay),
+}
+
 /// What happens on the channel, in order per session: opened, said…, closed.
 pub enum Event {
     Opened {
         session: SessionId,
         key: IdentityKey,
-        remote: SocketAddr,
+        /// Seen from outside, also through a door.
+        caller: Caller,
         outbox: Outbox,
+        speaks: Tongue,
     },
     /// The client's underlay address changed (QUIC migration).
     Moved {
@@ -61,7 +78,7 @@ pub enum Event {
     },
     Said {
         session: SessionId,
-        message: ToCoordinator,
+        message: Message,
         /// Given back when the message has been dealt with: so few of one client wait at a time.
         turn: OwnedSemaphorePermit,
     },
@@ -92,11 +109,29 @@ pub enum ChannelError {
 pub struct Listener {
     endpoint: Endpoint,
     limits: Limits,
+    callers: Callers,
 }
 
 impl Listener {
     /// Must be called within a tokio runtime.
     pub fn bind(addr: SocketAddr, online_seed: &[u8; 32], limits: Limits) -> Result<Listener, ChannelError> {
+        Listener::on(Listener::ports(addr, 0)?.control, online_seed, limits, None, Callers::default())
+    }
+
+    /// The sockets of its port: its own, and so many for a relay.
+    pub fn ports(addr: SocketAddr, relay: u32) -> Result<Ports, ChannelError> {
+        Ports::bind(addr, relay).map_err(|error| bind_error(addr, error))
+    }
+
+    /// As [`Listener::bind`]. Frames that come to this socket are the relay's; `callers` come through doors.
+    pub fn on(
+        socket: std::net::UdpSocket,
+        online_seed: &[u8; 32],
+        limits: Limits,
+        relay: Option<Carrier>,
+        callers: Callers,
+    ) -> Result<Listener, ChannelError> {
+        let addr = socket.local_addr().unwrap_or(SocketAddr::from(([0, 0, 0, 0], 0)));
         let crypto = Arc::new(tls::server(online_seed)?);
         let mut config = quinn::ServerConfig::with_crypto(crypto);
         config
@@ -104,10 +139,9 @@ impl Listener {
             .max_incoming(limits.incoming)
             .incoming_buffer_size(4 * 1024)
             .incoming_buffer_size_total(1024 * 1024);
-        let socket = std::net::UdpSocket::bind(addr).map_err(|error| bind_error(addr, error))?;
-        let endpoint = with_stun(endpoint_config(online_seed), config, socket)
+        let endpoint = with_more(endpoint_config(online_seed), config, socket, relay)
             .map_err(|error| ChannelError::Listen { addr, error })?;
-        Ok(Listener { endpoint, limits })
+        Ok(Listener { endpoint, limits, callers })
     }
 
     /// Where it really listens, also when port 0 was asked for.
@@ -120,13 +154,17 @@ impl Listener {
         let gate = Gate::new(self.limits);
         let mut next: SessionId = 1;
         while let Some(incoming) = self.endpoint.accept().await {
-            match gate.admit(incoming.remote_address(), incoming.remote_address_validated(), Instant::now()) {
-                gate::Answer::Refuse => incoming.refuse(),
-                gate::Answer::Retry => {
+            let caller = self.callers.of(incoming.remote_address());
+            // Who has a door has shown there that he receives at his address.
+            let validated = incoming.remote_address_validated() || caller.transport != Transport::Udp;
+            match gate.admit(caller.remote, validated, Instant::now()) {
+                Answer::Refuse => incoming.refuse(),
+                Answer::Retry => {
                     let _ = incoming.retry();
                 }
-                gate::Answer::Accept(stranger) => {
-                    tokio::spawn(session::run(next, incoming, stranger, events.clone()));
+                Answer::Accept(stranger) => {
+                    let callers = self.callers.clone();
+                    tokio::spawn(session::run(next, incoming, stranger, callers, events.clone()));
                     next += 1;
                 }
             }
@@ -140,14 +178,19 @@ impl Listener {
     }
 }
 
-/// QUIC for members, and on the same port an answer to whoever asks for his own address ([`stun`]).
-fn with_stun(
+/// QUIC for members, and on the same port STUN and the relay ([`port`]).
+fn with_more(
     config: EndpointConfig,
     server: quinn::ServerConfig,
     socket: std::net::UdpSocket,
+    relay: Option<Carrier>,
 ) -> std::io::Result<Endpoint> {
     let runtime = Arc::new(TokioRuntime);
-    let socket = Arc::new(stun::Socket(runtime.wrap_udp_socket(socket)?));
+    let other = socket.try_clone()?;
+    let inner = runtime.wrap_udp_socket(socket)?;
+    // QUIC's first packets have 1,200 bytes (RFC 9000 section 14), and a path may carry less.
+    option::set_fragmentation(&other, other.local_addr()?.is_ipv4(), Fragmentation::Allowed)?;
+    let socket = Arc::new(port::Socket { inner, relay: relay.map(Beside::new) });
     Endpoint::new_with_abstract_socket(config, Some(server), socket, runtime)
 }
 
@@ -194,6 +237,10 @@ fn transport() -> TransportConfig {
         .send_window(1024 * 1024)
         // A send buffer of one datagram a connection instead of ten: a stranger costs less, and no message here is in a hurry.
         .enable_segmentation_offload(false)
+        // Who is thrown out is remembered for three timeouts (RFC 9000 section 10.2), and a crowd is many.
+        .initial_rtt(FIRST_ROUND_TRIP)
+        // Where fragments are let through, looking for the largest packet finds any.
+        .mtu_discovery_config(None)
         .datagram_receive_buffer_size(None)
         .keep_alive_interval(Some(Duration::from_secs(10)))
         .max_idle_timeout(Some(IdleTimeout::from(VarInt::from_u32(30_000))));

@@ -4,14 +4,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use quinn::crypto::rustls::HandshakeData;
 use quinn::{Connection, Incoming, RecvStream, SendStream, VarInt};
 use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio::time::{Instant, timeout, timeout_at};
-use warren_wire::frame::{Decoder, FrameError, MAX_FRAME, MAX_FRAME_STRANGER, ToCoordinator};
+use warren_wire::frame::{Decoder, FrameError, MAX_FRAME, MAX_FRAME_STRANGER, RELAY_ALPN};
 
 use super::gate::Place;
 use super::outbox::{Out, Outbox};
-use super::{Event, MEMBER_BYTES, SessionId, TURNS};
+use super::{Event, MEMBER_BYTES, Message, SessionId, TURNS, Tongue};
+use crate::door::Callers;
 use crate::tls;
 
 /// Application close codes (RFC 9000 section 20.2) of the control channel.
@@ -37,9 +39,16 @@ enum End {
     Gone,
 }
 
-pub(super) async fn run(session: SessionId, incoming: Incoming, place: Place, events: mpsc::Sender<Event>) {
+pub(super) async fn run(
+    session: SessionId,
+    incoming: Incoming,
+    place: Place,
+    callers: Callers,
+    events: mpsc::Sender<Event>,
+) {
     let deadline = Instant::now() + STRANGER_TIME;
-    let remote = incoming.remote_address();
+    let caller = callers.of(incoming.remote_address());
+    let remote = caller.remote;
     let leave = place.leave();
     let Ok(connecting) = incoming.accept() else { return };
     let Ok(Ok(connection)) = before(deadline, &leave, connecting).await else {
@@ -49,19 +58,24 @@ pub(super) async fn run(session: SessionId, incoming: Incoming, place: Place, ev
         Ok(key) => key,
         Err(error) => return close(&connection, CLOSE_PROTOCOL, &error.to_string()),
     };
+    let speaks = tongue(&connection);
     let (send, recv) = match before(deadline, &leave, connection.accept_bi()).await {
         Ok(Ok(stream)) => stream,
         Ok(Err(_)) => return tracing::debug!(%remote, "gone before it opened a stream"),
         Err(why) => return close(&connection, CLOSE_SILENT, why),
     };
     let (outbox, out) = Outbox::new();
-    let shared =
-        Shared { authorised: AtomicBool::default(), overrun: outbox.overrun(), place: Mutex::new(place) };
-    if events.send(Event::Opened { session, key, remote, outbox }).await.is_err() {
+    let shared = Shared {
+        authorised: AtomicBool::default(),
+        overrun: outbox.overrun(),
+        place: Mutex::new(place),
+        callers,
+    };
+    if events.send(Event::Opened { session, key, caller, outbox, speaks }).await.is_err() {
         return close(&connection, CLOSE_STOPPING, "the coordinator is stopping");
     }
     let end = tokio::select! {
-        end = read(session, &connection, recv, &events, &shared, deadline) => end,
+        end = read(session, &connection, speaks, recv, &events, &shared, deadline) => end,
         end = write(send, out, &shared, &connection) => end,
         () = leave.notified() => End::Done(FOR_ANOTHER),
     };
@@ -85,6 +99,7 @@ struct Shared {
     authorised: AtomicBool,
     overrun: Arc<AtomicBool>,
     place: Mutex<Place>,
+    callers: Callers,
 }
 
 impl Shared {
@@ -93,9 +108,26 @@ impl Shared {
     }
 }
 
+/// TLS has agreed on one of the two.
+fn tongue(connection: &Connection) -> Tongue {
+    let data = connection.handshake_data().and_then(|data| data.downcast::<HandshakeData>().ok());
+    match data.and_then(|data| data.protocol) {
+        Some(protocol) if protocol == RELAY_ALPN => Tongue::Relay,
+        _ => Tongue::Node,
+    }
+}
+
+fn next(decoder: &mut Decoder, speaks: Tongue) -> Result<Option<Message>, FrameError> {
+    match speaks {
+        Tongue::Node => Ok(decoder.next()?.map(Message::Node)),
+        Tongue::Relay => Ok(decoder.next()?.map(Message::Relay)),
+    }
+}
+
 async fn read(
     session: SessionId,
     connection: &Connection,
+    speaks: Tongue,
     mut recv: RecvStream,
     events: &mpsc::Sender<Event>,
     shared: &Shared,
@@ -130,12 +162,13 @@ async fn read(
         decoder.push(&chunk.bytes);
         if connection.remote_address() != remote {
             remote = connection.remote_address();
-            if events.send(Event::Moved { session, remote }).await.is_err() {
+            let seen = shared.callers.of(remote).remote;
+            if events.send(Event::Moved { session, remote: seen }).await.is_err() {
                 return End::Done("the coordinator is stopping");
             }
         }
         loop {
-            match decoder.next::<ToCoordinator>() {
+            match next(&mut decoder, speaks) {
                 Ok(Some(message)) => {
                     let Ok(turn) = turns.clone().acquire_owned().await else { return End::Gone };
                     if events.send(Event::Said { session, message, turn }).await.is_err() {
@@ -170,6 +203,7 @@ async fn write(
             Out::Authorised => {
                 shared.authorised.store(true, Ordering::Release);
                 shared.place().promote();
+                shared.callers.prove(connection.remote_address());
                 connection.set_receive_window(VarInt::from_u32(MEMBER_BYTES));
             }
             Out::Frame(frame) => match write_all(&mut send, &frame.bytes).await {

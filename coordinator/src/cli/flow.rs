@@ -1,11 +1,13 @@
 //! `warren flow`.
 
+use std::io::IsTerminal;
 use std::time::Duration;
 
 use warren_coordinator_core::flows::{FlowPage, FlowPoint, FlowRow};
-use warren_wire::flow::{FlowEnd, FlowVerdict, Workload};
+use warren_wire::flow::{FlowEnd, FlowPath, FlowVerdict, Workload};
 
 use super::args::{FlowArgs, FlowCommand};
+use super::flowline::Layout;
 use super::{Context, Outcome, output};
 use crate::client::url;
 use crate::clock;
@@ -64,6 +66,9 @@ async fn list(
 async fn watch(context: &Context, filter: &FlowArgs, count: Option<u64>) -> Outcome {
     let mut left = count.unwrap_or(u64::MAX);
     let mut cursor = None;
+    if !context.json && std::io::stdout().is_terminal() {
+        output::line(&layout().head());
+    }
     super::status::warn_if_observing(context).await?;
     loop {
         let mut query = query(filter);
@@ -78,9 +83,7 @@ async fn watch(context: &Context, filter: &FlowArgs, count: Option<u64>) -> Outc
         for row in &page.rows {
             match context.json {
                 true => output::json_line(row),
-                false => output::line(
-                    &cells(row).iter().map(|c| crate::text::plain(c, 200)).collect::<Vec<_>>().join("  "),
-                ),
+                false => output::line(&layout().flow(row)),
             }
             left = left.saturating_sub(1);
             if left == 0 {
@@ -94,8 +97,31 @@ async fn watch(context: &Context, filter: &FlowArgs, count: Option<u64>) -> Outc
     }
 }
 
-const HEAD: [&str; 10] =
-    ["LAST", "FROM", "TO", "PORT", "VERDICT", "BY", "BYTES OUT/BACK", "END", "SEEN AT", "WORKLOADS"];
+/// As wide as the terminal is now, in colours if it wants any (https://no-color.org).
+fn layout() -> Layout {
+    if !std::io::stdout().is_terminal() {
+        return Layout { width: None, colour: false };
+    }
+    let width = ratatui::crossterm::terminal::size().ok().map(|(columns, _)| columns);
+    let colour = std::env::var_os("NO_COLOR").is_none_or(|no| no.is_empty());
+    Layout { width: width.filter(|columns| *columns > 0), colour }
+}
+
+const HEAD: [&str; 13] = [
+    "LAST",
+    "FROM",
+    "TO",
+    "PORT",
+    "VERDICT",
+    "BY",
+    "BYTES OUT/BACK",
+    "END",
+    "SEEN AT",
+    "PATH",
+    "RTT",
+    "RESENT",
+    "WORKLOADS",
+];
 
 fn cells(row: &FlowRow) -> Vec<String> {
     vec![
@@ -108,6 +134,31 @@ fn cells(row: &FlowRow) -> Vec<String> {
         format!("{}/{}", output::bytes(row.bytes_out), output::bytes(row.bytes_back)),
         end(row),
         seen_at(row),
+        path(row).to_owned(),
+        output::or_dash(row.rtt_us.map(output::micros)),
+        output::or_dash(row.retransmissions.map(|again| again.to_string())),
+        workloads(row),
+    ]
+}
+
+/// The same in the order of `flow watch`.
+pub fn pieces(row: &FlowRow) -> [String; 14] {
+    let last = UnixTime(row.last_ms / 1000).to_string();
+    let time = last.get(11..19).unwrap_or(&last).to_owned();
+    [
+        time,
+        verdict(row.verdict).to_owned(),
+        point(&row.from),
+        point(&row.to),
+        output::port(row.protocol, row.to.port),
+        row.grant.clone().unwrap_or_else(|| "no grant".to_owned()),
+        output::bytes(row.bytes_out),
+        output::bytes(row.bytes_back),
+        end(row),
+        seen_at(row),
+        path(row).to_owned(),
+        output::or_dash(row.rtt_us.map(output::micros)),
+        output::or_dash(row.retransmissions.map(|again| again.to_string())),
         workloads(row),
     ]
 }
@@ -120,6 +171,14 @@ fn point(point: &FlowPoint) -> String {
 fn seen_at(row: &FlowRow) -> String {
     let own = if row.to.node == Some(row.reporter) { &row.to } else { &row.from };
     point(own)
+}
+
+fn path(row: &FlowRow) -> &'static str {
+    match row.path {
+        FlowPath::Unknown => "-",
+        FlowPath::Direct => "direct",
+        FlowPath::Relayed => "relayed",
+    }
 }
 
 /// Of the opener and of the other end, as far as their nodes know; then what does not fit together.

@@ -20,6 +20,8 @@ use crate::account::{Accounts, User};
 use crate::api::web::WebSettings;
 use crate::authority::Authority;
 use crate::clock;
+use crate::door::DoorSettings;
+use crate::relay::RelaySettings;
 use crate::state_dir::{FORMAT, HistorySettings, MapSettings, Settings, StateDir};
 use crate::store::log::LogStore;
 
@@ -98,6 +100,8 @@ fn finish(args: &InitArgs, state: &StateDir, owner: Option<User>) -> Outcome {
         otlp: None,
         history: HistorySettings::default(),
         map: MapSettings::default(),
+        relay: RelaySettings::default(),
+        doors: DoorSettings::default(),
     };
     state.write_settings(&settings).map_err(|e| Failure::of_finding(&e))?;
     owner.map_or(Ok(()), |user| give(state.path(), user))

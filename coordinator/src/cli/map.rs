@@ -30,7 +30,8 @@ pub async fn run(context: &Context, args: &MapArgs) -> Outcome {
 }
 
 const NOTHING: &str = "no flows in this time";
-const HEAD: [&str; 8] = ["FROM", "TO", "SERVICE", "PORT", "VERDICT", "FLOWS/TRIES", "BYTES OUT/BACK", "LAST"];
+const HEAD: [&str; 10] =
+    ["FROM", "TO", "SERVICE", "PORT", "VERDICT", "FLOWS/TRIES", "BYTES OUT/BACK", "RTT", "RESENT", "LAST"];
 
 /// RFC 3339 in UTC, or seconds since 1970.
 pub fn moment(text: &str) -> Result<u64, Failure> {
@@ -50,12 +51,12 @@ fn head(map: &NetworkMap) -> String {
     let lost = map.lost.declared + map.lost.rejected + map.lost.skipped;
     let lost = if lost == 0 { String::new() } else { format!("; {lost} records are missing from it") };
     format!(
-        "{} to {}, generation {}, {} nodes, {} edges{lost}",
+        "{} to {}, generation {}, {}, {}{lost}",
         map.from,
         map.at,
         map.generation,
-        map.nodes.len(),
-        map.edges.len()
+        output::count(map.nodes.len() as u64, "node", "nodes"),
+        output::count(map.edges.len() as u64, "edge", "edges")
     )
 }
 
@@ -116,7 +117,7 @@ fn refusals(from: &str, edges: &[&MapEdge]) -> String {
     let tries: u64 = edges.iter().map(|edge| edge.sum.tries.max(edge.sum.flows)).sum();
     let word = edges.first().map_or("", |edge| verdict(edge));
     let ports: BTreeSet<(u8, u16)> = edges.iter().map(|edge| (edge.protocol, edge.port)).collect();
-    format!("{from}  {word}  {}  {tries} tries", named(&ports))
+    format!("{from}  {word}  {}  {}", named(&ports), output::count(tries, "try", "tries"))
 }
 
 /// The first few by number, the others by how many they are; last those that are not told apart.
@@ -133,12 +134,13 @@ fn named(ports: &BTreeSet<(u8, u16)>) -> String {
 fn sentence(edge: &MapEdge) -> String {
     let by = edge.grant.as_deref().map(|grant| format!(" by {grant}")).unwrap_or_default();
     let traffic = match edge.verdict {
-        FlowVerdict::Deny => format!("{} tries", edge.sum.tries),
+        FlowVerdict::Deny => output::count(edge.sum.tries, "try", "tries"),
         _ => format!(
-            "{} flows, {} out, {} back",
-            edge.sum.flows,
+            "{}, {} out, {} back{}",
+            output::count(edge.sum.flows, "flow", "flows"),
             output::bytes(edge.sum.bytes_out),
-            output::bytes(edge.sum.bytes_back)
+            output::bytes(edge.sum.bytes_back),
+            quality(edge)
         ),
     };
     let mismatch = edge.mismatch.map(|_| "  !! the two ends contradict each other").unwrap_or_default();
@@ -151,6 +153,13 @@ fn sentence(edge: &MapEdge) -> String {
     )
 }
 
+/// What is known of its TCP connections.
+fn quality(edge: &MapEdge) -> String {
+    let rtt = edge.rtt_us.map(|rtt| format!(", round trip {}", output::micros(rtt)));
+    let again = edge.retransmissions.filter(|again| *again > 0).map(|again| format!(", {again} sent again"));
+    [rtt, again].into_iter().flatten().collect()
+}
+
 fn cells(edge: &MapEdge) -> Vec<String> {
     vec![
         end(&edge.from),
@@ -160,6 +169,8 @@ fn cells(edge: &MapEdge) -> Vec<String> {
         verdict(edge).to_owned(),
         format!("{}/{}", edge.sum.flows, edge.sum.tries),
         format!("{}/{}", output::bytes(edge.sum.bytes_out), output::bytes(edge.sum.bytes_back)),
+        output::or_dash(edge.rtt_us.map(output::micros)),
+        output::or_dash(edge.retransmissions.map(|again| again.to_string())),
         warren_config::time::UnixTime(edge.last_seen / 1000).to_string(),
     ]
 }
@@ -188,6 +199,65 @@ mod tests {
     use warren_coordinator_core::edges::Sum;
 
     use super::*;
+
+    /// An edge as `/v1/map` tells it, with some of it changed.
+    fn edge(changed: serde_json::Value) -> MapEdge {
+        let node = |name: &str, id: &str| serde_json::json!({ "node": id.repeat(16), "name": name, "address": null });
+        let mut edge = serde_json::json!({
+            "id": "e1", "from": node("web-1", "aa"), "to": node("orders-1", "bb"), "service": "orders", "protocol": 6,
+            "port": 8080, "verdict": "allow", "grant": "web-reads-orders", "generation": 3, "flows": 41, "tries": 0,
+            "packets_out": 9, "bytes_out": 1500, "packets_back": 8, "bytes_back": 2_500_000, "rtt_us": 1240,
+            "retransmissions": 7, "first_seen": 1000, "last_seen": 86_400_999, "seen_by": ["from"], "mismatch": null,
+        });
+        let changed = changed.as_object().expect("fields").clone();
+        edge.as_object_mut().expect("fields").extend(changed);
+        serde_json::from_value(edge).expect("an edge")
+    }
+
+    #[test]
+    fn a_row_of_the_table_says_each_field_under_its_head_and_what_is_not_known_is_a_dash() {
+        let row = |edge: &MapEdge| HEAD.into_iter().zip(cells(edge)).collect::<BTreeMap<_, _>>();
+        let whole = row(&edge(serde_json::json!({})));
+        let expected = [
+            ("FROM", "web-1"),
+            ("TO", "orders-1"),
+            ("SERVICE", "orders"),
+            ("PORT", "tcp/8080"),
+            ("VERDICT", "allowed"),
+            ("FLOWS/TRIES", "41/0"),
+            ("BYTES OUT/BACK", "1.5 kB/2.5 MB"),
+            ("RTT", "1.2 ms"),
+            ("RESENT", "7"),
+            ("LAST", "1970-01-02T00:00:00Z"),
+        ];
+        assert_eq!(whole, expected.map(|(head, cell)| (head, cell.to_owned())).into());
+        let refused = serde_json::json!({
+            "verdict": "deny", "service": null, "grant": null, "tries": 9, "flows": 0, "port": 0, "rtt_us": null,
+            "retransmissions": null, "from": { "node": null, "name": null, "address": "203.0.113.9" },
+        });
+        let refused = row(&edge(refused));
+        for (head, cell) in [
+            ("FROM", "203.0.113.9"),
+            ("SERVICE", "-"),
+            ("PORT", "other tcp ports"),
+            ("VERDICT", "REFUSED"),
+            ("FLOWS/TRIES", "0/9"),
+            ("RTT", "-"),
+            ("RESENT", "-"),
+        ] {
+            assert_eq!(refused.get(head).map(String::as_str), Some(cell), "{head}");
+        }
+    }
+
+    #[test]
+    fn an_edge_of_the_tree_says_how_its_connections_fare_as_far_as_that_is_known() {
+        let known = sentence(&edge(serde_json::json!({})));
+        assert!(known.ends_with("2.5 MB back, round trip 1.2 ms, 7 sent again"), "{known}");
+        let unknown = serde_json::json!({ "rtt_us": null, "retransmissions": null });
+        assert!(sentence(&edge(unknown)).ends_with("2.5 MB back"));
+        let both = serde_json::json!({ "mismatch": { "from_bytes": 1, "to_bytes": 2 } });
+        assert!(sentence(&edge(both)).contains("the two ends contradict each other"));
+    }
 
     #[test]
     fn ports_that_are_not_told_apart_are_words_and_come_last() {

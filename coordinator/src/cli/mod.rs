@@ -10,16 +10,19 @@ pub mod duration;
 mod external;
 mod failure;
 mod flow;
+mod flowline;
 mod init;
 mod key;
 mod map;
 mod names;
 mod node;
 mod output;
+mod path;
 mod plan;
 mod policy;
 mod policy_file;
 mod policy_fmt;
+mod relay;
 mod reply;
 mod sarif;
 mod serve;
@@ -37,7 +40,7 @@ use crate::account::Accounts;
 use crate::authority::Authority;
 use crate::client::Client;
 use crate::network::NetworkInfo;
-use args::{Cli, Command};
+use args::{Cli, Command, RelayCommand};
 use failure::Failure;
 
 type Outcome = Result<(), Failure>;
@@ -91,6 +94,7 @@ fn run(cli: Cli) -> Outcome {
         Command::Init(args) => init::run(&args, cli.json),
         Command::Serve(args) => serve::run(&args, &cli.socket),
         Command::Restore(args) => backup::restore(&args, cli.json),
+        Command::Relay(RelayCommand::Run(args)) => relay::be(args),
         command => {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             let runtime = runtime.map_err(|e| Failure::finding(format!("the command cannot start: {e}")))?;
@@ -104,11 +108,13 @@ async fn ask(context: &Context, command: Command) -> Outcome {
     match command {
         Command::Token(command) => token::run(context, command).await,
         Command::Node(command) => node::run(context, command).await,
+        Command::Relay(command) => relay::run(context, command).await,
         Command::Policy(command) => policy::run(context, command).await,
         Command::Can(args) => ask::can(context, &args).await,
         Command::Why(args) => ask::why(context, &args).await,
         Command::Flow(command) => flow::run(context, command).await,
         Command::Names { node, limit } => names::run(context, node, limit).await,
+        Command::Path { from, to } => path::run(context, &from, &to).await,
         Command::Map(args) => map::run(context, &args).await,
         Command::Top { count } => top::run(context, count).await,
         Command::Ui { scope } => key::ui(context, scope).await,

@@ -4,6 +4,7 @@ use serde_json::json;
 use warren_config::name::Name;
 use warren_config::policy::Subject;
 use warren_coordinator_core::command::Command;
+use warren_coordinator_core::doors::Transport;
 use warren_coordinator_core::status::NodeRow;
 use warren_wire::issue;
 use warren_wire::trust::Member;
@@ -75,10 +76,33 @@ fn presence(node: &NodeRow) -> String {
         (Some(at), _, _) => format!("revoked {at}"),
         _ if node.external.as_ref().is_some_and(|e| !e.stale.is_empty()) => "external, file stale".to_owned(),
         _ if node.external.is_some() => "external".to_owned(),
-        (None, true, Some(age)) => format!("online {age}"),
+        (None, true, Some(age)) => format!("online {age}{}", through(node)),
+        (None, false, age) if node.lease_ends.is_some() => {
+            let left = node.lease_ends.map(|end| short(end.since(clock::now()))).unwrap_or_default();
+            format!(
+                "{}, out in {left}",
+                age.map_or_else(|| "not seen".to_owned(), |age| format!("away {age}"))
+            )
+        }
         (None, false, Some(age)) => format!("away {age}"),
         (None, true, None) => "online".to_owned(),
         (None, false, None) => "not seen".to_owned(),
+    }
+}
+
+fn channel(by: Transport) -> &'static str {
+    match by {
+        Transport::Udp => "UDP",
+        Transport::Quic => "a door, in QUIC datagrams",
+        Transport::WebSocket => "a door, in a WebSocket over TLS",
+    }
+}
+
+/// UDP is what is usual.
+fn through(node: &NodeRow) -> String {
+    match node.transport {
+        None | Some(Transport::Udp) => String::new(),
+        Some(door) => format!(", by {}", door.word()),
     }
 }
 
@@ -105,8 +129,10 @@ async fn show(context: &Context, who: &str) -> Outcome {
             list(node.v4.map(|a| a.to_string()).into_iter().chain([node.v6.to_string()]).collect()),
         ),
         ("offers", list(node.offers.clone())),
+        ("leads to", list(node.leads_to.clone())),
         ("peers", node.peers.to_string()),
         ("seen at", output::or_dash(node.seen_at.map(|a| a.to_string()))),
+        ("channel", output::or_dash(node.transport.map(|by| channel(by).to_owned()))),
         ("endpoints", list(node.endpoints.iter().map(ToString::to_string).collect())),
         ("sent", progress(node.sent)),
         ("enforced", progress(node.enforced)),

@@ -108,6 +108,20 @@ pub fn bytes(count: u64) -> String {
     if count < 1000 { format!("{count} {unit}") } else { format!("{value:.1} {unit}") }
 }
 
+/// `1 flow`, `2 flows`.
+pub fn count(count: u64, one: &str, more: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { more })
+}
+
+/// `350 µs`, `1.2 ms`, `3.4 s`.
+pub fn micros(count: u64) -> String {
+    match count {
+        0..1000 => format!("{count} µs"),
+        1000..1_000_000 => format!("{:.1} ms", count as f64 / 1e3),
+        _ => format!("{:.1} s", count as f64 / 1e6),
+    }
+}
+
 pub fn or_dash(text: Option<String>) -> String {
     text.filter(|t| !t.is_empty()).unwrap_or_else(|| "-".to_owned())
 }

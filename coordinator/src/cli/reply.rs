@@ -38,6 +38,8 @@ pub struct Why {
     pub from: String,
     pub to: String,
     pub observe: bool,
+    #[serde(default)]
+    pub behind: Vec<String>,
     pub by: Option<Passing>,
     pub nearest: Option<String>,
     pub message: String,

@@ -10,7 +10,7 @@ use crate::serve::{self, Options, ServeError};
 use crate::state_dir::StateError;
 
 pub fn run(args: &ServeArgs, socket: &Path) -> Outcome {
-    start_log(args);
+    start_log(args.log_level, args.log_format);
     let options = Options {
         state: args.state.state.clone(),
         socket: socket.to_owned(),
@@ -27,15 +27,15 @@ pub fn run(args: &ServeArgs, socket: &Path) -> Outcome {
 }
 
 /// Only our own words below `info`: libraries log packets at `debug`.
-fn start_log(args: &ServeArgs) {
-    let level = match args.log_level {
+pub(super) fn start_log(level: LogLevel, format: LogFormat) {
+    let level = match level {
         LogLevel::Error => "error",
         LogLevel::Warn => "warn",
         LogLevel::Info => "info",
         LogLevel::Debug => "warn,warren_coordinator=debug,warren_coordinator_core=debug",
     };
     let log = tracing_subscriber::fmt().with_env_filter(EnvFilter::new(level)).with_writer(std::io::stderr);
-    match args.log_format {
+    match format {
         LogFormat::Human => log.with_ansi(false).with_target(false).init(),
         LogFormat::Json => log.json().flatten_event(true).with_target(false).init(),
     }

@@ -3,10 +3,13 @@
 use super::duration::{Seconds, short};
 use super::{Context, Outcome, output};
 use crate::api::types::StatusReply;
+use crate::door::DoorReport;
 use crate::otlp::ExportStatus;
+use crate::relay::RelayReport;
 use crate::text::plain;
 use warren_config::time::UnixTime;
 use warren_coordinator_core::external::StaleFile;
+use warren_coordinator_core::relays::{HERE, RelayRow};
 use warren_coordinator_core::status::{Behind, Status};
 use warren_wire::id::Generation;
 
@@ -86,6 +89,50 @@ fn export_line(export: &ExportStatus, now: UnixTime) -> String {
     )
 }
 
+/// Only reasons that have occurred.
+fn relay_line(report: &RelayReport) -> String {
+    let relay = &report.relay;
+    let refused: u64 = relay.refused.values().sum();
+    let reasons = relay.refused.iter().filter(|(_, count)| **count > 0);
+    let reasons: Vec<String> = reasons.map(|(why, count)| format!("{why} {count}")).collect();
+    let reasons = if reasons.is_empty() { String::new() } else { format!(" ({})", reasons.join(", ")) };
+    format!(
+        "relay      {} seats, {} of them here, {} pairs; {} frames passed on ({} bytes), {refused} refused{reasons}",
+        relay.seats, relay.here, relay.pairs, relay.frames, relay.bytes
+    )
+}
+
+fn doors_line(report: &DoorReport) -> String {
+    format!(
+        "doors      {}; {} open in a WebSocket, {} in QUIC; {} datagrams in, {} out, {} lost",
+        report.listening.join(", "),
+        report.websocket,
+        report.quic,
+        report.inward,
+        report.outward,
+        report.lost
+    )
+}
+
+/// Of a relay that is a program of its own.
+fn other_relay_line(relay: &RelayRow) -> String {
+    let refused: u64 = relay.refused.values().sum();
+    let open = |doors: &DoorReport| format!("; {} doors open", doors.websocket.saturating_add(doors.quic));
+    let doors =
+        relay.doors.as_ref().filter(|doors| !doors.listening.is_empty()).map(open).unwrap_or_default();
+    format!(
+        "relay      {} {} ({}): {} seats, {} of them here, {} pairs; {} frames passed on ({} bytes), {refused} refused{doors}",
+        relay.name,
+        relay.state.word(),
+        if relay.places.is_empty() { "nowhere yet".to_owned() } else { relay.places.join(", ") },
+        relay.seats,
+        relay.here,
+        relay.pairs,
+        relay.frames,
+        relay.bytes
+    )
+}
+
 fn show(reply: &StatusReply) {
     let s = &reply.status;
     if s.observe {
@@ -125,6 +172,15 @@ fn show(reply: &StatusReply) {
             ),
             600,
         ));
+    }
+    if let Some(relay) = &reply.service.relay {
+        output::line(&plain(&relay_line(relay), 600));
+    }
+    if !reply.service.doors.listening.is_empty() {
+        output::line(&plain(&doors_line(&reply.service.doors), 600));
+    }
+    for relay in reply.service.relays.iter().filter(|relay| relay.name != HERE) {
+        output::line(&plain(&other_relay_line(relay), 600));
     }
     if let Some(export) = &reply.service.export {
         output::line(&plain(&export_line(export, s.now), 600));

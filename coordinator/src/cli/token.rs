@@ -8,6 +8,7 @@ use warren_wire::issue::{self, NameRule, Terms};
 use warren_wire::token::Token;
 
 use super::args::{TokenCommand, TokenCreateArgs, pick_token};
+use super::duration::Seconds;
 use super::{Context, Failure, Outcome, output};
 use crate::api::types::Committed;
 use crate::clock;
@@ -39,6 +40,7 @@ async fn create(context: &Context, args: &TokenCreateArgs) -> Outcome {
         uses: args.uses,
         created,
         not_after: created.plus(args.ttl.0),
+        lease: args.lease.map_or(0, |lease| lease.0),
     };
     let delegation = issue::delegation(&network.network, &token.key(), &terms, authority.key());
     let stored: Committed = context.client.post("/v1/commands", &Command::StoreToken { delegation }).await?;
@@ -47,7 +49,7 @@ async fn create(context: &Context, args: &TokenCreateArgs) -> Outcome {
         output::json(&json!({
             "token": *text, "key": token.key(), "revision": stored.revision, "coordinators": token.coordinators,
             "tags": args.tags, "name": args.name, "name_prefix": args.name_prefix,
-            "uses": args.uses, "not_after": terms.not_after,
+            "uses": args.uses, "not_after": terms.not_after, "lease": args.lease.map(|lease| lease.0),
         }));
     } else {
         output::line(&text);
@@ -94,9 +96,10 @@ async fn list(context: &Context) -> Outcome {
             name.filter(|n| n != "*").unwrap_or_else(|| "any".to_owned()),
             format!("{}/{}", t.used, t.uses),
             t.not_after.to_string(),
+            t.lease.map_or_else(|| "-".to_owned(), |lease| Seconds(lease).to_string()),
         ]
     });
-    let head = ["TOKEN", "STATE", "TAGS", "NAME", "USED", "UNTIL"];
+    let head = ["TOKEN", "STATE", "TAGS", "NAME", "USED", "UNTIL", "LEASE"];
     output::table(&head, cells.collect(), "no tokens: make one with `warren token create`");
     Ok(())
 }

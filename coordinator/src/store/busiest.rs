@@ -5,7 +5,7 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashSet};
 
 use warren_config::time::UnixTime;
-use warren_coordinator_core::edges::{EdgeKey, Sides, Sum};
+use warren_coordinator_core::edges::{EdgeKey, Quality, Sides, Sum};
 use warren_coordinator_core::map::MapExtent;
 
 use super::edges::{EdgeFilter, EdgeStore, EdgeTotal, MATCH, bounds, sum_of, table};
@@ -66,7 +66,7 @@ impl EdgeStore {
                 done.into_iter().for_each(|done| ranking.add(done));
             }
             if let Some((_, _, sides)) = &mut under_way {
-                sides.add(row.get::<_, i64>(2)? != 0, &sum_of(row, 3)?);
+                sides.add(row.get::<_, i64>(2)? != 0, &sum_of(row, 3)?, &Quality::default());
             }
         }
         under_way.into_iter().for_each(|done| ranking.add(done));
@@ -147,6 +147,7 @@ mod tests {
             at: UnixTime(10),
             opener,
             sum,
+            quality: Quality::default(),
             generation: 1,
             first_ms: 10_000,
             last_ms: 10_001,

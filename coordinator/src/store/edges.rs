@@ -11,7 +11,7 @@ use rusqlite::{Connection, Row, params};
 use serde::{Deserialize, Serialize};
 use warren_config::time::UnixTime;
 use warren_coordinator_core::accounts::{Accounts, Start};
-use warren_coordinator_core::edges::{EdgeEnd, EdgeKey, EdgeSecond, Sides, Sum};
+use warren_coordinator_core::edges::{EdgeEnd, EdgeKey, EdgeSecond, Quality, Sides, Sum};
 use warren_coordinator_core::map::{EdgeLife, Mismatch, RESOLUTIONS};
 
 use warren_wire::flow::FlowVerdict;
@@ -36,11 +36,11 @@ const KIND: Kind = Kind {
                  last_ms INTEGER NOT NULL
              ) STRICT;
              CREATE TABLE step_1 (at INTEGER, edge INTEGER, opener INTEGER, flows INTEGER, tries INTEGER, po INTEGER,
-                 bo INTEGER, pb INTEGER, bb INTEGER, PRIMARY KEY (at, edge, opener)) STRICT, WITHOUT ROWID;
+                 bo INTEGER, pb INTEGER, bb INTEGER, rtt INTEGER, rtts INTEGER, again INTEGER, PRIMARY KEY (at, edge, opener)) STRICT, WITHOUT ROWID;
              CREATE TABLE step_60 (at INTEGER, edge INTEGER, opener INTEGER, flows INTEGER, tries INTEGER, po INTEGER,
-                 bo INTEGER, pb INTEGER, bb INTEGER, PRIMARY KEY (at, edge, opener)) STRICT, WITHOUT ROWID;
+                 bo INTEGER, pb INTEGER, bb INTEGER, rtt INTEGER, rtts INTEGER, again INTEGER, PRIMARY KEY (at, edge, opener)) STRICT, WITHOUT ROWID;
              CREATE TABLE step_3600 (at INTEGER, edge INTEGER, opener INTEGER, flows INTEGER, tries INTEGER, po INTEGER,
-                 bo INTEGER, pb INTEGER, bb INTEGER, PRIMARY KEY (at, edge, opener)) STRICT, WITHOUT ROWID;",
+                 bo INTEGER, pb INTEGER, bb INTEGER, rtt INTEGER, rtts INTEGER, again INTEGER, PRIMARY KEY (at, edge, opener)) STRICT, WITHOUT ROWID;",
     synchronous: "NORMAL",
 };
 
@@ -128,6 +128,7 @@ impl EdgeStore {
             false => open::create(path, &KIND)?,
         };
         connection.execute_batch(ACCOUNTS).map_err(|e| open::sort(path, &e))?;
+        widen(&connection).map_err(|e| open::sort(path, &e))?;
         Ok(EdgeStore { connection, numbers: HashMap::new(), tried: BTreeMap::new() })
     }
 
@@ -201,7 +202,7 @@ impl EdgeStore {
         let table = table(resolution);
         let mut statement = self.connection.prepare_cached(&format!(
             "SELECT e.key, e.generation, e.first_ms, e.last_ms, s.opener, sum(s.flows), sum(s.tries), sum(s.po), sum(s.bo),
-                    sum(s.pb), sum(s.bb), max(s.at), s.edge
+                    sum(s.pb), sum(s.bb), max(s.at), s.edge, sum(s.rtt), sum(s.rtts), sum(s.again)
              FROM {table} s JOIN edge e ON e.id = s.edge
              WHERE s.at >= ?1 AND s.at < ?2 AND {MATCH} GROUP BY s.edge, s.opener ORDER BY s.edge"
         ))?;
@@ -212,7 +213,7 @@ impl EdgeStore {
             if !wanted(row.get(12)?, &key) {
                 continue;
             }
-            let (opener, sum) = (row.get::<_, i64>(4)? != 0, sum_of(row, 5)?);
+            let (opener, sum, quality) = (row.get::<_, i64>(4)? != 0, sum_of(row, 5)?, quality_of(row, 13)?);
             // Of the past it is not said what came after it.
             let end = unsigned(row, 11)?.saturating_add(resolution).saturating_mul(1000);
             life.last_ms = life.last_ms.min(end.saturating_sub(1));
@@ -224,7 +225,7 @@ impl EdgeStore {
             }
             if let Some(last) = totals.last_mut() {
                 last.life.last_ms = last.life.last_ms.max(life.last_ms);
-                last.sides.add(opener, &sum);
+                last.sides.add(opener, &sum, &quality);
             }
         }
         Ok(totals)
@@ -274,7 +275,8 @@ impl EdgeStore {
     ) -> rusqlite::Result<Vec<(u64, UnixTime, EdgeTotal)>> {
         let table = table(resolution);
         let mut statement = self.connection.prepare_cached(&format!(
-            "SELECT e.key, e.generation, e.first_ms, e.last_ms, s.opener, s.flows, s.tries, s.po, s.bo, s.pb, s.bb, s.at, s.edge
+            "SELECT e.key, e.generation, e.first_ms, e.last_ms, s.opener, s.flows, s.tries, s.po, s.bo, s.pb, s.bb, s.at, s.edge,
+                    s.rtt, s.rtts, s.again
              FROM {table} s JOIN edge e ON e.id = s.edge
              WHERE s.at >= ?1 AND s.at < ?2 AND {MATCH} AND (s.at, s.edge) > (?8, ?9) ORDER BY s.at, s.edge, s.opener"
         ))?;
@@ -303,7 +305,7 @@ impl EdgeStore {
                 steps.push((edge, UnixTime(at), total));
             }
             if let Some(last) = steps.last_mut() {
-                last.2.sides.add(row.get::<_, i64>(4)? != 0, &sum_of(row, 5)?);
+                last.2.sides.add(row.get::<_, i64>(4)? != 0, &sum_of(row, 5)?, &quality_of(row, 13)?);
             }
         }
         Ok(steps)
@@ -360,6 +362,19 @@ impl EdgeStore {
     }
 }
 
+/// A file of an earlier version has no columns for [`Quality`]: of what it holds, that is not known.
+fn widen(connection: &Connection) -> rusqlite::Result<()> {
+    for table in RESOLUTIONS.map(table) {
+        let known = "SELECT count(*) FROM pragma_table_info(?1) WHERE name = 'rtt'";
+        if connection.query_row(known, [table], |row| row.get::<_, i64>(0))? == 0 {
+            let add = ["rtt", "rtts", "again"]
+                .map(|name| format!("ALTER TABLE {table} ADD COLUMN {name} INTEGER;"));
+            connection.execute_batch(&add.concat())?;
+        }
+    }
+    Ok(())
+}
+
 pub(super) const MATCH: &str =
     "(?3 IS NULL OR e.source = ?3) AND (?4 IS NULL OR e.destination = ?4) AND (?5 IS NULL OR e.service = ?5)
      AND (?6 IS NULL OR e.verdict = ?6) AND (?7 IS NULL OR e.permit = ?7)";
@@ -394,6 +409,15 @@ pub(super) fn sum_of(row: &Row<'_>, from: usize) -> rusqlite::Result<Sum> {
         bytes_out: unsigned(row, from + 3)?,
         packets_back: unsigned(row, from + 4)?,
         bytes_back: unsigned(row, from + 5)?,
+    })
+}
+
+fn quality_of(row: &Row<'_>, from: usize) -> rusqlite::Result<Quality> {
+    let count = |column| row.get::<_, Option<i64>>(column).map(|value| value.map(i64::unsigned_abs));
+    Ok(Quality {
+        rtt_us: count(from)?.unwrap_or_default(),
+        rtts: count(from + 1)?.unwrap_or_default(),
+        retransmissions: count(from + 2)?,
     })
 }
 
@@ -509,9 +533,11 @@ fn add_step(connection: &Connection, step: u64, edge: i64, second: &EdgeSecond) 
     let sum = &second.sum;
     connection
         .prepare_cached(&format!(
-            "INSERT INTO {table} VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
+            "INSERT INTO {table} VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)
              ON CONFLICT (at, edge, opener) DO UPDATE SET flows = flows + excluded.flows, tries = tries + excluded.tries,
-                 po = po + excluded.po, bo = bo + excluded.bo, pb = pb + excluded.pb, bb = bb + excluded.bb"
+                 po = po + excluded.po, bo = bo + excluded.bo, pb = pb + excluded.pb, bb = bb + excluded.bb,
+                 rtt = ifnull(rtt, 0) + excluded.rtt, rtts = ifnull(rtts, 0) + excluded.rtts,
+                 again = ifnull(again + excluded.again, ifnull(again, excluded.again))"
         ))?
         .execute(params![
             number(floor(second.at, step).0),
@@ -522,7 +548,10 @@ fn add_step(connection: &Connection, step: u64, edge: i64, second: &EdgeSecond) 
             number(sum.packets_out),
             number(sum.bytes_out),
             number(sum.packets_back),
-            number(sum.bytes_back)
+            number(sum.bytes_back),
+            number(second.quality.rtt_us),
+            number(second.quality.rtts),
+            second.quality.retransmissions.map(number)
         ])?;
     Ok(())
 }
@@ -545,6 +574,7 @@ mod tests {
             at: UnixTime(at),
             opener,
             sum: Sum { flows: 1, bytes_out: bytes, packets_out: 1, ..Sum::default() },
+            quality: Quality::default(),
             generation: 1,
             first_ms: at * 1000,
             last_ms: at * 1000 + 1,
@@ -585,6 +615,59 @@ mod tests {
         assert_eq!(store.totals(1, UnixTime(0), UnixTime(100), &filter, 9).expect("read").len(), 1);
         let used = store.grant_use(UnixTime(0)).expect("use");
         assert_eq!(used.get("a").map(|u| (u.flows, u.bytes, u.last_ms)), Some((1, 5, 10_001)));
+    }
+
+    /// The opener's word on the way's length; of what was sent again, both ends': each speaks of its own segments.
+    #[test]
+    fn round_trips_are_kept_in_the_mean_and_what_was_sent_again_is_added_up() {
+        let (_dir, mut store) = store();
+        let told = |at, opener, (rtt_us, rtts), retransmissions, grant| EdgeSecond {
+            quality: Quality { rtt_us, rtts, retransmissions },
+            ..second(at, opener, 1, grant)
+        };
+        let all = [
+            told(10, true, (300, 1), Some(2), "a"),
+            told(10, true, (0, 0), None, "a"),
+            told(11, true, (1500, 2), None, "a"),
+            told(11, false, (90, 1), Some(5), "a"),
+            told(12, false, (70, 1), None, "b"),
+            told(13, true, (0, 0), None, "c"),
+        ];
+        all.iter().for_each(|second| store.add(std::slice::from_ref(second), &[]).expect("add"));
+        let said = |sides: &Sides| (sides.rtt_us(), sides.retransmissions());
+        for step in RESOLUTIONS {
+            let totals = store.totals(step, UnixTime(0), UnixTime(7200), &EdgeFilter::default(), 9);
+            let seen: Vec<_> = totals.expect("read").iter().map(|t| said(&t.sides)).collect();
+            assert_eq!(seen, [(Some(600), Some(7)), (Some(70), None), (None, None)], "{step}");
+        }
+        let steps =
+            store.series(1, UnixTime(0), UnixTime(99), &EdgeFilter::default(), None, 9).expect("read");
+        let seen: Vec<_> = steps.iter().map(|(_, at, total)| (at.0, said(&total.sides))).collect();
+        let expected = [
+            (10, (Some(300), Some(2))),
+            (11, (Some(750), Some(5))),
+            (12, (Some(70), None)),
+            (13, (None, None)),
+        ];
+        assert_eq!(seen, expected);
+    }
+
+    #[test]
+    fn a_file_of_an_earlier_version_goes_on() {
+        let (dir, mut store) = store();
+        store.add(&[second(10, true, 5, "a")], &[]).expect("add");
+        for name in
+            RESOLUTIONS.map(table).iter().flat_map(|table| ["rtt", "rtts", "again"].map(|n| (table, n)))
+        {
+            let drop = format!("ALTER TABLE {} DROP COLUMN {}", name.0, name.1);
+            store.connection.execute_batch(&drop).expect("as it was");
+        }
+        let mut store = EdgeStore::open(&dir.path().join("edges.db")).expect("again");
+        let quality = Quality { rtt_us: 40, rtts: 1, retransmissions: Some(1) };
+        store.add(&[EdgeSecond { quality, ..second(10, true, 6, "a") }], &[]).expect("add");
+        let totals = store.totals(1, UnixTime(0), UnixTime(99), &EdgeFilter::default(), 9).expect("read");
+        let told: Vec<_> = totals.iter().map(|t| (t.sides.shown().bytes_out, t.sides.rtt_us())).collect();
+        assert_eq!(told, [(11, Some(40))]);
     }
 
     #[test]

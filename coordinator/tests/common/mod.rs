@@ -301,8 +301,12 @@ impl Node {
     /// Redeems the token, or is refused.
     pub async fn enrol(&self, token: &Token, addr: std::net::SocketAddr) -> Result<(), Refused> {
         let mut line = Line::open(&self.seed, self.server, addr).await;
-        let begin =
-            EnrolBegin { token_key: token.key().0.to_vec(), name: String::new(), agent: "test".into() };
+        let begin = EnrolBegin {
+            token_key: token.key().0.to_vec(),
+            name: String::new(),
+            agent: "test".into(),
+            ..EnrolBegin::default()
+        };
         line.say(NodeSays::EnrolBegin(begin)).await;
         let offer = match line.hear().await {
             Some(CoordinatorSays::EnrolOffer(offer)) => offer,

@@ -57,6 +57,68 @@ export function statusOf(mock, now) {
   };
 }
 
+/** Every third peer is relayed, every third has moved to a quicker place. */
+export function pathsOf(world, { from, to, limit }, now) {
+  const of = (who) => (who === undefined ? null : (find(world, who) ?? null));
+  const [teller, peer] = [of(from), of(to)];
+  if ((from !== undefined && !teller) || (to !== undefined && !peer))
+    throw new Problem(404, "node-unknown", "there is no such node");
+  const pairs = new Map();
+  for (const e of world.edges.filter((e) => e.verdict === "allow"))
+    for (const [a, b] of [
+      [e.from.node, e.to.node],
+      [e.to.node, e.from.node],
+    ])
+      pairs.set(`${a} ${b}`, [a, b]);
+  const rows = [...pairs.values()]
+    .map(([a, b], i) => pathRow(world, a, b, i, now))
+    .filter((row) => (!teller || teller.id === row.from) && (!peer || peer.id === row.to));
+  const room = Number(limit ?? 1000);
+  return { paths: rows.slice(0, room), left_off: Math.max(rows.length - room, 0) };
+}
+
+function pathRow(world, from, to, i, now) {
+  const [a, b] = [world.nodes.find((n) => n.id === from), world.nodes.find((n) => n.id === to)];
+  const [relayed, faster] = [i % 3 === 1, i % 3 === 2];
+  const trip = relayed ? 24_300 : 1_250 + i * 10;
+  const [lan, wan] = [`192.168.1.${10 + (i % 200)}:51820`, `198.51.100.${1 + (i % 250)}:40${100 + (i % 800)}`];
+  const place = (place, in_use, answered, round_trip_us) => ({
+    place,
+    relayed: place.startsWith("relayed"),
+    in_use,
+    answered,
+    round_trip_us,
+  });
+  const seat = `relayed (seat ${i + 7})`;
+  const used = relayed ? seat : faster ? lan : wan;
+  const move = (at, from, to, reason) => ({ at: now - at, from, to, reason });
+  return {
+    from,
+    from_name: a?.name ?? null,
+    to,
+    to_name: b?.name ?? null,
+    told: now - 12,
+    in_use: used,
+    relayed,
+    round_trip_us: trip,
+    why: relayed ? "relayed" : faster ? "faster" : "candidate",
+    text: relayed
+      ? "no direct path answers, so the relay carries what is said; direct paths are tried again and again"
+      : faster
+        ? "the peer answers sooner here than at its other places"
+        : "the peer answers at this candidate",
+    places: [
+      place(lan, used === lan, faster ? now - 4 : null, faster ? trip : null),
+      place(wan, used === wan, relayed ? null : now - 4, relayed ? null : used === wan ? trip : trip + 7_000),
+      place(seat, relayed, relayed ? now - 9 : null, relayed ? trip : null),
+    ],
+    moves: [
+      move(900, null, wan, "told"),
+      ...(relayed ? [move(890, wan, seat, "roamed")] : faster ? [move(870, wan, lan, "faster")] : []),
+    ],
+  };
+}
+
 export function nodeRow(world, n, now) {
   const {
     id,
@@ -82,7 +144,9 @@ export function nodeRow(world, n, now) {
       .filter((e) => e.verdict === "allow" && (e.from.node === id || e.to.node === id))
       .map((e) => (e.from.node === id ? e.to.node : e.from.node)),
   );
-  const offers = world.services.filter((s) => s.nodes.includes(id)).map((s) => s.name);
+  const own = world.services.filter((s) => s.nodes.includes(id));
+  const offers = own.filter((s) => !s.addresses).map((s) => s.name);
+  const leads_to = own.filter((s) => s.addresses).map((s) => s.name);
   return {
     id,
     name,
@@ -100,11 +164,13 @@ export function nodeRow(world, n, now) {
     online,
     since,
     seen_at: online ? n.seen_at : null,
+    transport: online ? n.transport : null,
     endpoints,
     agent: online ? n.agent : null,
     sent: online ? { ...progress, revision: world.revision, generation: world.generation } : null,
     enforced: online ? progress : null,
     offers,
+    leads_to,
     dns: revoked === null ? [name, ...offers].map((label) => `${label}.prod.internal`) : [],
     external: null,
     peers: peers.size,
@@ -155,7 +221,7 @@ export function mapOf(mock, q, now) {
         ? mapNode(world, n, mock.started)
         : { ...mapNode(world, n, mock.started), online: null, enforces: null, behind_since: null },
     ),
-    services: world.services.map(({ name, ports, nodes }) => ({ name, ports, nodes })),
+    services: world.services.map(({ name, ports, nodes, addresses }) => ({ name, ports, nodes, addresses })),
     edges,
   };
 }

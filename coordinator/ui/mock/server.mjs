@@ -19,6 +19,7 @@ import {
   matches,
   nameOf,
   nodeRow,
+  pathsOf,
   reviewOf,
   statusOf,
   textAt,
@@ -243,6 +244,8 @@ function route(mock, session, method, path, q, body) {
       return mapOf(mock, q, now);
     case "GET edges":
       return edgesOf(mock, q, now);
+    case "GET paths":
+      return pathsOf(world, q, mock.started);
     case "GET alarms":
       return alarmsOf(mock);
     case "GET policy": {

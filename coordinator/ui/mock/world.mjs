@@ -152,6 +152,7 @@ export function makeWorld({ size = 10, seed = 7, now, hostile = true, late = [12
       revoked: null,
       agent: "0.4.0",
       seen_at: `203.0.113.${i % 250}:51820`,
+      transport: ["udp", "udp", "websocket", "udp", "quic"][i % 5],
       endpoints: [`203.0.113.${i % 250}:51820`, `10.${i >> 8}.${i & 255}.4:51820`],
       since: online ? begin + Math.floor(rng() * 86400) : now - 1500,
       behind: false,
@@ -172,6 +173,8 @@ export function makeWorld({ size = 10, seed = 7, now, hostile = true, late = [12
       ports: name === "shop" ? ["tcp/443", "udp/443"] : [port],
       tag,
       nodes: own.map((n) => n.id),
+      // An appliance without an agent: its nodes are gateways.
+      ...(name === "cache" ? { addresses: ["10.40.7.5/32", "10.40.8.0/24"] } : {}),
       asks: design.find((d) => d[0] === name)[4],
     });
   }
@@ -216,7 +219,12 @@ function policyOf(services, size) {
   for (const s of services)
     lines.push(
       `[service.${s.name}]`,
-      `on     = ["tag:${s.tag}"]`,
+      ...(s.addresses
+        ? [
+            `via    = ["tag:${s.tag}"]`,
+            `addresses = [${s.addresses.map((a) => `"${a.replace("/32", "")}"`).join(", ")}]`,
+          ]
+        : [`on     = ["tag:${s.tag}"]`]),
       `listen = [${s.ports.map((p) => `"${p}"`).join(", ")}]`,
       "",
     );
@@ -550,7 +558,7 @@ export function flowsOf(world, t, limit = Infinity) {
         outbound: !!e.from.node,
         first: true,
         from: point(e.from, refused || e.protocol === 1 ? 0 : 32768 + Math.floor(rng() * 28000)),
-        to: point(e.to, e.port),
+        to: { ...point(e.to, e.port), ...hostOf(world, e) },
         protocol: e.protocol,
         verdict: e.verdict,
         grant: e.verdict === "allow" ? e.grant : null,
@@ -597,4 +605,10 @@ export function flowsOf(world, t, limit = Infinity) {
     }
   }
   return rows;
+}
+
+/** A host behind the node that is reached, if the service is one of those. */
+function hostOf(world, edge) {
+  const service = world.services.find((s) => s.name === edge.service);
+  return service?.addresses ? { address: service.addresses[0].replace(/\/\d+$/, "") } : {};
 }

@@ -31,6 +31,7 @@ const LISTS: Record<string, { path: string; list: (d: Json) => Json; id: (row: J
     list: (d) => d,
     id: (r) => `${String(at(r, "reporter"))}.${String(at(r, "boot"))}.${String(at(r, "flow"))}`,
   },
+  paths: { path: "/paths", list: (d) => at(d, "paths"), id: (r) => String(at(r, "to")) },
   "policy/history": { path: "/policy/history", list: (d) => d, id: (r) => String(at(r, "generation")) },
   "policy/usage": {
     path: "/policy/usage?within=2592000",

@@ -3,7 +3,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { Browser, Page } from "playwright-core";
 import { join } from "node:path";
-import type { FlowMap, FlowRow, NodeRow } from "../src/api/types";
+import type { Answer, FlowMap, FlowRow, NodeRow, PathsView } from "../src/api/types";
 import { visible } from "../src/format";
 import {
   agrees,
@@ -127,6 +127,25 @@ describe("every view", () => {
     expect(await w.page.textContent(".drawer")).toContain(visible(opener));
     expect(w.complaints).toEqual([]);
   });
+  test("which way packets take, and why, as the API says it", async () => {
+    const { paths } = await api<PathsView>(c, "/paths?limit=2000");
+    if (!isReal) expect(new Set(paths.map((p) => p.why)), "the mock has all kinds").toHaveProperty("size", 3);
+    for (const row of [paths.find((p) => p.relayed), paths.find((p) => p.relayed === false)]) {
+      if (!row) continue;
+      await w.page.goto(`${c.url}/map?sel=node:${row.from}`);
+      await settled(w.page);
+      await w.page.waitForSelector(".drawer .way");
+      for (const way of await w.page.$$(".drawer .way summary")) await way.click();
+      await agrees(w.page, c, {});
+      const mine = paths.filter((p) => p.from === row.from).slice(0, 20);
+      const said = await w.page.textContent(".drawer");
+      for (const p of mine)
+        for (const text of [p.text, ...p.places.map((place) => place.place)]) expect(said).toContain(text);
+      await w.page.$eval(".drawer .way", (way) => way.scrollIntoView());
+      await shoot(w.page, row.relayed ? "ways-relayed" : "ways-direct");
+    }
+    expect(w.complaints).toEqual([]);
+  });
   test("ports that are not told apart are words, wherever a port stands", async () => {
     const folded = map.edges.find((e) => e.port === 0 && [6, 17].includes(e.protocol));
     if (!isReal) expect(folded, "the mock has a scan").toBeTruthy();
@@ -146,6 +165,47 @@ describe("every view", () => {
   });
   test("flows", () => look("/flows", "flows", { "/flows": `limit=10000&since=${at - 400}` }, 10));
   test("the policy", () => look("/policy", "policy", {}, 8));
+  test("the `can` box answers as one types, without a key or a click, what the API answers", async () => {
+    await w.page.goto(`${c.url}/policy`);
+    await settled(w.page);
+    const box = w.page.locator(".can");
+    const said = () => box.locator(".can-answer").textContent();
+    const allowed = map.edges.find((e) => e.verdict === "allow" && e.service && e.from.name && e.to.name)!;
+    const refused = map.edges.find((e) => e.verdict === "deny" && e.from.name && e.to.name)!;
+    const questions = [
+      [allowed.from.name!, allowed.service!, ""],
+      [allowed.from.name!, allowed.to.name!, `tcp/${allowed.port}`],
+      [refused.from.name!, refused.to.name!, ""],
+    ] as const;
+    for (const question of questions) {
+      for (const [at, label] of ["From", "To", "Port"].entries()) {
+        const field = box.getByLabel(label, { exact: true });
+        await field.fill("");
+        await field.pressSequentially(question[at]!, { delay: 10 });
+      }
+      const [from, to, port] = question.map(encodeURIComponent);
+      const answer = await api<Answer>(c, `/can?from=${from}&to=${to}${port ? `&port=${port}` : ""}`);
+      const word = answer.yes ? "Yes" : answer.passes.length ? `Partly: ${answer.passes.length} of` : "No";
+      await expect.poll(said, { timeout: 5000 }).toContain(word);
+      for (const { grant } of answer.passes.slice(0, 1)) expect(await said()).toContain(`by ${grant}`);
+      for (const { reason } of answer.fails.slice(0, 4)) expect(await said()).toContain(reason);
+    }
+    await shoot(w.page, "policy-can");
+    // One letter more is another question: what was answered before does not stand beside it.
+    const stale = await w.page.evaluate(async () => {
+      const to = document.querySelector<HTMLInputElement>("#can-b")!;
+      to.value += "x";
+      to.dispatchEvent(new Event("input", { bubbles: true }));
+      for (let i = 0; i < 2; i++) await new Promise(requestAnimationFrame);
+      return document.querySelector(".can-answer")!.textContent;
+    });
+    expect(stale).not.toMatch(/Yes|No|Partly/);
+    const nobody = await w.page.inputValue("#can-b");
+    await expect.poll(said, { timeout: 5000 }).toContain(`\`${nobody}\``);
+    // While one types, half a name is the name of nobody: the browser notes each refusal.
+    expect(w.complaints.filter((t) => !/\b4(00|04|22)\b/.test(t))).toEqual([]);
+    w.complaints.length = 0;
+  });
   test("an older policy", async () => {
     const history = await api<{ generation: number; current: boolean }[]>(c, "/policy/history");
     const older = history.find((r) => !r.current);

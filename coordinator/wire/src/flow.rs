@@ -69,8 +69,8 @@ pub struct FlowRecord {
     /// Whose the flow is on the reporting host, or who made the first of these refused tries; none: not known.
     #[prost(message, optional, tag = "22")]
     pub workload: Option<Workload>,
-    /// Of the reporting host's own TCP connection so far: smoothed round-trip time in microseconds, and segments it has sent
-    /// again. None: not known.
+    /// Of the reporting host's own TCP connection: smoothed round-trip time in microseconds, and segments it has sent again
+    /// since the flow's last window. None: not known.
     #[prost(uint64, optional, tag = "23")]
     pub rtt_us: Option<u64>,
     #[prost(uint64, optional, tag = "24")]
@@ -269,6 +269,14 @@ impl FlowReport {
     /// Lost since the agent started.
     pub fn lost_amount(&self) -> Amount {
         Amount { records: self.lost, packets: self.lost_packets, bytes: self.lost_bytes }
+    }
+}
+
+/// The sum of two counts as far as they are known.
+pub fn more(a: Option<u64>, b: Option<u64>) -> Option<u64> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.saturating_add(b)),
+        (known, None) | (None, known) => known,
     }
 }
 

@@ -4,28 +4,42 @@
 //! A node is authorised only when [`Welcome`] has come: with raw public keys, "connected" proves nothing.
 
 mod decoder;
+mod relaying;
+mod seat;
+
+use std::time::Duration;
 
 use crate::flow::{FlowReport, MAX_ENDED, MAX_RECORDS};
 use crate::id::NodeId;
 use crate::names::NamesReport;
+use crate::path::PathsReport;
 use crate::signed::Signed;
 use crate::trust::Record;
 use crate::view::{Delta, MAX_CANDIDATE_BYTES, MAX_CANDIDATES};
 
 pub use decoder::{Decoder, encode};
+pub use relaying::{
+    DoorCounts, Draining, FromRelay, MAX_PAIRS, NodePair, PairAnswer, Pairs, RELAY_ALPN, Reason, RelayCounts,
+    RelayEnrol, RelayHello, RelaySays, RelayWelcome, SaidToRelay, SeatFor, ToRelay, Unseat, enrolment,
+};
+pub use seat::{MAX_RELAYS, RelayAt, RelayPlace, RelaySeat, Seated};
 
 /// ALPN of the control channel (RFC 7301); its number is the protocol version.
 pub const ALPN: &[u8] = b"warren/1";
 /// Largest frame before a peer is authorised, and after.
 pub const MAX_FRAME_STRANGER: usize = 16 * 1024;
 pub const MAX_FRAME: usize = 1024 * 1024;
+/// What both ends of the control channel take for its round trip before they know it. A lost first packet is sent again after
+/// three times this (RFC 9002 section 6.2.1) and not after a second as is usual: where a crowd fills the coordinator's socket,
+/// tries are what counts. On a longer way some are sent twice.
+pub const FIRST_ROUND_TRIP: Duration = Duration::from_millis(100);
 /// UDP port of the coordinator, and of a node's WireGuard socket, unless set otherwise.
 pub const COORDINATOR_PORT: u16 = 7946;
 pub const WIREGUARD_PORT: u16 = 51820;
 
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct ToCoordinator {
-    #[prost(oneof = "NodeSays", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10")]
+    #[prost(oneof = "NodeSays", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11")]
     pub says: Option<NodeSays>,
 }
 
@@ -59,11 +73,14 @@ pub enum NodeSays {
     /// Only where the policy asks for it.
     #[prost(message, tag = "10")]
     Names(NamesReport),
+    /// Which way this node's packets take; shown, never acted on.
+    #[prost(message, tag = "11")]
+    Paths(PathsReport),
 }
 
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct ToNode {
-    #[prost(oneof = "CoordinatorSays", tags = "1, 2, 3, 4, 5, 6, 7, 8")]
+    #[prost(oneof = "CoordinatorSays", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9")]
     pub says: Option<CoordinatorSays>,
 }
 
@@ -87,6 +104,9 @@ pub enum CoordinatorSays {
     /// This peer wants to talk and is not heard here.
     #[prost(message, tag = "8")]
     Knock(Knock),
+    /// Where what finds no other way may go.
+    #[prost(message, tag = "9")]
+    Relay(RelaySeat),
 }
 
 #[derive(Clone, PartialEq, Eq, prost::Message)]
@@ -99,6 +119,9 @@ pub struct EnrolBegin {
     pub name: String,
     #[prost(string, tag = "3")]
     pub agent: String,
+    /// A name it would like, if `name` is empty: the host's. If that is taken, the first of `LIKE-2`, `LIKE-3`, … that is free.
+    #[prost(string, tag = "4")]
+    pub like: String,
 }
 
 #[derive(Clone, PartialEq, Eq, prost::Message)]
@@ -168,6 +191,8 @@ pub enum RefusalCode {
     Overloaded = 14,
     /// The same identity opened a newer session.
     Replaced = 15,
+    /// It was away for longer than its token's lease: this identity is out, another may enrol.
+    LeaseEnded = 16,
 }
 
 #[derive(Clone, PartialEq, Eq, prost::Message)]
@@ -219,8 +244,8 @@ pub struct MyEndpoints {
     /// Port of the WireGuard socket, to pair with the address the coordinator sees.
     #[prost(uint32, tag = "2")]
     pub port: u32,
-    /// `address:port` that the socket has outside a NAT, as STUN at this coordinator told ([`crate::stun`]); at most one
-    /// for each address family.
+    /// `address:port` that the socket has outside a NAT, as STUN at this coordinator told ([`crate::stun`]), or as the gateway has
+    /// granted; at most [`MAX_MAPPED`].
     #[prost(string, repeated, tag = "3")]
     pub mapped: Vec<String>,
 }
@@ -283,10 +308,10 @@ pub fn printable(text: &str, characters: usize) -> String {
 const MAX_NAME_BYTES: usize = 63;
 const MAX_AGENT_BYTES: usize = 128;
 const MAX_TEXT_BYTES: usize = 4096;
-/// One address outside a NAT for each address family.
-const MAX_MAPPED: usize = 2;
+/// Addresses outside a NAT: seen by STUN, and granted by the gateway.
+pub const MAX_MAPPED: usize = 2;
 
-fn ensure(holds: bool, what: &'static str) -> Result<(), FrameError> {
+pub(crate) fn ensure(holds: bool, what: &'static str) -> Result<(), FrameError> {
     if holds { Ok(()) } else { Err(FrameError::Malformed(what)) }
 }
 
@@ -306,6 +331,7 @@ impl NodeSays {
             NodeSays::EnrolBegin(begin) => {
                 ensure(begin.token_key.len() == 32, "the token key is not 32 bytes")?;
                 ensure(begin.name.len() <= MAX_NAME_BYTES, "the name is over 63 bytes")?;
+                ensure(begin.like.len() <= MAX_NAME_BYTES, "the liked name is over 63 bytes")?;
                 ensure(begin.agent.len() <= MAX_AGENT_BYTES, "the agent is over 128 bytes")
             }
             NodeSays::EnrolCommit(commit) => {
@@ -329,6 +355,7 @@ impl NodeSays {
                 ensure(report.records.len() <= MAX_RECORDS, "too many flow records")
             }
             NodeSays::Names(report) => report.check().map_err(FrameError::Malformed),
+            NodeSays::Paths(report) => report.check().map_err(FrameError::Malformed),
             NodeSays::Complaint(complaint) => {
                 ensure(complaint.message.len() <= MAX_TEXT_BYTES, "the complaint is over 4096 bytes")
             }
@@ -373,6 +400,7 @@ impl CoordinatorSays {
             CoordinatorSays::Delta(_) => Ok(()),
             CoordinatorSays::Freshness(_) | CoordinatorSays::FlowsStored(_) => Ok(()),
             CoordinatorSays::Knock(knock) => knock.check(),
+            CoordinatorSays::Relay(seat) => seat.check(),
         }
     }
 }

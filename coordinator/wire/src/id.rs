@@ -4,6 +4,7 @@ use curve25519_dalek::edwards::CompressedEdwardsY;
 use curve25519_dalek::montgomery::MontgomeryPoint;
 use ed25519_dalek::{SigningKey, VerifyingKey};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 
 mod hex {
     pub fn encode(bytes: &[u8]) -> String {
@@ -102,6 +103,13 @@ bytes_id!(
     "network id (32 hex digits)"
 );
 bytes_id!(
+    /// A relay: the first 16 bytes of SHA-256 over `warren relay v1\0` and its identity key. Text: 32 hex digits.
+    RelayId,
+    16,
+    hex,
+    "relay id (32 hex digits)"
+);
+bytes_id!(
     /// An Ed25519 public key (RFC 8032): authority, coordinator, token or node identity. Text: base64 with padding.
     IdentityKey,
     32,
@@ -122,6 +130,13 @@ bytes_id!(
     hex,
     "SHA-256 digest (64 hex digits)"
 );
+
+impl RelayId {
+    pub fn of(key: &IdentityKey) -> RelayId {
+        let hash = Sha256::new_with_prefix(b"warren relay v1\0").chain_update(key.0).finalize();
+        RelayId(hash.first_chunk().copied().unwrap_or_default())
+    }
+}
 
 impl IdentityKey {
     /// The public half of `key`.

@@ -35,6 +35,8 @@ pub struct Terms {
     pub uses: u32,
     pub created: UnixTime,
     pub not_after: UnixTime,
+    /// Seconds that its nodes may be away before they are taken out, `MIN_LEASE` to `MAX_LEASE`; 0: they stay.
+    pub lease: u64,
 }
 
 /// What a node is from the moment it is in.
@@ -99,6 +101,7 @@ pub fn delegation(network: &NetworkId, token: &IdentityKey, terms: &Terms, autho
         uses: terms.uses,
         not_after: terms.not_after.0,
         created: terms.created.0,
+        lease: terms.lease,
     };
     Signed::seal(&delegation, &[authority])
 }

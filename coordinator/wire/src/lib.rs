@@ -9,6 +9,8 @@
 //! - [`view`]: what one node is told, as entries, and deltas between two of them.
 //! - [`frame`]: messages on the control channel; lengths bounded before anything is read.
 //! - [`stun`]: how a node learns the address its WireGuard socket has outside a NAT.
+//! - [`relay`]: the frames in which a relay carries the datagrams of nodes that cannot reach each other.
+//! - [`door`]: how a UDP port is reached where UDP does not pass.
 //! - [`flow`]: flow records; [`names`]: which names are asked, where the policy wants to know.
 //! - [`issue`]: the signing side of every statement.
 //! - [`revocation`]: the hash chain over all revocations.
@@ -17,12 +19,15 @@
 
 #![forbid(unsafe_code)]
 
+pub mod door;
 pub mod flow;
 pub mod frame;
 pub mod id;
 pub mod issue;
 pub mod names;
+pub mod path;
 pub mod possession;
+pub mod relay;
 pub mod revocation;
 pub mod signed;
 pub mod specimen;

@@ -180,6 +180,7 @@ impl SpecimenNetwork {
             uses: 1,
             created: EPOCH_TIME,
             not_after: EPOCH_TIME.plus(TOKEN_LIFE),
+            lease: 0,
         }
     }
 

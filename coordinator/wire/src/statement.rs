@@ -72,6 +72,9 @@ pub struct Delegation {
     pub not_after: u64,
     #[prost(uint64, tag = "8")]
     pub created: u64,
+    /// Seconds that a node of this token may be away before the coordinator takes it out; 0: it stays until it is revoked.
+    #[prost(uint64, tag = "9")]
+    pub lease: u64,
 }
 statement!(Delegation, 2, "delegation");
 

@@ -13,6 +13,8 @@ use zeroize::{Zeroize as _, Zeroizing};
 use crate::id::{IdentityKey, NetworkId};
 
 const PREFIX: &str = "warren1_";
+/// Of a token that lets a relay in: the same, and no host takes one for the other.
+const RELAY_PREFIX: &str = "warrenrelay1_";
 const CHECKSUM: usize = 4;
 /// Longest text of a token, its most coordinators and its most authorities.
 pub const MAX_TOKEN_BYTES: usize = 2048;
@@ -35,6 +37,10 @@ pub struct Token {
 pub enum TokenError {
     #[error("this is not an enrolment token: it must begin with `warren1_`")]
     NotAToken,
+    #[error(
+        "this is not a relay's token: it must begin with `warrenrelay1_`; make one with `warren relay add`"
+    )]
+    NotARelayToken,
     #[error("the enrolment token is damaged or cut off ({characters} characters read): copy it whole")]
     Damaged { characters: usize },
     #[error("the enrolment token is of no use: {why}; ask for a new one")]
@@ -68,6 +74,15 @@ fn checksum(body: &[u8]) -> [u8; CHECKSUM] {
 
 impl Token {
     pub fn encode(&self) -> Zeroizing<String> {
+        self.encode_behind(PREFIX)
+    }
+
+    /// For a relay.
+    pub fn encode_for_relay(&self) -> Zeroizing<String> {
+        self.encode_behind(RELAY_PREFIX)
+    }
+
+    fn encode_behind(&self, prefix: &str) -> Zeroizing<String> {
         let body = TokenBody {
             network: self.network.0.to_vec(),
             authorities: self.authorities.iter().map(|key| key.0.to_vec()).collect(),
@@ -80,16 +95,29 @@ impl Token {
         body.encode_raw(&mut *bytes);
         let sum = checksum(&bytes);
         bytes.extend_from_slice(&sum);
-        let mut text = Zeroizing::new(String::with_capacity(PREFIX.len() + bytes.len().div_ceil(3) * 4));
-        text.push_str(PREFIX);
+        let mut text = Zeroizing::new(String::with_capacity(prefix.len() + bytes.len().div_ceil(3) * 4));
+        text.push_str(prefix);
         URL_SAFE_NO_PAD.encode_string(&*bytes, &mut text);
         text
     }
 
     /// Reads a token; white space around it is ignored.
     pub fn decode(text: &str) -> Result<Token, TokenError> {
+        Token::decode_behind(PREFIX, text).ok_or(TokenError::NotAToken)?
+    }
+
+    /// The same for a relay's.
+    pub fn decode_for_relay(text: &str) -> Result<Token, TokenError> {
+        Token::decode_behind(RELAY_PREFIX, text).ok_or(TokenError::NotARelayToken)?
+    }
+
+    /// `None`: it begins otherwise.
+    fn decode_behind(prefix: &str, text: &str) -> Option<Result<Token, TokenError>> {
         let text = text.trim();
-        let encoded = text.strip_prefix(PREFIX).ok_or(TokenError::NotAToken)?;
+        Some(Token::decode_rest(text.strip_prefix(prefix)?, text))
+    }
+
+    fn decode_rest(encoded: &str, text: &str) -> Result<Token, TokenError> {
         let damaged = || TokenError::Damaged { characters: text.chars().count() };
         if text.len() > MAX_TOKEN_BYTES {
             return Err(damaged());

@@ -39,6 +39,9 @@ pub const MAX_COORDINATOR_KEYS: usize = 16;
 pub const MAX_ITEMS: u64 = 65_536;
 /// Longest life of a freshness, seconds (90 days): a stolen online key must not hold a network still for ever.
 pub const MAX_FRESHNESS_SECONDS: u64 = 90 * 86_400;
+/// Bounds of a token's lease, seconds. A control channel that is lost is noticed after a dozen.
+pub const MIN_LEASE: u64 = 10;
+pub const MAX_LEASE: u64 = 90 * 86_400;
 /// The version of the policy language this program knows.
 pub const POLICY_VERSION: u32 = 1;
 

@@ -18,6 +18,7 @@ use prost::Message as _;
 use sha2::{Digest as _, Sha256};
 
 use crate::id::{Digest, NodeId, Revision, WgKey};
+use crate::relay::Seat;
 use crate::signed::{MAX_SIGNATURES, Signed};
 use crate::trust::{MAX_ITEMS, Record};
 
@@ -95,6 +96,9 @@ pub struct PeerEndpoints {
     /// `address:port`, best first, at most 8.
     #[prost(string, repeated, tag = "2")]
     pub candidates: Vec<String>,
+    /// Its seat at the network's relays ([`crate::relay::Seat`]); 0 for none.
+    #[prost(uint32, tag = "3")]
+    pub seat: u32,
 }
 
 #[derive(Clone, PartialEq, Eq, prost::Message)]
@@ -201,7 +205,15 @@ impl PeerEndpoints {
         if self.candidates.len() > MAX_CANDIDATES || self.candidates.iter().any(long) {
             return Err(ViewError::Malformed("a peer has too many or too long endpoint candidates"));
         }
-        Ok(())
+        match Seat::new(self.seat) {
+            Some(_) => Ok(()),
+            None => Err(ViewError::Malformed("a peer's seat has over 24 bits")),
+        }
+    }
+
+    /// `None` if it has none.
+    pub fn seat(&self) -> Option<Seat> {
+        Seat::new(self.seat).filter(|seat| !seat.is_relay())
     }
 }
 
@@ -255,8 +267,9 @@ impl Entry {
         Entry::new(Body::Peer(PeerRecord { node: node.0.to_vec(), record: Some(record) }))
     }
 
-    pub fn endpoints(node: NodeId, candidates: Vec<String>) -> Entry {
-        Entry::new(Body::Endpoints(PeerEndpoints { node: node.0.to_vec(), candidates }))
+    pub fn endpoints(node: NodeId, candidates: Vec<String>, seat: Option<Seat>) -> Entry {
+        let seat = seat.map_or(0, Seat::number);
+        Entry::new(Body::Endpoints(PeerEndpoints { node: node.0.to_vec(), candidates, seat }))
     }
 
     pub fn revoked(node: NodeId, revocation: Signed) -> Entry {

@@ -37,7 +37,11 @@ fn entry() -> impl Strategy<Value = Entry> {
             Entry::new(Body::Item(ProvenItem { index, item: vec![byte; 9], path: vec![byte; 32 * steps] }))
         }),
         (n.clone(), any::<u8>()).prop_map(|(n, m)| Entry::peer(id(n), record(m))),
-        (n.clone(), any::<u16>()).prop_map(|(n, p)| Entry::endpoints(id(n), vec![format!("192.0.2.1:{p}")])),
+        (n.clone(), any::<u16>()).prop_map(|(n, p)| Entry::endpoints(
+            id(n),
+            vec![format!("192.0.2.1:{p}")],
+            None
+        )),
         (n, any::<u8>()).prop_map(|(n, m)| Entry::revoked(id(n), signed(m))),
     ]
 }
@@ -251,8 +255,8 @@ fn an_entry_out_of_bounds_is_refused() {
         Entry { body: None },
         Entry::new(Body::Charter(many(17))),
         Entry::peer(id(1), Record { keys: Some(many(17)), ..Record::default() }),
-        Entry::endpoints(id(1), vec!["192.0.2.1:1".into(); MAX_CANDIDATES + 1]),
-        Entry::endpoints(id(1), vec!["x".repeat(65)]),
+        Entry::endpoints(id(1), vec!["192.0.2.1:1".into(); MAX_CANDIDATES + 1], None),
+        Entry::endpoints(id(1), vec!["x".repeat(65)], None),
         Entry::new(Body::Item(ProvenItem { index: 65_536, ..Default::default() })),
         Entry::new(Body::Item(ProvenItem { path: vec![0; 33], ..Default::default() })),
         Entry::new(Body::Item(ProvenItem { path: vec![0; 32 * 65], ..Default::default() })),
@@ -292,7 +296,7 @@ fn entries_of_one_kind_are_bounded_and_too_many_change_nothing() {
         let peer = |n: u64| {
             let mut bytes = [0; 16];
             bytes[..8].copy_from_slice(&n.to_be_bytes());
-            Entry::endpoints(NodeId(bytes), vec![])
+            Entry::endpoints(NodeId(bytes), vec![], None)
         };
         range.map(peer).collect::<Vec<_>>()
     };

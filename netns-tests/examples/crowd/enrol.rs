@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use warren_node::agent::NameOptions;
 use warren_node::link;
 use warren_node::state::identity_from_seed;
-use warren_node_core::control::enrolment::Secrets;
+use warren_node_core::control::enrolment::{Secrets, Wish};
 use warren_node_core::control::keys::LaneSecret;
 use warren_wire::token::Token;
 
@@ -46,7 +46,7 @@ async fn some(token: Arc<str>, left: Arc<AtomicU32>) -> Vec<Pair> {
             lanes: lanes.iter().map(secret).collect(),
         };
         let token = Token::decode(&token).unwrap();
-        link::enrol(token, None, "bench", &secrets, Arc::clone(&resolver))
+        link::enrol(&token, &Wish::Any, "bench", &secrets, Arc::clone(&resolver))
             .await
             .unwrap_or_else(|e| panic!("{e}"));
         done.extend(lanes.into_iter().next());

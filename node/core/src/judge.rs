@@ -75,19 +75,25 @@ fn judge(
     }
 }
 
-/// The source must be the sender's, the destination the receiver's, whatever a routing table says.
+/// The source must be the sender's, the destination the receiver's, whatever a routing table says; or one of the two is a
+/// host behind its end that the policy grants the other something at.
 fn check_addresses(ends: &Ends<'_>, packet: &Packet, way: Way) -> Result<(), DropReason> {
     let (from, to, bad_source, bad_destination) = match way {
         Way::Out => (ends.mine, ends.peer, DropReason::SourceNotMine, DropReason::DestinationNotPeers),
         Way::In => (ends.peer, ends.mine, DropReason::SourceNotPeers, DropReason::DestinationNotMine),
     };
-    if !from.contains(packet.tuple.src) {
-        return Err(bad_source);
+    let (behind_from, behind_to) = match way {
+        Way::Out => (ends.hosts, ends.beyond),
+        Way::In => (ends.beyond, ends.hosts),
+    };
+    let (src, dst) = (packet.tuple.src, packet.tuple.dst);
+    match (from.contains(src), to.contains(dst)) {
+        (true, true) => Ok(()),
+        (true, false) if behind_to.has(dst) => Ok(()),
+        (false, _) if !behind_from.has(src) => Err(bad_source),
+        (false, true) => Ok(()),
+        (true | false, false) => Err(bad_destination),
     }
-    if !to.contains(packet.tuple.dst) {
-        return Err(bad_destination);
-    }
-    Ok(())
 }
 
 /// One packet to be judged, and everything around it.

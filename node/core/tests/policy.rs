@@ -58,8 +58,9 @@ fn passes(policy: &Policy, p: &Packet, bytes: &[u8]) -> (bool, bool) {
     let (ahead, back) = (program.rules(&p.from, &p.to), program.rules(&p.to, &p.from));
     let (one, two) = (addresses(1), addresses(2));
     let edition = Edition { epoch: 1, revision: 1, generation: 1 };
-    let sender = Ends { mine: &one, peer: &two, outbound: &ahead, inbound: &back, edition };
-    let receiver = Ends { mine: &two, peer: &one, outbound: &back, inbound: &ahead, edition };
+    let (beyond, hosts) = (&warren_config::subnet::NOTHING, &warren_config::subnet::NOTHING);
+    let sender = Ends { mine: &one, peer: &two, outbound: &ahead, inbound: &back, beyond, hosts, edition };
+    let receiver = Ends { mine: &two, peer: &one, outbound: &back, inbound: &ahead, beyond, hosts, edition };
     let table = || FlowTable::new(NodeId([7; 16]), Arc::new(FlowIds::default()), Limits::default());
     let load = Load { packets: 1, bytes: bytes.len() as u64 };
     let now = Now { mono: Mono::from_millis(1_000_000), wall_ms: p.at.0 * 1000 };

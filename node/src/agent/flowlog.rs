@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use warren_wire::flow::{FlowEnd, FlowRecord};
+use warren_wire::flow::{FlowEnd, FlowRecord, more};
 
 const LIVE: usize = 65_536;
 const ENDED: usize = 512;
@@ -24,7 +24,7 @@ impl FlowLog {
             sum.bytes_back = sum.bytes_back.saturating_add(before.bytes_back);
             sum.workload = sum.workload.or(before.workload);
             sum.rtt_us = sum.rtt_us.or(before.rtt_us);
-            sum.retransmissions = sum.retransmissions.or(before.retransmissions);
+            sum.retransmissions = more(sum.retransmissions, before.retransmissions);
         }
         if record.end() == FlowEnd::Open {
             if self.live.len() < LIVE {

@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use warren_node_core::ledger::{self, Ledger};
 use warren_wire::flow::{Ended, MAX_ENDED};
 
-use crate::kernel::map;
+use warren_kernel::map;
 
 const MAGIC: u64 = u64::from_be_bytes(*b"wledger1");
 const HEAD: usize = 3 + 3 * MAX_ENDED;

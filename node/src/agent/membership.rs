@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use ed25519_dalek::SigningKey;
 use prost::Message;
-use warren_config::name::Name;
-use warren_node_core::control::enrolment::Secrets;
+use warren_node_core::control::enrolment::{Secrets, Wish};
 use warren_node_core::control::keys::LaneSecret;
+use warren_node_core::door::Transport;
 use warren_node_core::host::{InterfaceName, Plan};
 use warren_wire::signed::Signed;
 use warren_wire::token::Token;
@@ -27,6 +27,8 @@ pub struct Kept {
     pub record: Record,
     pub network: Network,
     pub me: Member,
+    /// How the coordinator was reached, if this node has just been enrolled.
+    pub came_by: Option<Transport>,
 }
 
 /// Reads and checks everything. Whatever is missing or does not hold is an error, never "not enrolled".
@@ -41,7 +43,16 @@ pub fn load(state: &StateDir) -> Result<Kept, Error> {
     let record = Record::decode(record.as_slice()).map_err(|_| missing("record"))?;
     let network = trust.trust().network(&charter)?;
     let me = trust.trust().member(&network, &record)?;
-    Ok(Kept { identity: identity_from_seed(&identity), keys, trust, charter, record, network, me })
+    Ok(Kept {
+        identity: identity_from_seed(&identity),
+        keys,
+        trust,
+        charter,
+        record,
+        network,
+        me,
+        came_by: None,
+    })
 }
 
 /// What the machine must have for this member.
@@ -63,13 +74,13 @@ pub fn lane_secrets(keys: &WgKeys) -> Result<Vec<LaneSecret>, Error> {
 /// the same identity, and is no member until it has its record. It makes keys for so many packet workers.
 pub async fn enrol(
     state: &StateDir,
-    token: Token,
-    name: Option<&Name>,
+    token: &Token,
+    name: &Wish,
     workers: usize,
     resolver: Arc<Resolver>,
 ) -> Result<Kept, Error> {
     let secrets = secrets(state, workers)?;
-    let membership = link::enrol(token, name, AGENT, &secrets, resolver).await?;
+    let (membership, came_by) = link::enrol(token, name, AGENT, &secrets, resolver).await?;
     state.store_trust(&StoredTrust {
         network: membership.trust.network,
         authorities: membership.trust.authorities.clone(),
@@ -78,7 +89,7 @@ pub async fn enrol(
     })?;
     state.store_charter(&membership.charter.encode_to_vec())?;
     state.store_record(&membership.record.encode_to_vec())?;
-    load(state)
+    Ok(Kept { came_by: Some(came_by), ..load(state)? })
 }
 
 /// The identity and keys of a try before, or new ones.

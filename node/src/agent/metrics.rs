@@ -141,5 +141,7 @@ fn counted(driver: &Driver, registry: &mut Registry) {
         "event",
         &events,
     );
+    let doors = driver.doors.counters().map(|(name, count)| (name.to_owned(), count)).into();
+    counters(registry, "doors", "Datagrams through doors to relays, and changes of the way", "event", &doors);
     counters(registry, "dns", "What the resolver did", "event", &driver.parts.resolver.counters());
 }

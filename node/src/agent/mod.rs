@@ -6,6 +6,7 @@
 //! unreachable routes stay, so that traffic is blocked and not leaked until then.
 
 mod answers;
+mod doors;
 mod driver;
 mod endpoints;
 mod flowfile;
@@ -59,6 +60,10 @@ pub struct Options {
     pub names: NameOptions,
     /// Keep the last good view when freshness has run out.
     pub hold: bool,
+    /// End when the coordinator says that this node's lease has ended, because it can enrol anew.
+    pub renews: bool,
+    /// The gateway is asked to map the WireGuard port.
+    pub port_mapping: bool,
     /// Where Prometheus may ask.
     pub metrics: Vec<Place>,
 }

@@ -47,6 +47,9 @@ pub fn rotate(
 
 /// What no file names any more is forgotten: the keys without it, or `None` if all are named.
 pub fn forget_unfiled(control: &Control, keys: &WgKeys) -> Option<WgKeys> {
+    if keys.kept.is_empty() {
+        return None;
+    }
     let filed = control.filed_keys()?;
     let mut fewer = keys.clone();
     fewer.keep_filed(&WgKeys { lanes: Vec::new(), ..keys.clone() }, Some(&filed));

@@ -16,8 +16,8 @@ use super::membership::{Kept, members_plan};
 use super::{AGENT, Options, rotation, underlay};
 use crate::clock::{Clock, boot, host_wall_ms};
 use crate::error::Error;
-use crate::host::Host;
-use crate::hostdns::HostDns;
+use crate::host::{Host, Subnets};
+use crate::hostdns::{EarMeans, HostDns};
 use crate::resolver::Resolver;
 use crate::service;
 use crate::socket;
@@ -46,7 +46,7 @@ pub async fn run(options: Options, state: StateDir, kept: Kept, helper: Option<H
     let mut host = Host::open(options.workers)?;
     let mtu = options.mtu.unwrap_or_else(|| underlay::tunnel_mtu(&kept.trust.coordinators));
     let plan = members_plan(&kept, &options.interface, mtu)?.with_bridges(&options.names.bridges);
-    let host_dns =
+    let mut host_dns =
         HostDns::new(options.names.host, options.names.guard, plan.interface.clone(), plan.bridges.clone());
     host.carry_out(&plan.up()).await?;
     let tun =
@@ -76,9 +76,17 @@ pub async fn run(options: Options, state: StateDir, kept: Kept, helper: Option<H
         aside: Aside::new().map_err(Error::io("make the queue for handshakes"))?,
         sleepers: Sleepers::default(),
         mapping: parking_lot::Mutex::new(Mapping::new(random()?)),
+        outlook: parking_lot::Mutex::default(),
         workers: options.workers,
     });
+    let tells = Arc::clone(&shared);
+    host_dns.hear_by(EarMeans {
+        asker: workloads.asker(),
+        ranges: plan.ranges.clone(),
+        tell: Arc::new(move |frame| tells.write_plain(frame)),
+    });
 
+    let subnets = Subnets::new(&options.run);
     let parts = Parts {
         options,
         state,
@@ -86,6 +94,7 @@ pub async fn run(options: Options, state: StateDir, kept: Kept, helper: Option<H
         keys,
         control,
         host,
+        subnets,
         plan,
         shared: Arc::clone(&shared),
         resolver,

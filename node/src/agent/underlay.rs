@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use warren_node_core::host::DEFAULT_MTU;
 
-use crate::kernel::option::path_mtu;
+use warren_kernel::option::path_mtu;
 
 /// IPv6, UDP and WireGuard headers: whatever family a peer is reached by, a full inner packet fits.
 const OVERHEAD: usize = 40 + 8 + 32;

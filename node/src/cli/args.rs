@@ -35,6 +35,10 @@ pub struct Common {
     /// Directory for sockets and flow tables; must not survive a reboot.
     #[arg(long, global = true, env = "WARREN_NODE_RUN", default_value = RUN)]
     run: PathBuf,
+    /// Settings file: the long flags of `up` without the dashes, and `token`. By default /etc/warren/node.toml, if it is there;
+    /// flags and the environment win over it.
+    #[arg(long, global = true, value_name = "FILE", env = "WARREN_NODE_CONFIG")]
+    config: Option<PathBuf>,
     /// Local socket of the agent; by default INTERFACE.sock in the run directory.
     #[arg(long, global = true, env = "WARREN_NODE_SOCKET")]
     socket: Option<PathBuf>,
@@ -72,7 +76,8 @@ pub struct Common {
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Enrol if this host is not a member yet, then run the agent. A stored identity always wins over a token.
+    /// Enrol if this host is not a member yet, then run the agent. A stored identity always wins over a token. A token that is
+    /// named nowhere is looked for in /etc/warren/token.
     Up {
         #[command(flatten)]
         enrol: Enrol,
@@ -165,11 +170,22 @@ pub struct Enrol {
     #[arg(long, env = "WARREN_TOKEN", hide_env_values = true)]
     pub token: Option<String>,
     /// File with the token; `-` for standard input.
-    #[arg(long, conflicts_with = "token")]
+    #[arg(long, env = "WARREN_TOKEN_FILE", conflicts_with = "token")]
     pub token_file: Option<PathBuf>,
+    /// Remove the token file once this host is a member; it is left where it is otherwise.
+    #[arg(long, env = "WARREN_NODE_REMOVE_TOKEN")]
+    pub remove_token: bool,
     /// Wanted name of this node, if the token leaves it open.
-    #[arg(long)]
+    #[arg(long, env = "WARREN_NODE_NAME")]
     pub name: Option<String>,
+    /// Be called as this host is, if the token allows that: by the first label of its name. If another node has that name, HOST-2,
+    /// HOST-3, …; --name wins.
+    #[arg(long, env = "WARREN_NODE_HOSTNAME")]
+    pub hostname: bool,
+    /// With `up`: show the token again until this host is a member, later and later (1 s to 1 min while nobody answers, 30 s to
+    /// 10 min while it is refused, at once when it is another one), instead of ending with the error.
+    #[arg(long, env = "WARREN_NODE_UNATTENDED")]
+    pub unattended: bool,
 }
 
 /// Never the token.
@@ -216,6 +232,10 @@ pub struct RunFlags {
     /// cutting all peers.
     #[arg(long)]
     hold: bool,
+    /// Ask the gateway of the IPv4 default route to map the WireGuard port to its outside, by PCP (RFC 6887), NAT-PMP (RFC 6886) or UPnP (IGD 1 and 2), so that peers
+    /// behind any NAT reach this node directly. Off by default.
+    #[arg(long, env = "WARREN_NODE_PORT_MAPPING")]
+    port_mapping: bool,
 }
 
 /// Others on the network must not be able to ask.
@@ -242,6 +262,7 @@ impl Common {
             dns_guard: hostdns::Guard::Off,
             metrics: Vec::new(),
             hold: false,
+            port_mapping: false,
         })
     }
 
@@ -276,6 +297,8 @@ impl Common {
             },
             metrics: run.metrics.clone(),
             hold: run.hold,
+            renews: false,
+            port_mapping: run.port_mapping,
         }
     }
 }

@@ -7,7 +7,7 @@ use serde_json::json;
 use super::{Said, runtime};
 use crate::agent::{FlowFile, Options, load, members_plan};
 use crate::error::{Error, Exit};
-use crate::host::Host;
+use crate::host::{Host, Subnets};
 use crate::hostdns;
 use crate::socket::{Request, ask};
 use crate::state::{StateDir, StateError};
@@ -32,6 +32,8 @@ pub fn command(options: &Options) -> Result<Said, Error> {
     let plan = members_plan(&load(&state)?, &options.interface, options.mtu.unwrap_or(DEFAULT_MTU))?;
     let errors =
         runtime.block_on(async { Ok::<_, Error>(Host::open(1)?.carry_out_all(&plan.down()).await) })?;
+    let forwarding = runtime.block_on(Subnets::new(&options.run).leave(&plan)).err();
+    let errors: Vec<_> = errors.into_iter().chain(forwarding).collect();
     if let Ok(flows) = FlowFile::new(&options.run.join(&options.interface)) {
         flows.remove();
     }

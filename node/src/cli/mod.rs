@@ -4,8 +4,10 @@ mod args;
 mod doctor;
 mod down;
 mod enroll;
+mod file;
 mod flowline;
 mod guard;
+mod patience;
 mod ping;
 mod query;
 mod restore;
@@ -14,7 +16,7 @@ mod watch;
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, FromArgMatches};
 use serde_json::Value;
 use warren_node_core::control::enrolment::EnrolError;
 use warren_wire::frame::RefusalCode;
@@ -25,6 +27,7 @@ use crate::link::EnrolFailure;
 use crate::logs;
 use crate::workload;
 use args::{Arguments, Command, DnsCommand};
+pub use file::FileError;
 
 /// What a command has to say, and whether that is good news.
 #[derive(Debug)]
@@ -51,7 +54,15 @@ pub fn main() -> ExitCode {
         Some(word) if word == workload::HELPER => return workload::helper::run(),
         _ => {}
     }
-    let arguments = match Arguments::try_parse() {
+    let settings = match file::of_this_call(&Arguments::command()) {
+        Ok(settings) => settings,
+        Err(e) => {
+            complain(&Error::Settings(e), false);
+            return ExitCode::from(Exit::Usage as u8);
+        }
+    };
+    let matches = settings.apply(Arguments::command()).try_get_matches();
+    let arguments = match matches.and_then(|matches| Arguments::from_arg_matches(&matches)) {
         Ok(arguments) => arguments,
         Err(e) => {
             let _ = e.print();
@@ -61,9 +72,9 @@ pub fn main() -> ExitCode {
     let quiet = !matches!(arguments.command, Command::Up { .. } | Command::Run { .. });
     logs::start(arguments.common.log_format, quiet);
     agent::protect_memory();
-    crate::kernel::memory::keep_few_arenas();
+    warren_kernel::memory::keep_few_arenas();
     let json = arguments.common.json;
-    match carry_out(&arguments) {
+    match carry_out(&arguments, &settings) {
         Ok(said) => {
             print(&said, json);
             ExitCode::from(said.exit as u8)
@@ -75,19 +86,25 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn carry_out(arguments: &Arguments) -> Result<Said, Error> {
+fn carry_out(arguments: &Arguments, settings: &file::Settings) -> Result<Said, Error> {
     let common = &arguments.common;
     let options = common.options();
     match &arguments.command {
         Command::Up { enrol, run } => {
-            let (state, kept) = enroll::member(&options, enrol)?;
-            run_agent(common.run_options(run), state, kept)
+            let (state, kept) = enroll::member(&options, enrol, settings)?;
+            let renews = enroll::has_token(enrol, settings);
+            let run = agent::Options { renews, ..common.run_options(run) };
+            let ended = run_agent(run, state, kept);
+            if matches!(ended, Err(Error::LeaseEnded)) {
+                enroll::begin_anew(&options)?;
+            }
+            ended
         }
         Command::Run { run } => {
             let (state, kept) = agent::open_member(&options.state)?;
             run_agent(common.run_options(run), state, kept)
         }
-        Command::Enroll { enrol } => enroll::command(&options, enrol),
+        Command::Enroll { enrol } => enroll::command(&options, enrol, settings),
         Command::Status => query::status(&options.socket),
         Command::Peers => query::peers(&options.socket),
         Command::Flows { watch: true, count, .. } => watch::flows(&options.socket, *count, common.json),

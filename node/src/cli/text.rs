@@ -64,6 +64,16 @@ pub fn status(s: &Value) -> String {
             ("zone", "zone"),
         ],
     );
+    text.push_str(&way("by", s.get("coordinator_way")));
+    if let Some(mapping) = s.get("port_mapping").filter(|mapping| !mapping.is_null()) {
+        let granted = !mapping.get("outside").is_none_or(Value::is_null);
+        let said =
+            if granted { field(mapping, "outside") } else { format!("none: {}", field(mapping, "why")) };
+        let (speech, gateway) = (field(mapping, "protocol"), field(mapping, "gateway"));
+        text.push_str(&format!("{:<13} {said} ({speech} at {gateway})\n", "port mapping"));
+    }
+    text.push_str(&relays(s));
+    text.push_str(&subnets(s));
     for (label, name) in [("cut", "cut"), ("last error", "last_error"), ("doubt", "doubt")] {
         if !s.get(name).is_none_or(Value::is_null) {
             text.push_str(&lines(s, &[(label, name)]));
@@ -71,6 +81,37 @@ pub fn status(s: &Value) -> String {
     }
     for notice in s.get("notices").and_then(Value::as_array).into_iter().flatten() {
         text.push_str(&format!("{:<13} {}\n", field(notice, "severity"), field(notice, "message")));
+    }
+    text
+}
+
+/// Subnets behind gateways: what this node may use, and what it serves.
+fn subnets(s: &Value) -> String {
+    let mut text = String::new();
+    for subnet in s.get("subnets").and_then(Value::as_array).into_iter().flatten() {
+        let by = subnet["by"].as_array().into_iter().flatten();
+        let by: Vec<String> =
+            by.map(|by| format!("service {}, grant {}", field(by, "service"), field(by, "grant"))).collect();
+        let way = match subnet.get("obstacle").and_then(Value::as_str) {
+            Some(why) => format!("NOT ROUTED: {}", visible(why)),
+            None => {
+                let parts = subnet["elsewhere"].as_array().into_iter().flatten();
+                let parts =
+                    parts.map(|p| format!(", but {} by {}", field(p, "subnet"), field(p, "interface")));
+                let parts: String = parts.collect();
+                format!("by {}, of {}{parts}", field(subnet, "in_use"), field(subnet, "gateways"))
+            }
+        };
+        text.push_str(&format!("{:<13} {} {way} ({})\n", "subnet", field(subnet, "subnet"), by.join("; ")));
+    }
+    let serves = &s["serves"];
+    for subnet in serves["subnets"].as_array().into_iter().flatten() {
+        let way = serves["ways"].as_array().into_iter().flatten().find(|way| way["subnet"] == *subnet);
+        let way = way.map(|way| format!(" {}", field(way, "text"))).unwrap_or_default();
+        text.push_str(&format!("{:<13} {}{way}\n", "gateway to", plain(subnet)));
+    }
+    if let Some(trouble) = serves["trouble"].as_str() {
+        text.push_str(&format!("{:<13} {}\n", "alarm", visible(trouble)));
     }
     text
 }
@@ -131,18 +172,51 @@ pub fn path(p: &Value) -> String {
         p,
         &[
             ("peer", "name"),
-            ("endpoint", "endpoint"),
+            ("in use", "endpoint"),
             ("proven", "proven"),
-            ("candidates", "candidates"),
             ("handshake s", "last_handshake_seconds"),
             ("why", "why"),
         ],
     );
+    text.push_str(&relays(p));
+    for place in p.get("places").and_then(Value::as_array).into_iter().flatten() {
+        let answer = match place.get("answered_seconds_ago").and_then(Value::as_u64) {
+            Some(ago) => format!("answered {ago} s ago, after {} ms", field(place, "round_trip_ms")),
+            None => "not asked, or no answer yet".to_owned(),
+        };
+        let used = if place.get("in_use") == Some(&Value::Bool(true)) { ", in use" } else { "" };
+        let by = match place.get("relay").and_then(Value::as_str) {
+            Some(_) => format!(" {}", field(place, "relay")),
+            None => String::new(),
+        };
+        text.push_str(&format!("place         {}{by}{used}: {answer}\n", field(place, "place")));
+    }
     for change in p.get("moves").and_then(Value::as_array).into_iter().flatten() {
         let [ago, to, why] = ["seconds_ago", "to", "reason"].map(|name| field(change, name));
         text.push_str(&format!("{ago} s ago: {to} ({why})\n"));
     }
     text
+}
+
+/// The relays this node sits at, a line each.
+fn relays(s: &Value) -> String {
+    let relays = s.get("relays").and_then(Value::as_array).into_iter().flatten();
+    let line = |relay: &Value| {
+        let after = match relay.get("answers") {
+            Some(Value::Bool(true)) => format!(", answers after {} ms", field(relay, "round_trip_ms")),
+            _ => String::new(),
+        };
+        let [name, at, why] = ["name", "at", "why"].map(|field_of| field(relay, field_of));
+        format!("relay         {name} at {at}{after} ({why})\n{}", way("by", relay.get("way")))
+    };
+    relays.map(line).collect()
+}
+
+/// By what something is reached, for how long and why.
+fn way(label: &str, way: Option<&Value>) -> String {
+    let Some(way) = way.filter(|way| !way.is_null()) else { return String::new() };
+    let [transport, seconds, why] = ["transport", "seconds", "why"].map(|name| field(way, name));
+    format!("{label:<13} {transport} for {seconds} s: {why}\n")
 }
 
 pub fn dns_query(q: &Value) -> String {

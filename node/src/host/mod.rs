@@ -6,6 +6,8 @@ mod error;
 mod monitor;
 mod netlink;
 mod nft;
+mod subnets;
+mod switches;
 
 use warren_node_core::host::{Plan, Planned, Step};
 
@@ -13,7 +15,10 @@ use crate::tun::{Tun, TunError};
 pub use error::HostError;
 pub use monitor::{Change, Device, watch_addresses};
 pub use netlink::{LocalAddress, Netlink};
-pub use nft::{asked, has_table, load as load_rules, packets, program as nft_program};
+pub use nft::{
+    asked, everything as all_rules, has_table, load as load_rules, packets, program as nft_program,
+};
+pub use subnets::{Subnets, WantedSubnets};
 
 /// Carries out host plans. Holds the TUN that a plan created until the packet workers take it.
 pub struct Host {

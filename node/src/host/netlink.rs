@@ -1,5 +1,6 @@
 //! Everything that speaks rtnetlink. Its interface changes with each minor version: keep it in this file.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Mutex;
 
@@ -7,10 +8,13 @@ use ipnet::IpNet;
 use rtnetlink::packet_route::AddressFamily;
 use rtnetlink::packet_route::address::{AddressAttribute, AddressHeaderFlags, AddressMessage};
 use rtnetlink::packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
-use rtnetlink::packet_route::route::{RouteAttribute, RouteMessage, RouteScope, RouteType};
+use rtnetlink::packet_route::route::{
+    RouteAddress, RouteAttribute, RouteMessage, RouteProtocol, RouteScope, RouteType,
+};
 use rtnetlink::{AddressMessageBuilder, Error, Handle, LinkUnspec, RouteMessageBuilder};
 use rustix::io::Errno;
 use tokio_stream::StreamExt;
+use warren_node_core::host::subnets::HostRoute;
 
 use super::error::HostError;
 use super::monitor::Device;
@@ -177,6 +181,37 @@ impl Netlink {
         self.take(message, format!("remove the route for {range} through {name}")).await
     }
 
+    /// Routes of the main table that lead out by an interface, but for default ones, each with the interface's name and whether
+    /// the kernel has it because the host is on that network.
+    pub async fn routes(&self) -> Result<BTreeSet<HostRoute>, HostError> {
+        let names = self.link_names().await?;
+        let mut found = BTreeSet::new();
+        for family in [AddressFamily::Inet, AddressFamily::Inet6] {
+            let mut request = RouteMessage::default();
+            request.header.address_family = family;
+            let mut routes = self.handle.route().get(request).execute();
+            while let Some(message) = routes.next().await {
+                let message = message.map_err(|e| failed("list the routes of this host".to_owned(), &e))?;
+                found.extend(host_route(&message, &names));
+            }
+        }
+        Ok(found)
+    }
+
+    /// Never in the place of another: one that is there already is no success.
+    pub async fn add_subnet(
+        &self,
+        name: &str,
+        range: IpNet,
+        source: IpAddr,
+        metric: u32,
+    ) -> Result<(), HostError> {
+        let index = self.index(name).await?;
+        let message = route(range, metric, RouteType::Unicast, Some(index), Some(source));
+        let result = self.handle.route().add(message).execute().await;
+        result.or_else(|e| done(format!("route {range} through {name}"), e, None))
+    }
+
     /// Is there an unreachable route for exactly this range?
     pub async fn has_unreachable(&self, range: IpNet) -> Result<bool, HostError> {
         let mut request = RouteMessage::default();
@@ -198,6 +233,27 @@ impl Netlink {
         Ok(false)
     }
 
+    /// The gateway of the IPv4 default route with the least metric, unless it is through `overlay`.
+    pub async fn default_gateway(&self, overlay: &str) -> Result<Option<Ipv4Addr>, HostError> {
+        let ours =
+            self.link_names().await?.into_iter().find(|(_, name)| name == overlay).map(|(index, _)| index);
+        let mut request = RouteMessage::default();
+        request.header.address_family = AddressFamily::Inet;
+        let mut routes = self.handle.route().get(request).execute();
+        let mut best: Option<(u32, Ipv4Addr)> = None;
+        while let Some(message) = routes.next().await {
+            let message = message.map_err(|e| failed("list the routes of this host".to_owned(), &e))?;
+            let whole =
+                message.header.destination_prefix_length == 0 && message.header.kind == RouteType::Unicast;
+            if let Some((metric, at)) = gateway_of(&message, ours).filter(|_| whole)
+                && best.is_none_or(|(least, _)| metric < least)
+            {
+                best = Some((metric, at));
+            }
+        }
+        Ok(best.map(|(_, at)| at))
+    }
+
     async fn put(&self, message: RouteMessage, what: String) -> Result<(), HostError> {
         let result = self.handle.route().add(message).replace().execute().await;
         result.or_else(|e| done(what, e, Some(Errno::EXIST)))
@@ -207,6 +263,20 @@ impl Netlink {
         let result = self.handle.route().del(message).execute().await;
         result.or_else(|e| done(what, e, Some(Errno::SRCH)))
     }
+}
+
+/// Metric and gateway of a route that does not lead through interface `not`.
+fn gateway_of(message: &RouteMessage, not: Option<u32>) -> Option<(u32, Ipv4Addr)> {
+    let (mut metric, mut found) = (0, None);
+    for attribute in &message.attributes {
+        match attribute {
+            RouteAttribute::Priority(priority) => metric = *priority,
+            RouteAttribute::Gateway(RouteAddress::Inet(at)) => found = Some(*at),
+            RouteAttribute::Oif(index) if Some(*index) == not => return None,
+            _ => {}
+        }
+    }
+    found.map(|at| (metric, at))
 }
 
 fn route(
@@ -241,6 +311,34 @@ fn route(
     }
     message.attributes.push(RouteAttribute::Priority(metric));
     message
+}
+
+/// RT_TABLE_MAIN.
+const MAIN_TABLE: u32 = 254;
+
+fn host_route(message: &RouteMessage, names: &[(u32, String)]) -> Option<HostRoute> {
+    let table = message.attributes.iter().find_map(|a| match a {
+        RouteAttribute::Table(table) => Some(*table),
+        _ => None,
+    });
+    let length = message.header.destination_prefix_length;
+    let elsewhere = table.unwrap_or(message.header.table.into()) != MAIN_TABLE;
+    if elsewhere || length == 0 || message.header.kind != RouteType::Unicast {
+        return None;
+    }
+    let address = message.attributes.iter().find_map(|a| match a {
+        RouteAttribute::Destination(RouteAddress::Inet(v4)) => Some(IpAddr::V4(*v4)),
+        RouteAttribute::Destination(RouteAddress::Inet6(v6)) => Some(IpAddr::V6(*v6)),
+        _ => None,
+    })?;
+    let index = message.attributes.iter().find_map(|a| match a {
+        RouteAttribute::Oif(index) => Some(*index),
+        _ => None,
+    })?;
+    let (_, interface) = names.iter().find(|(known, _)| *known == index)?;
+    let range = IpNet::new(address, length).ok()?;
+    let connected = message.header.protocol == RouteProtocol::Kernel;
+    Some(HostRoute { range, interface: interface.clone(), connected })
 }
 
 fn family(range: IpNet) -> AddressFamily {

@@ -84,6 +84,11 @@ fn element(element: &Value) -> Option<Refused> {
     })
 }
 
+/// Every table, chain and rule of this host.
+pub async fn everything() -> Result<Vec<Value>, HostError> {
+    Ok(list(&["ruleset"]).await?.unwrap_or_default())
+}
+
 /// The objects of a listing; `None` if there is nothing of that name.
 async fn list(what: &[&str]) -> Result<Option<Vec<Value>>, HostError> {
     let failed = |source| HostError::Io { what: "run nft", source };

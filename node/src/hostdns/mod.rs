@@ -2,27 +2,34 @@
 //!
 //! With systemd-resolved: per link, the zone as a routing domain. Else, only if it is wished, `/etc/resolv.conf`
 //! ([`file`]). Whatever was changed is given back on a stop, by `warren-node dns restore`, and by a small process that
-//! waits for the agent's end however it comes ([`watchdog`]). Where this node answers for all names, the leak guard
+//! waits for the agent's end however it comes ([`watchdog`]). Nobody loses a name on the way there and back: programs are sent
+//! here before the guard stands, and elsewhere when it is gone. Where this node answers for all names, the leak guard
 //! keeps everybody else from asking in clear.
 
+mod ear;
 mod file;
 mod resolved;
 mod watchdog;
 
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::ValueEnum;
 use serde_json::{Value, json};
+use warren_node_core::host::leak::account::Account;
+use warren_node_core::host::leak::programs::Programs;
+use warren_node_core::host::leak::{Heard, Refused};
 use warren_node_core::host::{InterfaceName, leak};
+use warren_wire::flow::FlowRecord;
 
+use ear::Ear;
+pub use ear::Means as EarMeans;
 pub use file::File;
 pub use watchdog::wait_for_end;
 
 use crate::host::{HostError, asked, has_table, load_rules, packets};
 
-/// The guard is looked at every so many tellings.
+/// The guard is looked at every so many tellings, and at the next one if something is left to report.
 const LOOK_EVERY: u64 = 4;
 /// systemd-resolved forgets with a restart: it is told again every so many tellings (one a second).
 const TELL_AGAIN: u64 = 20;
@@ -102,10 +109,13 @@ pub struct HostDns {
     error: Option<String>,
     /// Packets the guard refused; `None` before it stands.
     refused: Option<u64>,
-    /// By server, protocol and port: packets and bytes that were reported already.
-    reported: BTreeMap<(IpAddr, u8, u16), (u64, u64)>,
-    /// Refusals that wait to be reported.
-    waiting: Vec<leak::Refused>,
+    account: Account,
+    /// Refusals of whom nobody was told, that wait to be reported.
+    waiting: Vec<Refused>,
+    /// Hears whose packets are refused, while the guard stands.
+    ear: Option<Ear>,
+    means_of_ear: Option<EarMeans>,
+    programs: Programs,
     looks: u64,
     tells: u64,
 }
@@ -122,11 +132,19 @@ impl HostDns {
             watchdog: None,
             error: None,
             refused: None,
-            reported: BTreeMap::new(),
+            account: Account::default(),
             waiting: Vec::new(),
+            ear: None,
+            means_of_ear: None,
+            programs: Programs::default(),
             looks: 0,
             tells: 0,
         }
+    }
+
+    /// From now on, what the guard refuses is known by its program.
+    pub fn hear_by(&mut self, means: EarMeans) {
+        self.means_of_ear = Some(means);
     }
 
     fn means(&self) -> Means {
@@ -173,12 +191,9 @@ impl HostDns {
             // Before anything is changed, so that nothing stays changed.
             self.watchdog = Some(watchdog::start(self.interface.as_str())?);
         }
-        // Closed before opened: the guard stands before programs are sent here.
-        if guard {
-            self.put_guard().await?;
-        } else if self.told.as_ref().is_some_and(|told| self.wants_guard(told)) {
+        if !guard && self.told.as_ref().is_some_and(|told| self.wants_guard(told)) {
             load_rules(&leak::removal(&self.interface)).await?;
-            self.refused = None;
+            (self.refused, self.ear) = (None, None);
         }
         match means {
             Means::Nothing => {}
@@ -191,56 +206,85 @@ impl HostDns {
             }
         }
         self.told = Some(wanted.clone());
+        // Then only: whoever was still sent elsewhere has asked there, and gets his answer.
+        if guard {
+            self.put_guard().await?;
+        }
         Ok(())
     }
 
-    /// Put back when another program flushed it; what it refused is read on the way.
+    /// Put back when another program flushed it; what it refused is read on the way. The first time it replaces what an
+    /// agent before this one left, which speaks to nobody.
     async fn put_guard(&mut self) -> Result<(), HostDnsError> {
         self.looks += 1;
-        if self.refused.is_some() && !self.looks.is_multiple_of(LOOK_EVERY) {
+        let due = self.looks.is_multiple_of(LOOK_EVERY) || self.account.owes();
+        let Some(before) = self.refused else { return self.load_guard().await };
+        if !due {
             return Ok(());
         }
-        match packets(&leak::table(&self.interface), leak::COUNTER).await? {
-            Some(refused) => {
-                if refused > self.refused.unwrap_or(0) {
-                    self.look_whom().await?;
-                    tracing::warn!(
-                        refused,
-                        "programs on this host asked DNS servers in clear and were refused"
-                    );
-                }
-                self.refused = Some(refused);
-            }
-            None => {
-                load_rules(&leak::ruleset(&self.interface, &self.bridges)).await?;
-                self.refused = Some(0);
-                self.reported.clear();
-            }
+        let Some(refused) = packets(&leak::table(&self.interface), leak::COUNTER).await? else {
+            return self.load_guard().await;
+        };
+        if refused > before || self.account.owes() {
+            self.look_whom().await?;
         }
+        if refused > before {
+            tracing::warn!(refused, "programs on this host asked DNS servers in clear and were refused");
+        }
+        self.refused = Some(refused);
+        Ok(())
+    }
+
+    /// With an ear, if there can be one: a kernel without a packet log refuses all the same, and nobody is named.
+    async fn load_guard(&mut self) -> Result<(), HostDnsError> {
+        if self.ear.is_none()
+            && let Some(means) = self.means_of_ear.clone()
+        {
+            self.ear = Ear::open(means).inspect_err(|e| warn_deaf(e)).ok();
+        }
+        let rules = |group| leak::ruleset(&self.interface, &self.bridges, group);
+        let with_ear = match &self.ear {
+            Some(ear) => Some(load_rules(&rules(Some(ear.group))).await),
+            None => None,
+        };
+        match with_ear {
+            Some(Ok(())) => {}
+            Some(Err(HostError::Nft(why))) => {
+                warn_deaf(&why);
+                (self.ear, self.means_of_ear) = (None, None);
+                load_rules(&leak::ruleset(&self.interface, &self.bridges, None)).await?;
+            }
+            Some(Err(e)) => return Err(e.into()),
+            None => load_rules(&rules(None)).await?,
+        }
+        self.refused = Some(0);
+        self.account.begin();
         Ok(())
     }
 
     /// Who was asked since the last look.
     async fn look_whom(&mut self) -> Result<(), HostDnsError> {
         for set in leak::ASKED {
-            for now in asked(&leak::table(&self.interface), set).await? {
-                let place = self.reported.entry((now.server, now.protocol, now.port)).or_default();
-                let (packets, bytes) =
-                    (now.packets.saturating_sub(place.0), now.bytes.saturating_sub(place.1));
-                // An element that timed out and came again counts from the beginning.
-                let (packets, bytes) =
-                    if now.packets < place.0 { (now.packets, now.bytes) } else { (packets, bytes) };
-                *place = (now.packets, now.bytes);
-                if packets > 0 {
-                    self.waiting.push(leak::Refused { packets, bytes, ..now });
-                }
-            }
+            let counted = asked(&leak::table(&self.interface), set).await?;
+            self.waiting.extend(self.account.handle_counted(counted));
         }
         Ok(())
     }
 
-    /// What the guard refused since it was last asked.
-    pub fn take_refusals(&mut self) -> Vec<leak::Refused> {
+    /// What the guard refused since it was last asked, as far as it is known of whom.
+    pub fn take_heard(&mut self) -> Vec<Heard> {
+        let heard: Vec<Heard> = self.ear.iter().flat_map(Ear::heard).collect();
+        heard.iter().for_each(|heard| self.account.handle_tried(&heard.tried));
+        heard
+    }
+
+    /// Whose they were, as far as that was found.
+    pub fn handle_named(&mut self, records: &[FlowRecord]) {
+        records.iter().for_each(|record| self.programs.handle_record(record));
+    }
+
+    /// And the rest of it.
+    pub fn take_refusals(&mut self) -> Vec<Refused> {
         std::mem::take(&mut self.waiting)
     }
 
@@ -258,29 +302,43 @@ impl HostDns {
             "everything": told.is_some_and(|t| self.owns_all(t)),
             "guarded": told.is_some_and(|t| self.wants_guard(t)),
             "refused": self.refused,
+            "programs": self.programs.most().iter().map(|(program, tries)| json!({ "program": program, "tries": tries })).collect::<Vec<_>>(),
             "bridges": self.bridges.iter().map(InterfaceName::as_str).collect::<Vec<_>>(),
             "error": self.error,
         })
     }
 
-    /// Takes back what was told.
-    pub async fn give_back(&mut self) {
+    /// Takes back what was told. True: until now programs were sent here, and some are still on their way.
+    pub async fn give_back(&mut self) -> bool {
+        let sent_here = self.told.is_some() && self.means() != Means::Nothing;
         if self.told.is_some() {
             for e in restore(&self.interface).await {
                 tracing::error!("{e}");
             }
         }
-        (self.told, self.refused) = (None, None);
+        (self.told, self.refused, self.ear) = (None, None, None);
         if let Some(mut watchdog) = self.watchdog.take() {
             drop(watchdog.stdin.take());
             let _ = watchdog.wait();
         }
+        sent_here
     }
+}
+
+fn warn_deaf(why: &dyn std::fmt::Display) {
+    tracing::warn!("programs that ask DNS servers in clear are refused, but not known by name: {why}");
 }
 
 /// Puts back whatever an agent changed, whether it runs or not; nothing to put back is no error.
 pub async fn restore(interface: &InterfaceName) -> Vec<HostDnsError> {
     let mut errors = Vec::new();
+    // Opened before programs are sent elsewhere: nobody is refused between the two.
+    match has_table(&leak::table(interface)).await {
+        Ok(false) => {}
+        Ok(true) => errors.extend(load_rules(&leak::removal(interface)).await.err().map(HostDnsError::from)),
+        Err(HostError::NoNft) => {}
+        Err(e) => errors.push(e.into()),
+    }
     if let Err(e) = File::system().restore() {
         errors.push(e);
     }
@@ -288,12 +346,6 @@ pub async fn restore(interface: &InterfaceName) -> Vec<HostDnsError> {
         && let Err(e) = resolved::forget(interface.as_str()).await
     {
         errors.push(e);
-    }
-    match has_table(&leak::table(interface)).await {
-        Ok(false) => {}
-        Ok(true) => errors.extend(load_rules(&leak::removal(interface)).await.err().map(HostDnsError::from)),
-        Err(HostError::NoNft) => {}
-        Err(e) => errors.push(e.into()),
     }
     errors
 }

@@ -4,11 +4,12 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use quinn::{Connection, Endpoint, RecvStream, SendStream, VarInt};
+use quinn::{Connection, RecvStream, SendStream, VarInt};
 use tokio::sync::mpsc;
+use warren_node_core::door::Transport;
 use warren_wire::frame::{Decoder, FrameError, MAX_FRAME, ToCoordinator, ToNode, encode};
 
-use super::connect::{ConnectError, Connector};
+use super::connect::{ConnectError, Connector, Link};
 
 /// Frames waiting to be written; a full queue means that the coordinator has stopped reading.
 const WAITING: usize = 256;
@@ -23,6 +24,8 @@ pub enum Event {
     Frame(u64, Box<ToNode>),
     Unreadable(u64, FrameError),
     Lost(u64, String),
+    /// The channel goes through a door, and this is a connection that needs none.
+    Better(u64, Box<Link>),
 }
 
 impl Event {
@@ -32,6 +35,7 @@ impl Event {
             | Event::Failed(turn, _)
             | Event::Frame(turn, _)
             | Event::Unreadable(turn, _)
+            | Event::Better(turn, _)
             | Event::Lost(turn, _) => *turn,
         }
     }
@@ -42,6 +46,8 @@ impl Event {
 pub struct Channel {
     frames: mpsc::Sender<Vec<u8>>,
     connection: Connection,
+    remote: SocketAddr,
+    transport: Transport,
 }
 
 impl Channel {
@@ -50,15 +56,27 @@ impl Channel {
         tokio::spawn(async move {
             match connector.connect(&address).await {
                 Err(e) => drop(events.send(Event::Failed(turn, e)).await),
-                Ok((endpoint, connection)) => carry(endpoint, connection, turn, &events).await,
+                Ok(link) => carry(&connector, link, turn, &events).await,
             }
         });
     }
 
-    /// The coordinator's address.
+    /// Goes on over `link`; reports as [`Channel::open`] does.
+    pub fn go_on(connector: Arc<Connector>, link: Link, turn: u64, events: mpsc::Sender<Event>) {
+        tokio::spawn(async move { carry(&connector, link, turn, &events).await });
+    }
+
+    /// The coordinator's address, also behind a door.
     pub fn remote(&self) -> SocketAddr {
-        let remote = self.connection.remote_address();
+        let remote = match self.transport {
+            Transport::Udp => self.connection.remote_address(),
+            Transport::Quic | Transport::WebSocket => self.remote,
+        };
         SocketAddr::new(remote.ip().to_canonical(), remote.port())
+    }
+
+    pub fn transport(&self) -> Transport {
+        self.transport
     }
 
     /// Never waits. `Err`: the coordinator has not read for too long; give the channel up.
@@ -73,17 +91,29 @@ impl Drop for Channel {
     }
 }
 
-async fn carry(endpoint: Endpoint, connection: Connection, turn: u64, events: &mpsc::Sender<Event>) {
+async fn carry(connector: &Connector, link: Link, turn: u64, events: &mpsc::Sender<Event>) {
+    let transport = link.transport();
+    let Link { endpoint, connection, remote, door } = link;
     let (send, receive) = match connection.open_bi().await {
         Ok(streams) => streams,
         Err(e) => return drop(events.send(Event::Lost(turn, e.to_string())).await),
     };
     let (frames, waiting) = mpsc::channel(WAITING);
     tokio::spawn(write(send, waiting));
-    let channel = Channel { frames, connection: connection.clone() };
+    let channel = Channel { frames, connection: connection.clone(), remote, transport };
+    let better = async {
+        if door.is_none() {
+            return std::future::pending::<()>().await;
+        }
+        let link = connector.better(remote).await;
+        let _ = events.send(Event::Better(turn, Box::new(link))).await;
+        std::future::pending().await
+    };
     if events.send(Event::Connected(turn, channel)).await.is_ok() {
-        let end = read(receive, turn, events).await;
-        let _ = events.send(end).await;
+        tokio::select! {
+            end = read(receive, turn, events) => drop(events.send(end).await),
+            () = better => {}
+        }
     }
     connection.close(VarInt::from_u32(0), b"");
     endpoint.wait_idle().await;

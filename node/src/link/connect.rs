@@ -1,28 +1,39 @@
 //! One try to reach a coordinator at one `host:port`.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use ed25519_dalek::SigningKey;
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
 use quinn::{
     ClientConfig, ConnectionError, Endpoint, IdleTimeout, TransportConfig, TransportErrorCode, VarInt,
 };
-use warren_wire::frame::MAX_FRAME;
+use quinn::{EndpointConfig, Runtime as _, TokioRuntime};
+use warren_kernel::option::{self, Fragmentation};
+use warren_node_core::door::{Race, Transport, Way};
+use warren_wire::door::DoorAt;
+use warren_wire::frame::{FIRST_ROUND_TRIP, MAX_FRAME};
 use warren_wire::id::IdentityKey;
 
+use super::probe;
 use super::tls::{self, Stranger};
+use crate::clock::boot;
+use crate::door::{self, Door, DoorError, Opening};
 use crate::resolver::Resolver;
 
 /// A coordinator that does not answer is given up after this long.
 const CONNECT: Duration = Duration::from_secs(6);
 const RESOLVE: Duration = Duration::from_secs(10);
+/// How often UDP is asked about while the channel goes through a door.
+const BETTER: Duration = Duration::from_secs(10);
 /// Silence after which a channel is lost; the keep-alive keeps NAT mappings open meanwhile.
 const IDLE: Duration = Duration::from_secs(12);
 const KEEP_ALIVE: Duration = Duration::from_secs(4);
 /// SNI is required by the library and means nothing here.
-const SERVER_NAME: &str = "warren";
+pub(crate) const SERVER_NAME: &str = "warren";
 
 /// Why an address was not the coordinator.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -31,7 +42,7 @@ pub enum ConnectError {
     Address { address: String },
     #[error("the name in {address} does not resolve: {why}")]
     Resolve { address: String, why: String },
-    #[error("no answer from {address} within {} seconds: check the address, the firewall (UDP) and that `warren serve` runs", CONNECT.as_secs())]
+    #[error("no answer from {address} within {} seconds: check the address, the firewall (UDP, or else TCP 443) and that `warren serve` runs", CONNECT.as_secs())]
     Silent { address: SocketAddr },
     #[error(
         "the server at {address} has key {found}, not {expected}: it is not this network's coordinator, or its online key \
@@ -49,6 +60,24 @@ pub enum ConnectError {
     Unreachable { address: SocketAddr, why: String },
     #[error("cannot set up the connection: {0}")]
     Setup(String),
+    #[error("no door: {0}")]
+    Door(DoorError),
+}
+
+/// A connection to the coordinator and what carries it.
+#[derive(Debug)]
+pub struct Link {
+    pub endpoint: Endpoint,
+    pub connection: quinn::Connection,
+    /// The coordinator's own place; with a door the connection's remote is the door's.
+    pub remote: SocketAddr,
+    pub door: Option<Door>,
+}
+
+impl Link {
+    pub fn transport(&self) -> Transport {
+        self.door.as_ref().map_or(Transport::Udp, Door::transport)
+    }
 }
 
 /// Makes connections for one identity.
@@ -61,18 +90,36 @@ pub struct Connector {
     resolver: Arc<Resolver>,
     /// The host's address to leave from; else the kernel chooses.
     from: Option<IpAddr>,
+    /// Where UDP does not pass: may doors be tried?
+    doors: bool,
+    /// What worked the last time.
+    last: Mutex<Option<Transport>>,
 }
 
 impl Connector {
     /// `resolver` finds coordinators that are given by name: encrypted, or not at all.
     pub fn new(identity: SigningKey, servers: Vec<IdentityKey>, resolver: Arc<Resolver>) -> Connector {
-        Connector { identity, servers: Mutex::new(servers), known: Mutex::default(), resolver, from: None }
+        let servers = Mutex::new(servers);
+        let (known, last) = (Mutex::default(), Mutex::default());
+        Connector { identity, servers, known, resolver, from: None, doors: true, last }
     }
 
     /// On a host with several addresses: leaves from this one, and so reaches only its address family.
     #[must_use]
     pub fn leaving_from(self, from: IpAddr) -> Connector {
         Connector { from: Some(from), ..self }
+    }
+
+    /// What worked a moment ago, for an agent that begins.
+    #[must_use]
+    pub fn knowing(self, last: Option<Transport>) -> Connector {
+        Connector { last: Mutex::new(last), ..self }
+    }
+
+    /// Only over UDP.
+    #[must_use]
+    pub fn without_doors(self) -> Connector {
+        Connector { doors: false, ..self }
     }
 
     /// The charter names more keys, or fewer.
@@ -83,11 +130,11 @@ impl Connector {
     }
 
     /// Tries every address of `host:port` in turn; the last failure is the answer.
-    pub async fn connect(&self, address: &str) -> Result<(Endpoint, quinn::Connection), ConnectError> {
+    pub async fn connect(&self, address: &str) -> Result<Link, ConnectError> {
         let mut last = ConnectError::Address { address: address.to_owned() };
         for target in self.resolve(address).await? {
             match self.connect_to(target).await {
-                Ok(connection) => return Ok(connection),
+                Ok(link) => return Ok(link),
                 Err(e) => last = e,
             }
         }
@@ -122,26 +169,163 @@ impl Connector {
         }
     }
 
-    async fn connect_to(&self, to: SocketAddr) -> Result<(Endpoint, quinn::Connection), ConnectError> {
+    /// The first way that works. A foreign key over UDP ends it: somebody answers for the coordinator who is not it.
+    async fn connect_to(&self, to: SocketAddr) -> Result<Link, ConnectError> {
+        if !self.doors {
+            return self.connect_by(None, to).await;
+        }
+        let last = self.last.lock().ok().and_then(|last| *last);
+        let mut race = Race::new(to.port(), last, boot());
+        let mut running = FuturesUnordered::new();
+        let mut udp = std::pin::pin!(probe::passes(to, self.from));
+        let (mut asked, mut failure) = (true, ConnectError::Silent { address: to });
+        while !race.is_lost() {
+            while let Some(way) = race.poll(boot()) {
+                running.push(async move { (way, self.connect_way(way, to).await) });
+            }
+            let wait = race.deadline().map_or(CONNECT, |at| millis(at.millis_since(boot())));
+            tokio::select! {
+                Some((way, result)) = running.next() => match result {
+                    Ok(link) => {
+                        self.remember_way(way.transport);
+                        return Ok(link);
+                    }
+                    Err(e @ ConnectError::Busy { .. }) => return Err(e),
+                    Err(e @ ConnectError::WrongKey { .. }) if way.transport == Transport::Udp => return Err(e),
+                    Err(e) => {
+                        tracing::debug!(transport = way.transport.name(), port = way.port, "{e}");
+                        race.handle_failed(way, boot());
+                        if way.transport == Transport::Udp {
+                            failure = e;
+                        }
+                    }
+                },
+                passes = &mut udp, if asked => {
+                    asked = false;
+                    if passes {
+                        race.handle_udp_passes(boot());
+                    }
+                }
+                () = tokio::time::sleep(wait) => {}
+            }
+        }
+        Err(failure)
+    }
+
+    fn remember_way(&self, transport: Transport) {
+        if let Ok(mut last) = self.last.lock() {
+            *last = Some(transport);
+        }
+    }
+
+    async fn connect_way(&self, way: Way, to: SocketAddr) -> Result<Link, ConnectError> {
+        if way.transport == Transport::Udp {
+            return self.connect_by(None, to).await;
+        }
+        let local = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let endpoint = open(local).map_err(|e| ConnectError::Setup(e.to_string()))?;
+        let serves = endpoint.local_addr().map_err(|e| ConnectError::Setup(e.to_string()))?;
+        let door = door::open(&self.opening(way, to.ip(), serves)).await.map_err(ConnectError::Door)?;
+        self.connect_by(Some((endpoint, door)), to).await
+    }
+
+    fn opening(&self, way: Way, host: IpAddr, serves: SocketAddr) -> Opening {
+        let keys = self.servers.lock().map(|s| s.clone()).unwrap_or_default();
+        Opening { host, way, keys, serves, from: self.from }
+    }
+
+    /// A door for this process's socket at `serves` to the UDP port `to` of a relay that has one of `keys`, and of whose doors
+    /// are `told`; the first that opens.
+    pub async fn open_door(
+        &self,
+        to: SocketAddr,
+        told: Option<&[DoorAt]>,
+        keys: Vec<IdentityKey>,
+        serves: SocketAddr,
+    ) -> Result<Door, DoorError> {
+        let last = self.last.lock().ok().and_then(|last| *last);
+        let mut race = Race::doors(to.port(), told, last, boot());
+        let mut running = FuturesUnordered::new();
+        let mut failure = DoorError::None { at: to };
+        while !race.is_lost() {
+            while let Some(way) = race.poll(boot()) {
+                let opening = Opening { keys: keys.clone(), ..self.opening(way, to.ip(), serves) };
+                running.push(async move { (way, door::open(&opening).await) });
+            }
+            let wait = race.deadline().map_or(CONNECT, |at| millis(at.millis_since(boot())));
+            tokio::select! {
+                Some((way, result)) = running.next() => match result {
+                    Ok(door) => return Ok(door),
+                    Err(e) => {
+                        race.handle_failed(way, boot());
+                        failure = e;
+                    }
+                },
+                () = tokio::time::sleep(wait) => {}
+            }
+        }
+        Err(failure)
+    }
+
+    /// A connection over UDP, once that reaches the coordinator again: returns only then.
+    pub async fn better(&self, to: SocketAddr) -> Link {
+        loop {
+            tokio::time::sleep(BETTER).await;
+            if !probe::passes(to, self.from).await {
+                continue;
+            }
+            match self.connect_by(None, to).await {
+                Ok(link) => {
+                    self.remember_way(Transport::Udp);
+                    return link;
+                }
+                Err(e) => tracing::debug!("UDP reaches the coordinator and does not carry the channel: {e}"),
+            }
+        }
+    }
+
+    /// Over UDP, or through a door from its own socket.
+    async fn connect_by(&self, door: Option<(Endpoint, Door)>, to: SocketAddr) -> Result<Link, ConnectError> {
         let stranger = Stranger::default();
         let servers = self.servers.lock().map(|s| s.clone()).unwrap_or_default();
         let crypto = tls::client(&self.identity, servers.clone(), Arc::clone(&stranger))
             .map_err(|e| ConnectError::Setup(e.to_string()))?;
         let mut config = ClientConfig::new(Arc::new(crypto));
         config.transport_config(Arc::new(transport()));
-        let any: IpAddr =
-            if to.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
-        let endpoint = Endpoint::client((self.from.unwrap_or(any), 0).into())
-            .map_err(|e| ConnectError::Setup(e.to_string()))?;
+        let (endpoint, door) = match door {
+            Some((endpoint, door)) => (endpoint, Some(door)),
+            None => (bound(self.from, to.is_ipv4()).map_err(|e| ConnectError::Setup(e.to_string()))?, None),
+        };
         let connecting = endpoint
-            .connect_with(config, to, SERVER_NAME)
+            .connect_with(config, door.as_ref().map_or(to, Door::at), SERVER_NAME)
             .map_err(|e| ConnectError::Unreachable { address: to, why: e.to_string() })?;
         match tokio::time::timeout(CONNECT, connecting).await {
-            Ok(Ok(connection)) => Ok((endpoint, connection)),
+            Ok(Ok(connection)) => Ok(Link { endpoint, connection, remote: to, door }),
             Ok(Err(e)) => Err(explain(to, &e, &stranger, &servers)),
             Err(_) => Err(ConnectError::Silent { address: to }),
         }
     }
+}
+
+fn millis(ms: u64) -> Duration {
+    // Not a moment too early, or it is asked for nothing.
+    Duration::from_millis(ms.saturating_add(1))
+}
+
+/// A client's endpoint at one of the host's addresses.
+pub(crate) fn bound(from: Option<IpAddr>, v4: bool) -> std::io::Result<Endpoint> {
+    let any: IpAddr = if v4 { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+    open((from.unwrap_or(any), 0).into())
+}
+
+/// A socket of which a narrow path carries the pieces: QUIC's first packets have 1,200 bytes (RFC 9000 section 14), and a path may
+/// carry less.
+fn open(from: SocketAddr) -> std::io::Result<Endpoint> {
+    let (socket, runtime) = (UdpSocket::bind(from)?, Arc::new(TokioRuntime));
+    let other = socket.try_clone()?;
+    let wrapped = runtime.wrap_udp_socket(socket)?;
+    option::set_fragmentation(&other, from.is_ipv4(), Fragmentation::Allowed)?;
+    Endpoint::new_with_abstract_socket(EndpointConfig::default(), None, wrapped, runtime)
 }
 
 fn explain(
@@ -171,6 +355,9 @@ fn transport() -> TransportConfig {
     let mut transport = TransportConfig::default();
     transport
         .max_idle_timeout(IdleTimeout::try_from(IDLE).ok())
+        .initial_rtt(FIRST_ROUND_TRIP)
+        // Where fragments are let through, looking for the largest packet finds any.
+        .mtu_discovery_config(None)
         .keep_alive_interval(Some(KEEP_ALIVE))
         // The coordinator opens nothing towards a node.
         .max_concurrent_bidi_streams(VarInt::from_u32(0))

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use quinn::{Connection, RecvStream, SendStream, VarInt};
-use warren_config::name::Name;
-use warren_node_core::control::enrolment::{EnrolError, EnrolStep, Enrolment, Membership, Secrets};
+use warren_node_core::control::enrolment::{EnrolError, EnrolStep, Enrolment, Membership, Secrets, Wish};
+use warren_node_core::door::Transport;
 use warren_wire::frame::{Decoder, MAX_FRAME, ToCoordinator, ToNode, encode};
 use warren_wire::token::Token;
 
@@ -46,17 +46,17 @@ fn list(tried: &[Tried]) -> String {
 /// Redeems `token` for a membership. The secrets must already be on disk: after the commit the network knows them.
 /// An address with a foreign key ends the search: somebody answers for the coordinator who is not it.
 pub async fn enrol(
-    token: Token,
-    name: Option<&Name>,
+    token: &Token,
+    name: &Wish,
     agent: &str,
     secrets: &Secrets,
     resolver: Arc<Resolver>,
-) -> Result<Membership, EnrolFailure> {
+) -> Result<(Membership, Transport), EnrolFailure> {
     let connector = Connector::new(secrets.identity.clone(), vec![token.coordinator_key], resolver);
     let addresses = token.coordinators.clone();
     let mut tried = Vec::new();
     for address in addresses {
-        match try_address(&connector, &address, &token, name, agent, secrets).await {
+        match try_address(&connector, &address, token, name, agent, secrets).await {
             Err(Missed::Unreachable(why)) => tried.push(Tried { address, why: why.to_string() }),
             Err(Missed::Failed(e)) => return Err(e),
             Ok(membership) => return Ok(membership),
@@ -76,15 +76,15 @@ async fn try_address(
     connector: &Connector,
     address: &str,
     token: &Token,
-    name: Option<&Name>,
+    name: &Wish,
     agent: &str,
     secrets: &Secrets,
-) -> Result<Membership, Missed> {
+) -> Result<(Membership, Transport), Missed> {
     let (mut left, mut knocks) = (TRIES, KNOCKS);
     loop {
         tracing::info!(%address, "asking the coordinator for admission");
-        let (_endpoint, connection) = match connector.connect(address).await {
-            Ok(both) => both,
+        let link = match connector.connect(address).await {
+            Ok(link) => link,
             Err(ConnectError::Busy { .. }) if knocks > 0 => {
                 knocks -= 1;
                 tokio::time::sleep(pause()).await;
@@ -94,12 +94,17 @@ async fn try_address(
             Err(e) => return Err(Missed::Unreachable(e)),
         };
         left -= 1;
-        let talk = converse(&connection, copy(token), name, agent, secrets);
+        if link.transport() != Transport::Udp {
+            let transport = link.transport().name();
+            tracing::info!(%address, transport, "UDP does not reach the coordinator: through a door");
+        }
+        let connection = &link.connection;
+        let talk = converse(connection, copy(token), name, agent, secrets);
         let result = tokio::time::timeout(LIMIT, talk).await;
         connection.close(VarInt::from_u32(0), b"");
         let silent = || Err(Broken::Off(format!("no answer within {} seconds", LIMIT.as_secs())));
         match result.unwrap_or_else(|_| silent()) {
-            Ok(membership) => return Ok(membership),
+            Ok(membership) => return Ok((membership, link.transport())),
             Err(Broken::Off(why)) if left > 0 => {
                 tracing::info!(%address, "the coordinator broke off ({why}): trying again");
                 tokio::time::sleep(pause()).await;
@@ -145,7 +150,7 @@ impl Broken {
 async fn converse(
     connection: &Connection,
     token: Token,
-    name: Option<&Name>,
+    name: &Wish,
     agent: &str,
     secrets: &Secrets,
 ) -> Result<Membership, Broken> {

@@ -6,8 +6,12 @@
 mod channel;
 mod connect;
 mod enrol;
+mod probe;
 mod tls;
 
 pub use channel::{Channel, Event};
-pub use connect::{ConnectError, Connector};
+pub use connect::{ConnectError, Connector, Link};
 pub use enrol::{EnrolFailure, Tried, enrol};
+
+pub(crate) use connect::{SERVER_NAME, bound};
+pub(crate) use tls::{Stranger, door as door_tls, quic_door as quic_door_tls};

@@ -52,6 +52,36 @@ pub fn client(
     QuicClientConfig::try_from(config).map_err(|_| Error::General("no cipher suite for QUIC".to_owned()))
 }
 
+/// TLS of a door: its holder proves one of `servers`, this node nothing. Nothing names anybody to who looks on.
+pub fn door(
+    servers: Vec<IdentityKey>,
+    stranger: Stranger,
+    alpn: &[u8],
+) -> Result<rustls::ClientConfig, Error> {
+    let provider = Arc::new(provider());
+    let algorithms = provider.signature_verification_algorithms;
+    let mut config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13])?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(Pinned { servers, stranger, algorithms }))
+        .with_no_client_auth();
+    config.alpn_protocols = vec![alpn.to_vec()];
+    config.enable_sni = false;
+    config.enable_early_data = false;
+    config.resumption = Resumption::disabled();
+    Ok(config)
+}
+
+/// The same for QUIC.
+pub fn quic_door(
+    servers: Vec<IdentityKey>,
+    stranger: Stranger,
+    alpn: &[u8],
+) -> Result<QuicClientConfig, Error> {
+    QuicClientConfig::try_from(door(servers, stranger, alpn)?)
+        .map_err(|_| Error::General("no cipher suite for QUIC".to_owned()))
+}
+
 fn provider() -> CryptoProvider {
     CryptoProvider { kx_groups: vec![aws_lc_rs::kx_group::X25519MLKEM768], ..aws_lc_rs::default_provider() }
 }

@@ -22,7 +22,7 @@ use warren_node_core::names::reply::Carrier;
 
 use super::Resolver;
 use super::answer::Said;
-use crate::kernel::batch::{self, Inbox};
+use warren_kernel::batch::{self, Inbox};
 
 /// No question is longer.
 const LONGEST: usize = 4096;

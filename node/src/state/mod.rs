@@ -216,6 +216,12 @@ impl StateDir {
         file::remove(&self.path, &self.dir, LEGACY)
     }
 
+    /// Makes this host a stranger again: the record goes first, because it makes the node a member. Its keys are never used again.
+    pub fn forget(&self) -> Result<(), StateError> {
+        let files = [RECORD, IDENTITY, WG_KEYS, VIEW, STAMPS, LEGACY, CHARTER, TRUST];
+        files.iter().try_for_each(|name| file::remove(&self.path, &self.dir, name))
+    }
+
     pub fn view(&self) -> Result<Option<Vec<u8>>, StateError> {
         Ok(self.read(VIEW)?.map(|bytes| bytes.to_vec()))
     }

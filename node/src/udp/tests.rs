@@ -34,7 +34,7 @@ fn every_datagram_of_a_batch_arrives_in_order_at_its_worker_over_both_families()
     let (a, b) = (Sockets::open(0, 1).expect("bind"), Sockets::open(0, 2).expect("bind"));
     for to in addresses(&b) {
         let batch: Vec<u8> = (0..41).flat_map(|n| data(n * 2 + 1, if n < 40 { 1000 } else { 40 })).collect();
-        a.send(&Transmit { to, bytes: &batch, segment: Some(1000) }, Sender::Worker(0));
+        a.send(&Transmit { to, bytes: &batch, segment: Some(1000), pieces: false }, Sender::Worker(0));
         let port = b.of_worker(1).find(|port| port.0.local_addr().unwrap().is_ipv4() == to.is_ipv4());
         let got = receive_all(port.expect("a socket"), 41);
         assert_eq!(got.concat(), batch);
@@ -47,7 +47,7 @@ fn what_is_not_data_never_meets_a_data_worker() {
     let (a, b) = (Sockets::open(0, 1).expect("bind"), Sockets::open(0, 2).expect("bind"));
     for to in addresses(&b) {
         for kind in [1u8, 2, 3, 0, 255] {
-            a.send(&Transmit { to, bytes: &[kind; 64], segment: None }, Sender::Control);
+            a.send(&Transmit { to, bytes: &[kind; 64], segment: None, pieces: false }, Sender::Control);
         }
         let mine = |port: &&Port| port.0.local_addr().unwrap().is_ipv4() == to.is_ipv4();
         assert_eq!(receive_all(b.of_control().find(mine).expect("a socket"), 5).len(), 5);
@@ -70,8 +70,8 @@ fn what_cannot_be_sent_is_counted() {
     let sockets = Sockets::open(0, 1).expect("bind");
     // Broadcast is not allowed on these sockets.
     let to = SocketAddr::from(([255, 255, 255, 255], 9));
-    sockets.send(&Transmit { to, bytes: &[0; 100], segment: None }, Sender::Worker(0));
-    sockets.send(&Transmit { to, bytes: &[0; 300], segment: Some(100) }, Sender::Worker(0));
+    sockets.send(&Transmit { to, bytes: &[0; 100], segment: None, pieces: false }, Sender::Worker(0));
+    sockets.send(&Transmit { to, bytes: &[0; 300], segment: Some(100), pieces: false }, Sender::Worker(0));
     let lost = sockets.counters().into_iter().find(|(name, _)| *name == "udp-lost").expect("a counter");
     assert_eq!(lost.1, 4);
 }
@@ -96,7 +96,11 @@ fn what_was_refused_for_one_place_is_tried_again_there_and_never_given_up_elsewh
     let batch: Vec<u8> = (0..5).flat_map(|_| data(1, 500)).collect();
     let send = |to: &Sockets, now: fn() -> Mono| {
         let there = addresses(to)[0];
-        a.send_at(&Transmit { to: there, bytes: &batch, segment: Some(500) }, Sender::Worker(0), now);
+        a.send_at(
+            &Transmit { to: there, bytes: &batch, segment: Some(500), pieces: false },
+            Sender::Worker(0),
+            now,
+        );
         let port = to.of_worker(0).find(|port| port.0.local_addr().unwrap().is_ipv4());
         assert_eq!(receive_all(port.expect("a socket"), 5).len(), 5, "nothing is lost");
         ["udp-unsegmented", "udp-places-unsegmented"].map(|name| count(&a, name))

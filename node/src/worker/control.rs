@@ -52,8 +52,9 @@ fn receive_one<E: Engine>(
     match port.try_receive(buffer) {
         Ok(got) => {
             let bytes = buffer.get(..got.len).unwrap_or_default();
+            let from = shared.sockets.detours.back(got.from);
             if !shared.takes_stun(got.from, bytes) {
-                handle(shared, worker, Batch { from: got.from, bytes, segment: got.segment });
+                handle(shared, worker, Batch { from, bytes, segment: got.segment });
             }
             true
         }

@@ -16,9 +16,9 @@ use super::pace::{Pace, Tempo};
 use super::pulse::Worker;
 use super::{Shared, StopReason};
 use crate::clock::boot;
-use crate::kernel::datagram::Wait;
 use crate::tun::{MAX_FRAME, Queue};
 use crate::udp::Sender;
+use warren_kernel::datagram::Wait;
 
 /// Frames read before the open batch is sent although more are waiting: a bound on delay, not on size.
 const READS_PER_FLUSH: u64 = 256;

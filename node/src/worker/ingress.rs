@@ -60,7 +60,8 @@ fn receive_one<E: Engine>(
             if shared.takes_stun(got.from, bytes) {
                 return true;
             }
-            shared.plane.ingress(worker, got.from, bytes, got.segment, shared.clock.now());
+            let from = shared.sockets.detours.back(got.from);
+            shared.plane.ingress(worker, from, bytes, got.segment, shared.clock.now());
             hand_out(shared, worker, number, Sender::Worker(number));
             true
         }

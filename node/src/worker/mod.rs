@@ -34,13 +34,14 @@ use warren_node_core::session::Engine;
 use warren_wire::stun::is_stun;
 
 use crate::clock::Clock;
-use crate::kernel::interrupt;
+use crate::door::Outlook;
 use crate::tun::{Tun, Written};
 use crate::udp::Sockets;
 pub use aside::Aside;
 pub use pulse::Pulse;
 pub use sleepers::Sleepers;
 pub use stop::{Stop, StopReason};
+use warren_kernel::interrupt;
 
 /// A worker shows at least this often that it lives.
 const BEAT_SECONDS: i64 = 1;
@@ -67,6 +68,8 @@ pub struct Shared<E: Engine> {
     pub sleepers: Sleepers,
     /// Asked by the tick thread, answered at the control worker, read by the control half.
     pub mapping: Mutex<Mapping>,
+    /// Does UDP reach relays that are used through doors?
+    pub outlook: Mutex<Outlook>,
     pub workers: usize,
 }
 
@@ -93,7 +96,9 @@ impl<E: Engine> Shared<E> {
     /// Takes the answer of STUN that this node waits for out of what came to a WireGuard socket. Any other is for the plane
     /// to count.
     pub fn takes_stun(&self, from: SocketAddr, datagram: &[u8]) -> bool {
-        is_stun(datagram) && self.mapping.lock().handle_answer(from, datagram, self.clock.now().mono)
+        is_stun(datagram)
+            && (self.mapping.lock().handle_answer(from, datagram, self.clock.now().mono)
+                || self.outlook.lock().handle_answer(from, datagram))
     }
 
     /// Writes a frame that carries no offload; counts it if it is lost.

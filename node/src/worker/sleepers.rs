@@ -5,7 +5,7 @@
 use std::sync::atomic::{AtomicI32, Ordering};
 
 use super::pulse::{SLOTS, Worker};
-use crate::kernel::interrupt::{Thread, interrupt, this_thread};
+use warren_kernel::interrupt::{Thread, interrupt, this_thread};
 
 /// Thread numbers; 0 for none.
 #[derive(Debug, Default)]

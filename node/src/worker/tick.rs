@@ -9,18 +9,21 @@ use warren_node_core::session::Engine;
 
 use super::Shared;
 use super::pulse::Worker;
-use crate::kernel::option::path_mtu;
 use crate::udp::Sender;
+use warren_kernel::option::path_mtu;
 
 /// Never sleep longer: new sessions may want an earlier timer than the plane knew of when it was asked.
 const LONGEST_MS: u64 = 250;
 /// A path may widen again.
 const LOOK_AGAIN_SECONDS: u64 = 30;
+/// Who is asked is decided elsewhere.
+const PROBE_MS: u64 = 500;
 
 pub fn run<E: Engine>(shared: &Shared<E>) {
     let mut out = Outbox::small();
     let mut look_again = Mono(0);
     let mut wake_again = Mono(0);
+    let mut probe_again = Mono(0);
     while !shared.stop.is_set() {
         let now = shared.clock.now();
         let wake = shared.plane.tick(&mut out, now);
@@ -35,6 +38,10 @@ pub fn run<E: Engine>(shared: &Shared<E>) {
         ask_outside(shared, now.mono);
         shared.pulse.beat(Worker::Tick, now.mono);
         look_at_paths(shared, &mut look_again, now.mono);
+        if probe_again <= now.mono {
+            probe_again = now.mono.plus_millis(PROBE_MS);
+            probe_sizes(shared, &mut out);
+        }
         if wake_again <= now.mono {
             wake_again = now.mono.plus_secs(1);
             shared.sleepers.wake();
@@ -51,8 +58,18 @@ pub fn run<E: Engine>(shared: &Shared<E>) {
 fn ask_outside<E: Engine>(shared: &Shared<E>, now: Mono) {
     let question = shared.mapping.lock().poll_question(now);
     if let Some((to, bytes)) = question {
-        shared.sockets.send(&Transmit { to, bytes: &bytes, segment: None }, Sender::Control);
+        let transmit = Transmit { to, bytes: &bytes, segment: None, pieces: false };
+        shared.sockets.send_straight(&transmit, Sender::Control);
     }
+}
+
+/// As a packet that must not be fragmented.
+fn probe_sizes<E: Engine>(shared: &Shared<E>, out: &mut Outbox) {
+    shared.plane.probe_sizes(out, shared.clock.now());
+    for transmit in out.transmits() {
+        shared.sockets.send(&transmit, Sender::Worker(0));
+    }
+    out.sent();
 }
 
 /// Paths that a datagram did not fit are measured at once; those known to be narrow again from time to time.
@@ -63,7 +80,8 @@ fn look_at_paths<E: Engine>(shared: &Shared<E>, look_again: &mut Mono, now: Mono
         places.extend(shared.plane.narrow_paths());
     }
     for to in places {
-        if let Ok(mtu) = path_mtu(to) {
+        // A door carries what loopback does.
+        if let Ok(mtu) = path_mtu(shared.sockets.detours.out(to)) {
             shared.plane.set_underlay_mtu(to, mtu);
         }
     }

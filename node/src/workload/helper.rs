@@ -42,7 +42,11 @@ pub fn run() -> ExitCode {
 
 fn answer(question: &Question, sockets: &mut Sockets, processes: &mut Processes) -> Answer {
     let nothing = Answer { flow: question.flow, ..Answer::default() };
-    let Some(found) = sockets.find(question) else { return nothing };
+    let Some(found) = sockets.find(question) else {
+        let user =
+            question.user.map(|number| Workload { user: processes.user(number), ..Workload::default() });
+        return Answer { workload: user.map(Workload::harmless), ..nothing };
+    };
     Answer {
         workload: processes.owner(found.inode, found.uid).map(Workload::harmless),
         rtt_us: found.rtt_us,

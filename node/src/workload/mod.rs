@@ -20,11 +20,12 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, socketpair};
 use rustix::thread::CapabilitySet;
+use warren_node_core::host::leak;
 use warren_node_core::workload::{ANSWER, Answer, Known, Question};
 use warren_wire::flow::{FlowEnd, FlowRecord};
 
@@ -80,9 +81,51 @@ fn keep_only(rights: CapabilitySet) -> io::Result<()> {
     Ok(rustix::thread::set_no_new_privs(true)?)
 }
 
+/// What was answered about flows, and about what the leak guard refused: there somebody waits for it.
+#[derive(Default)]
+struct Heard {
+    flows: Mutex<Known>,
+    refused: Mutex<Known>,
+    more: Condvar,
+}
+
+impl Heard {
+    fn learn(&self, answer: Answer) {
+        if answer.flow < leak::HEARD {
+            return self.flows.lock().learn(answer);
+        }
+        self.refused.lock().learn(answer);
+        self.more.notify_all();
+    }
+}
+
+/// Asks whose a try is that is held back meanwhile.
+#[derive(Clone)]
+pub struct Asker {
+    heard: Arc<Heard>,
+    questions: SyncSender<Question>,
+}
+
+impl Asker {
+    /// True: now it is known, as far as it can be. No helper keeps anybody waiting longer than `patience`.
+    pub fn ask(&self, question: Question, patience: Duration) -> bool {
+        let until = Instant::now() + patience;
+        let mut known = self.heard.refused.lock();
+        if self.questions.try_send(question).is_err() {
+            return false;
+        }
+        while !known.has(question.flow) {
+            if self.heard.more.wait_until(&mut known, until).timed_out() {
+                return known.has(question.flow);
+            }
+        }
+        true
+    }
+}
+
 /// What the agent knows of its flows' workloads.
 pub struct Workloads {
-    known: Arc<Mutex<Known>>,
+    heard: Arc<Heard>,
     questions: Option<SyncSender<Question>>,
     // Its end is the end of the helper: the socket closes.
     _keeper: Option<Child>,
@@ -91,19 +134,19 @@ pub struct Workloads {
 impl Workloads {
     /// Nothing will be known.
     pub fn none() -> Workloads {
-        Workloads { known: Arc::default(), questions: None, _keeper: None }
+        Workloads { heard: Arc::default(), questions: None, _keeper: None }
     }
 
     /// Two threads that do nothing while nothing begins.
     pub fn of(helper: Helper) -> io::Result<Workloads> {
-        let known: Arc<Mutex<Known>> = Arc::default();
+        let heard: Arc<Heard> = Arc::default();
         let (questions, asked) = sync_channel(QUEUE);
         let (out, inn) = (Arc::clone(&helper.socket), helper.socket);
-        let answers = Arc::clone(&known);
+        let answers = Arc::clone(&heard);
         let thread = |name: &str| std::thread::Builder::new().name(format!("warren-{name}"));
         thread("ask").spawn(move || ask(&out, &asked))?;
         thread("hear").spawn(move || hear(&inn, &answers))?;
-        Ok(Workloads { known, questions: Some(questions), _keeper: helper.keeper })
+        Ok(Workloads { heard, questions: Some(questions), _keeper: helper.keeper })
     }
 
     /// Where flows that begin are told.
@@ -111,11 +154,25 @@ impl Workloads {
         self.questions.clone()
     }
 
+    /// Who asks about what the leak guard refused; nobody where there is no helper.
+    pub fn asker(&self) -> Option<Asker> {
+        let questions = self.questions.clone()?;
+        Some(Asker { heard: Arc::clone(&self.heard), questions })
+    }
+
+    /// Names what the leak guard refused.
+    pub fn name_refused(&self, records: &mut [FlowRecord]) {
+        let mut known = self.heard.refused.lock();
+        for record in records {
+            known.name(record);
+        }
+    }
+
     /// Names each record as far as it is known now, and asks about live flows: of those that nobody knows whose they are, of
     /// TCP how the connection fares.
     pub fn name(&self, records: &mut [FlowRecord]) {
         let Some(questions) = &self.questions else { return };
-        let mut known = self.known.lock();
+        let mut known = self.heard.flows.lock();
         let mut left = ASKED_AGAIN;
         for record in records {
             let unknown = known.name(record);
@@ -141,7 +198,7 @@ fn ask(socket: &OwnedFd, asked: &Receiver<Question>) {
     }
 }
 
-fn hear(socket: &OwnedFd, known: &Mutex<Known>) {
+fn hear(socket: &OwnedFd, heard: &Heard) {
     let mut buffer = [0; ANSWER + 1];
     loop {
         match rustix::net::recv(socket.as_fd(), &mut buffer, RecvFlags::empty()) {
@@ -153,7 +210,7 @@ fn hear(socket: &OwnedFd, known: &Mutex<Known>) {
             }
             Ok((_, len)) => {
                 if let Some(answer) = buffer.get(..len).and_then(Answer::read) {
-                    known.lock().learn(answer);
+                    heard.learn(answer);
                 }
             }
             Err(rustix::io::Errno::INTR) => {}

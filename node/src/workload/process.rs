@@ -96,7 +96,7 @@ impl Processes {
         })
     }
 
-    fn user(&mut self, uid: u32) -> String {
+    pub fn user(&mut self, uid: u32) -> String {
         if self.users_read.is_none_or(|at| at.elapsed() > USERS) {
             self.users = users(&read(Path::new("/etc/passwd"), 1024 * 1024));
             self.users_read = Some(Instant::now());

@@ -157,7 +157,7 @@ mod tests {
     }
 
     fn find(protocol: u8, outbound: bool, local: SocketAddr, remote: SocketAddr) -> Option<u32> {
-        let question = Question { flow: 1, protocol, outbound, local, remote };
+        let question = Question { flow: 1, protocol, outbound, local, remote, user: None };
         Sockets::open().expect("netlink").find(&question).map(|found| found.inode)
     }
 

@@ -19,7 +19,8 @@ fn name(text: &str) -> Name {
 
 fn service(number: usize) -> Service {
     let listen = Listen { protocol: Protocol::Tcp, first: 443, last: 443 };
-    Service { name: name(&format!("s{number}")), on: [Selector::AllNodes].into(), listen: [listen].into() }
+    let name = name(&format!("s{number}"));
+    Service { name, on: [Selector::AllNodes].into(), listen: [listen].into(), addresses: BTreeSet::new() }
 }
 
 pub fn names(services: usize, settings: &Settings) -> Arc<Names> {

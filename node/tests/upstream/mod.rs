@@ -285,7 +285,7 @@ impl Shared {
     }
 }
 
-/// `no-…` does not exist, `alias…` is an alias, everything else has one address and one text.
+/// `no-…` does not exist, `alias…` is an alias, everything else has one address and one text. `lives-N.…` lives N seconds.
 fn answer(question: &[u8], manner: Manner) -> Vec<u8> {
     let asked = Message::from_vec(question).unwrap();
     let query = asked.queries[0].clone();
@@ -296,7 +296,9 @@ fn answer(question: &[u8], manner: Manner) -> Vec<u8> {
     message.add_query(query.clone());
     let name = query.name.clone();
     let text = name.to_ascii();
-    let record = |owner: &Name, data| Record::from_rdata(owner.clone(), 60, data);
+    let life =
+        text.strip_prefix("lives-").and_then(|rest| rest.split('.').next()?.parse().ok()).unwrap_or(60);
+    let record = |owner: &Name, data| Record::from_rdata(owner.clone(), life, data);
     let address = if manner == Manner::Private { [192, 168, 1, 1] } else { [203, 0, 113, 7] };
     let a = |owner: &Name| record(owner, RData::A(A(address.into())));
     let soa = SOA::new(name.clone(), name.clone(), 1, 60, 60, 60, 60);

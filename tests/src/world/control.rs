@@ -42,6 +42,8 @@ impl World {
         }
         let id = self.next_channel;
         self.next_channel += 1;
+        self.storm.dialled(node, self.now);
+        let from = self.seen_as(node, from);
         let channel = Channel::new(ConnId(id), node, boot, self.site.run, from);
         self.channels.insert(id, channel);
         let key = self.nodes[node].disk.key();
@@ -116,6 +118,7 @@ impl World {
     pub(super) fn message_arrives(&mut self, id: u64, toward: Direction, bytes: Vec<u8>) {
         let Some(channel) = self.channels.get(&id) else { return };
         let node = channel.node;
+        self.storm.said(node, toward, self.now);
         if self.links.is_cut(Place::Node(node), Place::Coordinator) {
             return self.transmit(id, toward, bytes);
         }
@@ -127,7 +130,7 @@ impl World {
 
     fn node_hears(&mut self, id: u64, node: usize, bytes: &[u8]) {
         let open = self.channels.get(&id).is_some_and(|c| c.open_at_node && c.boot == self.nodes[node].boot);
-        if !open || self.nodes[node].channel != Some(id) {
+        if !open || self.nodes[node].channel != Some(id) || self.nodes[node].asleep {
             return;
         }
         let now = self.mono(node);
@@ -195,7 +198,9 @@ impl World {
                 if self.model.revoked.contains_key(&id) {
                     self.fail(&format!("a revoked node never comes back: {id} has a session"));
                 }
-                if let Some(node) = self.channels.get(&conn.0).map(|c| c.node) {
+                // A greeting of an agent that has ended since may still arrive; the one that runs is not online by it.
+                let node = self.channels.get(&conn.0).map(|c| c.node);
+                if let Some(node) = node.filter(|node| self.nodes[*node].channel == Some(conn.0)) {
                     self.nodes[node].online = Some(self.now);
                 }
             }
@@ -210,6 +215,10 @@ impl World {
             }
             Output::Alarm(alarm) => self.site.alarms.push(alarm),
             Output::AlarmCleared(_) => {}
+            Output::Seated(node, seated) => self.site.relay.seat(node, seated, wall(self.now), self.now),
+            Output::Unseated(seat) => self.site.relay.unseat(seat),
+            Output::SendRelay(_, said) => self.annex_hears(said),
+            Output::RelayAuthorised(_) | Output::CloseRelay(..) => {}
             Output::Log(_) => {}
         }
     }
@@ -243,6 +252,9 @@ impl World {
 
     pub(super) fn lost_at_node(&mut self, id: u64, why: &'static str) {
         let Some(channel) = self.channels.get_mut(&id) else { return };
+        if self.nodes[channel.node].asleep {
+            return;
+        }
         let (node, open) = (channel.node, std::mem::replace(&mut channel.open_at_node, false));
         if open && self.nodes[node].channel == Some(id) && channel.boot == self.nodes[node].boot {
             self.node_is_alone(node, why);
@@ -316,8 +328,13 @@ impl World {
         else {
             return;
         };
+        self.silence(|other| other == node);
+    }
+
+    /// Nothing comes through to these nodes any more.
+    pub(super) fn silence(&mut self, concerned: impl Fn(usize) -> bool) {
         let ids: Vec<u64> =
-            self.channels.values().filter(|c| c.node == node && !c.waiting).map(|c| c.id.0).collect();
+            self.channels.values().filter(|c| concerned(c.node) && !c.waiting).map(|c| c.id.0).collect();
         for id in ids {
             if let Some(channel) = self.channels.get_mut(&id).filter(|c| c.open_at_node || c.open_at_site) {
                 channel.waiting = true;
@@ -338,7 +355,7 @@ impl World {
     }
 
     /// What was held back goes on.
-    fn way_is_open(&mut self) {
+    pub(super) fn way_is_open(&mut self) {
         self.disturbed = self.now;
         let held: Vec<(u64, Vec<_>)> = self
             .channels
@@ -367,7 +384,7 @@ impl World {
     pub(super) fn migrate(&mut self, node: usize) {
         let Some(id) = self.nodes[node].channel else { return };
         let Some(from) = self.nodes[node].underlay.first().copied() else { return };
-        let run = self.site.run;
+        let (run, from) = (self.site.run, self.seen_as(node, from));
         if let Some(channel) = self.channels.get_mut(&id).filter(|c| c.open_at_site && c.run == run) {
             channel.from = from;
             self.site.handle_moved(ConnId(id), from, wall(self.now));

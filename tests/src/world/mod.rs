@@ -1,33 +1,44 @@
 //! All of it together: one queue of events in the order of (time, sequence), one step at a time, the laws after each.
 //!
 //! - [`run`]: taking events and handing them to whom they concern.
+//! - [`abroad`]: the way through NATs, and events that strike many at once.
 //! - [`control`]: connections between nodes and the coordinator.
 //! - [`script`]: what scenarios do and ask.
+//! - [`relays`]: a relay that is a program of its own.
+//! - [`subnets`]: hosts without an agent, behind nodes that lead to them.
 //! - [`quiet`]: what must hold once nothing is under way any more.
 
+mod abroad;
 mod control;
 mod quiet;
+mod relays;
 mod run;
 mod script;
+mod subnets;
 
-use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, SocketAddr};
 
+use sha2::Sha256;
+use warren_coordinator_core::change::LogHead;
 use warren_node_core::control::{CutReason, Notice};
 use warren_wire::id::NodeId;
 
 use crate::administrator::Administrator;
 use crate::agent::{Agent, Workers};
+use crate::annex::Annex;
 use crate::candidate::Candidate;
 use crate::channel::Channel;
 use crate::clock::{MS, wall};
 use crate::disk::Disk;
-use crate::host::Host;
+use crate::host::{Host, Port};
+use crate::internet::Internet;
 use crate::laws::{Laws, Numbers};
 use crate::link::Links;
 use crate::model::Model;
 use crate::random::Random;
 use crate::site::Site;
+use crate::storm::Storm;
 
 pub use script::{Flow, Reach};
 
@@ -43,6 +54,18 @@ enum Event {
         origin: usize,
         from: SocketAddr,
         to: SocketAddr,
+        bytes: Vec<u8>,
+    },
+    /// A datagram arrives at the relay.
+    ToRelay {
+        origin: usize,
+        from: SocketAddr,
+        bytes: Vec<u8>,
+    },
+    /// The same, at the relay that is a program of its own.
+    ToAnnex {
+        origin: usize,
+        from: SocketAddr,
         bytes: Vec<u8>,
     },
     /// A connection attempt ends: it stands, or it does not.
@@ -101,6 +124,9 @@ pub struct Node {
     pub id: NodeId,
     pub name: String,
     pub host: Host,
+    /// Hosts without an agent as this node's kernel knows them. It shows itself to them by its own address (masquerade), so what
+    /// one host has with two gateways has nothing in common, and each gateway has its own.
+    pub behind: BTreeMap<IpAddr, Host>,
     pub disk: Disk,
     /// Underlay addresses, IPv4 or IPv6 or both.
     pub underlay: Vec<SocketAddr>,
@@ -125,6 +151,8 @@ pub struct Node {
     host_timer: Option<u64>,
     /// Since when the coordinator has had a session with it.
     online: Option<u64>,
+    /// Its host sleeps: nothing happens there, and what comes is lost.
+    asleep: bool,
     /// Its agent's last start.
     last_start: Option<u64>,
     /// Packets and bytes that the tests count for themselves: what the host sent, and what it was given, over all starts.
@@ -137,8 +165,14 @@ pub struct World {
     pub now: u64,
     pub nodes: Vec<Node>,
     pub site: Site,
+    /// A relay that is a program of its own.
+    pub annex: Option<Annex>,
+    /// Who sent what it was given last.
+    annex_origin: usize,
     pub links: Links,
     pub admin: Administrator,
+    /// Hosts without an agent listen there, all of them.
+    pub behind_listens: BTreeSet<Port>,
     pub model: Model,
     pub random: Random,
     /// Bytes and deltas sent to each node on its control channel.
@@ -156,6 +190,14 @@ pub struct World {
     /// The last time a link to the coordinator was mended, or the coordinator came back.
     disturbed: u64,
     workers: Workers,
+    /// NATs and regions, where a scenario has them.
+    pub internet: Option<Internet>,
+    /// What everybody sends.
+    pub storm: Storm,
+    /// SHA-256 over every event so far, where a scenario wants to compare.
+    trace: Option<Sha256>,
+    /// The coordinator's start and log that the model has seen.
+    learnt: Option<(u64, LogHead)>,
 }
 
 /// What one node heard from the coordinator.
@@ -178,8 +220,11 @@ impl World {
             now: 0,
             nodes: Vec::new(),
             site,
+            annex: None,
+            annex_origin: 0,
             links: Links::default(),
             admin,
+            behind_listens: BTreeSet::new(),
             model: Model::default(),
             random: Random::new(seed),
             told: BTreeMap::new(),
@@ -194,6 +239,10 @@ impl World {
             applied: 0,
             disturbed: 0,
             workers: Workers::default(),
+            internet: None,
+            storm: Storm::default(),
+            trace: None,
+            learnt: None,
         };
         world.learn();
         world
@@ -224,6 +273,15 @@ impl World {
 
     /// After every commit and every start of the coordinator.
     fn learn(&mut self) {
+        // The log's head says what the state is: as in the program, nothing is asked again that has not changed.
+        let head = self.site.state().map(|state| (self.site.run, state.head()));
+        if head.is_none() || head == self.learnt {
+            return;
+        }
+        self.learnt = head;
+        if let Some(coordinator) = &self.site.running {
+            self.site.relay.keep_up(coordinator);
+        }
         let Some(state) = self.site.state() else { return };
         let before = self.model.generation();
         let law = self.model.learn(state);

@@ -18,7 +18,7 @@ use crate::model::Moment;
 /// Longest back-off of a node, a dial and some rest.
 const PATIENCE_MS: u64 = 60_000;
 /// What is allowed and carried has arrived after this time.
-const ARRIVES_WITHIN: u64 = 21 * SECOND;
+pub(super) const ARRIVES_WITHIN: u64 = 21 * SECOND;
 /// What was given so long ago is on the map.
 const RECORDED_WITHIN: u64 = 2 * SECOND;
 
@@ -65,11 +65,12 @@ impl World {
         self.views_hold_what_grants_join();
         self.audited_destinations_are_recognised();
         self.visibility_is_symmetric();
+        self.routes_are_what_grants_give();
         self.what_is_judged_is_recorded();
         self.accounts_balance();
     }
 
-    fn moment(&self) -> Moment {
+    pub(super) fn moment(&self) -> Moment {
         Moment { generation: self.model.generation(), revision: self.model.revision(), at: wall(self.now) }
     }
 
@@ -198,6 +199,7 @@ impl World {
                 self.check_one(a, b, *protocol, *port, v6);
             }
         }
+        self.check_reach_behind(&living, &ports);
     }
 
     /// As applications do, again and again. One end may have died and come back without its sessions: the other finds out
@@ -241,11 +243,7 @@ impl World {
         };
         let allowed: Vec<(Protocol, u16)> = listens.into_iter().filter(allows).collect();
         let (protocol, port) = *self.random.pick(&allowed)?;
-        let carried = |w: &World| {
-            let fair = w.links.weather(Place::Node(a), Place::Node(b)).loss == 0;
-            fair && !w.links.is_cut(Place::Node(a), Place::Node(b)) && w.share_a_family(a, b)
-        };
-        if !carried(self) || self.a_grant_ends_now() {
+        if !self.is_carried(a, b) || self.a_grant_ends_now() {
             return None;
         }
         self.listen_at(b, protocol, port);
@@ -264,6 +262,21 @@ impl World {
         self.fail(&format!(
             "what is allowed and carried arrives in time: {ends:?} {protocol}/{port}\nnear: {near}\nfar: {far}"
         ))
+    }
+
+    /// Something may pass between the two, even if much of it is lost.
+    pub(super) fn is_joined(&self, a: usize, b: usize) -> bool {
+        let open = |a, b| !self.links.is_cut(a, b);
+        let to_relay = |n| open(Place::Coordinator, Place::Node(n));
+        open(Place::Node(a), Place::Node(b)) || self.site.relays && to_relay(a) && to_relay(b)
+    }
+
+    /// Do links carry everything between the two, directly or over the relay?
+    pub(super) fn is_carried(&self, a: usize, b: usize) -> bool {
+        let fair = |a, b| self.links.weather(a, b).loss == 0 && !self.links.is_cut(a, b);
+        let to_relay = |n| fair(Place::Coordinator, Place::Node(n));
+        let direct = fair(Place::Node(a), Place::Node(b)) && self.share_a_family(a, b);
+        direct || self.site.relays && to_relay(a) && to_relay(b)
     }
 
     fn check_one(&mut self, a: usize, b: usize, protocol: Protocol, port: u16, v6: bool) {
@@ -290,19 +303,22 @@ impl World {
                 ));
             }
             (false, other) => {
-                self.fail(&format!("what is refused fails at once: {ends:?} {protocol}/{port}: {other:?}"))
+                let (near, far) = (self.seen_of(a, &to), self.seen_of(b, &from));
+                self.fail(&format!(
+                    "what is refused fails at once: {ends:?} {protocol}/{port}: {other:?}\nnear: {near}\nfar: {far}"
+                ));
             }
         }
     }
 }
 
 impl World {
-    fn a_grant_ends_now(&self) -> bool {
+    pub(super) fn a_grant_ends_now(&self) -> bool {
         self.a_grant_ended_since(self.now)
     }
 
     /// Between then and now. Two nodes may differ by a second on whether it has ended, and a try may last three.
-    fn a_grant_ended_since(&self, then: u64) -> bool {
+    pub(super) fn a_grant_ended_since(&self, then: u64) -> bool {
         let (then, now) = (wall(then), wall(self.now));
         let policy = self.model.policy(self.model.generation());
         let mut ends = policy.iter().flat_map(|p| p.grants.values()).filter_map(|g| g.until);
@@ -310,7 +326,7 @@ impl World {
     }
 
     /// What a node has to say of a peer, for the one who must find out.
-    fn seen_of(&self, node: usize, peer: &NodeId) -> String {
+    pub(super) fn seen_of(&self, node: usize, peer: &NodeId) -> String {
         let Some(agent) = self.agent(node) else { return "off".to_owned() };
         let peers = agent.peer_status(self.mono(node));
         let status = peers.iter().find(|p| p.node == *peer);
@@ -322,7 +338,7 @@ impl World {
     }
 
     /// Links carry nothing between a host that has only IPv4 and one that has only IPv6.
-    fn share_a_family(&self, a: usize, b: usize) -> bool {
+    pub(super) fn share_a_family(&self, a: usize, b: usize) -> bool {
         let has = |node: usize, v4: bool| self.nodes[node].underlay.iter().any(|u| u.is_ipv4() == v4);
         [true, false].into_iter().any(|v4| has(a, v4) && has(b, v4))
     }

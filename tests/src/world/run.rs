@@ -6,12 +6,16 @@ use warren_node_core::clock::Mono;
 
 use super::{ENFORCED_WITHIN, Event, Life, World};
 use crate::agent::Effect;
+use crate::annex;
 use crate::candidate::Progress;
 use crate::clock::{MS, SECOND, mono, wall};
+use crate::host::Host;
 use crate::laws::{Receiver, numbers_never_decrease};
 use crate::link::Place;
 use crate::model::Moment;
 use crate::packet;
+use crate::relay;
+use warren_wire::stun::is_stun;
 
 /// A node's boot-time clock started so long before the world, times its number.
 const UP: u64 = 977 * SECOND;
@@ -30,6 +34,7 @@ impl World {
         }
         self.now = self.now.max(key.0);
         if let Some(event) = self.queue.remove(&key) {
+            self.trace(&event);
             self.dispatch(event);
         }
         if self.now >= self.next_look {
@@ -63,6 +68,8 @@ impl World {
     fn dispatch(&mut self, event: Event) {
         match event {
             Event::Datagram { origin, from, to, bytes } => self.datagram_arrives(origin, from, to, &bytes),
+            Event::ToRelay { origin, from, bytes } => self.relay_carries(origin, from, bytes),
+            Event::ToAnnex { origin, from, bytes } => self.annex_carries(origin, from, bytes),
             Event::Dialled { node, boot, from } => self.dialled(node, boot, from),
             Event::Message { channel, toward, bytes } => self.message_arrives(channel, toward, bytes),
             Event::LostAtNode { channel, why } => self.lost_at_node(channel, why),
@@ -71,10 +78,16 @@ impl World {
             Event::Node { node, boot } => self.node_timer(node, boot),
             Event::Retry { node, boot } if self.nodes[node].boot == boot => self.dial(node),
             Event::Retry { .. } => {}
+            Event::Host { node } if self.nodes[node].host_timer.is_none_or(|due| due > self.now) => {}
             Event::Host { node } => {
                 self.nodes[node].host_timer = None;
+                if self.nodes[node].asleep {
+                    return;
+                }
                 let now = self.now;
-                self.nodes[node].host.handle_timeout(now);
+                let n = &mut self.nodes[node];
+                n.host.handle_timeout(now);
+                n.behind.values_mut().for_each(|host| host.handle_timeout(now));
                 self.pump_host(node);
             }
             Event::Site { run } => self.site_timer(run),
@@ -94,10 +107,15 @@ impl World {
     // --- timers
 
     fn node_timer(&mut self, node: usize, boot: u64) {
-        if self.nodes[node].boot != boot {
+        // One that was set for later, and then for sooner: left standing it would set itself again for ever.
+        let stale = self.nodes[node].timer.is_none_or(|due| due > self.now);
+        if self.nodes[node].boot != boot || stale {
             return;
         }
         self.nodes[node].timer = None;
+        if self.nodes[node].asleep {
+            return;
+        }
         let now = self.mono(node);
         let (n, workers) = (&mut self.nodes[node], &mut self.workers);
         if let Life::Member(agent) = &mut n.life
@@ -124,7 +142,8 @@ impl World {
     }
 
     fn site_timer(&mut self, run: u64) {
-        if self.site.run != run || self.site.running.is_none() {
+        let stale = self.site_timer.is_none_or(|due| due > self.now);
+        if self.site.run != run || self.site.running.is_none() || stale {
             return;
         }
         self.site_timer = None;
@@ -172,14 +191,16 @@ impl World {
             Effect::HangUp => self.hang_up(node),
             Effect::Say(bytes) => self.say(node, bytes),
             Effect::Datagram { to, bytes } => self.send_datagram(node, to, bytes),
-            Effect::Tell(packet) => {
-                let now = self.now;
-                self.nodes[node].host.handle_packet(&packet, now);
-            }
+            Effect::Tell(packet) => self.kernel_takes(node, &packet),
             Effect::Deliver(_) => {}
             Effect::Promised(numbers) => self.nodes[node].promised = Some(numbers),
             Effect::Cut(reason) => self.nodes[node].cuts.push(reason),
             Effect::Notice(notice) => self.nodes[node].notices.push(notice),
+            Effect::Seated(seated) => {
+                if let Life::Member(agent) = &self.nodes[node].life {
+                    agent.sit(seated.as_ref(), relay::PLACE);
+                }
+            }
             Effect::Enforced(publication) => {
                 let a = &publication.assembly;
                 let numbers = (a.epoch, a.revision, a.generation);
@@ -199,7 +220,9 @@ impl World {
         while let Some(bytes) = self.nodes[node].host.poll() {
             self.host_sends(node, &bytes);
         }
-        let due = self.nodes[node].host.poll_timeout();
+        self.pump_behind(node);
+        let n = &self.nodes[node];
+        let due = n.behind.values().chain([&n.host]).filter_map(Host::poll_timeout).min();
         if let Some(at) = due.filter(|at| self.nodes[node].host_timer.is_none_or(|set| *at < set)) {
             self.nodes[node].host_timer = Some(at);
             self.schedule(at, Event::Host { node });
@@ -210,6 +233,11 @@ impl World {
         if let Some(seen) = packet::read(bytes) {
             self.laws.sent(self.id(node), &seen);
         }
+        self.tun_reads(node, bytes);
+    }
+
+    /// A packet that the kernel routes into the tunnel.
+    pub(super) fn tun_reads(&mut self, node: usize, bytes: &[u8]) {
         let now = self.mono(node);
         let (n, workers) = (&mut self.nodes[node], &mut self.workers);
         if let Life::Member(agent) = &mut n.life {
@@ -222,10 +250,25 @@ impl World {
     // --- datagrams
 
     fn send_datagram(&mut self, node: usize, to: SocketAddr, bytes: Vec<u8>) {
-        let Some(from) = self.nodes[node].underlay.iter().copied().find(|a| a.is_ipv4() == to.is_ipv4())
-        else {
+        let to_relay = to == relay::PLACE || to == annex::PLACE;
+        let reaches = |from: &SocketAddr| from.is_ipv4() == to.is_ipv4() || to_relay;
+        let Some(from) = self.nodes[node].underlay.iter().copied().find(reaches) else { return };
+        self.storm.sent(node, &bytes, self.now);
+        if self.internet.is_some() {
+            return self.send_abroad(node, from, to, bytes);
+        }
+        if to == relay::PLACE {
+            for at in self.links.arrivals(Place::Node(node), Place::Coordinator, self.now, &mut self.random) {
+                self.schedule(at, Event::ToRelay { origin: node, from, bytes: bytes.clone() });
+            }
             return;
-        };
+        }
+        if to == annex::PLACE {
+            for at in self.links.arrivals(Place::Node(node), Place::Annex, self.now, &mut self.random) {
+                self.schedule(at, Event::ToAnnex { origin: node, from, bytes: bytes.clone() });
+            }
+            return;
+        }
         let Some(target) = self.owner(to) else { return };
         let (a, b) = (Place::Node(node), Place::Node(target));
         for at in self.links.arrivals(a, b, self.now, &mut self.random) {
@@ -233,12 +276,32 @@ impl World {
         }
     }
 
-    fn owner(&self, address: SocketAddr) -> Option<usize> {
+    /// What it passes on comes from its place, whoever wrote it.
+    fn relay_carries(&mut self, origin: usize, from: SocketAddr, bytes: Vec<u8>) {
+        if self.internet.is_some() && is_stun(&bytes) {
+            return self.answer_abroad(from, &bytes);
+        }
+        for passed in self.site.carry(from, bytes, self.now) {
+            if self.internet.is_some() {
+                self.reaches_outside(origin, Place::Coordinator, relay::PLACE, passed.to, passed.bytes);
+                continue;
+            }
+            let Some(target) = self.owner(passed.to) else { continue };
+            for at in self.links.arrivals(Place::Coordinator, Place::Node(target), self.now, &mut self.random)
+            {
+                let bytes = passed.bytes.clone();
+                self.schedule(at, Event::Datagram { origin, from: relay::PLACE, to: passed.to, bytes });
+            }
+        }
+    }
+
+    pub(super) fn owner(&self, address: SocketAddr) -> Option<usize> {
         self.nodes.iter().position(|n| n.underlay.contains(&address))
     }
 
     fn datagram_arrives(&mut self, origin: usize, from: SocketAddr, to: SocketAddr, bytes: &[u8]) {
-        let Some(node) = self.owner(to) else { return };
+        let owner = if self.internet.is_some() { self.let_in(origin, from, to) } else { self.owner(to) };
+        let Some(node) = owner.filter(|node| !self.nodes[*node].asleep) else { return };
         let now = self.mono(node);
         let (n, workers) = (&mut self.nodes[node], &mut self.workers);
         let Life::Member(agent) = &mut n.life else { return };
@@ -273,7 +336,7 @@ impl World {
         n.given.1 += seen.total as u64;
         n.offered = (n.offered.0 + 1, n.offered.1 + bytes.len() as u64);
         n.host.packets += 1;
-        n.host.handle_packet(bytes, now);
+        self.kernel_takes(node, bytes);
     }
 
     // --- laws of time

@@ -1,5 +1,6 @@
 //! What scenarios do and ask: nodes come and go, hosts talk, administrators decide.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
 use warren_config::policy::Protocol;
@@ -14,6 +15,7 @@ use crate::candidate::Candidate;
 use crate::clock::{MS, skewed_ms, wall};
 use crate::disk::Disk;
 use crate::host::{Connection, Ends, Host, State};
+use crate::relay;
 use crate::site::Failure;
 
 /// A TCP connection from one host to another.
@@ -85,6 +87,7 @@ impl World {
             id: warren_wire::trust::node_id(self.admin.network.id(), &disk.key()),
             name: node_name.to_owned(),
             host: Host::default(),
+            behind: BTreeMap::new(),
             disk,
             underlay: vec![v4.parse().unwrap(), v6.parse().unwrap()],
             skew_ms: 0,
@@ -99,6 +102,7 @@ impl World {
             life: Life::Off,
             boot: 0,
             channel: None,
+            asleep: false,
             timer: None,
             host_timer: None,
             online: None,
@@ -155,7 +159,8 @@ impl World {
         }
         n.host.addresses = membership.member.addresses().collect();
         let (endpoints, host_ms) = (n.underlay.clone(), skewed_ms(self.now, n.skew_ms));
-        let agent = Agent::start(&mut n.disk, Birth { boot, seed, endpoints, host_ms, now });
+        let stun = self.internet.is_some().then_some(relay::PLACE);
+        let agent = Agent::start(&mut n.disk, Birth { boot, seed, endpoints, host_ms, stun, now });
         n.life = Life::Member(Box::new(agent));
         self.settle_node(node);
     }
@@ -181,6 +186,29 @@ impl World {
         }
         self.off(node);
         self.nodes[node].disk.flows.clear();
+    }
+
+    /// The host falls asleep where it stands: its agent does nothing and hears nothing until [`World::wake_node`].
+    pub fn suspend_node(&mut self, node: usize) {
+        if let Some(id) = self.nodes[node].channel {
+            let at = self.now + crate::channel::IDLE;
+            self.schedule(at, Event::LostAtSite { channel: id });
+        }
+        self.nodes[node].asleep = true;
+        self.nodes[node].online = None;
+    }
+
+    /// It wakes up; the agent notices by its clocks.
+    pub fn wake_node(&mut self, node: usize) {
+        let (now, up) = (self.mono(node), self.now);
+        let (n, workers) = (&mut self.nodes[node], &mut self.workers);
+        n.asleep = false;
+        n.host.handle_timeout(up);
+        if let Life::Member(agent) = &mut n.life {
+            agent.handle_resumed(&mut n.disk, workers, now);
+        }
+        self.settle_node(node);
+        self.pump_host(node);
     }
 
     pub fn restart_node(&mut self, node: usize) {
@@ -234,6 +262,14 @@ impl World {
 
     // --- hosts
 
+    /// Opens a connection to a host without an agent.
+    pub fn open_behind(&mut self, from: usize, remote: SocketAddr) -> Option<Ends> {
+        self.kernel_route(from, remote.ip())?;
+        let ends = self.nodes[from].host.connect(remote, self.now)?;
+        self.pump_host(from);
+        Some(ends)
+    }
+
     /// Where `to` may be reached from `from` inside.
     pub fn address(&self, to: usize, v6: bool) -> Option<IpAddr> {
         let membership = self.nodes[to].disk.membership.as_ref()?;
@@ -274,7 +310,20 @@ impl World {
 
     /// Tries once, from host to host, for at most three seconds.
     pub fn reach(&mut self, from: usize, to: usize, protocol: Protocol, port: u16, v6: bool) -> Reach {
-        let Some(address) = self.address(to, v6) else { return Reach::Silent };
+        match self.address(to, v6) {
+            Some(address) => self.reach_address(from, address, protocol, port),
+            None => Reach::Silent,
+        }
+    }
+
+    /// The same, wherever the address is.
+    pub(super) fn reach_address(
+        &mut self,
+        from: usize,
+        address: IpAddr,
+        protocol: Protocol,
+        port: u16,
+    ) -> Reach {
         let remote = SocketAddr::new(address, port);
         let (started, now) = (self.now, self.now);
         let host = &mut self.nodes[from].host;

@@ -24,6 +24,7 @@ impl Coordinator {
             affected.extend(self.take_effect(change, &entry, now));
         }
         self.tell(affected, now);
+        self.withdraw_permits();
         self.look_soon(now);
         Ok(entry.revision())
     }
@@ -64,6 +65,7 @@ impl Coordinator {
                     self.offers.remove(&key);
                 }
                 self.notice(Level::Info, Some(*node), format!("{name} enrolled"));
+                self.lease_runs(*node, now);
                 self.distribution.node_changed(&self.state, *node)
             }
             Change::ExternalAdmitted { node, name, .. } => {
@@ -82,6 +84,7 @@ impl Coordinator {
                 self.distribution.node_changed(&self.state, *node)
             }
             Change::NodeRevoked { node, peers, .. } => self.revoked(*node, peers, now),
+            Change::LeaseEnded { node, .. } => self.lease_ended(*node, now),
             Change::PolicyApplied { generation, .. } => {
                 let by = &entry.body.principal;
                 self.notice(Level::Info, None, format!("policy generation {generation} applied by {by}"));
@@ -109,6 +112,14 @@ impl Coordinator {
                 self.notice(Level::Info, None, format!("API key {name} ({id}) revoked"));
                 BTreeSet::new()
             }
+            Change::RelayAdded { .. }
+            | Change::RelayEnrolled { .. }
+            | Change::RelayPlaced { .. }
+            | Change::RelayDrained { .. }
+            | Change::RelayRemoved { .. } => {
+                self.relay_changed(change);
+                BTreeSet::new()
+            }
             Change::NetworkFounded { .. } | Change::TokenStored { .. } | Change::TokenRevoked { .. } => {
                 BTreeSet::new()
             }
@@ -116,16 +127,29 @@ impl Coordinator {
     }
 
     fn revoked(&mut self, node: NodeId, peers: &[NodeId], now: UnixTime) -> BTreeSet<NodeId> {
+        self.notice(Level::Warn, Some(node), format!("{} is revoked", self.named(&node)));
+        let mut affected = self.forget(node, &Refusal::NodeRevoked { node }, now);
+        affected.extend(peers);
+        affected
+    }
+
+    fn lease_ended(&mut self, node: NodeId, now: UnixTime) -> BTreeSet<NodeId> {
+        let message = format!("{} is taken out: its lease has ended", self.named(&node));
+        self.notice(Level::Info, Some(node), message);
+        self.forget(node, &Refusal::LeaseEnded { node }, now)
+    }
+
+    /// A node is out; returns who must be told.
+    fn forget(&mut self, node: NodeId, refusal: &Refusal, now: UnixTime) -> BTreeSet<NodeId> {
         for conn in self.sessions.with_key_of(node) {
-            self.close(conn, &Refusal::NodeRevoked { node }, now);
+            self.close(conn, refusal, now);
         }
         self.endpoints.forget(&node);
         self.sessions.forget(&node);
         self.names.forget(&node);
-        self.notice(Level::Warn, Some(node), format!("{} is revoked", self.named(&node)));
-        let mut affected = self.distribution.node_changed(&self.state, node);
-        affected.extend(peers);
-        affected
+        self.paths.forget(&node);
+        self.unseat(&node);
+        self.distribution.node_changed(&self.state, node)
     }
 
     /// A device says nothing of its place: it is where the administrator said. Who must be told.

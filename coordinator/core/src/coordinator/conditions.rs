@@ -134,17 +134,15 @@ impl Coordinator {
                 near(format!("grant {}", grant.id), applied, end, GRANT_ENDS, what);
             }
         }
+        // It is signed anew long before its end, unless this host's clock was put back: then not before that time comes again.
         let fresh = self.freshness_status();
-        let half = fresh.signed_at.plus(fresh.life / 2);
-        if now < half {
-            look.look_at(half);
-        } else {
+        if fresh.signed_at > now.plus(SOON) {
             let message = format!(
-                "the freshness that nodes hold ends at {} and was not signed anew since {}: nodes will cut their peers; is this host's clock right?",
-                fresh.not_after, fresh.signed_at
+                "the freshness that nodes hold was signed at {} and this host's clock says {now}: nothing is signed anew until then, and from {} on nodes cut their peers; put the clock right",
+                fresh.signed_at, fresh.not_after
             );
             look.holds(AlarmKind::EndsSoon, "freshness", message);
-            look.look_at(now.plus(self.renewal()));
+            look.look_at(now.plus(SOON));
         }
     }
 

@@ -7,6 +7,7 @@ use warren_wire::frame::{
     MyEndpoints, NodeSays, ToCoordinator, Welcome,
 };
 use warren_wire::id::{Digest, NodeId};
+use warren_wire::path::PathsReport;
 use warren_wire::signed::Signed;
 use warren_wire::trust::Record;
 
@@ -56,10 +57,23 @@ impl Coordinator {
                 }
                 None
             }
+            NodeSays::Paths(report) => {
+                self.paths_told(session.node, report, now);
+                None
+            }
             NodeSays::Complaint(complaint) => self.complaint(session.node, &complaint, now),
             NodeSays::Knock(knock) => {
                 self.knock(session.node, &knock, now);
                 None
+            }
+        }
+    }
+
+    /// Of itself, about peers that are members.
+    fn paths_told(&mut self, node: NodeId, report: PathsReport, now: UnixTime) {
+        for path in report.paths {
+            if let Some(peer) = path.node().filter(|peer| self.state.directory.live(peer).is_some()) {
+                self.paths.tell(node, peer, path, now);
             }
         }
     }
@@ -152,8 +166,13 @@ impl Coordinator {
         match self.state.directory.get(&node) {
             None => return self.close(conn, &Refusal::NotAMember, now),
             Some(known) if !known.is_live() => {
-                self.close(conn, &Refusal::NodeRevoked { node }, now);
-                return self.knocked(node, session, now);
+                let refusal = known.refusal().unwrap_or(Refusal::NotAMember);
+                self.close(conn, &refusal, now);
+                // Whose lease ended is welcome to come again with another identity: that is no alarm.
+                if matches!(refusal, Refusal::NodeRevoked { .. }) {
+                    self.knocked(node, session, now);
+                }
+                return;
             }
             Some(_) if session.authorised => {
                 return self.close(conn, &Refusal::Protocol("a second `Hello` in one session"), now);
@@ -167,8 +186,12 @@ impl Coordinator {
         }
         self.sessions.presence_mut(node).agent = Some(words(&hello.agent, MAX_AGENT));
         self.check_not_ahead(node, hello, now);
+        let sits = self.take_seat(node);
         self.welcome(conn, session, hello, now);
-        self.update_endpoints(node, now, |reported| reported.seen = Some(session.from.ip()));
+        let told = self.update_endpoints(node, now, |reported| reported.seen = Some(session.from.ip()));
+        if sits && !told {
+            self.tell_endpoints(node, now);
+        }
         self.look_soon(now);
     }
 
@@ -190,6 +213,7 @@ impl Coordinator {
         self.outputs.push_back(Output::Authorised(conn, node));
         let seen_as = session.from.to_string();
         self.send(conn, CoordinatorSays::Welcome(Welcome { epoch, revision, now: now.0, seen_as }));
+        self.begin_seat(conn, node, now);
         let held =
             Held { epoch: hello.epoch, revision: hello.revision, digest: Digest::from_slice(&hello.digest) };
         let deltas = self.distribution.greet(&self.state, node, held, &self.online);

@@ -4,30 +4,37 @@ mod committed;
 pub mod conditions;
 mod devices;
 mod frames;
+mod leases;
+mod posts;
 mod questions;
+mod relayed;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::net::SocketAddr;
 
 use ed25519_dalek::SigningKey;
 use warren_config::time::UnixTime;
-use warren_wire::frame::{CoordinatorSays, FlowsStored, Refused, ToNode};
+use warren_wire::frame::{CoordinatorSays, FlowsStored, Refused, RelayAt, ToNode};
 use warren_wire::id::{IdentityKey, NodeId};
 use warren_wire::issue;
 use warren_wire::signed::Signed;
 
+use self::posts::Posts;
 use crate::accounts::Accounts;
 use crate::alarm::{AlarmKind, Alarms};
 use crate::change::{Change, Origin, Principal, Proposal};
 use crate::command::Command;
 use crate::distribution::Distribution;
+use crate::doors::Transport;
 use crate::endpoints::{self, Endpoints};
 use crate::enrolment::Offers;
 use crate::flows::FlowMap;
 use crate::names::NamesAsked;
 use crate::output::{ConnId, Level, Notice, Output, Reason, Timeout};
+use crate::paths::PathsKnown;
 use crate::refusal::Refusal;
 use crate::refusals::Refusals;
+use crate::seats::Seats;
 use crate::session::Sessions;
 use crate::state::{Founded, State};
 use crate::status::Progress;
@@ -72,9 +79,18 @@ pub struct Coordinator {
     ends_told: UnixTime,
     refusals: Refusals,
     names: NamesAsked,
+    paths: PathsKnown,
+    /// `None`: this network has no relay.
+    seats: Option<Seats>,
+    /// The relay on the coordinator's own port.
+    here: Option<RelayAt>,
+    /// Relays that are programs of their own.
+    posts: Posts,
     started: UnixTime,
     /// When it is looked again what alarms there must be.
     look_due: Option<UnixTime>,
+    /// When it is looked again whose lease has ended.
+    leases_due: Option<UnixTime>,
     outputs: VecDeque<Output>,
 }
 
@@ -100,8 +116,13 @@ impl Coordinator {
             ends_told: now,
             refusals: Refusals::default(),
             names: NamesAsked::default(),
+            paths: PathsKnown::default(),
+            seats: None,
+            here: None,
+            posts: Posts::default(),
             started: now,
             look_due: Some(now),
+            leases_due: Some(now),
             outputs: VecDeque::new(),
         };
         let nodes: Vec<NodeId> = coordinator.state.directory.alive().map(|node| node.id()).collect();
@@ -119,10 +140,16 @@ impl Coordinator {
 
     // --- what happens
 
-    /// A TLS connection whose peer has proven `key`. Connected is not authorised, and changes nothing for anyone.
-    pub fn handle_connected(&mut self, conn: ConnId, key: IdentityKey, from: SocketAddr, now: UnixTime) {
+    /// A TLS connection whose peer has proven `key`, and what carries it. Connected is not authorised, and changes nothing for anyone.
+    pub fn handle_connected(
+        &mut self,
+        conn: ConnId,
+        key: IdentityKey,
+        (from, by): (SocketAddr, Transport),
+        now: UnixTime,
+    ) {
         let node = self.founded.node_id(&key);
-        if !self.sessions.open(conn, key, node, endpoints::plain(from), now) {
+        if !self.sessions.open(conn, key, node, (endpoints::plain(from), by), now) {
             self.close(conn, &Refusal::Overloaded("too many connections that are not sessions"), now);
         }
     }
@@ -144,6 +171,7 @@ impl Coordinator {
         }
         self.look_soon(now);
         if let Some(node) = self.sessions.remove(conn, now) {
+            self.lease_runs(node, now);
             self.notice(Level::Info, Some(node), "the node went offline".into());
         }
     }
@@ -168,6 +196,7 @@ impl Coordinator {
             let all: Vec<ConnId> = self.sessions.online().map(|(_, conn)| conn).collect();
             all.into_iter().for_each(|conn| self.send(conn, CoordinatorSays::Freshness(fresh.clone())));
         }
+        self.renew_seats(now);
         self.tell_ends(now);
         self.look(now);
     }
@@ -200,6 +229,8 @@ impl Coordinator {
             at(self.sessions.next_deadline(), Reason::Stranger),
             at(self.grant_ends().filter(|end| *end > self.ends_told).min(), Reason::GrantEnds),
             at(self.look_due, Reason::Conditions),
+            at(self.seats.as_ref().and_then(Seats::next_due), Reason::Seats),
+            at(self.leases_due, Reason::Leases),
         ]
         .into_iter()
         .flatten()
@@ -261,7 +292,7 @@ impl Coordinator {
         let mut refused: Refused = refusal.refused();
         if let Refusal::NodeRevoked { node } = refusal {
             let gone = self.state.directory().get(node).and_then(|node| node.revoked.as_ref());
-            refused.proof = gone.map(|gone| gone.statement.clone());
+            refused.proof = gone.and_then(|gone| gone.statement.clone());
         }
         if self.sessions.get(conn).is_some_and(|session| !session.closing) {
             self.sessions.close(conn, now);
@@ -335,21 +366,28 @@ impl Coordinator {
         may
     }
 
+    /// True if peers were told.
     fn update_endpoints(
         &mut self,
         node: NodeId,
         now: UnixTime,
         change: impl FnOnce(&mut crate::endpoints::Reported),
-    ) {
+    ) -> bool {
         let mut reported = self.endpoints.reported(&node);
         change(&mut reported);
         if self.endpoints.would_change(&self.founded.network, &node, &reported) && !self.may_change(node, now)
         {
-            return;
+            return false;
         }
-        if self.endpoints.update(&self.founded.network, node, |known| *known = reported) {
-            let affected = self.distribution.endpoints_changed(&self.endpoints, node);
-            self.tell(affected, now);
+        let changed = self.endpoints.update(&self.founded.network, node, |known| *known = reported);
+        if changed {
+            self.tell_endpoints(node, now);
         }
+        changed
+    }
+
+    fn tell_endpoints(&mut self, node: NodeId, now: UnixTime) {
+        let affected = self.distribution.endpoints_changed(&self.endpoints, node);
+        self.tell(affected, now);
     }
 }

@@ -1,7 +1,7 @@
 //! What administrators read, answered from what is in memory.
 
 use warren_config::name::Name;
-use warren_config::policy::{DEFAULT_ZONE, Policy, Told};
+use warren_config::policy::{DEFAULT_ZONE, Policy, Service, Told};
 use warren_config::proof;
 use warren_config::question::{self, Answer, Question};
 use warren_config::resolve::{self, Finding, Source};
@@ -19,6 +19,7 @@ use crate::directory::Node;
 use crate::flows::{FlowFilter, FlowPage, FlowRow};
 use crate::inquiry::{Inquiry, bad};
 use crate::names::{NamesFilter, NamesView};
+use crate::paths::{PathsFilter, PathsView};
 use crate::plan::Forecast;
 use crate::policies::InForce;
 use crate::query::{Ever, PolicyDiff, PolicyReview, PolicyText, Why};
@@ -37,6 +38,7 @@ impl Coordinator {
             observe: self.state.policies.in_force().is_some_and(|policy| policy.observes()),
             nodes: self.state.directory.alive().count(),
             online: self.sessions.online_count(),
+            channels: self.sessions.by_transport(),
             externals: self.devices().count(),
             freshness: self.freshness_status(),
             enforcement: self.enforcement(),
@@ -156,9 +158,11 @@ impl Coordinator {
         let (id, member) = (node.id(), &node.member);
         let presence = self.sessions.presence(&id).cloned().unwrap_or_default();
         let program = self.state.policies.in_force().map(|policy| &policy.program);
-        let offers = program.into_iter().flat_map(|p| p.offered_by(&member.subject));
-        let offers: Vec<String> =
-            if node.is_live() { offers.map(|s| s.name.to_string()).collect() } else { Vec::new() };
+        let offered = program.filter(|_| node.is_live()).map(|p| p.offered_by(&member.subject));
+        let (behind, own): (Vec<_>, Vec<_>) =
+            offered.unwrap_or_default().into_iter().partition(|service| service.is_behind());
+        let names = |services: Vec<&Service>| services.iter().map(|s| s.name.to_string()).collect();
+        let (offers, leads_to): (Vec<String>, Vec<String>) = (names(own), names(behind));
         NodeRow {
             id,
             name: member.name().to_string(),
@@ -174,15 +178,19 @@ impl Coordinator {
             keys_since: node.keys_since,
             amendment_serial: member.amendment_serial,
             revoked: node.revoked.as_ref().map(|gone| gone.at),
+            lease: self.state.lease(node),
+            lease_ends: self.lease_end(node),
             online: self.sessions.is_online(&id),
             since: presence.since,
             seen_at: presence.seen_at,
+            transport: self.sessions.transport(&id),
             endpoints: self.endpoints.of(&id).to_vec(),
             agent: presence.agent,
             sent: presence.sent,
             enforced: presence.enforced,
             dns: self.dns_names(node, &offers),
             offers,
+            leads_to,
             peers: self.distribution.roster().peer_count(&id),
         }
     }
@@ -367,6 +375,17 @@ impl Coordinator {
         view.told = self.names_are_told();
         for row in &mut view.names {
             row.node_name = self.state.directory.get(&row.node).map(|node| node.member.name().to_string());
+        }
+        Ok(view)
+    }
+
+    /// Which way packets take, as the nodes tell it.
+    pub fn paths(&self, filter: &PathsFilter, now: UnixTime) -> Result<PathsView, Refusal> {
+        let find = |who: &Option<String>| who.as_deref().map(|who| self.node_id(who)).transpose();
+        let mut view = self.paths.view(find(&filter.from)?, find(&filter.to)?, filter.limit, now);
+        let name = |node: &NodeId| self.state.directory.get(node).map(|node| node.member.name().to_string());
+        for row in &mut view.paths {
+            (row.from_name, row.to_name) = (name(&row.from), name(&row.to));
         }
         Ok(view)
     }

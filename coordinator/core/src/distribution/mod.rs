@@ -93,9 +93,10 @@ impl Distribution {
     /// A node can be reached elsewhere; who must be told.
     pub fn endpoints_changed(&mut self, endpoints: &Endpoints, id: NodeId) -> BTreeSet<NodeId> {
         let candidates: Vec<String> = endpoints.of(&id).iter().map(ToString::to_string).collect();
-        match candidates.is_empty() {
+        let seat = endpoints.seat(&id);
+        match candidates.is_empty() && seat.is_none() {
             true => self.endpoints.remove(&id),
-            false => self.endpoints.insert(id, Sealed::new(Entry::endpoints(id, candidates))),
+            false => self.endpoints.insert(id, Sealed::new(Entry::endpoints(id, candidates, seat))),
         };
         self.roster.peers(&id)
     }
@@ -246,8 +247,8 @@ impl Distribution {
 fn put_revoked(state: &State, id: &NodeId, view: &mut SharedView) {
     let gone = state.directory.revoked_peers(id).iter().rev().take(MAX_REVOKED);
     for revoked in gone.filter_map(|id| state.directory.get(id)) {
-        if let Some(gone) = &revoked.revoked {
-            let entry = Entry::revoked(revoked.id(), gone.statement.clone());
+        if let Some(statement) = revoked.revoked.as_ref().and_then(|gone| gone.statement.as_ref()) {
+            let entry = Entry::revoked(revoked.id(), statement.clone());
             view.put(Key::Revoked(revoked.id()), Sealed::new(entry));
         }
     }

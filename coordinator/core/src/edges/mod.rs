@@ -5,6 +5,7 @@
 //!
 //! Law: over all edges, seconds and sides, the sums are the sums of the records that went in.
 
+mod quality;
 mod sum;
 
 use std::collections::BTreeMap;
@@ -17,6 +18,7 @@ use warren_wire::id::{Generation, NodeId};
 
 use crate::flows::{FlowPoint, FlowRow};
 
+pub use quality::Quality;
 pub use sum::{Sides, Sum};
 
 /// A node's clock is believed so far from the coordinator's own, seconds. A record is at most so much in the future;
@@ -55,6 +57,7 @@ pub struct EdgeSecond {
     /// True: the opener's.
     pub opener: bool,
     pub sum: Sum,
+    pub quality: Quality,
     pub generation: Generation,
     pub first_ms: u64,
     pub last_ms: u64,
@@ -102,11 +105,13 @@ impl Tally {
             at,
             opener: row.outbound,
             sum: Sum::default(),
+            quality: Quality::default(),
             generation: row.generation,
             first_ms: row.started_ms,
             last_ms: row.last_ms,
         });
         second.sum.add(&Sum::of(row));
+        second.quality.add(&Quality::of(row));
         second.generation = second.generation.max(row.generation);
         second.first_ms = second.first_ms.min(row.started_ms);
         second.last_ms = second.last_ms.max(row.last_ms);
@@ -159,6 +164,20 @@ mod tests {
         let seen: Vec<_> = seconds.iter().map(|s| (s.at.0, s.opener, s.sum.bytes_out, s.sum.flows)).collect();
         assert_eq!(seen, [(99, false, 15, 1), (99, true, 15, 2), (100, true, 1, 1)]);
         assert!(tally.is_empty());
+    }
+
+    #[test]
+    fn each_window_tells_how_it_fared_and_the_mere_end_of_a_flow_only_what_was_sent_again() {
+        let mut tally = Tally::default();
+        let told = |rtt_us, retransmissions| FlowRow { rtt_us, retransmissions, ..row(1, true, 99_100, 10) };
+        tally.add(&told(Some(300), Some(1)));
+        tally.add(&told(None, None));
+        tally.add(&told(Some(500), None));
+        tally.add(&FlowRow { packets_out: 0, packets_back: 0, ..told(Some(9_000), Some(2)) });
+        let seconds = tally.drain();
+        let quality = seconds.first().map(|second| second.quality).expect("one");
+        assert_eq!(quality, Quality { rtt_us: 800, rtts: 2, retransmissions: Some(3) });
+        assert_eq!((quality.mean_rtt_us(), Quality::default().mean_rtt_us()), (Some(400), None));
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! What is counted on an edge.
 
 use serde::{Deserialize, Serialize};
-use warren_wire::flow::FlowEnd;
+use warren_wire::flow::{FlowEnd, more};
 
+use super::Quality;
 use crate::flows::FlowRow;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -65,12 +66,26 @@ impl Sum {
 pub struct Sides {
     pub opener: Option<Sum>,
     pub other: Option<Sum>,
+    /// Of the same two.
+    pub fares: [Quality; 2],
 }
 
 impl Sides {
-    pub fn add(&mut self, opener: bool, sum: &Sum) {
-        let side = if opener { &mut self.opener } else { &mut self.other };
+    pub fn add(&mut self, opener: bool, sum: &Sum, quality: &Quality) {
+        let [first, second] = &mut self.fares;
+        let (side, fares) = if opener { (&mut self.opener, first) } else { (&mut self.other, second) };
         side.get_or_insert_default().add(sum);
+        fares.add(quality);
+    }
+
+    /// Round-trip time in the mean, microseconds: the opener's word, the other end's where he said nothing.
+    pub fn rtt_us(&self) -> Option<u64> {
+        self.fares.iter().find_map(Quality::mean_rtt_us)
+    }
+
+    /// What both ends sent again, as far as they say.
+    pub fn retransmissions(&self) -> Option<u64> {
+        self.fares.iter().fold(None, |sum, quality| more(sum, quality.retransmissions))
     }
 
     /// The opener's word, the other end's where he said nothing.

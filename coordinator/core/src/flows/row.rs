@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 use warren_config::name::Name;
 use warren_config::time::UnixTime;
-use warren_wire::flow::{FlowEnd, FlowPath, FlowRecord, FlowVerdict, Workload};
+use warren_wire::flow::{FlowEnd, FlowPath, FlowRecord, FlowVerdict, Workload, more};
 use warren_wire::id::{Generation, NodeId};
 
 use crate::directory::Node;
@@ -43,6 +43,7 @@ pub struct FlowRow {
     pub protocol: u8,
     pub verdict: FlowVerdict,
     pub grant: Option<String>,
+    /// As the reporter says; of a refused try at a host behind a gateway, the service that is at its port.
     pub service: Option<String>,
     pub generation: Generation,
     pub packets_out: u64,
@@ -56,7 +57,7 @@ pub struct FlowRow {
     /// Whose the flow is on the reporter's host; none: not known.
     #[serde(default)]
     pub workload: Option<Workload>,
-    /// Of the reporter's own TCP connection; none: not known.
+    /// Of the reporter's own TCP connection: smoothed round-trip time, and segments it sent again; none: not known.
     #[serde(default)]
     pub rtt_us: Option<u64>,
     #[serde(default)]
@@ -144,7 +145,7 @@ impl FlowRow {
             self.workload.clone_from(&older.workload);
         }
         self.rtt_us = self.rtt_us.or(older.rtt_us);
-        self.retransmissions = self.retransmissions.or(older.retransmissions);
+        self.retransmissions = more(self.retransmissions, older.retransmissions);
     }
 }
 
@@ -156,13 +157,23 @@ pub(super) fn row(
     record: &FlowRecord,
     now: UnixTime,
 ) -> Result<FlowRow, &'static str> {
-    let from = point(state, &record.src, record.src_port)?;
-    let to = point(state, &record.dst, record.dst_port)?;
-    let own = if record.outbound { &from } else { &to };
-    if !node.member.addresses().any(|address| address == own.address) {
+    let mut from = point(state, &record.src, record.src_port)?;
+    let mut to = point(state, &record.dst, record.dst_port)?;
+    let (own, other) = if record.outbound { (&mut from, &mut to) } else { (&mut to, &mut from) };
+    let is_own = node.member.addresses().any(|address| address == own.address);
+    if !is_own && !behind(state, own, Some(node)) {
         return Err("a flow that has neither end at its reporter's address");
     }
-    FlowRow::new(record, (node.id(), boot), [from, to], now)
+    if is_own {
+        behind(state, other, record.other_end().and_then(|peer| state.directory().get(&peer)));
+    }
+    let mut row = FlowRow::new(record, (node.id(), boot), [from, to], now)?;
+    // Whoever was refused did not learn its name. A host without an agent has no other.
+    let is_host = row.to.node.is_some() && state.addresses().last_holder(row.to.address).is_none();
+    if row.service.is_none() && is_host {
+        row.service = state.policies().service_at(row.to.address, row.protocol, row.to.port);
+    }
+    Ok(row)
 }
 
 fn name(text: &str) -> Result<Option<String>, &'static str> {
@@ -172,6 +183,17 @@ fn name(text: &str) -> Result<Option<String>, &'static str> {
             Name::parse(text).map(|n| Some(n.into())).map_err(|_| "a grant or service that is not a name")
         }
     }
+}
+
+/// An end at a host behind a gateway is the gateway's: true if it is one. It keeps the host's address.
+fn behind(state: &State, end: &mut FlowPoint, gateway: Option<&Node>) -> bool {
+    let Some(gateway) = gateway.filter(|_| end.node.is_none() && state.policies().has_subnet(end.address))
+    else {
+        return false;
+    };
+    end.node = Some(gateway.id());
+    end.name = Some(gateway.member.name().to_string());
+    true
 }
 
 /// Names an end by the coordinator's own address table, never by what the reporter says of it.

@@ -13,6 +13,7 @@ use warren_config::time::UnixTime;
 use warren_coordinator_core::Coordinator;
 use warren_coordinator_core::change::{Principal, SourceText};
 use warren_coordinator_core::command::Command;
+use warren_coordinator_core::doors::Transport;
 use warren_coordinator_core::output::{ConnId, Output};
 use warren_coordinator_core::policies::InForce;
 use warren_coordinator_core::refusal::Refusal;
@@ -21,6 +22,7 @@ use warren_coordinator_core::store::{MemoryStore, Store, StoreError};
 use warren_wire::frame::*;
 use warren_wire::id::{IdentityKey, NodeId, Revision};
 use warren_wire::issue::{self, LaneSecret, NameRule, Place, Terms};
+use warren_wire::relay::Seat;
 use warren_wire::signed::Signed;
 use warren_wire::specimen::{EPOCH_TIME, SpecimenNetwork, seed_bytes};
 use warren_wire::trust::{Record, SignedPolicy};
@@ -54,6 +56,8 @@ pub struct Host {
     pub stored: Vec<FlowsStored>,
     /// Who knocked.
     pub knocks: Vec<NodeId>,
+    /// As its node was told.
+    pub seats: Vec<Seated>,
     pub source: IpAddr,
 }
 
@@ -73,6 +77,7 @@ impl Host {
             offer: None,
             stored: Vec::new(),
             knocks: Vec::new(),
+            seats: Vec::new(),
             source: IpAddr::from([192, 0, 2, (seed % 250) as u8 + 1]),
         }
     }
@@ -103,6 +108,11 @@ pub struct World {
     pub alarms: Vec<warren_coordinator_core::alarm::Alarm>,
     pub cleared: Vec<warren_coordinator_core::alarm::Alarm>,
     pub stored_flows: usize,
+    /// What relays that are programs of their own were told, and how they were let go.
+    pub to_relays: Vec<(ConnId, ToRelay)>,
+    pub relays_closed: Vec<(ConnId, Refused)>,
+    /// As the relay was told.
+    pub seated: BTreeMap<Seat, (NodeId, Seated)>,
     conn: u64,
 }
 
@@ -139,6 +149,9 @@ impl World {
             alarms: Vec::new(),
             cleared: Vec::new(),
             stored_flows: 0,
+            to_relays: Vec::new(),
+            relays_closed: Vec::new(),
+            seated: BTreeMap::new(),
             conn: 0,
         }
     }
@@ -168,6 +181,17 @@ impl World {
         uses: u32,
         life: u64,
     ) -> Result<IdentityKey, Refusal> {
+        self.token_leased(names, tags, uses, life, 0)
+    }
+
+    pub fn token_leased(
+        &mut self,
+        names: NameRule,
+        tags: &[&str],
+        uses: u32,
+        life: u64,
+        lease: u64,
+    ) -> Result<IdentityKey, Refusal> {
         let secret =
             SigningKey::from_bytes(&seed_bytes(self.net.seed, "world token", self.tokens.len() as u64));
         let key = IdentityKey::of(&secret);
@@ -177,6 +201,7 @@ impl World {
             uses,
             created: self.now,
             not_after: self.now.plus(life),
+            lease,
         };
         self.tokens.insert(key, secret);
         let delegation = issue::delegation(self.net.id(), &key, &terms, &self.net.authority);
@@ -246,7 +271,7 @@ impl World {
         let conn = ConnId(self.conn);
         let (key, from) = (self.hosts[host].key(), SocketAddr::new(self.hosts[host].source, 40_000));
         self.hosts[host].conn = Some(conn);
-        self.coordinator.handle_connected(conn, key, from, self.now);
+        self.coordinator.handle_connected(conn, key, (from, Transport::Udp), self.now);
         self.drain();
         conn
     }
@@ -270,7 +295,19 @@ impl World {
 
     pub fn begin(&mut self, host: usize, token: &IdentityKey, wanted: &str) {
         self.hosts[host].offer = None;
-        let wish = EnrolBegin { token_key: token.0.to_vec(), name: wanted.into(), agent: "test".into() };
+        let wish = EnrolBegin {
+            token_key: token.0.to_vec(),
+            name: wanted.into(),
+            agent: "test".into(),
+            ..EnrolBegin::default()
+        };
+        self.says(host, NodeSays::EnrolBegin(wish));
+    }
+
+    /// It would like to be called so.
+    pub fn begin_liking(&mut self, host: usize, token: &IdentityKey, like: &str) {
+        self.hosts[host].offer = None;
+        let wish = EnrolBegin { token_key: token.0.to_vec(), like: like.into(), ..EnrolBegin::default() };
         self.says(host, NodeSays::EnrolBegin(wish));
     }
 
@@ -335,6 +372,9 @@ impl World {
     pub fn wait(&mut self, seconds: u64) {
         self.now = self.now.plus(seconds);
         self.coordinator.handle_timeout(self.now);
+        if let Some(proposal) = self.coordinator.end_leases(self.now) {
+            self.coordinator.commit(&mut self.store, proposal, self.now).unwrap();
+        }
         self.drain();
     }
 
@@ -358,7 +398,16 @@ impl World {
                     let entry = &batch.entry;
                     self.coordinator.handle_flows_written(entry.node, entry.boot, entry.sequence);
                 }
-                Output::Authorised(..) | Output::Log(_) => {}
+                Output::Seated(node, seated) => {
+                    self.seated.insert(seated.seat, (node, seated));
+                }
+                Output::Unseated(seat) => assert!(self.seated.remove(&seat).is_some()),
+                Output::SendRelay(conn, said) => self.to_relays.push((conn, said)),
+                Output::CloseRelay(conn, refused) => {
+                    self.relays_closed.push((conn, refused));
+                    self.coordinator.handle_relay_disconnected(conn, self.now);
+                }
+                Output::Authorised(..) | Output::RelayAuthorised(_) | Output::Log(_) => {}
             }
         }
     }
@@ -382,6 +431,14 @@ impl World {
             }
             CoordinatorSays::FlowsStored(stored) => host.stored.push(stored),
             CoordinatorSays::Knock(knock) => host.knocks.extend(knock.peer()),
+            CoordinatorSays::Relay(said) => {
+                let seated = said.read().unwrap();
+                // It may be told again, of other relays.
+                let (node, known) = &self.seated[&seated.seat];
+                let known = Seated { relays: seated.relays.clone(), ..known.clone() };
+                assert_eq!((*node, known), (id, seated.clone()), "the relay knows it first");
+                host.seats.push(seated);
+            }
         }
     }
 }

@@ -4,6 +4,7 @@ mod ask;
 mod key;
 mod node;
 mod policy;
+mod relay;
 mod seen;
 mod service;
 mod token;
@@ -19,6 +20,7 @@ pub use ask::{CanArgs, Via, WhyArgs};
 pub use key::{KeyCommand, KeyScope};
 pub use node::{AddExternalArgs, NodeCommand, NodeTagArgs, PlaceArgs};
 pub use policy::{ApplyArgs, ApplyHow, PolicyCommand};
+pub use relay::{RelayAddArgs, RelayCommand, RelayRunArgs};
 pub use seen::{AuditCommand, FlowArgs, FlowCommand, MapArgs};
 pub use service::{InitArgs, LogFormat, LogLevel, RestoreArgs, ServeArgs};
 pub use token::{TokenCommand, TokenCreateArgs, pick_token};
@@ -51,6 +53,9 @@ pub enum Command {
     /// Nodes of the network.
     #[command(subcommand)]
     Node(NodeCommand),
+    /// Relays: programs that carry what finds no direct path, beside the coordinator's own.
+    #[command(subcommand)]
+    Relay(RelayCommand),
     /// The policy: who may open a connection to which service.
     #[command(subcommand)]
     Policy(PolicyCommand),
@@ -68,6 +73,13 @@ pub enum Command {
         node: Option<String>,
         #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=10_000))]
         limit: u32,
+    },
+    /// Which way packets take between two nodes, both directions, as the nodes tell it: every place, its last answer, and why the one in use is used.
+    Path {
+        /// Name, id or address.
+        from: String,
+        /// The same.
+        to: String,
     },
     /// Who talked to whom: a tree of what was reached, and by whom.
     Map(MapArgs),

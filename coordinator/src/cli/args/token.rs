@@ -3,6 +3,7 @@
 use clap::{Args, Subcommand};
 use warren_config::name::Name;
 use warren_wire::id::IdentityKey;
+use warren_wire::trust::{MAX_LEASE, MIN_LEASE};
 
 use super::super::duration::Seconds;
 use super::{AuthorityArg, host_port, name, tag};
@@ -38,9 +39,21 @@ pub struct TokenCreateArgs {
     /// How long it is good for.
     #[arg(long, value_name = "DURATION", default_value = "1h")]
     pub ttl: Seconds,
+    /// Its nodes are taken out, and their names are free again, when they have been away for so long (10s to 90d). Without it they
+    /// stay until they are revoked.
+    #[arg(long, value_name = "DURATION", value_parser = lease)]
+    pub lease: Option<Seconds>,
     /// Address the node uses to reach the coordinator, instead of the advertised ones; may be given more than once.
     #[arg(long, value_name = "HOST:PORT", value_parser = host_port)]
     pub coordinator: Vec<String>,
+}
+
+fn lease(text: &str) -> Result<Seconds, String> {
+    let lease: Seconds = text.parse()?;
+    match (MIN_LEASE..=MAX_LEASE).contains(&lease.0) {
+        true => Ok(lease),
+        false => Err(format!("a lease is {} to {}", Seconds(MIN_LEASE), Seconds(MAX_LEASE))),
+    }
 }
 
 /// A key as typed: whole, or its beginning.

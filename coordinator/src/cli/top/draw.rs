@@ -4,7 +4,7 @@ use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::{Line, Span};
-use ratatui::widgets::{Block, Clear, Paragraph, Tabs};
+use ratatui::widgets::{Block, Clear, Paragraph, Tabs, Wrap};
 use warren_config::time::UnixTime;
 
 use super::lists;
@@ -43,11 +43,27 @@ pub fn draw(frame: &mut Frame<'_>, screen: &Screen, now: UnixTime) {
     let chosen = List::ALL.iter().position(|list| *list == screen.list);
     let style = Style::new().add_modifier(Modifier::REVERSED);
     frame.render_widget(Tabs::new(titles).select(chosen).highlight_style(style).divider(" "), tabs);
-    lists::table(frame, screen, body, now);
+    let list = whole_of_marked(frame, screen, body);
+    lists::table(frame, screen, list, now);
     frame.render_widget(Paragraph::new(footer(screen, foot.width, now)), foot);
     if screen.help {
         help(frame);
     }
+}
+
+/// A list of alarms cuts what happened: of the marked one it stands below in full. Returns the room that is left.
+fn whole_of_marked(frame: &mut Frame<'_>, screen: &Screen, body: Rect) -> Rect {
+    let Some(alarm) = screen.shown.alarms.get(screen.row).filter(|_| screen.list == List::Alarms) else {
+        return body;
+    };
+    let text = plain(&alarm.message, 1000);
+    // One more: lines end between words.
+    let lines = text.chars().count() / usize::from(body.width.max(1)) + 2;
+    let lines = u16::try_from(lines).unwrap_or(u16::MAX).min(body.height / 2);
+    let parts = [Constraint::Min(1), Constraint::Length(1), Constraint::Length(lines)];
+    let [list, _, below] = Layout::vertical(parts).areas(body);
+    frame.render_widget(Paragraph::new(text).wrap(Wrap { trim: true }), below);
+    list
 }
 
 /// Words with room between them: whole ones, as many as the line has room for, the first first.

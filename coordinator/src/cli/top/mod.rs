@@ -5,7 +5,7 @@
 //! [`draw`] and [`lists`] are the ink. The terminal is [`held`] and given back however this ends: by `q`, by a signal, by an
 //! error, by a panic. Nobody waits for the coordinator: keys are heard and time goes on while it is asked.
 
-mod columns;
+pub mod columns;
 mod draw;
 mod held;
 mod lists;

@@ -112,6 +112,19 @@ fn every_list_shows_its_rows_and_the_head_says_how_the_network_is() {
 }
 
 #[test]
+fn what_happened_stands_in_full_below_the_list_for_the_alarm_that_is_marked() {
+    let (mut screen, long) = (Screen::new(snapshot()), "web-1 was refused at port after port ".repeat(4));
+    let second = Alarm { message: format!("{long}and at the very last"), ..screen.shown.alarms[0].clone() };
+    screen.shown.alarms.push(second);
+    press(&mut screen, &[KeyCode::Char('4')]);
+    assert!(!shown(&screen, 80, 20).contains("very last"), "the first is marked");
+    press(&mut screen, &[KeyCode::Down]);
+    let text = shown(&screen, 80, 20);
+    println!("{text}");
+    assert!(text.contains("very last") && text.matches("refusal-burst").count() == 2, "{text}");
+}
+
+#[test]
 fn a_hostile_name_moves_no_cursor() {
     let text = shown(&Screen::new(snapshot()), 120, 20);
     assert!(!text.contains('\u{1b}') && text.contains("evil\\u{1b}"), "{text}");

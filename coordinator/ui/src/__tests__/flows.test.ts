@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
-import type { FlowRow, Workload } from "../api/types";
+import type { FlowRow, NodeRow, Workload } from "../api/types";
 import { atEnd, doings, ends, ways, words } from "../workload";
-import { csv, flowKey, mergeFlows, MOST, oneEach } from "../pages/flows-data";
+import { csv, flowKey, isBehind, mergeFlows, MOST, oneEach } from "../pages/flows-data";
 
 const row = (flow: number, cursor: number, more: Partial<FlowRow> = {}): FlowRow => ({
   cursor,
@@ -94,8 +94,11 @@ test("events come from each end alone: the two processes of a flow are put toget
 });
 
 test("a later window that does not know the process forgets none", () => {
-  const [later] = mergeFlows([opened], [row(1, 12, { from: web, to: shop, workload: null, rtt_us: 7 })]);
-  expect([later!.workload, later!.rtt_us]).toEqual([curl, 7]);
+  const again = { from: web, to: shop, workload: null };
+  const [later] = mergeFlows([opened], [row(1, 12, { ...again, rtt_us: 7, retransmissions: 2 })]);
+  expect([later!.workload, later!.rtt_us, later!.retransmissions]).toEqual([curl, 7, 2]);
+  const [last] = mergeFlows([later!], [row(1, 13, { ...again, retransmissions: 3 })]);
+  expect([last!.rtt_us, last!.retransmissions], "the round trip it had, and all that was sent again").toEqual([7, 5]);
 });
 
 test("a process is said in words, and of nothing known nothing is said", () => {
@@ -139,4 +142,13 @@ test("an export says whose a flow is", () => {
     "nginx",
     "nginx.service",
   ]);
+});
+
+test("an end is behind a node if it has none of that node's addresses, and nothing is said of a node that is not known", () => {
+  const node = { id: "gw", v4: "100.64.0.9", v6: "fd00::9" } as NodeRow;
+  const end = (address: string, of: string | null = "gw") => ({ node: of, name: "gw", address, port: 80 });
+  expect(isBehind(end("192.168.10.5"), [node])).toBe(true);
+  expect(isBehind(end("100.64.0.9"), [node]) || isBehind(end("fd00::9"), [node])).toBe(false);
+  expect(isBehind(end("192.168.10.5", null), [node]) || isBehind(end("192.168.10.5"), [])).toBe(false);
+  expect(isBehind(end("192.168.10.5"), null)).toBe(false);
 });

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { aim, between, covers, groups, links, width } from "../map/graph";
+import { aim, between, covers, gatewaysInUse, groups, links, width } from "../map/graph";
 import { chosen, linkIdOf, matching, selOfLink } from "../map/select";
 import { GROUPINGS, type Level } from "../state/url";
 import { mapOf } from "./world";
@@ -68,4 +68,21 @@ test("ports are read as a policy writes them", () => {
     covers("icmp/echo", 58, 0),
     covers("proto/132", 132, 0),
   ]).toEqual([true, true, false, false, true, true]);
+});
+
+test("hosts behind gateways: a refusal at the gateway itself is not theirs, and who goes by whom is what passed", () => {
+  const shop = mapOf(10);
+  const edge = shop.edges.find((e) => e.service === "cache" && e.verdict === "allow")!;
+  const own = shop.services.map((s) => ({ ...s, addresses: undefined }));
+  expect(aim({ ...edge, service: null }, own)).toBe("cache");
+  expect(aim({ ...edge, service: null }, shop.services)).toBeNull();
+  const uses = gatewaysInUse(shop).map((u) => `${u.service.name} ${u.gateway} ${u.user}`);
+  const passed = shop.edges.filter((e) => e.service === "cache" && e.verdict === "allow");
+  expect(uses).toEqual([...new Set(passed.map((e) => `cache ${e.to.node} ${e.from.node}`))].sort());
+  expect(gatewaysInUse({ ...shop, edges: shop.edges.map((e) => ({ ...e, verdict: "deny" as const })) })).toEqual([]);
+  expect(
+    groups(shop, "tag")
+      .flatMap((g) => g.services.filter((s) => s.addresses.length))
+      .map((s) => s.name),
+  ).toEqual(["cache"]);
 });

@@ -42,6 +42,20 @@ test("what is not known stays not known", () => {
   expect(edge.retransmissions).toBeNull();
 });
 
+test("what was sent again adds up over both ends; the round trip is the map's until there is another map", () => {
+  const map = mapOf(10);
+  const edge = map.edges.find((e) => e.seen_by.includes("from") && e.rtt_us !== null && e.retransmissions !== null)!;
+  const { first_seen, last_seen, mismatch, ...delta } = edge;
+  void [first_seen, last_seen, mismatch];
+  for (const end of ["from", "to"] as const) {
+    const news = { ...delta, rtt_us: 1, retransmissions: 4, seen_by: [end] };
+    const after = add(begin(map), NOW, [news]).byId.get(edge.id)!;
+    expect([after.rtt_us, after.retransmissions], end).toEqual([edge.rtt_us, edge.retransmissions! + 4]);
+    const silent = add(begin(map), NOW, [{ ...news, rtt_us: null, retransmissions: null }]).byId.get(edge.id)!;
+    expect([silent.rtt_us, silent.retransmissions], end).toEqual([edge.rtt_us, edge.retransmissions]);
+  }
+});
+
 test("what the other end echoes of an opener's flows is not counted again", () => {
   const map = mapOf(10);
   const edge = map.edges.find((e) => e.seen_by.includes("from"))!;

@@ -39,7 +39,12 @@ export function mapOf(size: number, from = NOW - 300, at = NOW, seed = 7, now = 
       behind_since: null,
       revoked: null,
     })),
-    services: w.services.map((s: Record<string, unknown>) => ({ name: s.name, ports: s.ports, nodes: s.nodes })),
+    services: w.services.map((s: Record<string, unknown>) => ({
+      name: s.name,
+      ports: s.ports,
+      nodes: s.nodes,
+      addresses: s.addresses,
+    })),
     edges: w.edges.map((e: unknown) => edgeIn(e, from, at)).filter(Boolean) as Edge[],
   };
 }

@@ -88,11 +88,15 @@ export interface NodeRow {
   online: boolean;
   since: UnixTime | null;
   seen_at: string | null;
+  /** What its control channel goes by; null: it is not online. */
+  transport: "udp" | "quic" | "websocket" | null;
   endpoints: string[];
   agent: string | null;
   sent: Progress | null;
   enforced: Progress | null;
   offers: string[];
+  /** Services of hosts without an agent that it is a gateway to. */
+  leads_to: string[];
   /** Names that lead to it: its own, then those of its services. */
   dns: string[];
   peers: number;
@@ -114,7 +118,10 @@ export interface MapNode {
 export interface MapService {
   name: string;
   ports: string[];
+  /** Who offers it; with `addresses`, the gateways to them. */
   nodes: string[];
+  /** Hosts without an agent, behind `nodes`; missing where the nodes offer it themselves. */
+  addresses?: string[];
 }
 
 export interface End {
@@ -203,6 +210,36 @@ export interface OtherEnd {
   bytes_back: number;
   end: FlowEnd;
   workload: Workload | null;
+}
+
+/** A place a peer may be at, and the last answer from there. */
+export interface PathPlaceRow {
+  place: string;
+  relayed: boolean;
+  in_use: boolean;
+  answered: UnixTime | null;
+  round_trip_us: number | null;
+}
+
+/** The way one node's packets take to another. */
+export interface PathRow {
+  from: string;
+  from_name: string | null;
+  to: string;
+  to_name: string | null;
+  told: UnixTime;
+  in_use: string | null;
+  relayed: boolean | null;
+  round_trip_us: number | null;
+  why: string;
+  text: string;
+  places: PathPlaceRow[];
+  moves: { at: UnixTime; from: string | null; to: string | null; reason: string }[];
+}
+
+export interface PathsView {
+  paths: PathRow[];
+  left_off: number;
 }
 
 export type FlowEnd = "open" | "closed" | "reset" | "idle" | "cut" | "refused" | "evicted";
@@ -339,6 +376,7 @@ export interface Why {
   from: string;
   to: string;
   observe: boolean;
+  behind: string[];
   by: Passing | null;
   nearest: string | null;
   message: string;
@@ -353,6 +391,7 @@ export interface TokenRow {
   uses: number;
   used: number;
   not_after: UnixTime;
+  lease: number | null;
   created: UnixTime;
   redeemed_by: string[];
 }

@@ -84,18 +84,10 @@ function EdgeBody({ edge: e, text, from }: { edge: Edge; text: SheetData["text"]
               <Num field={f("flows")} value={e.flows} />
             </Field>
             <Field name="Round trip">
-              {e.rtt_us === null ? (
-                <Newest flows={flows} of="rtt_us" as="micros" />
-              ) : (
-                <Num field={f("rtt_us")} value={e.rtt_us} as="micros" />
-              )}
+              <Num field={f("rtt_us")} value={e.rtt_us} as="micros" />
             </Field>
             <Field name="Retransmissions">
-              {e.retransmissions === null ? (
-                <Newest flows={flows} of="retransmissions" as="count" />
-              ) : (
-                <Num field={f("retransmissions")} value={e.retransmissions} />
-              )}
+              <Num field={f("retransmissions")} value={e.retransmissions} />
             </Field>
           </>
         )}
@@ -278,27 +270,5 @@ function FlowsBehind({ edge, flows }: { edge: Edge; flows: FlowRow[] | null }) {
         ))}
       </ul>
     </Part>
-  );
-}
-
-/** What only single flows tell: of the newest one that tells it. */
-function Newest({
-  flows,
-  of,
-  as,
-}: {
-  flows: FlowRow[] | null;
-  of: "rtt_us" | "retransmissions";
-  as: "micros" | "count";
-}) {
-  const row = flows?.find((r) => r[of] !== null);
-  if (!row) return <span class="unknown">not known</span>;
-  return (
-    <>
-      <Num field={`flows[${flowKey(row)}].${of}`} value={row[of]} as={as} />{" "}
-      <span class="soft">
-        in the flow of <When field={`flows[${flowKey(row)}].last_ms`} at={row.last_ms / 1000} />
-      </span>
-    </>
   );
 }

@@ -4,7 +4,10 @@ import { clock, nodes as nodeRows } from "../state/live";
 import { useStore } from "../state/store";
 import { Copy, Fault, Field, Link as To, Loading, Name, Num, Tag, When } from "../ui/parts";
 import { NodeState } from "../map/GroupBox";
+import { gatewaysInUse } from "../map/graph";
+import { GoesBy, LeadsTo } from "./Gateways";
 import { EdgeList } from "./edges";
+import { Ways } from "./Ways";
 import { Dns, NodeFlows } from "./Workloads";
 import { Part, Sheet, type SheetData } from "./Drawer";
 
@@ -26,6 +29,17 @@ export function NodeSheet({ value, live }: SheetData) {
   );
 }
 
+const CHANNELS = {
+  udp: "UDP",
+  quic: "a door, in QUIC datagrams",
+  websocket: "a door, in a WebSocket over TLS",
+};
+
+/** What its control channel goes by. */
+function Channel({ by }: { by: NodeRow["transport"] }) {
+  return by ? <span data-channel={by}>{CHANNELS[by]}</span> : <span class="soft">none: it is not online</span>;
+}
+
 function NodeBody({ n, live }: { n: NodeRow; live: SheetData["live"] }) {
   const now = useStore(clock);
   void now;
@@ -36,6 +50,7 @@ function NodeBody({ n, live }: { n: NodeRow; live: SheetData["live"] }) {
   const peers = new Set(
     edges.filter((e) => e.verdict === "allow").map((e) => (e.from.node === n.id ? e.to.node : e.from.node)),
   );
+  const goesBy = live ? gatewaysInUse(live.map).some((u) => u.user === n.id) : false;
   return (
     <>
       <div class="sheet-verdict">
@@ -81,6 +96,18 @@ function NodeBody({ n, live }: { n: NodeRow; live: SheetData["live"] }) {
             <span class="soft">nothing</span>
           )}
         </Field>
+        {n.leads_to.length ? (
+          <Field name="Gateway to">
+            {n.leads_to.map((s) => (
+              <LeadsTo key={s} service={s} node={n.id} map={live?.map} />
+            ))}
+          </Field>
+        ) : null}
+        {live && goesBy ? (
+          <Field name="Goes by">
+            <GoesBy map={live.map} node={n.id} />
+          </Field>
+        ) : null}
         <Field name="Peers">
           <Num field={f("peers")} value={n.peers} /> <span class="soft">permitted, {peers.size} in use now</span>
         </Field>
@@ -120,6 +147,7 @@ function NodeBody({ n, live }: { n: NodeRow; live: SheetData["live"] }) {
         </dl>
       </Part>
       <NodeFlows n={n} />
+      <Ways n={n} />
       <Part name="Identity">
         <dl class="fields">
           <Field name="Node id">
@@ -157,6 +185,9 @@ function NodeBody({ n, live }: { n: NodeRow; live: SheetData["live"] }) {
           </Field>
           <Field name="Seen at">
             <Name text={n.seen_at} mono />
+          </Field>
+          <Field name="Control channel">
+            <Channel by={n.transport} />
           </Field>
           <Field name="Endpoints">
             {n.endpoints.length ? (

@@ -2,9 +2,9 @@ import { useState } from "preact/hooks";
 import type { AuditPage, FlowRow, TokenRow } from "../api/types";
 import { ApiError, post } from "../api/client";
 import type { Problem } from "../api/types";
-import { flowCache, flowKey } from "../pages/flows-data";
+import { flowCache, flowKey, isBehind } from "../pages/flows-data";
 import { useResource } from "../state/resource";
-import { session } from "../state/live";
+import { nodes as nodeRows, session } from "../state/live";
 import { useStore } from "../state/store";
 import { Command, Copy, Fault, Field, Link as To, Loading, Name, Num, Port, Tag, VerdictMark, When } from "../ui/parts";
 import { spanMs, utc } from "../format";
@@ -14,8 +14,10 @@ import { GrantText } from "./GrantText";
 import { Gone, Part, Sheet, type SheetData } from "./Drawer";
 
 function Point({ end }: { end: FlowRow["from"] }) {
+  const isHost = useStore(nodeRows, (rows) => isBehind(end, rows));
   return (
     <>
+      {isHost ? <span class="soft">a host behind </span> : null}
       {end.node ? (
         <To to={{ sel: `node:${end.node}` }}>
           <Name text={end.name ?? end.node} />

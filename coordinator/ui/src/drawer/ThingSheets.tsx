@@ -1,5 +1,5 @@
 import type { Edge, PolicyUsage } from "../api/types";
-import { aim, groups } from "../map/graph";
+import { aim, gatewaysInUse, groups } from "../map/graph";
 import { NodeState } from "../map/GroupBox";
 import { sumField } from "../map/LinkCard";
 import { blocks } from "../policy-text";
@@ -8,6 +8,7 @@ import { place } from "../state/live";
 import { useStore } from "../state/store";
 import { Field, Link as To, Name, Num, When } from "../ui/parts";
 import { EdgeList } from "./edges";
+import { UsedBy } from "./Gateways";
 import { GrantText } from "./GrantText";
 import { Gone, Part, Sheet, type SheetData } from "./Drawer";
 import { plural } from "../format";
@@ -53,13 +54,26 @@ export function ServiceSheet({ value, live, text }: SheetData) {
         <Gone what="The policy declares no such service, and nothing used it in the chosen time." />
       </Sheet>
     );
+  const addresses = service?.addresses ?? [];
+  const uses = live && addresses.length ? gatewaysInUse(live.map).filter((u) => u.service.name === value) : [];
+  const inUse = [...new Set(uses.map((u) => u.gateway))];
   return (
-    <Sheet kind="service" title={<Name text={value} />}>
+    <Sheet kind={addresses.length ? "service behind gateways" : "service"} title={<Name text={value} />}>
       <dl class="fields">
+        {addresses.length ? (
+          <Field name="Hosts">
+            {addresses.map((a) => (
+              <div key={a}>
+                <Name text={a} mono />
+              </div>
+            ))}
+            <span class="soft">without an agent</span>
+          </Field>
+        ) : null}
         <Field name="Listens">
           <span class="mono">{service?.ports.join(", ") ?? "not known"}</span>
         </Field>
-        <Field name="On">
+        <Field name={addresses.length ? "Gateways" : "On"}>
           {service?.nodes.length ? (
             service.nodes.map((id, i) => {
               const node = live!.map.nodes.find((n) => n.id === id);
@@ -74,9 +88,19 @@ export function ServiceSheet({ value, live, text }: SheetData) {
               );
             })
           ) : (
-            <span class="v-would-deny">no node offers it</span>
+            <span class="v-would-deny">{addresses.length ? "no node leads there" : "no node offers it"}</span>
           )}
         </Field>
+        {inUse.length ? (
+          <Field name="In use">
+            {inUse.map((id) => (
+              <div key={id}>
+                <Name text={live!.map.nodes.find((n) => n.id === id)?.name ?? id} />
+                <UsedBy map={live!.map} gateway={id} service={value} />
+              </div>
+            ))}
+          </Field>
+        ) : null}
       </dl>
       <Part name="In this time">
         <Totals edges={edges} />

@@ -192,8 +192,6 @@ function Paths({ list, id }: { list: Way[]; id: string }) {
         <p class="soft">No flow of it has said how it travels.</p>
       )}
       {list.length > 20 ? <p class="soft small">and {list.length - 20} more</p> : null}
-      <p class="soft small">Why a path is as it is, only the node knows; there:</p>
-      <Command text={`warren-node path ${/^[a-z0-9-]+$/.test(list[0]?.name ?? "") ? list[0]!.name : "PEER"}`} />
     </Part>
   );
 }

@@ -127,7 +127,12 @@ function useIndex(wanted: boolean): Hit[] {
     if (!wanted) return [];
     const list: Hit[] = [];
     for (const s of services ?? [])
-      list.push({ kind: "service", text: s.name, more: s.ports.join(" "), to: { sel: `service:${s.name}` } });
+      list.push({
+        kind: "service",
+        text: s.name,
+        more: [...s.ports, ...(s.addresses ?? [])].join(" "),
+        to: { sel: `service:${s.name}` },
+      });
     for (const n of rows ?? []) {
       if (n.revoked !== null) continue;
       list.push({ kind: "node", text: n.name, more: n.v4 ?? n.v6, to: { sel: `node:${n.id}` } });

@@ -109,12 +109,13 @@ export const GroupBox = memo(function GroupBox({ box, lifted, sel, onSlot, onLev
           <button
             type="button"
             key={id}
-            class="slot service"
+            class={s.addresses.length ? "slot service agentless" : "slot service"}
             {...mark(id)}
             style={place(id)}
             onClick={() => onSlot(id)}
-            title={`${visible(s.name)} ${s.ports.join(", ")}`}
+            title={`${visible(s.name)} ${s.ports.join(", ")}${behindText(s.addresses)}`}
           >
+            {s.addresses.length ? <Icon name="agentless" size={13} /> : null}
             <span class="service-name">
               <bdi>{visible(s.name)}</bdi>
             </span>
@@ -157,11 +158,13 @@ export const GroupBox = memo(function GroupBox({ box, lifted, sel, onSlot, onLev
                 <button
                   type="button"
                   key={at}
-                  class="slot service tiny"
+                  class={s.addresses.length ? "slot service tiny agentless" : "slot service tiny"}
+                  title={`${visible(s.name)} ${s.ports.join(", ")}${behindText(s.addresses)}`}
                   {...mark(at)}
                   style={{ left: `${q.x - r.x}px`, top: `${q.y - r.y}px`, width: `${q.w}px`, height: `${q.h}px` }}
                   onClick={() => onSlot(at)}
                 >
+                  {s.addresses.length ? <Icon name="agentless" size={13} /> : null}
                   <span class="service-name">
                     <bdi>{visible(s.name)}</bdi>
                   </span>
@@ -196,6 +199,10 @@ export const GroupBox = memo(function GroupBox({ box, lifted, sel, onSlot, onLev
 });
 
 /** Filled: enforces. A bar: behind. Hollow: offline. A dash: not known. */
+/** Of a service of hosts without an agent. */
+const behindText = (addresses: readonly string[]) =>
+  addresses.length ? `: hosts without an agent, ${addresses.join(", ")}, behind these nodes` : "";
+
 export function NodeState({
   node,
   word,

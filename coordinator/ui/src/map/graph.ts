@@ -9,7 +9,7 @@ export interface Group {
   kind: "tag" | "site" | "node" | "outside";
   nodes: MapNode[];
   /** Services that a node of this group offers, by name. */
-  services: { name: string; ports: string[]; nodes: string[] }[];
+  services: { name: string; ports: string[]; nodes: string[]; addresses: string[] }[];
   /** Overlay or foreign addresses that are no node, in `outside` only. */
   addresses: string[];
 }
@@ -55,7 +55,13 @@ export function groups(map: FlowMap, by: Grouping): Group[] {
       if (!group) continue;
       const known = group.services.find((s) => s.name === service.name);
       if (known) known.nodes.push(id);
-      else group.services.push({ name: service.name, ports: service.ports, nodes: [id] });
+      else
+        group.services.push({
+          name: service.name,
+          ports: service.ports,
+          nodes: [id],
+          addresses: service.addresses ?? [],
+        });
     }
   }
   const strangers = new Set<string>();
@@ -94,14 +100,18 @@ export function covers(listen: string, protocol: number, port: number): boolean 
   return first <= port && port <= last;
 }
 
-/** The service an edge is about. Who was refused did not learn its name: then what the other end offers on that port. */
+/**
+ * The service an edge is about. Who was refused did not learn its name: then what the other end offers on that port, but nothing
+ * that is behind it: of such hosts the coordinator itself says the service.
+ */
 export function aim(edge: Edge, services: readonly MapService[]): string | null {
   if (edge.service !== null) return edge.service;
   const node = edge.to.node;
   if (node === null) return null;
   return (
-    services.find((s) => s.nodes.includes(node) && s.ports.some((p) => covers(p, edge.protocol, edge.port)))?.name ??
-    null
+    services.find(
+      (s) => !s.addresses?.length && s.nodes.includes(node) && s.ports.some((p) => covers(p, edge.protocol, edge.port)),
+    )?.name ?? null
   );
 }
 
@@ -218,3 +228,15 @@ export const VERDICT_WORDS: Record<string, string> = {
   "would-deny": "would deny",
   unknown: "not known",
 };
+
+/** Which gateways a node uses, and who uses it as one: by what passed in the chosen time. */
+export function gatewaysInUse(map: FlowMap): { service: MapService; gateway: string; user: string }[] {
+  const behind = new Map(map.services.filter((s) => s.addresses?.length).map((s) => [s.name, s]));
+  const found = new Map<string, { service: MapService; gateway: string; user: string }>();
+  for (const e of map.edges) {
+    const service = e.service === null ? undefined : behind.get(e.service);
+    if (!service || e.verdict !== "allow" || !e.from.node || !e.to.node) continue;
+    found.set(`${service.name}\n${e.to.node}\n${e.from.node}`, { service, gateway: e.to.node, user: e.from.node });
+  }
+  return [...found.entries()].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, use]) => use);
+}

@@ -30,6 +30,10 @@ export function add(live: LiveMap, at: number, deltas: readonly EdgeDelta[]): Li
   return { map, byId, next: at + 1, pulse };
 }
 
+/** Each end speaks of the segments that it sent itself. */
+const both = (a: number | null, b: number | null | undefined): number | null =>
+  a === null || b === null || b === undefined ? (a ?? b ?? null) : a + b;
+
 function join(known: Edge | undefined, d: EdgeDelta, at: number): Edge {
   const ms = at * 1000;
   const base: Edge = known ?? {
@@ -53,6 +57,8 @@ function join(known: Edge | undefined, d: EdgeDelta, at: number): Edge {
   if (echo)
     return {
       ...known,
+      rtt_us: known.rtt_us ?? d.rtt_us ?? null,
+      retransmissions: both(known.retransmissions, d.retransmissions),
       last_seen: Math.max(known.last_seen, d.last_seen ?? ms),
       seen_by: [...new Set([...known.seen_by, ...(d.seen_by ?? [])])],
     };
@@ -64,8 +70,9 @@ function join(known: Edge | undefined, d: EdgeDelta, at: number): Edge {
     bytes_out: base.bytes_out + d.bytes_out,
     packets_back: base.packets_back + d.packets_back,
     bytes_back: base.bytes_back + d.bytes_back,
-    rtt_us: d.rtt_us ?? base.rtt_us,
-    retransmissions: d.retransmissions ?? base.retransmissions,
+    // A mean over the stretch: one second more hardly changes it, and the next map tells it anew.
+    rtt_us: base.rtt_us ?? d.rtt_us ?? null,
+    retransmissions: both(base.retransmissions, d.retransmissions),
     last_seen: Math.max(base.last_seen, d.last_seen ?? ms),
     seen_by: [...new Set([...base.seen_by, ...(d.seen_by ?? [])])],
     mismatch: d.mismatch === undefined ? base.mismatch : d.mismatch,

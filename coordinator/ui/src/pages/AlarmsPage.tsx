@@ -17,7 +17,7 @@ export function AlarmsPage() {
       {
         id: "kind",
         head: "Alarm",
-        track: "minmax(120px,0.7fr)",
+        track: "minmax(146px,0.7fr)",
         cell: (a) => (
           <span class="alarm-kind">
             <Icon name="alarms" /> {a.kind.replaceAll("-", " ")}

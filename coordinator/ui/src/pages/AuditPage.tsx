@@ -56,7 +56,7 @@ export function AuditPage() {
         right: true,
         cell: (r) => <Num field={f(r, "revision")} value={r.revision} />,
       },
-      { id: "at", head: "When", track: "104px", cell: (r) => <When field={f(r, "at")} at={r.at} /> },
+      { id: "at", head: "When", track: "128px", cell: (r) => <When field={f(r, "at")} at={r.at} /> },
       {
         id: "who",
         head: "Who",

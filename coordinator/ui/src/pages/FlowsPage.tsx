@@ -3,7 +3,7 @@ import type { JSX } from "preact";
 import { ApiError, address, get } from "../api/client";
 import type { FlowRow, Problem } from "../api/types";
 import { VERDICT_WORDS } from "../map/graph";
-import { connection, go, now, place } from "../state/live";
+import { connection, go, nodes, now, place } from "../state/live";
 import { useStore } from "../state/store";
 import type { Filters } from "../state/url";
 import { Chip, Command, Empty, Fault, Loading, Name, Num, Port, VerdictMark } from "../ui/parts";
@@ -12,7 +12,7 @@ import { Icon } from "../ui/icons";
 import { Table, type Column } from "../ui/table";
 import { clock, count, plural, port, spanMs, utc } from "../format";
 import { ends, words } from "../workload";
-import { csv, flowCache, flowKey, mergeFlows, MOST, oneEach } from "./flows-data";
+import { csv, flowCache, flowKey, isBehind, mergeFlows, MOST, oneEach } from "./flows-data";
 
 function NoFlows({ isFiltered, isLive }: { isFiltered: boolean; isLive: boolean }) {
   if (isFiltered)
@@ -31,6 +31,27 @@ function NoFlows({ isFiltered, isLive }: { isFiltered: boolean; isLive: boolean 
       </p>
       {isLive ? <Command text="warren-node ping PEER" /> : null}
     </Empty>
+  );
+}
+
+/** A host without an agent is called by its address, and who leads there stands behind it. */
+function To({
+  row: r,
+  cell,
+}: {
+  row: FlowRow;
+  cell: (name: keyof Filters, value: string | null, children: JSX.Element) => JSX.Element;
+}) {
+  const isHost = useStore(nodes, (rows) => isBehind(r.to, rows));
+  const node = cell("to", r.to.name ?? r.to.address, <Name text={r.to.name ?? r.to.address} mono={!r.to.name} />);
+  if (!isHost) return node;
+  return (
+    <>
+      <Name text={r.to.address} mono />{" "}
+      <span class="soft" title={`behind ${r.to.name ?? r.to.node}`}>
+        {node}
+      </span>
+    </>
   );
 }
 
@@ -200,7 +221,7 @@ export function FlowsPage() {
         track: "minmax(90px,1.4fr)",
         cell: (r) => (
           <>
-            {cell("to", r.to.name ?? r.to.address, <Name text={r.to.name ?? r.to.address} mono={!r.to.name} />)}
+            <To row={r} cell={cell} />
             <Whose workload={ends(r).to} />
           </>
         ),
@@ -209,14 +230,14 @@ export function FlowsPage() {
       {
         id: "port",
         head: "Port",
-        track: "112px",
+        track: "106px",
         cell: (r) => <Port protocol={r.protocol} at={r.to.port} />,
         spare: 2,
       },
       {
         id: "verdict",
         head: "Verdict",
-        track: "112px",
+        track: "98px",
         cell: (r) => cell("verdict", r.verdict, <VerdictMark verdict={r.verdict} />),
       },
       {
@@ -230,7 +251,7 @@ export function FlowsPage() {
       {
         id: "bytes",
         head: "Sent",
-        track: "80px",
+        track: "72px",
         right: true,
         cell: (r) =>
           r.end === "refused" ? (
@@ -243,7 +264,7 @@ export function FlowsPage() {
       {
         id: "back",
         head: "Back",
-        track: "80px",
+        track: "72px",
         right: true,
         cell: (r) =>
           r.end === "refused" ? (
@@ -256,7 +277,7 @@ export function FlowsPage() {
       {
         id: "took",
         head: "Lasted",
-        track: "70px",
+        track: "60px",
         right: true,
         cell: (r) => (
           <span class="num">
@@ -265,7 +286,19 @@ export function FlowsPage() {
         ),
         spare: 2,
       },
-      { id: "end", head: "End", track: "66px", cell: (r) => <span class="soft">{r.end}</span>, spare: 2 },
+      {
+        id: "path",
+        head: "Path",
+        track: "54px",
+        cell: (r) =>
+          r.path === "unknown" ? (
+            <span class="soft">–</span>
+          ) : (
+            <span class={r.path === "relayed" ? "v-would-deny" : "soft"}>{r.path}</span>
+          ),
+        spare: 2,
+      },
+      { id: "end", head: "End", track: "58px", cell: (r) => <span class="soft">{r.end}</span>, spare: 2 },
     ];
   }, []);
 

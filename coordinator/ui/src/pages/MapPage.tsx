@@ -225,7 +225,7 @@ function EdgeTable({ map }: { map: FlowMap }) {
   const f = (e: Edge, name: string) => `map.edges[${e.id}].${name}`;
   const columns = useMemo(
     (): Column<Edge>[] => [
-      { id: "verdict", head: "Verdict", track: "112px", cell: (e) => <VerdictMark verdict={e.verdict} /> },
+      { id: "verdict", head: "Verdict", track: "106px", cell: (e) => <VerdictMark verdict={e.verdict} /> },
       { id: "from", head: "From", track: "minmax(90px,1.2fr)", cell: (e) => <EndLink end={e.from} /> },
       { id: "to", head: "To", track: "minmax(90px,1.2fr)", cell: (e) => <EndLink end={e.to} /> },
       {
@@ -238,7 +238,7 @@ function EdgeTable({ map }: { map: FlowMap }) {
       {
         id: "port",
         head: "Port",
-        track: "112px",
+        track: "106px",
         cell: (e) => <Port protocol={e.protocol} at={e.port} />,
         spare: 2,
       },
@@ -252,7 +252,7 @@ function EdgeTable({ map }: { map: FlowMap }) {
       {
         id: "sent",
         head: "Sent",
-        track: "84px",
+        track: "74px",
         right: true,
         cell: (e) =>
           isTry(e) ? <span class="soft">–</span> : <Num field={f(e, "bytes_out")} value={e.bytes_out} as="bytes" />,
@@ -261,7 +261,7 @@ function EdgeTable({ map }: { map: FlowMap }) {
       {
         id: "back",
         head: "Back",
-        track: "84px",
+        track: "74px",
         right: true,
         cell: (e) =>
           isTry(e) ? <span class="soft">–</span> : <Num field={f(e, "bytes_back")} value={e.bytes_back} as="bytes" />,
@@ -278,6 +278,24 @@ function EdgeTable({ map }: { map: FlowMap }) {
           ) : (
             <Num field={f(e, "flows")} value={e.flows} />
           ),
+        spare: 2,
+      },
+      {
+        id: "rtt",
+        head: "Round trip",
+        track: "74px",
+        right: true,
+        cell: (e) =>
+          isTry(e) ? <span class="soft">–</span> : <Num field={f(e, "rtt_us")} value={e.rtt_us} as="micros" />,
+        spare: 2,
+      },
+      {
+        id: "again",
+        head: "Sent again",
+        track: "74px",
+        right: true,
+        cell: (e) =>
+          isTry(e) ? <span class="soft">–</span> : <Num field={f(e, "retransmissions")} value={e.retransmissions} />,
         spare: 2,
       },
       {

@@ -1,11 +1,17 @@
 // Rows of flows by their identity, so that a selected one can be shown however it came.
-import type { FlowRow, OtherEnd, Workload } from "../api/types";
+import type { FlowPoint, FlowRow, NodeRow, OtherEnd, Workload } from "../api/types";
 import { Store } from "../state/store";
 import { csvCell } from "../format";
 import { ends } from "../workload";
 
 export const flowKey = (r: FlowRow): string => `${r.reporter}.${r.boot}.${r.flow}`;
 export const flowCache = new Store<ReadonlyMap<string, FlowRow>>(new Map());
+
+/** Is this end a host behind the node, and not the node itself? Not so where nothing is known of the node. */
+export function isBehind(end: FlowPoint, nodes: readonly NodeRow[] | null): boolean {
+  const node = end.node === null ? undefined : nodes?.find((n) => n.id === end.node);
+  return node !== undefined && node.v4 !== end.address && node.v6 !== end.address;
+}
 
 /** More than this nobody reads; older rows are asked of the history. */
 export const MOST = 3000;
@@ -60,6 +66,8 @@ const otherOf = (r: FlowRow): OtherEnd => ({
   workload: r.workload,
 });
 
+const known = (a: number | null, b: number | null) => (a === null || b === null ? (a ?? b) : a + b);
+
 function sum(old: FlowRow, row: FlowRow): FlowRow {
   return {
     ...row,
@@ -73,7 +81,7 @@ function sum(old: FlowRow, row: FlowRow): FlowRow {
     // A later window need not repeat what is known.
     workload: row.workload ?? old.workload,
     rtt_us: row.rtt_us ?? old.rtt_us,
-    retransmissions: row.retransmissions ?? old.retransmissions,
+    retransmissions: known(old.retransmissions, row.retransmissions),
     other: row.other ?? old.other,
   };
 }

@@ -8,7 +8,9 @@ use warren_config::name::Name;
 use warren_config::policy::Subject;
 use warren_config::time::UnixTime;
 
-use super::{MAX_COORDINATOR_KEYS, MAX_FRESHNESS_SECONDS, MAX_TAGS, Network, TrustError};
+use super::{
+    MAX_COORDINATOR_KEYS, MAX_FRESHNESS_SECONDS, MAX_LEASE, MAX_TAGS, MIN_LEASE, Network, TrustError,
+};
 use crate::id::{IdentityKey, NodeId};
 use crate::signed::Statement as _;
 use crate::statement::{Admission, Delegation, Freshness};
@@ -67,6 +69,9 @@ pub(super) fn check_delegation(delegation: &Delegation) -> Result<(), String> {
         return Err("its token key is not a usable Ed25519 key".into());
     }
     parse_tags(&delegation.tags)?;
+    if delegation.lease != 0 && !(MIN_LEASE..=MAX_LEASE).contains(&delegation.lease) {
+        return Err(format!("its lease of {} s is not {MIN_LEASE} to {MAX_LEASE} s", delegation.lease));
+    }
     if delegation.uses == 0 {
         return Err("it allows no use".into());
     }

@@ -54,6 +54,8 @@ impl Judge {
             peer: &self.peer,
             outbound: &self.outbound,
             inbound: &self.inbound,
+            beyond: &warren_config::subnet::NOTHING,
+            hosts: &warren_config::subnet::NOTHING,
             edition: Edition { epoch: 1, revision: 1, generation: 1 },
         };
         let packet = &self.packets[self.next];
@@ -67,6 +69,7 @@ fn rules() -> Rules {
     let name = |text: &str| Name::parse(text).unwrap();
     let node = |text: &str| BTreeSet::from([Selector::Node(name(text))]);
     let service = Service {
+        addresses: Default::default(),
         name: name("service"),
         on: node("peer"),
         listen: BTreeSet::from([Listen { protocol: Protocol::Udp, first: PORT, last: PORT }]),

@@ -90,7 +90,7 @@ impl FlowKey {
         };
         let local = SocketAddr::new(self.local, self.local_port);
         let remote = SocketAddr::new(self.remote, self.remote_port);
-        Some(Question { flow, protocol, outbound, local, remote })
+        Some(Question { flow, protocol, outbound, local, remote, user: None })
     }
 
     /// From the end that opened it to the other.

@@ -8,11 +8,14 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-use warren_config::filter::Rules;
+use warren_config::filter::{Rules, Verdict};
+use warren_config::subnet::Behind;
+use warren_config::time::UnixTime;
 use warren_wire::flow::{Amount, FlowRecord};
 use warren_wire::id::{Epoch, Generation, Revision};
 use warren_wire::trust::Member;
 
+use crate::packet::Tuple;
 use crate::workload::Openings;
 
 mod cut;
@@ -83,7 +86,42 @@ pub struct Ends<'a> {
     pub outbound: &'a Rules,
     /// What the peer may open here.
     pub inbound: &'a Rules,
+    /// What this node may open at hosts behind the peer.
+    pub beyond: &'a Behind,
+    /// What the peer may open at hosts behind this node.
+    pub hosts: &'a Behind,
     pub edition: Edition,
+}
+
+impl<'a> Ends<'a> {
+    /// Is this packet, or flow, between these two nodes, or between one of them and a host behind the other? Hosts behind
+    /// both never speak with each other: no grant names them as a source.
+    pub(crate) fn have(&self, local: IpAddr, remote: IpAddr) -> bool {
+        match (self.mine.contains(local), self.peer.contains(remote)) {
+            (true, true) => true,
+            (true, false) => self.beyond.has(remote),
+            (false, true) => self.hosts.has(local),
+            (false, false) => false,
+        }
+    }
+
+    /// What may be opened between these addresses, `Way::Out`: by the local side. A host behind a node opens nothing.
+    pub(crate) fn judge(&self, tuple: &Tuple, opener: Way, now: UnixTime) -> Verdict<'a> {
+        let (from, to) = match opener {
+            Way::Out => (self.mine, self.peer),
+            Way::In => (self.peer, self.mine),
+        };
+        if !from.contains(tuple.src) {
+            return Verdict::Deny;
+        }
+        let rules = match (to.contains(tuple.dst), opener) {
+            (true, Way::Out) => Some(self.outbound),
+            (true, Way::In) => Some(self.inbound),
+            (false, Way::Out) => self.beyond.rules(tuple.dst),
+            (false, Way::In) => self.hosts.rules(tuple.dst),
+        };
+        rules.map_or(Verdict::Deny, |rules| rules.judge(tuple.protocol, tuple.dport, now))
+    }
 }
 
 /// What the tables of one agent share: the number of the next flow (over all peers and workers, from 1), and the room

@@ -122,7 +122,7 @@ impl Records {
             started_ms: flow.started_ms,
             last_ms: flow.last_ms,
             end: end as i32,
-            // There is no other way between two nodes.
+            // Unless who drains it knows that a relay carries it.
             path: FlowPath::Direct as i32,
             ..self.record(&flow.tuple(), flow.outbound, &flow.admission, traffic)
         }

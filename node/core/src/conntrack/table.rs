@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use hashbrown::HashMap;
 use warren_config::filter::Verdict;
+use warren_config::subnet::Behind;
 use warren_wire::flow::{FlowEnd, FlowRecord};
 use warren_wire::id::NodeId;
 
@@ -90,7 +91,7 @@ impl FlowTable {
     /// Flows that there is room for without asking for more.
     #[cfg(test)]
     pub(super) fn room(&self) -> usize {
-        self.slots.capacity().max(self.index.capacity() / 2)
+        self.slots.capacity().max(self.index.capacity() / 2).max(self.timers.capacity() / 4)
     }
 
     /// Every live flow with all it has carried since this agent knows it, oldest first. For people, not for reports.
@@ -133,6 +134,7 @@ impl FlowTable {
     /// Gives back the room of a flood: flows move together when less than a quarter of the slots is used. Costs as much as
     /// there are slots, so it pays for itself before it can happen again.
     fn shrink(&mut self) {
+        self.shrink_what_ends_later();
         if self.slots.len() <= KEPT_ROOM || self.index.len() > self.slots.len() / 4 {
             return;
         }
@@ -153,12 +155,23 @@ impl FlowTable {
         self.index.shrink_to_fit();
         let moved = |Reverse((at, id, slot))| Some(Reverse((at, id, place_of(&slot)?)));
         self.timers = std::mem::take(&mut self.timers).into_iter().filter_map(moved).collect();
+        // Collected in place, with the room of before.
+        self.timers.shrink_to_fit();
         for queue in [&mut self.over, &mut self.half_open, &mut self.dirty] {
             let moved = |(slot, id)| Some((place_of(&slot)?, id));
             *queue = std::mem::take(queue).into_iter().filter_map(moved).collect();
         }
-        self.tombstones.shrink_to_fit();
         self.fragments.shrink();
+    }
+
+    /// What a cut flow leaves is remembered for a minute, when its slot has long been given back.
+    fn shrink_what_ends_later(&mut self) {
+        if self.tombstones.capacity() > KEPT_ROOM && self.tombstones.len() < self.tombstones.capacity() / 4 {
+            self.tombstones.shrink_to(2 * self.tombstones.len());
+        }
+        if self.cuts.is_empty() && self.cuts.capacity() > KEPT_ROOM {
+            self.cuts = Vec::new();
+        }
     }
 
     fn handle_flow_timeout(&mut self, slot: usize, ends: &Ends<'_>, now: Now) {
@@ -171,6 +184,16 @@ impl FlowTable {
             return;
         }
         self.schedule(slot, now, true);
+    }
+
+    /// Ends every flow with a host behind the peer, which leads there no more.
+    pub fn leave(&mut self, beyond: &Behind, now: Now) -> Vec<Cut> {
+        for slot in 0..self.slots.len() {
+            if self.flow(slot).is_some_and(|flow| beyond.has(flow.key.remote)) {
+                self.cut(slot, now);
+            }
+        }
+        self.take_cuts()
     }
 
     /// When [`FlowTable::handle_timeout`] wants to be called next.
@@ -238,10 +261,9 @@ impl FlowTable {
 
     fn judge_again(&mut self, slot: usize, ends: &Ends<'_>, now: Now) -> bool {
         let Some(flow) = self.slots.get_mut(slot).and_then(Option::as_mut) else { return false };
-        let rules = if flow.outbound { ends.outbound } else { ends.inbound };
-        let inside = ends.mine.contains(flow.key.local) && ends.peer.contains(flow.key.remote);
-        let verdict = match inside {
-            true => rules.judge(flow.key.protocol, flow.tuple().dport, now.wall()),
+        let opener = if flow.outbound { Way::Out } else { Way::In };
+        let verdict = match ends.have(flow.key.local, flow.key.remote) {
+            true => ends.judge(&flow.tuple(), opener, now.wall()),
             false => Verdict::Deny,
         };
         if !verdict.passes() {
@@ -321,8 +343,7 @@ impl FlowTable {
             return true;
         }
         let crosses = flow.tcp.is_some_and(|tcp| tcp.state == TcpState::SynSent);
-        let rules = if way == Way::Out { ends.outbound } else { ends.inbound };
-        crosses && rules.judge(packet.tuple.protocol, packet.tuple.dport, now.wall()).passes()
+        crosses && ends.judge(&packet.tuple, way, now.wall()).passes()
     }
 
     pub(crate) fn may_have_sent(&self, slot: usize, way: Way, seq: u32) -> bool {
@@ -341,8 +362,7 @@ impl FlowTable {
         now: Now,
     ) -> Result<(), DropReason> {
         let outbound = way == Way::Out;
-        let rules = if outbound { ends.outbound } else { ends.inbound };
-        let verdict = rules.judge(packet.tuple.protocol, packet.tuple.dport, now.wall());
+        let verdict = ends.judge(&packet.tuple, way, now.wall());
         let admission = Admission::of(verdict, ends.edition);
         if !verdict.passes() {
             let id = self.ids.next();

@@ -38,6 +38,7 @@ fn rules(listen: &[(Protocol, u16)], mode: GrantMode, until: Option<u64>) -> Rul
     let listen =
         listen.iter().map(|(protocol, port)| Listen { protocol: *protocol, first: *port, last: *port });
     let service = Service {
+        addresses: Default::default(),
         name: name("s"),
         on: BTreeSet::from([Selector::Node(name("b"))]),
         listen: listen.collect(),
@@ -98,6 +99,8 @@ impl World {
             peer: &self.peer,
             outbound: &self.outbound,
             inbound: &self.inbound,
+            beyond: &warren_config::subnet::NOTHING,
+            hosts: &warren_config::subnet::NOTHING,
             edition: self.edition,
         };
         act(&ends, &mut self.table, self.now)

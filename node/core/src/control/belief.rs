@@ -16,7 +16,7 @@ use warren_wire::id::{Epoch, Generation, NodeId, Revision, WgKey};
 use warren_wire::signed::Signed;
 use warren_wire::statement::ViewHead;
 use warren_wire::trust::{Member, Network, Record, SignedPolicy, Trust, TrustError};
-use warren_wire::view::{Body, Entry, Key, ProvenItem, View, ViewError};
+use warren_wire::view::{Body, Entry, Key, PeerEndpoints, ProvenItem, View, ViewError};
 
 use super::memory::Memory;
 
@@ -71,7 +71,7 @@ pub struct Belief {
     /// Peers in good standing: valid, not older, not revoked, with keys, addresses and names of their own.
     pub members: BTreeMap<NodeId, Arc<Member>>,
     /// As told, unsigned.
-    pub endpoints: BTreeMap<NodeId, Vec<String>>,
+    pub endpoints: BTreeMap<NodeId, PeerEndpoints>,
     /// As told, unsigned: addresses to recognise, and services of the policy's items that audited grants name there.
     pub audited: BTreeMap<IpAddr, BTreeSet<Name>>,
     /// As told, unsigned: keys of this node that files of external peers name.
@@ -167,13 +167,22 @@ impl Judge<'_> {
             Some(Body::Me(record)) => record,
             _ => return Err(Refusal::Missing("record of this node")),
         };
-        let member = self.trust.member(network, record)?;
+        let member = match self.known_me(network, record) {
+            Some(known) => known,
+            None => Arc::new(self.trust.member(network, record)?),
+        };
         if member.id != self.me.id {
             return Err(Refusal::NotMine { me: self.me.id, found: member.id });
         }
         let seen = self.memory.serials.get(&self.me.id).copied().unwrap_or_default();
         self.not_older("this node's amendment", member.amendment_serial, seen.amendment)?;
-        Ok((record.clone(), Arc::new(member)))
+        Ok((record.clone(), member))
+    }
+
+    /// A record whose chain was checked in the same network needs no second look at it.
+    fn known_me(&self, network: &Network, record: &Record) -> Option<Arc<Member>> {
+        let held = self.held.filter(|held| *held.network == *network && held.my_record == *record)?;
+        Some(held.me.clone())
     }
 
     fn policy(&self, view: &View, head: &ViewHead) -> Result<Option<SignedPolicy>, Refusal> {
@@ -338,9 +347,9 @@ fn verify_item(policy: &SignedPolicy, proven: &ProvenItem) -> Result<Item, Refus
     Ok(verify(policy.root, policy.items, &proven.item, &proof)?)
 }
 
-fn endpoints(view: &View) -> BTreeMap<NodeId, Vec<String>> {
+fn endpoints(view: &View) -> BTreeMap<NodeId, PeerEndpoints> {
     let told = |(key, entry): (&Key, &Arc<Entry>)| match (key, &entry.body) {
-        (Key::Endpoints(node), Some(Body::Endpoints(told))) => Some((*node, told.candidates.clone())),
+        (Key::Endpoints(node), Some(Body::Endpoints(told))) => Some((*node, told.clone())),
         _ => None,
     };
     view.entries.iter().filter_map(told).collect()

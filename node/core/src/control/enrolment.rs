@@ -29,6 +29,18 @@ pub struct Secrets {
     pub lanes: Vec<LaneSecret>,
 }
 
+/// The name that is wished for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Wish {
+    /// The token's own, or whatever it gives.
+    #[default]
+    Any,
+    /// This one or none.
+    Exactly(Name),
+    /// This one (the host's), or it with a number if it is taken; whatever the token gives if that is another.
+    Like(Name),
+}
+
 /// What a member keeps for ever.
 #[derive(Clone, Debug)]
 pub struct Membership {
@@ -84,15 +96,20 @@ struct Committed {
 }
 
 impl Enrolment {
-    /// `name` is the wanted name; the token's own if `None`.
-    pub fn begin(token: Token, name: Option<&Name>, agent: &str) -> (Enrolment, ToCoordinator) {
+    pub fn begin(token: Token, name: &Wish, agent: &str) -> (Enrolment, ToCoordinator) {
+        let (wanted, like) = match name {
+            Wish::Exactly(name) => (Some(name.clone()), None),
+            Wish::Like(name) => (None, Some(name)),
+            Wish::Any => (None, None),
+        };
         let begin = EnrolBegin {
             token_key: token.key().0.to_vec(),
-            name: name.map(Name::to_string).unwrap_or_default(),
+            name: wanted.as_ref().map(Name::to_string).unwrap_or_default(),
             agent: printable(agent, 60),
+            like: like.map(Name::to_string).unwrap_or_default(),
         };
         let trust = Trust { network: token.network, authorities: token.authorities.clone() };
-        let enrolment = Enrolment { token, trust, wanted: name.cloned(), committed: None };
+        let enrolment = Enrolment { token, trust, wanted, committed: None };
         (enrolment, ToCoordinator { says: Some(NodeSays::EnrolBegin(begin)) })
     }
 
@@ -234,5 +251,6 @@ fn what(said: &CoordinatorSays) -> &'static str {
         CoordinatorSays::Freshness(_) => "a freshness",
         CoordinatorSays::FlowsStored(_) => "a receipt for flow records",
         CoordinatorSays::Knock(_) => "a knock",
+        CoordinatorSays::Relay(_) => "a seat at a relay",
     }
 }

@@ -1,7 +1,12 @@
 //! What the coordinator says, frame by frame.
 
-use warren_wire::frame::{CoordinatorSays, RefusalCode, Refused, ToNode, Welcome, printable};
+use std::net::SocketAddr;
+
+use warren_wire::frame::{
+    CoordinatorSays, RefusalCode, Refused, RelayAt, Seated, ToNode, Welcome, printable,
+};
 use warren_wire::signed::Signed;
+use warren_wire::statement::Delegation;
 use warren_wire::view::{Assembled, Delta};
 
 use super::belief::{Believed, Isolated, Judge, Refusal};
@@ -10,6 +15,7 @@ use super::output::{Output, Severity};
 use super::session::Session;
 use super::{Control, CutReason};
 use crate::clock::Mono;
+use crate::path::{self, Locality};
 
 /// Isolated entries reported one by one; the rest as a number.
 const REPORTED: usize = 16;
@@ -40,6 +46,10 @@ impl Control {
             (Session::Authorised, CoordinatorSays::Knock(knock)) => {
                 self.outputs.extend(knock.peer().map(Output::Knocked));
             }
+            (Session::Authorised, CoordinatorSays::Relay(seat)) => {
+                let seated = seat.read().and_then(|seated| self.usable(seated));
+                self.outputs.push_back(Output::Seated(seated));
+            }
             (Session::Authorised, CoordinatorSays::Welcome(_)) => {
                 self.give_up("the coordinator welcomed this node twice", now);
             }
@@ -47,6 +57,21 @@ impl Control {
                 self.give_up("the coordinator treats this member as a stranger", now);
             }
         }
+    }
+
+    /// As with the places of peers: a relay inside the overlay would be a tunnel in the tunnel. A seat at no other is none.
+    fn usable(&self, seated: Seated) -> Option<Seated> {
+        let relays: Vec<RelayAt> =
+            seated.relays.into_iter().filter_map(|relay| self.reachable(relay)).collect();
+        (!relays.is_empty()).then_some(Seated { relays, ..seated })
+    }
+
+    fn reachable(&self, relay: RelayAt) -> Option<RelayAt> {
+        let locality = Locality::of(&self.own);
+        let acceptable = |place: &SocketAddr| path::acceptable(*place, &self.network, locality);
+        let addresses: Vec<SocketAddr> = relay.addresses.iter().copied().filter(acceptable).collect();
+        let none = addresses.is_empty() && !relay.addresses.is_empty();
+        (!none).then_some(RelayAt { addresses, ..relay })
     }
 
     fn handle_welcome(&mut self, welcome: &Welcome, now: Mono) {
@@ -75,8 +100,14 @@ impl Control {
             RefusalCode::Overloaded => Severity::Warning,
             _ => Severity::Alarm,
         };
-        if matches!(code, RefusalCode::Revoked | RefusalCode::NotAMember | RefusalCode::Replaced) {
+        if matches!(
+            code,
+            RefusalCode::Revoked | RefusalCode::NotAMember | RefusalCode::Replaced | RefusalCode::LeaseEnded
+        ) {
             self.reconnect.rebuffed();
+        }
+        if matches!(code, RefusalCode::LeaseEnded | RefusalCode::NotAMember) && self.has_lease() {
+            self.outputs.push_back(Output::LeaseEnded);
         }
         let text =
             format!("the coordinator refuses this node ({code:?}): {}", printable(&refused.message, 300));
@@ -85,6 +116,13 @@ impl Control {
             self.handle_own_revocation(proof, now);
         }
         self.give_up(&text, now);
+    }
+
+    /// The authority itself has signed that this node may be taken out when it is away for too long: without that nobody's word
+    /// ends it.
+    fn has_lease(&self) -> bool {
+        let delegation = self.config.record.delegation.as_ref();
+        delegation.and_then(|signed| signed.peek::<Delegation>().ok()).is_some_and(|terms| terms.lease > 0)
     }
 
     /// Remembered for ever, and in force at once: local applications hear a refusal instead of silence.

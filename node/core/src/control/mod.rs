@@ -42,6 +42,7 @@ use warren_wire::flow::{Amount, Ended, FlowRecord, FlowReport};
 use warren_wire::frame::{FrameError, Knock, NodeSays};
 use warren_wire::id::{Epoch, Generation, NodeId, Revision, WgKey};
 use warren_wire::names::NamesReport;
+use warren_wire::path::{PathsReport, PeerPath};
 use warren_wire::signed::Signed;
 use warren_wire::trust::{Member, Network, Record, Trust, TrustError};
 use warren_wire::view::Assembler;
@@ -106,6 +107,8 @@ pub struct Control {
     port: u16,
     /// What the WireGuard socket looks like from outside, if that is none of its own addresses.
     mapped: Vec<SocketAddr>,
+    /// What the gateway has granted.
+    granted: Option<SocketAddr>,
     /// Keys the coordinator's view does not show yet.
     new_keys: Option<Signed>,
     publication: Option<Arc<Publication>>,
@@ -149,6 +152,7 @@ impl Control {
             own: Vec::new(),
             port: 0,
             mapped: Vec::new(),
+            granted: None,
             new_keys: None,
             publication: None,
             next_end: None,
@@ -170,8 +174,11 @@ impl Control {
     /// The control channel named by the last [`Output::Connect`] stands and its server key is the pinned one.
     pub fn handle_connected(&mut self, now: Mono) {
         self.latest = now;
-        if !matches!(self.session, Session::Connecting { .. }) {
-            return;
+        match self.session {
+            Session::Away { .. } => return,
+            Session::Connecting { .. } => {}
+            // A better connection in place of one that worked: nobody is told that anything was lost.
+            Session::Greeting { .. } | Session::Authorised => self.flows.handle_reconnected(),
         }
         self.assembler = Assembler::new();
         self.complained.clear();
@@ -189,6 +196,18 @@ impl Control {
         self.flows.handle_reconnected();
         self.session = Session::Away { until: self.reconnect.failed(now) };
         self.notice(Severity::Info, "coordinator-away", format!("no channel to the coordinator: {why}"));
+    }
+
+    /// The host has slept ([`crate::suspend`]): the coordinator has given the channel up meanwhile, or the network before this host
+    /// has, and would not say so. It is made anew at once, whatever was waited for.
+    pub fn handle_resumed(&mut self, now: Mono) {
+        let why = "the host has slept";
+        if !matches!(self.session, Session::Away { .. }) {
+            self.give_up(why, now);
+        }
+        self.reconnect.succeeded();
+        self.session = Session::Away { until: now };
+        self.handle_timeout(now);
     }
 
     /// Bytes that are no frame: the channel is given up.
@@ -223,6 +242,16 @@ impl Control {
             self.say_endpoints();
         }
         behind
+    }
+
+    /// Where the gateway says that this port is outside ([`crate::portmap`]).
+    pub fn handle_granted(&mut self, outside: Option<SocketAddr>) {
+        let usable = |place: &SocketAddr| path::acceptable(*place, &self.network, Locality::Wide);
+        let granted = outside.filter(usable).filter(|place| !self.own.contains(place));
+        if self.granted != granted {
+            self.granted = granted;
+            self.say_endpoints();
+        }
     }
 
     /// Peers that do not answer: the coordinator tells them, so that they show themselves.
@@ -265,6 +294,18 @@ impl Control {
     pub fn handle_names(&mut self, report: NamesReport) {
         if self.wants_names() {
             self.say(NodeSays::Names(report));
+        }
+    }
+
+    /// Is there somebody who may be told which way packets take?
+    pub fn wants_paths(&self) -> bool {
+        self.session == Session::Authorised
+    }
+
+    /// Which way packets take, for those who do not sit at this host. Nothing waits for it.
+    pub fn handle_paths(&mut self, paths: Vec<PeerPath>) {
+        if self.wants_paths() && !paths.is_empty() {
+            self.say(NodeSays::Paths(PathsReport { paths }));
         }
     }
 
@@ -401,6 +442,10 @@ impl Control {
     }
 
     /// The last publication; none before [`Control::handle_started`].
+    /// Is there a channel on which this node was welcomed?
+    pub fn is_authorised(&self) -> bool {
+        self.session == Session::Authorised
+    }
     pub fn publication(&self) -> Option<Arc<Publication>> {
         self.publication.clone()
     }

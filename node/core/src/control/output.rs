@@ -7,7 +7,7 @@ use warren_config::name::Name;
 use warren_config::policy::Settings;
 use warren_config::time::UnixTime;
 use warren_wire::flow::Amount;
-use warren_wire::frame::ToCoordinator;
+use warren_wire::frame::{Seated, ToCoordinator};
 use warren_wire::id::{Epoch, Generation, NodeId, Revision};
 use warren_wire::trust::TrustError;
 
@@ -35,6 +35,10 @@ pub enum Output {
     Store(Vec<u8>),
     /// This peer wants to talk and is not heard: the data plane shows it this node.
     Knocked(NodeId),
+    /// This node's seat at its network's relays from now on; none: there is no relay for it.
+    Seated(Option<Seated>),
+    /// This node was away for longer than its token's lease: its identity is out for ever, and it may enrol with another.
+    LeaseEnded,
     /// All peers are cut (the publication that does it follows).
     Cut(CutReason),
     Notice(Notice),

@@ -4,12 +4,15 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use ipnet::IpNet;
 use warren_config::compile::Program;
 use warren_config::filter::Rules;
 use warren_config::name::Name;
 use warren_config::policy::Settings;
+use warren_config::subnet::Behind;
 use warren_config::time::UnixTime;
 use warren_wire::trust::{Member, Network};
+use warren_wire::view::PeerEndpoints;
 
 use super::belief::Belief;
 use super::output::{CutReason, Publication};
@@ -80,17 +83,55 @@ fn peers(
     now: UnixTime,
 ) -> BTreeMap<warren_wire::id::NodeId, PeerSpec> {
     let (mut peers, mut shared) = (BTreeMap::new(), SharedRules::default());
+    // The overlay is behind nobody, and what is behind this node it reaches without help.
+    let overlay = [IpNet::V4(belief.network.v4_range), IpNet::V6(belief.network.v6_prefix)];
+    let offered = program.offered_by(&me.subject);
+    let near: Vec<IpNet> =
+        offered.iter().flat_map(|service| service.addresses.iter().copied()).chain(overlay).collect();
     for (node, member) in &belief.members {
         let outbound = shared.of(program.rules(&me.subject, &member.subject));
         let inbound = shared.of(program.rules(&member.subject, &me.subject));
-        if outbound.joins_at(now) || inbound.joins_at(now) {
-            let told = belief.endpoints.get(node).map(Vec::as_slice).unwrap_or_default();
-            let candidates = candidates(told, &belief.network, own);
-            let my_key = belief.filed_for(member);
-            peers.insert(*node, PeerSpec { member: member.clone(), outbound, inbound, candidates, my_key });
+        // A device without an agent judges nothing: it is no gateway.
+        let beyond = match member.is_external() {
+            true => Behind::default(),
+            false => program.beyond(&me.subject, &member.subject).without(&near),
+        };
+        let beyond = Arc::new(beyond);
+        let hosts = Arc::new(program.beyond(&member.subject, &me.subject).without(&overlay));
+        let joins = outbound.joins_at(now) || inbound.joins_at(now);
+        if joins || beyond.joins_at(now) || hosts.joins_at(now) {
+            let told = belief.endpoints.get(node);
+            let candidates = told.map(|told| candidates(&told.candidates, &belief.network, own));
+            let spec = PeerSpec {
+                member: member.clone(),
+                outbound,
+                inbound,
+                beyond,
+                hosts,
+                candidates: candidates.unwrap_or_default(),
+                seat: told.and_then(PeerEndpoints::seat),
+                my_key: belief.filed_for(member),
+            };
+            peers.insert(*node, spec);
         }
     }
+    leave_routed_places(&mut peers, own, now);
     peers
+}
+
+/// What is sent to a place in a subnet that is routed into the tunnel would come back out of it. A host that is on the
+/// subnet itself has no such route.
+fn leave_routed_places(
+    peers: &mut BTreeMap<warren_wire::id::NodeId, PeerSpec>,
+    own: &[SocketAddr],
+    now: UnixTime,
+) {
+    let routed = peers.values().flat_map(|peer| peer.beyond.routes(now).map(|(net, _)| *net));
+    let is_there = |net: &IpNet| own.iter().any(|own| net.contains(&own.ip()));
+    let routed: BTreeSet<IpNet> = routed.filter(|net| !is_there(net)).collect();
+    for peer in peers.values_mut() {
+        peer.candidates.retain(|place| !routed.iter().any(|net| net.contains(&place.ip())));
+    }
 }
 
 /// Rules that many peers have are kept once. Only the last few different ones are compared.
@@ -148,6 +189,9 @@ fn candidates(told: &[String], network: &Network, own: &[SocketAddr]) -> Vec<Soc
 
 /// The earliest `until` after `now` in what is enforced.
 pub fn next_end(assembly: &Assembly, now: UnixTime) -> Option<UnixTime> {
-    let ends = |peer: &PeerSpec| [peer.outbound.next_end(now), peer.inbound.next_end(now)];
+    let ends = |peer: &PeerSpec| {
+        let behind = [peer.beyond.next_end(now), peer.hosts.next_end(now)];
+        [peer.outbound.next_end(now), peer.inbound.next_end(now)].into_iter().chain(behind)
+    };
     assembly.peers.values().flat_map(ends).flatten().min()
 }

@@ -1,6 +1,6 @@
 //! What this node says: to the coordinator, and to the log.
 
-use warren_wire::frame::{Complaint, Enforced, Hello, MyEndpoints, NodeSays, printable};
+use warren_wire::frame::{Complaint, Enforced, Hello, MAX_MAPPED, MyEndpoints, NodeSays, printable};
 
 use super::Control;
 use super::output::{Notice, Output, Severity};
@@ -34,7 +34,9 @@ impl Control {
     pub(super) fn say_endpoints(&mut self) {
         if self.session == Session::Authorised && self.port != 0 {
             let candidates = self.own.iter().map(ToString::to_string).collect();
-            let mapped = self.mapped.iter().map(ToString::to_string).collect();
+            // What was granted lets everybody in, so it comes first.
+            let seen = self.mapped.iter().filter(|place| Some(**place) != self.granted);
+            let mapped = self.granted.iter().chain(seen).take(MAX_MAPPED).map(ToString::to_string).collect();
             self.say(NodeSays::Endpoints(MyEndpoints { candidates, port: u32::from(self.port), mapped }));
         }
     }

@@ -221,7 +221,7 @@ mod tests {
 
     fn sample() -> Stored {
         let mut view = View::default();
-        view.insert(Entry::endpoints(NodeId([5; 16]), vec!["192.0.2.1:51820".to_owned()])).unwrap();
+        view.insert(Entry::endpoints(NodeId([5; 16]), vec!["192.0.2.1:51820".to_owned()], None)).unwrap();
         let mut memory = Memory { view: (1, 9), policy: (1, 3), charter_serial: 1, ..Memory::default() };
         memory.serials.insert(NodeId([5; 16]), Serials { keys: 2, amendment: 1 });
         memory.revoked.insert(NodeId([6; 16]), Signed::default());

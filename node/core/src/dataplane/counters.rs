@@ -58,6 +58,10 @@ events! {
     BadEndpoint = "endpoint-not-acceptable",
     /// Words of other agents that came faster than they were read.
     Unheard = "words-unheard",
+    /// A relay's frame that is not for this node, not from its relay, or an answer nobody waits for.
+    BadFrame = "relay-bad-frame",
+    /// A gateway that did not answer was left for another one.
+    GatewayLeft = "gateway-left",
     /// No peer owns the destination.
     NoPeer = "destination-no-peer",
 }

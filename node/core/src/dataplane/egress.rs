@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use warren_config::filter::Rules;
+use warren_config::subnet::NOTHING;
 
 use super::counters::{Event, Note};
 use super::{DataPlane, Outbox, VNET_LEN, frame_of};
@@ -15,6 +16,7 @@ use crate::packet::vnet::Vnet;
 use crate::packet::{DropReason, Packet, classify, mss, reply};
 use crate::peers::{Peer, Snapshot, Use};
 use crate::session::{DATA_OVERHEAD, Engine, Segments, Session as _};
+use warren_wire::relay::HEAD;
 
 /// Answers to the local host kept in one call sequence.
 const MAX_REPLIES: usize = 64;
@@ -128,7 +130,7 @@ impl<E: Engine> DataPlane<E> {
         bytes: &mut [u8],
         now: Now,
     ) -> bool {
-        let peer = snapshot.owner(packet.tuple.dst).map(|(_, peer)| peer);
+        let peer = snapshot.next_hop(packet.tuple.dst);
         let result = match peer {
             Some(peer) => self.to_peer(snapshot, peer, worker, vnet, packet, bytes, now),
             None => self.to_nobody(snapshot, worker, packet, bytes, now),
@@ -136,7 +138,14 @@ impl<E: Engine> DataPlane<E> {
         match result {
             Ok(()) => {}
             Err(Stop::Outdated) => return false,
-            Err(Stop::Event(event)) => self.stop_outbound(event, peer, packet, now),
+            Err(Stop::Event(event)) => {
+                if matches!(event, Event::NoEndpoint | Event::NoLane)
+                    && let Some(peer) = peer
+                {
+                    peer.link.count_stranded();
+                }
+                self.stop_outbound(event, peer, packet, now);
+            }
             Err(Stop::Drop(reason)) => self.drop_outbound(reason, peer, Some(packet), 1, now),
         }
         true
@@ -205,14 +214,15 @@ impl<E: Engine> DataPlane<E> {
         now: Now,
     ) -> Result<(), Stop> {
         let lane = peer.send_lane(worker.number).ok_or(Stop::Event(Event::NoLane))?;
-        let to = peer.link.endpoint().ok_or(Stop::Event(Event::NoEndpoint))?;
-        let overhead = load.packets.saturating_mul((DATA_OVERHEAD + PAD) as u64);
+        let (way, spares) = self.ways(peer, now);
+        let way = way.ok_or(Stop::Event(Event::NoEndpoint))?;
+        let overhead = load.packets.saturating_mul((DATA_OVERHEAD + PAD + HEAD) as u64);
         if load.bytes.saturating_add(overhead) > worker.out.spare() as u64 {
             return Err(Stop::Event(Event::NoRoom));
         }
         let mtu = self.settings.mtu.min(peer.link.mtu());
         let mut segments = Padded { plan, frame: bytes, scratch: &mut worker.scratch, mtu };
-        let mut out = worker.out.to(to);
+        let mut out = worker.out.to_all(way, spares).in_pieces(plan.largest() > mtu);
         let sealed = lane
             .with(&snapshot.engine, Use::Create, now, |session| session.seal(&mut segments, &mut out, now))
             .ok_or(Stop::Event(Event::NoLane))?;
@@ -245,6 +255,8 @@ impl<E: Engine> DataPlane<E> {
             peer: &target,
             outbound: snapshot.audited.get(&packet.tuple.dst).map_or(&none, |rules| rules),
             inbound: &none,
+            beyond: &NOTHING,
+            hosts: &NOTHING,
             edition: snapshot.edition,
         };
         let load = Load { packets: 1, bytes: packet.total as u64 };

@@ -6,6 +6,7 @@ use std::time::Duration;
 use warren_wire::id::NodeId;
 
 use super::egress::padded;
+use super::relayed::PathWord;
 use super::{DataPlane, Event, Outbox};
 use crate::clock::Now;
 use crate::packet::{Packet, word};
@@ -35,14 +36,15 @@ impl<E: Engine> DataPlane<E> {
         let Some(mut packet) = word::write(snapshot.mine.v6, common, payload) else { return };
         packet.resize(padded(packet.len(), self.settings.mtu), 0);
         for peer in self.speaking(&snapshot).filter(|peer| peer.agent) {
-            if let Some(to) = peer.link.endpoint().filter(|_| peer.link.spoke_since()) {
-                self.say(&snapshot, peer, &packet, &mut out.to(to), now);
+            let place = peer.link.endpoint().filter(|_| peer.link.spoke_since());
+            if let Some(way) = place.and_then(|place| self.way(place)) {
+                self.say(&snapshot, peer, &packet, &mut out.to(way), now);
             }
         }
         out.flush();
     }
 
-    fn say<K: crate::session::Sink>(
+    pub(super) fn say<K: crate::session::Sink>(
         &self,
         snapshot: &Snapshot<E>,
         peer: &Peer<E>,
@@ -63,13 +65,24 @@ impl<E: Engine> DataPlane<E> {
         self.hearsay.lock().drain(..).collect()
     }
 
-    /// Is this a word? Its source was found to be the peer's own.
-    pub(super) fn hear(&self, snapshot: &Snapshot<E>, peer: &Peer<E>, bytes: &[u8], packet: &Packet) -> bool {
+    /// Is this a word? Its source was found to be the peer's own. One about paths is given back.
+    pub(super) fn hear(
+        &self,
+        snapshot: &Snapshot<E>,
+        peer: &Peer<E>,
+        bytes: &[u8],
+        packet: &Packet,
+        about_paths: &mut Vec<PathWord>,
+    ) -> bool {
         let common = snapshot.network.as_ref().map(|network| std::net::IpAddr::V6(network.common_v6()));
         if common != Some(packet.tuple.dst) || !peer.agent {
             return false;
         }
         let Some(payload) = word::read(bytes, packet) else { return false };
+        if let Some(word) = PathWord::read(payload) {
+            about_paths.push(word);
+            return true;
+        }
         let mut heard = self.hearsay.lock();
         match heard.len() < KEPT {
             true => heard.push_back((peer.node, payload.to_vec())),

@@ -8,12 +8,12 @@
 //! Nobody can be aimed at anybody with it: a peer is tried at [`crate::path::MAX_CANDIDATES`] places at most, once a second,
 //! and all peers together a few times a second, whatever the coordinator says.
 
-use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use warren_wire::id::NodeId;
 
+use super::outbox::Way;
 use super::{DataPlane, Outbox};
 use crate::clock::{Mono, Now};
 use crate::peers::{Lane, Peer, Snapshot, Use};
@@ -58,21 +58,6 @@ impl Sink for Kept {
     }
 }
 
-impl Kept {
-    /// To where the peer is believed to be; an initiation, if it is `lost`, to everywhere it may be.
-    pub(super) fn send<E: Engine>(&self, peer: &Peer<E>, lost: bool, out: &mut Outbox) {
-        let places = match lost {
-            true => peer.link.places(),
-            false => peer.link.endpoint().into_iter().collect(),
-        };
-        for message in &self.messages {
-            let everywhere = matches!(Message::parse(message), Some(Message::Initiation));
-            let few = if everywhere { places.len() } else { 1 };
-            places.iter().take(few).for_each(|place| out.to(*place).control_bytes(message));
-        }
-    }
-}
-
 /// How much this node may still show itself.
 #[derive(Debug, Default)]
 pub(super) struct Shows {
@@ -102,6 +87,22 @@ impl Segments for Empty {
 }
 
 impl<E: Engine> DataPlane<E> {
+    /// To where the peer is believed to be; an initiation, if it is `lost`, to everywhere it may be, and if nothing is proven
+    /// yet, also over the relay.
+    pub(super) fn send_kept(&self, kept: &Kept, peer: &Peer<E>, lost: bool, out: &mut Outbox, now: Now) {
+        let (current, spares) = self.ways(peer, now);
+        let likely: Vec<Way> = current.into_iter().chain(spares).collect();
+        let ways = match lost {
+            true => peer.link.places().into_iter().filter_map(|place| self.way(place)).collect(),
+            false => likely,
+        };
+        for message in &kept.messages {
+            let everywhere = matches!(Message::parse(message), Some(Message::Initiation));
+            let few = if everywhere { ways.len() } else { 1 };
+            ways.iter().take(few).for_each(|way| out.to(way.clone()).control_bytes(message));
+        }
+    }
+
     /// Is this node behind a NAT? Then it keeps its mappings open.
     pub fn set_mapped(&self, mapped: bool) {
         self.mapped.store(mapped, Ordering::Relaxed);
@@ -122,8 +123,17 @@ impl<E: Engine> DataPlane<E> {
         let Some(lane) = peer.send_lane(0).filter(|_| self.shows.lock().take(now.mono)) else { return false };
         let mut kept = Kept::default();
         lane.with(&snapshot.engine, Use::Create, now, |session| session.initiate_anew(&mut kept, now));
-        kept.send(peer, true, out);
+        self.send_kept(&kept, peer, true, out, now);
         true
+    }
+
+    /// This host has slept ([`crate::suspend`]): peers with live flows hear from it at once, at every place they may be at, since either
+    /// end may be elsewhere now. As many as may be shown at once; the others with their next packet. Returns how many.
+    pub fn resumed(&self, out: &mut Outbox, now: Now) -> usize {
+        let snapshot = self.snapshot.load();
+        let awake = self.awake.nodes();
+        awake.iter().filter_map(|node| snapshot.peer(node)).for_each(|peer| peer.link.resumed(now));
+        awake.into_iter().filter(|node| self.knocked(*node, out, now)).count()
     }
 
     /// After the timers of the lane on which this node sends.
@@ -148,7 +158,7 @@ impl<E: Engine> DataPlane<E> {
             && stats.handshake_age.is_some_and(|age| age < LIVE)
             && peer.link.is_silent_for(SILENCE_MS, now)
         {
-            self.keep_open(snapshot, peer, lane, peer.link.endpoint(), out, now);
+            self.keep_open(snapshot, peer, lane, out, now);
         }
     }
 
@@ -156,18 +166,10 @@ impl<E: Engine> DataPlane<E> {
         clippy::too_many_arguments,
         reason = "one private step of `after_timers`, cut out only for its length"
     )]
-    fn keep_open(
-        &self,
-        snapshot: &Snapshot<E>,
-        peer: &Peer<E>,
-        lane: &Lane<E>,
-        to: Option<SocketAddr>,
-        out: &mut Outbox,
-        now: Now,
-    ) {
-        let Some(to) = to else { return };
+    fn keep_open(&self, snapshot: &Snapshot<E>, peer: &Peer<E>, lane: &Lane<E>, out: &mut Outbox, now: Now) {
+        let Some(way) = self.ways(peer, now).0 else { return };
         lane.with(&snapshot.engine, Use::Existing, now, |session| {
-            session.seal(&mut Empty, &mut out.to(to), now);
+            session.seal(&mut Empty, &mut out.to(way), now);
         });
         peer.link.spoke(now);
     }

@@ -20,18 +20,20 @@
 mod counters;
 mod egress;
 mod gate;
+mod gateways;
 mod hearsay;
 mod ingress;
 mod knock;
 mod narrow;
 pub mod outbox;
+pub mod paths;
 mod publish;
+mod relayed;
 mod report;
 mod rest;
 mod tick;
 
 use std::collections::{BTreeMap, VecDeque};
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -42,16 +44,19 @@ use warren_wire::id::{NodeId, WgKey};
 
 pub use counters::Event;
 pub use egress::EgressWorker;
+pub use gateways::SubnetWay;
 pub use ingress::{Frame, IngressWorker};
 pub use narrow::inner_mtu;
 pub use outbox::{Outbox, Transmit};
 pub use rest::Rest;
 
+use crate::berth::Berths;
 use crate::clock::{Mono, Now};
 use crate::conntrack::{Cut, FlowTable, Limits};
 use crate::ledger::Ledger;
 use crate::packet::Tuple;
 use crate::packet::vnet::Vnet;
+use crate::path::Place;
 use crate::peers::{Agenda, Awake, Link, Peer, Registry, Snapshot, Use};
 use crate::session::{Engine, Session as _, Stamp};
 
@@ -93,7 +98,7 @@ pub struct Wake {
 pub struct PeerStatus {
     pub node: NodeId,
     pub name: String,
-    pub endpoint: Option<SocketAddr>,
+    pub endpoint: Option<Place>,
     pub last_handshake: Option<Duration>,
     pub handshake_pending: bool,
     /// Initiations sent since the last answer.
@@ -155,6 +160,9 @@ pub struct DataPlane<E: Engine> {
     shows: Mutex<knock::Shows>,
     /// This node is behind a NAT.
     mapped: AtomicBool,
+    /// This node's end at the relays.
+    berths: ArcSwap<Berths>,
+    told_paths: Mutex<paths::Told>,
 }
 
 impl<E: Engine> DataPlane<E> {
@@ -191,6 +199,8 @@ impl<E: Engine> DataPlane<E> {
             waiting: Mutex::new(VecDeque::new()),
             shows: Mutex::default(),
             mapped: AtomicBool::new(false),
+            berths: ArcSwap::default(),
+            told_paths: Mutex::default(),
         }
     }
 
@@ -230,7 +240,7 @@ fn frames_of(cuts: &[Cut]) -> impl Iterator<Item = Vec<u8>> {
 }
 
 /// A packet behind a plain vnet header.
-fn frame_of(packet: &[u8]) -> Vec<u8> {
+pub(crate) fn frame_of(packet: &[u8]) -> Vec<u8> {
     let mut frame = Vec::with_capacity(VNET_LEN + packet.len());
     frame.extend_from_slice(&Vnet::PLAIN.write());
     frame.extend_from_slice(packet);

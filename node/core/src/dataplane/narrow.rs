@@ -11,6 +11,9 @@
 
 use std::net::SocketAddr;
 
+use warren_wire::relay::HEAD;
+
+use crate::path::Place;
 use crate::session::{DATA_OVERHEAD, Engine};
 
 use super::DataPlane;
@@ -26,21 +29,44 @@ pub fn inner_mtu(to: SocketAddr, mtu: usize) -> usize {
     mtu.saturating_sub(ip + UDP_HEADER + DATA_OVERHEAD).max(LEAST)
 }
 
+/// The same where each datagram has a relay's head in front.
+fn relayed_mtu(relay: SocketAddr, mtu: usize) -> usize {
+    inner_mtu(relay, mtu.saturating_sub(HEAD))
+}
+
+/// Underlays there are: PPPoE, tunnels of clouds, IPv6's least, and one with two tunnels in it.
+const UNDERLAYS: [usize; 5] = [1492, 1400, 1300, 1280, 1124];
+
+/// Sizes of inner packets that a path may carry, largest first.
+pub(super) fn ladder(carrier: SocketAddr, place: Place) -> [usize; UNDERLAYS.len()] {
+    UNDERLAYS.map(|mtu| match place {
+        Place::Direct(_) => inner_mtu(carrier, mtu),
+        Place::Relayed(..) => relayed_mtu(carrier, mtu),
+    })
+}
+
 impl<E: Engine> DataPlane<E> {
     /// The underlay carries packets of `mtu` bytes to the peers at `to`.
     pub fn set_underlay_mtu(&self, to: SocketAddr, mtu: usize) {
-        let inner = inner_mtu(to, mtu);
-        let inner = if inner < self.settings.mtu { inner } else { usize::MAX };
-        let snapshot = self.snapshot.load();
-        let there = snapshot.peers.iter().filter(|peer| peer.link.endpoint() == Some(to));
-        there.for_each(|peer| peer.link.set_mtu(inner));
+        let known = |inner: usize| if inner < self.settings.mtu { inner } else { usize::MAX };
+        for peer in &self.snapshot.load().peers {
+            let place = peer.link.endpoint().filter(|place| self.carrier(*place) == Some(to));
+            match place {
+                Some(Place::Direct(_)) => peer.link.set_mtu(known(inner_mtu(to, mtu))),
+                Some(Place::Relayed(..)) => peer.link.set_mtu(known(relayed_mtu(to, mtu))),
+                None => {}
+            }
+        }
     }
 
     /// Places of peers whose path is narrower than the tunnel: to be looked at again.
     pub fn narrow_paths(&self) -> Vec<SocketAddr> {
         let snapshot = self.snapshot.load();
-        let narrow = snapshot.peers.iter().filter(|peer| peer.link.mtu() < self.settings.mtu);
-        narrow.filter_map(|peer| peer.link.endpoint()).collect()
+        let narrow = snapshot.peers.iter().filter(|peer| peer.link.known_mtu() < self.settings.mtu);
+        let mut places: Vec<SocketAddr> =
+            narrow.filter_map(|peer| self.carrier(peer.link.endpoint()?)).collect();
+        places.dedup();
+        places
     }
 }
 

@@ -2,7 +2,11 @@
 
 use std::net::SocketAddr;
 use std::ops::Range;
+use std::sync::Arc;
 
+use warren_wire::relay::{HEAD, Seat};
+
+use crate::berth::Berth;
 use crate::session::{Sink, buffer_for};
 
 /// UDP payload that one send may carry (65,535 minus IPv6 and UDP headers).
@@ -19,6 +23,8 @@ pub struct Transmit<'a> {
     pub bytes: &'a [u8],
     /// `UDP_SEGMENT` size; `None` if `bytes` is one datagram.
     pub segment: Option<usize>,
+    /// More than the path is known to carry: better in pieces than not at all.
+    pub pieces: bool,
 }
 
 impl Transmit<'_> {
@@ -33,6 +39,7 @@ struct Batch {
     range: Range<usize>,
     segment: usize,
     count: usize,
+    pieces: bool,
 }
 
 /// Datagrams to send. Allocated once; a batch stays open over several frames until it is full, meets a datagram
@@ -77,6 +84,7 @@ impl Outbox {
             to: b.to,
             bytes: self.buffer.get(b.range.clone()).unwrap_or_default(),
             segment: (b.count > 1).then_some(b.segment),
+            pieces: b.pieces,
         })
     }
 
@@ -100,21 +108,38 @@ impl Outbox {
         self.buffer.len().saturating_sub(self.end)
     }
 
-    /// A sink that sends to `to`.
-    pub fn to(&mut self, to: SocketAddr) -> Towards<'_> {
-        Towards { out: self, to }
+    /// A sink that sends that way.
+    pub fn to(&mut self, way: impl Into<Way>) -> Towards<'_> {
+        Towards { out: self, way: way.into(), spares: Vec::new(), pieces: false }
     }
 
-    fn room(&mut self, need: usize) -> Option<&mut [u8]> {
-        let spare = self.buffer.get_mut(self.end..)?;
+    /// The same; what begins a handshake goes the other ways as well.
+    pub fn to_all(&mut self, way: impl Into<Way>, spares: Vec<Way>) -> Towards<'_> {
+        Towards { out: self, way: way.into(), spares, pieces: false }
+    }
+
+    fn room(&mut self, head: usize, need: usize) -> Option<&mut [u8]> {
+        let spare = self.buffer.get_mut(self.end.saturating_add(head)..)?;
         (spare.len() >= buffer_for(need)).then_some(spare)
     }
 
-    fn push(&mut self, to: SocketAddr, len: usize) {
+    /// Writes the relay's head in front of the `len` bytes that lie behind its room. Returns what is to be sent, and where.
+    fn dress(&mut self, way: &Way, len: usize) -> Option<(SocketAddr, usize)> {
+        match way {
+            Way::Direct(to) => Some((*to, len)),
+            Way::Relayed(berth, seat) => {
+                let whole = len.saturating_add(HEAD);
+                let frame = self.buffer.get_mut(self.end..self.end.saturating_add(whole))?;
+                berth.write(frame, *seat).then_some((berth.at(), whole))
+            }
+        }
+    }
+
+    fn push(&mut self, to: SocketAddr, len: usize, pieces: bool) {
         let range = self.end..self.end.saturating_add(len);
         self.end = range.end;
         if let Some(open) = &mut self.open {
-            if open.takes(to, len) {
+            if open.takes(to, len) && open.pieces == pieces {
                 open.range.end = range.end;
                 open.count += 1;
                 if len < open.segment || open.count == MAX_SEGMENTS {
@@ -124,12 +149,12 @@ impl Outbox {
             }
             self.flush();
         }
-        self.open = Some(Batch { to, range, segment: len, count: 1 });
+        self.open = Some(Batch { to, range, segment: len, count: 1, pieces });
     }
 
     fn push_alone(&mut self, to: SocketAddr, len: usize) {
         self.flush();
-        self.push(to, len);
+        self.push(to, len, false);
         self.flush();
     }
 }
@@ -143,21 +168,71 @@ impl Batch {
     }
 }
 
+/// How a datagram gets to a place.
+#[derive(Clone, Debug)]
+pub enum Way {
+    Direct(SocketAddr),
+    /// With a head in front, to a relay where both sit.
+    Relayed(Arc<Berth>, Seat),
+}
+
+impl From<SocketAddr> for Way {
+    fn from(to: SocketAddr) -> Way {
+        Way::Direct(to)
+    }
+}
+
+impl Way {
+    fn head(&self) -> usize {
+        match self {
+            Way::Direct(_) => 0,
+            Way::Relayed(..) => HEAD,
+        }
+    }
+}
+
+/// First byte of a handshake initiation (WireGuard paper, section 5.4.2).
+const INITIATION: u8 = 1;
+
 /// An [`Outbox`] and a destination.
 #[derive(Debug)]
 pub struct Towards<'a> {
     out: &'a mut Outbox,
-    to: SocketAddr,
+    way: Way,
+    spares: Vec<Way>,
+    pieces: bool,
+}
+
+impl Towards<'_> {
+    /// Data that is larger than the path is known to carry.
+    pub fn in_pieces(self, pieces: bool) -> Self {
+        Towards { pieces, ..self }
+    }
+
+    /// The message that lies at the end of the outbox, if it begins a handshake.
+    fn initiation(&self, len: usize) -> Option<Vec<u8>> {
+        let start = self.out.end.saturating_add(self.way.head());
+        let message = self.out.buffer.get(start..start.saturating_add(len))?;
+        (message.first() == Some(&INITIATION)).then(|| message.to_vec())
+    }
 }
 
 impl Sink for Towards<'_> {
     fn room(&mut self, need: usize) -> Option<&mut [u8]> {
-        self.out.room(need)
+        self.out.room(self.way.head(), need)
     }
     fn data(&mut self, len: usize) {
-        self.out.push(self.to, len);
+        if let Some((to, len)) = self.out.dress(&self.way, len) {
+            self.out.push(to, len, self.pieces);
+        }
     }
     fn control(&mut self, len: usize) {
-        self.out.push_alone(self.to, len);
+        let copy = if self.spares.is_empty() { None } else { self.initiation(len) };
+        if let Some((to, len)) = self.out.dress(&self.way, len) {
+            self.out.push_alone(to, len);
+        }
+        for (spare, message) in self.spares.iter().zip(copy.iter().cycle()) {
+            self.out.to(spare.clone()).control_bytes(message);
+        }
     }
 }

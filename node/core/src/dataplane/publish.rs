@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use warren_config::filter::Rules;
+use warren_config::subnet::NOTHING;
 use warren_wire::id::NodeId;
 
 use super::{Control, DataPlane, Published, Stamps, forget_queued, frames_of};
@@ -146,10 +147,13 @@ impl<E: Engine> DataPlane<E> {
     pub fn initiate(&self, peer: NodeId, out: &mut super::Outbox, now: Now) -> bool {
         let snapshot = self.snapshot.load();
         let Some(peer) = snapshot.peer(&peer) else { return false };
-        let Some(to) = peer.link.endpoint() else { return false };
+        let (way, spares) = self.ways(peer, now);
+        let Some(way) = way else { return false };
         // On every lane: a peer that still seals for an agent before this one does so on the lane it sends on.
         let begin = |lane: &Arc<Lane<E>>, out: &mut super::Outbox| {
-            lane.with(&snapshot.engine, Use::Create, now, |session| session.initiate(&mut out.to(to), now))
+            lane.with(&snapshot.engine, Use::Create, now, |session| {
+                session.initiate(&mut out.to_all(way.clone(), spares.clone()), now);
+            })
         };
         peer.lanes.iter().filter(|lane| begin(lane, out).is_some()).count() > 0
     }
@@ -161,6 +165,14 @@ fn cut_all<E: Engine>(snapshot: &Snapshot<E>, link: &Link, now: Now) -> Vec<Cut>
     let peer = Addresses { v4: None, v6: std::net::Ipv6Addr::UNSPECIFIED };
     // Another edition than any before, so that every flow is judged, whatever the numbers are.
     let edition = Edition { revision: snapshot.edition.revision.wrapping_add(1), ..snapshot.edition };
-    let ends = Ends { mine: &snapshot.mine, peer: &peer, outbound: &none, inbound: &none, edition };
+    let ends = Ends {
+        mine: &snapshot.mine,
+        peer: &peer,
+        outbound: &none,
+        inbound: &none,
+        beyond: &NOTHING,
+        hosts: &NOTHING,
+        edition,
+    };
     link.rejudge(snapshot.serial, &ends, now)
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use warren_wire::flow::{Amount, FlowRecord};
+use warren_wire::flow::{Amount, FlowPath, FlowRecord};
 
 use super::{DataPlane, DropNote, PeerStatus};
 use crate::clock::Now;
@@ -21,7 +21,8 @@ impl<E: Engine> DataPlane<E> {
         let awake = self.awake.nodes();
         for link in awake.iter().filter_map(|node| control.registry.link(node)).chain(&dead) {
             let drained = link.drain();
-            records.extend(drained.records);
+            let relayed = link.endpoint().is_some_and(|place| !place.is_direct());
+            records.extend(drained.records.into_iter().map(|record| travelled(record, relayed)));
             lost.add(drained.lost);
         }
         let drained = self.nobody.lock().drain_records();
@@ -74,7 +75,14 @@ impl<E: Engine> DataPlane<E> {
     }
 }
 
-fn status_of<E: Engine>(snapshot: &Snapshot<E>, peer: &Peer<E>, now: Now) -> PeerStatus {
+/// A record that says how its flow travelled, if it did.
+fn travelled(record: FlowRecord, relayed: bool) -> FlowRecord {
+    let direct = record.path == FlowPath::Direct as i32;
+    let path = if relayed && direct { FlowPath::Relayed as i32 } else { record.path };
+    FlowRecord { path, ..record }
+}
+
+pub(super) fn status_of<E: Engine>(snapshot: &Snapshot<E>, peer: &Peer<E>, now: Now) -> PeerStatus {
     let stats: Vec<Stats> = peer
         .lanes
         .iter()

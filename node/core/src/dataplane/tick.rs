@@ -1,6 +1,5 @@
 //! Everything that happens because time passes: session timers, other places to try, flows that end.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use warren_wire::id::NodeId;
@@ -8,7 +7,7 @@ use warren_wire::id::NodeId;
 use super::knock::Kept;
 use super::{DataPlane, Outbox, Wake};
 use crate::clock::{Mono, Now};
-use crate::path::Endpoints;
+use crate::path::{Endpoints, Place};
 use crate::peers::{Lane, Peer, Snapshot, Use};
 use crate::session::{Engine, Session as _};
 
@@ -38,17 +37,19 @@ impl<E: Engine> DataPlane<E> {
             }
             lane.ask_again();
         }
-        out.flush();
         drop(snapshot);
-        let sweep = self.sweep(now);
-        self.next_wake(sweep, now)
+        let sweep = self.sweep(out, now);
+        let relay = self.tend_berths(out, now);
+        out.flush();
+        self.next_wake(sweep, relay, now)
     }
 
-    fn next_wake(&self, sweep: Mono, now: Now) -> Wake {
+    fn next_wake(&self, sweep: Mono, relay: Mono, now: Now) -> Wake {
         let soonest = now.mono.plus_millis(SHORTEST_SLEEP_MS);
         let session = self.agenda.next().map_or(Mono(u64::MAX), |at| at.max(soonest));
         let new = now.mono.plus_millis(LONGEST_SLEEP_MS);
-        let wakes = [(session, "session timers"), (sweep, "flows"), (new, "new handshakes")];
+        let wakes =
+            [(session, "session timers"), (sweep, "flows"), (relay, "the relays"), (new, "new handshakes")];
         let (at, why) = wakes.into_iter().min_by_key(|(at, _)| *at).unwrap_or((new, "new handshakes"));
         Wake { at, why }
     }
@@ -86,7 +87,7 @@ impl<E: Engine> DataPlane<E> {
             self.after_timers(snapshot, peer, lane, &stats, out, now);
         }
         let tried = lane.newly_unanswered(stats.unanswered).filter(|_| sends);
-        kept.send(peer, tried.is_some_and(|n| n > 1), out);
+        self.send_kept(&kept, peer, tried.is_some_and(|n| n > 1), out, now);
         if tried.is_some_and(|n| n % TRIES_PER_ENDPOINT == 0) {
             peer.link.unanswered(now);
         }
@@ -95,7 +96,7 @@ impl<E: Engine> DataPlane<E> {
         }
     }
 
-    fn sweep(&self, now: Now) -> Mono {
+    fn sweep(&self, out: &mut Outbox, now: Now) -> Mono {
         let mut next = self.next_sweep.lock();
         if *next > now.mono {
             return *next;
@@ -107,7 +108,9 @@ impl<E: Engine> DataPlane<E> {
             // If a newer snapshot has judged them meanwhile, the next sweep is by that one.
             let cuts = peer.link.handle_timeout(snapshot.serial, &snapshot.ends(peer), now);
             self.after_cuts(&snapshot, peer, &cuts, now);
+            self.ask_about_paths(&snapshot, peer, out, now);
         }
+        self.feel_gateways(&snapshot, out, now);
         *next
     }
 }
@@ -119,7 +122,7 @@ impl<E: Engine> DataPlane<E> {
     }
 
     /// Where a peer is believed to be.
-    pub fn endpoint(&self, peer: NodeId) -> Option<SocketAddr> {
+    pub fn endpoint(&self, peer: NodeId) -> Option<Place> {
         self.snapshot.load().peer(&peer)?.link.endpoint()
     }
 }

@@ -37,7 +37,6 @@ pub(super) fn windows(records: impl IntoIterator<Item = FlowRecord>) -> Vec<Flow
                 sum.workload.clone_from(&next.workload);
             }
             sum.rtt_us = next.rtt_us.or(sum.rtt_us);
-            sum.retransmissions = next.retransmissions.or(sum.retransmissions);
         },
     )
 }
@@ -51,7 +50,7 @@ pub(super) fn flows(records: impl IntoIterator<Item = FlowRecord>) -> Vec<FlowRe
         if sum.workload != next.workload {
             sum.workload = None;
         }
-        (sum.rtt_us, sum.retransmissions) = (None, None);
+        sum.rtt_us = None;
         (sum.end, sum.last_ms) = (next.end, sum.last_ms.max(next.last_ms));
     })
 }
@@ -91,5 +90,6 @@ fn add(sum: &mut FlowRecord, next: &FlowRecord) {
     more(&mut sum.bytes_out, next.bytes_out);
     more(&mut sum.packets_back, next.packets_back);
     more(&mut sum.bytes_back, next.bytes_back);
+    sum.retransmissions = warren_wire::flow::more(sum.retransmissions, next.retransmissions);
     sum.started_ms = sum.started_ms.min(next.started_ms);
 }

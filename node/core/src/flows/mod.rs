@@ -30,6 +30,9 @@ pub const IN_FLIGHT: usize = 16;
 pub const KEPT_RECORDS: usize = CAPACITY / 2;
 pub const KEPT_REPORTS: usize = 128;
 
+/// A buffer with room for so many records is not worth making smaller.
+const KEPT_ROOM: usize = REPORT_RECORDS;
+
 /// Room in a report for its own fields, and in it for the tag and length of each record.
 const REPORT_FIELDS: usize = 128 + MAX_ENDED * 40;
 const RECORD_FIELDS: usize = 8;
@@ -184,6 +187,7 @@ impl Flows {
             }
             records.extend(self.waiting.pop_front());
         }
+        self.give_back();
         let sequence = self.next_sequence;
         self.next_sequence = sequence.saturating_add(1);
         self.lost_told = self.lost;
@@ -203,6 +207,13 @@ impl Flows {
             offered_bytes: self.offered.bytes,
             ended: if untold { self.ended.clone() } else { Vec::new() },
         });
+    }
+
+    /// The room of a flood. Moving what is left costs no more than what has gone already did.
+    fn give_back(&mut self) {
+        if self.waiting.capacity() > KEPT_ROOM && self.waiting.len() < self.waiting.capacity() / 4 {
+            self.waiting.shrink_to(self.waiting.len() * 2);
+        }
     }
 
     fn has_news(&self) -> bool {

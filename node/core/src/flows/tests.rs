@@ -35,13 +35,15 @@ fn windows_of_one_flow_are_folded_before_anything_is_lost() {
     let mut flows = Flows::new(1, 4);
     for window in 0..100 {
         let first = window < 2;
-        flows.offer(FlowRecord { first, last_ms: window, ..record(7 + window % 2) });
+        let retransmissions = (window > 9).then_some(1);
+        flows.offer(FlowRecord { first, last_ms: window, retransmissions, ..record(7 + window % 2) });
     }
     assert_eq!(flows.lost(), Amount::default());
     let records = flows.next_report().unwrap().records;
     assert_eq!(records.iter().map(|r| r.packets_out).sum::<u64>(), 100);
     assert_eq!(records.iter().map(FlowRecord::began).sum::<u64>(), 2, "two flows began");
     assert_eq!(records.iter().map(|r| r.last_ms).max(), Some(99));
+    assert_eq!(records.iter().filter_map(|r| r.retransmissions).sum::<u64>(), 90);
 }
 
 #[test]
@@ -95,6 +97,21 @@ fn so_many_reports_are_under_way_and_one_acknowledgement_covers_all_before_it() 
     assert_eq!(sent.len(), IN_FLIGHT);
     flows.handle_stored(1, sent[9]);
     assert_eq!(std::iter::from_fn(|| flows.next_report()).count(), 10);
+}
+
+/// A buffer that keeps the room of a flood makes the agent as large for ever as it was in it.
+#[test]
+fn the_room_of_a_flood_is_given_back_when_it_has_been_reported() {
+    let mut flows = Flows::new(1, CAPACITY);
+    (0..30_000).for_each(|flow| flows.offer(record(flow)));
+    let flooded = flows.waiting.capacity();
+    let mut told = 0;
+    while let Some(report) = flows.next_report() {
+        told += report.records.len();
+        flows.handle_stored(1, report.sequence);
+    }
+    assert_eq!((told, flows.held()), (30_000, 0));
+    assert!(flooded >= 30_000 && flows.waiting.capacity() <= KEPT_ROOM, "{}", flows.waiting.capacity());
 }
 
 #[test]

@@ -7,6 +7,7 @@
 mod guard;
 pub mod leak;
 pub mod resolv;
+pub mod subnets;
 #[cfg(test)]
 mod tests;
 

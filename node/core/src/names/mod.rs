@@ -3,13 +3,16 @@
 //!
 //! The zone comes from the signed settings. `<service>.<zone>` is every node that offers the service and at which this
 //! node may open it now; `<node>.<zone>` is this node and the peers it may open something at; `_<service>._tcp.<zone>`
-//! (RFC 2782) and SVCB say the ports; PTR likewise. A name that may not be reached answers exactly like one that does
+//! (RFC 2782) and SVCB say the ports; PTR likewise. A service behind gateways has the addresses of its single hosts; of one
+//! that has only prefixes the name exists, and no address. A name that may not be reached answers exactly like one that does
 //! not exist.
 //!
+//! - `behind`: services of hosts without an agent.
 //! - `zone`: which names there are, made once for each publication. [`standing`]: who of several is given first.
 //! - [`query`], [`reply`]: DNS messages as bytes. [`crowd`]: whose question is next when too many come.
 //! - [`forward`]: everything outside the zone. [`census`]: which names are asked, where the policy wants to know.
 
+mod behind;
 pub mod census;
 pub mod crowd;
 pub mod forward;
@@ -97,7 +100,7 @@ pub enum Data {
         port: Option<u16>,
         target: String,
         v4: Option<Ipv4Addr>,
-        v6: Ipv6Addr,
+        v6: Option<Ipv6Addr>,
     },
 }
 
@@ -183,6 +186,7 @@ impl Names {
     /// The same for a name that is already lower case and without the final dot.
     pub fn answer_lower(&self, name: &str, kind: Type, now: UnixTime, order: Order<'_>) -> Answer {
         match self.place(name) {
+            Place::Abroad(ip) => self.pointer_behind(ip, kind, now),
             Place::Elsewhere if kind == Type::Whole => Answer::Refused,
             Place::Elsewhere => Answer::NotOurs,
             _ if kind == Type::Whole => Answer::Refused,
@@ -219,7 +223,8 @@ impl Names {
             return place_in_zone(rest);
         }
         match reverse::read(name, &self.network) {
-            reverse::Reverse::Elsewhere => Place::Elsewhere,
+            reverse::Reverse::Elsewhere(Some(ip)) => Place::Abroad(ip),
+            reverse::Reverse::Elsewhere(None) => Place::Elsewhere,
             reverse::Reverse::Address(ip) => Place::Address(ip),
             reverse::Reverse::Above => Place::Above,
             reverse::Reverse::Nothing => Place::Nothing,
@@ -237,7 +242,7 @@ impl Names {
     fn forward(&self, label: &str, kind: Type, now: UnixTime, order: Order<'_>) -> Answer {
         let offers = self.visible.offers(label, now);
         if offers.is_empty() {
-            return Answer::NxDomain;
+            return self.host_behind(label, kind, now, order.turn);
         }
         let offers = arrange(offers, order);
         records(match kind {
@@ -268,7 +273,7 @@ impl Names {
             port: Some(port).filter(|_| !https),
             target: self.fqdn(offer.member.name()),
             v4: offer.member.v4,
-            v6: offer.member.v6,
+            v6: Some(offer.member.v6),
         };
         let may = |offer: &Offer, port| self.visible.may_open(offer, Protocol::Tcp, port, now);
         let all = offers.iter().flat_map(|offer| ports.iter().map(move |port| (*offer, *port)));
@@ -293,7 +298,15 @@ impl Names {
             port,
             target: self.fqdn(offer.member.name()),
         };
-        let found: Vec<Data> = open.map(|(offer, port)| one(offer, port)).collect();
+        let mut found: Vec<Data> = open.map(|(offer, port)| one(offer, port)).collect();
+        if self.visible.behind.has_hosts(service, now) {
+            let target = format!("{service}.{}", self.zone);
+            found.extend(ports.iter().map(|port| Data::Srv {
+                priority: 0,
+                port: *port,
+                target: target.clone(),
+            }));
+        }
         match found.is_empty() {
             true => Answer::NxDomain,
             false if kind == Type::Srv => Answer::Records(found),
@@ -309,21 +322,74 @@ impl Names {
         }
     }
 
+    /// A service of hosts without an agent. It may be that nothing of it can be told but that it exists.
+    fn host_behind(&self, service: &str, kind: Type, now: UnixTime, turn: u64) -> Answer {
+        let Some(hosts) = self.visible.behind.hosts(service, now) else { return Answer::NxDomain };
+        let bound = |https: bool| {
+            let ports = self.visible.ports(service).iter().filter(|(protocol, _)| *protocol == Protocol::Tcp);
+            let ports = ports.map(|(_, port)| *port).filter(|port| !https || *port == 443);
+            // Its addresses stand at the very name that was asked for.
+            let target = format!("{service}.{}", self.zone);
+            let one = |port: u16| Data::Svcb {
+                https,
+                priority: 1,
+                port: Some(port).filter(|_| !https),
+                target: target.clone(),
+                v4: None,
+                v6: None,
+            };
+            if hosts.is_empty() { Vec::new() } else { ports.map(one).collect() }
+        };
+        records(match kind {
+            Type::A => in_turn(hosts.into_iter().filter_map(v4).map(Data::A).collect(), turn),
+            Type::Aaaa => in_turn(hosts.into_iter().filter_map(v6).map(Data::Aaaa).collect(), turn),
+            Type::Svcb => bound(false),
+            Type::Https => bound(true),
+            _ => Vec::new(),
+        })
+    }
+
+    /// An address outside the overlay: ours only as far as it is a host that may be reached behind a gateway.
+    fn pointer_behind(&self, ip: IpAddr, kind: Type, now: UnixTime) -> Answer {
+        let names: Vec<Data> =
+            self.visible.behind.names(ip, now).map(|name| Data::Ptr(self.fqdn(name))).collect();
+        match kind {
+            _ if names.is_empty() && kind == Type::Whole => Answer::Refused,
+            _ if names.is_empty() => Answer::NotOurs,
+            Type::Whole => Answer::Refused,
+            Type::Ptr => Answer::Records(names),
+            _ => Answer::NoData,
+        }
+    }
+
     fn fqdn(&self, name: &Name) -> String {
         format!("{name}.{}", self.zone)
     }
+}
+
+fn v4(address: IpAddr) -> Option<Ipv4Addr> {
+    if let IpAddr::V4(v4) = address { Some(v4) } else { None }
+}
+
+fn v6(address: IpAddr) -> Option<Ipv6Addr> {
+    if let IpAddr::V6(v6) = address { Some(v6) } else { None }
 }
 
 fn records(found: Vec<Data>) -> Answer {
     if found.is_empty() { Answer::NoData } else { Answer::Records(found) }
 }
 
-/// Near ones first, in turn; those that do not answer at the end.
-fn arrange<'a>(mut offers: Vec<&'a Offer>, order: Order<'_>) -> Vec<&'a Offer> {
-    if !offers.is_empty() {
-        let by = order.turn % offers.len() as u64;
-        offers.rotate_left(by as usize);
+fn in_turn<T>(mut all: Vec<T>, turn: u64) -> Vec<T> {
+    if !all.is_empty() {
+        let by = turn % all.len() as u64;
+        all.rotate_left(by as usize);
     }
+    all
+}
+
+/// Near ones first, in turn; those that do not answer at the end.
+fn arrange<'a>(offers: Vec<&'a Offer>, order: Order<'_>) -> Vec<&'a Offer> {
+    let mut offers = in_turn(offers, order.turn);
     if offers.len() > 1 && !order.standings.is_empty() {
         offers.sort_by_key(|offer| order.standing(offer));
     }
@@ -354,6 +420,8 @@ fn place_in_zone(rest: &str) -> Place<'_> {
 /// Where a question stands.
 enum Place<'a> {
     Elsewhere,
+    /// The reverse name of an address outside the overlay.
+    Abroad(IpAddr),
     Apex,
     /// One valid label under the zone.
     Label(&'a str),

@@ -264,8 +264,10 @@ fn push_data(out: &mut Vec<u8>, data: &Data) {
                 [4, 4].iter().for_each(|word| push_word(out, *word));
                 out.extend_from_slice(&v4.octets());
             }
-            [6, 16].iter().for_each(|word| push_word(out, *word));
-            out.extend_from_slice(&v6.octets());
+            if let Some(v6) = v6 {
+                [6, 16].iter().for_each(|word| push_word(out, *word));
+                out.extend_from_slice(&v6.octets());
+            }
         }
     }
 }

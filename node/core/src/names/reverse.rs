@@ -6,8 +6,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use warren_wire::trust::Network;
 
 pub enum Reverse {
-    /// Not reverse, or not of our ranges.
-    Elsewhere,
+    /// Not reverse, or not of our ranges: then which address it is, if it is a whole one.
+    Elsewhere(Option<IpAddr>),
     Address(IpAddr),
     /// Fewer labels than an address, wholly inside our ranges.
     Above,
@@ -22,7 +22,7 @@ pub fn read(name: &str, network: &Network) -> Reverse {
     }
     match name.strip_suffix(".ip6.arpa") {
         Some(labels) => read_v6(labels, network),
-        None => Reverse::Elsewhere,
+        None => Reverse::Elsewhere(None),
     }
 }
 
@@ -54,7 +54,7 @@ fn classify(
     address: impl Fn() -> IpAddr,
 ) -> Reverse {
     match () {
-        () if !inside => Reverse::Elsewhere,
+        () if !inside => Reverse::Elsewhere((labels == known && known == whole).then(address)),
         () if labels != known => Reverse::Nothing,
         () if known == whole => Reverse::Address(address()),
         () => Reverse::Above,

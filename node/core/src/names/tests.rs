@@ -43,14 +43,14 @@ zone = "prod.internal"
 upstream = ["tls://9.9.9.9:853#dns.quad9.net"]
 "#;
 
-const UNTIL: UnixTime = UnixTime(1_767_225_600);
+pub(super) const UNTIL: UnixTime = UnixTime(1_767_225_600);
 pub(super) const NOW: UnixTime = UnixTime(1_767_225_599);
 
 fn name(text: &str) -> Name {
     Name::parse(text).unwrap()
 }
 
-fn member(n: u8, text: &str, tag: &str) -> Arc<Member> {
+pub(super) fn member(n: u8, text: &str, tag: &str) -> Arc<Member> {
     let v6 = format!("fd00:1:2::{n:x}").parse().unwrap();
     Arc::new(Member {
         id: NodeId([n; 16]),
@@ -67,22 +67,32 @@ fn member(n: u8, text: &str, tag: &str) -> Arc<Member> {
 
 /// What web-1 knows, or what orders-1 knows: both are joined by one grant, in one direction.
 pub(super) fn names_of(me: usize) -> Names {
-    let policy = resolve(&[Source { file: "p".into(), text: POLICY.into() }])
-        .unwrap_or_else(|f| panic!("{f:?}"))
-        .policy;
-    let program = Program::of_policy(&policy);
     let all = [member(1, "web-1", "web"), member(2, "orders-1", "orders"), member(3, "orders-2", "orders")];
+    names_in(POLICY, &all, me)
+}
+
+/// What one of these members knows under a policy.
+pub(super) fn names_in(text: &str, all: &[Arc<Member>], me: usize) -> Names {
+    let policy =
+        resolve(&[Source { file: "p".into(), text: text.into() }]).unwrap_or_else(|f| panic!("{f:?}")).policy;
+    let program = Program::of_policy(&policy);
     let spec = |peer: &Arc<Member>| PeerSpec {
+        seat: None,
         member: peer.clone(),
         outbound: program.rules(&all[me].subject, &peer.subject).into(),
         inbound: program.rules(&peer.subject, &all[me].subject).into(),
+        beyond: program.beyond(&all[me].subject, &peer.subject).into(),
+        hosts: program.beyond(&peer.subject, &all[me].subject).into(),
         candidates: Vec::new(),
         my_key: None,
     };
     let peers: BTreeMap<NodeId, PeerSpec> = all
         .iter()
         .map(|m| (m.id, spec(m)))
-        .filter(|(id, s)| *id != all[me].id && (s.outbound.joins() || s.inbound.joins()))
+        .filter(|(id, s)| {
+            let behind = !s.beyond.is_empty() || !s.hosts.is_empty();
+            *id != all[me].id && (s.outbound.joins() || s.inbound.joins() || behind)
+        })
         .collect();
     let network = Network {
         id: NetworkId([9; 16]),
@@ -241,6 +251,25 @@ fn reverse_names_are_ours_only_inside_the_ranges() {
     assert_eq!(ptr("f.ip6.arpa"), Answer::NotOurs);
 }
 
+/// Also where a range begins with zeros: what is above it belongs to others, too.
+#[test]
+fn a_reverse_zone_above_a_range_is_not_ours() {
+    let mut network = names_of(0).network().clone();
+    network.v4_range = "10.0.0.0/16".parse().unwrap();
+    network.v6_prefix = "fd00::/48".parse().unwrap();
+    let elsewhere = |name: &str| matches!(reverse::read(name, &network), reverse::Reverse::Elsewhere(_));
+    for (name, ours) in [
+        ("10.in-addr.arpa", false),
+        ("0.10.in-addr.arpa", true),
+        ("1.10.in-addr.arpa", false),
+        ("0.0.d.f.ip6.arpa", false),
+        ("0.0.0.0.0.0.0.0.0.0.d.f.ip6.arpa", true),
+        ("1.0.0.0.0.0.0.0.0.0.d.f.ip6.arpa", false),
+    ] {
+        assert_eq!(elsewhere(name), !ours, "{name}");
+    }
+}
+
 #[test]
 fn the_zone_says_who_it_is() {
     let web = names_of(0);
@@ -314,7 +343,7 @@ fn bindings_name_the_nodes_and_https_only_port_443() {
         port,
         target: format!("orders-{}.prod.internal", node - 1),
         v4: Some(Ipv4Addr::new(100, 64, 0, node)),
-        v6: format!("fd00:1:2::{node:x}").parse().unwrap(),
+        v6: Some(format!("fd00:1:2::{node:x}").parse().unwrap()),
     };
     let svcb = vec![one(false, Some(8443), 3), one(false, Some(8443), 2)];
     assert_eq!(ask("orders.prod.internal", Type::Svcb), Answer::Records(svcb));

@@ -14,13 +14,14 @@ use warren_config::policy::{Protocol, Service};
 use warren_config::time::UnixTime;
 use warren_wire::trust::Member;
 
+use super::behind::Behind;
 use crate::assembly::{Assembly, PeerSpec};
 
 /// When something stops: `None` never.
-type End = Option<UnixTime>;
+pub type End = Option<UnixTime>;
 
 /// At the instant of its end it is over.
-fn lives(end: End, now: UnixTime) -> bool {
+pub fn lives(end: End, now: UnixTime) -> bool {
     end.is_none_or(|end| now < end)
 }
 
@@ -37,6 +38,8 @@ pub struct Visible {
     labels: HashMap<String, Vec<Offer>>,
     ports: HashMap<String, Vec<(Protocol, u16)>>,
     holders: HashMap<IpAddr, (Name, End)>,
+    /// Services of hosts without an agent.
+    pub behind: Behind,
     /// When something stops.
     ends: BTreeSet<UnixTime>,
 }
@@ -48,17 +51,19 @@ impl Visible {
             labels: HashMap::new(),
             ports: HashMap::new(),
             holders: HashMap::new(),
+            behind: Behind::new(&assembly, program),
             ends: BTreeSet::new(),
         };
         let me = Offer { member: assembly.me.clone(), end: None };
         visible.add_node(&me);
-        for service in program.offered_by(&me.member.subject) {
+        for service in program.offered_by(&me.member.subject).into_iter().filter(|s| !s.is_behind()) {
             visible.add(&service.name, me.clone());
         }
         assembly.peers.values().for_each(|peer| visible.add_peer(peer));
         for service in program.services() {
             visible.ports.insert(service.name.to_string(), single_ports(service));
         }
+        visible.ends.extend(visible.behind.ends());
         visible
     }
 
@@ -115,7 +120,8 @@ impl Visible {
         let open = |(service, ports): (&String, &Vec<(Protocol, u16)>)| {
             let offers = self.offers(service, now);
             let mut fitting = ports.iter().filter(|(p, _)| *p == protocol);
-            fitting.any(|(p, n)| offers.iter().any(|offer| self.may_open(offer, *p, *n, now)))
+            let behind = self.behind.has_hosts(service, now);
+            fitting.any(|(p, n)| behind || offers.iter().any(|offer| self.may_open(offer, *p, *n, now)))
         };
         self.ports.iter().any(open)
     }

@@ -62,6 +62,12 @@ pub(crate) fn prohibited(from: IpAddr, to: IpAddr, quote: &[u8]) -> Option<Vec<u
     error(from, to, kind, 0, quote)
 }
 
+/// ICMP type 3 code 3 or ICMPv6 type 1 code 4. `None` for ends of two families.
+pub(crate) fn no_such_port(from: IpAddr, to: IpAddr, quote: &[u8]) -> Option<Vec<u8>> {
+    let kind = if from.is_ipv4() { [3, 3] } else { [1, 4] };
+    error(from, to, kind, 0, quote)
+}
+
 fn error(from: IpAddr, to: IpAddr, kind: [u8; 2], value: u16, quote: &[u8]) -> Option<Vec<u8>> {
     let (number, room) =
         if from.is_ipv4() { (ICMP, MAX_V4 - 20 - ICMP_HEADER) } else { (ICMPV6, MAX_V6 - 40 - ICMP_HEADER) };

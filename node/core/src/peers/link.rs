@@ -5,12 +5,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use parking_lot::{MappedMutexGuard, Mutex, MutexGuard};
-use warren_wire::id::NodeId;
+use warren_config::subnet::Behind;
+use warren_wire::id::{NodeId, RelayId};
+use warren_wire::relay::Seat;
 
 use super::Awake;
 use crate::clock::{Mono, Now};
 use crate::conntrack::{Cut, Drained, Ends, FlowIds, FlowTable, Limits};
-use crate::path::Endpoints;
+use crate::path::{Endpoints, Heard, Ping, Place, Probe};
 
 /// Inner packets and bytes since this peer is known.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -56,10 +58,17 @@ pub struct Link {
     flows: Mutex<Flows>,
     awake: Arc<Awake>,
     endpoints: Mutex<Endpoints>,
-    /// The largest inner packet that fits the underlay's path to this peer; `usize::MAX` while nothing is known.
+    /// The largest inner packet that fits the underlay's path to this peer, as the kernel says; `usize::MAX` while it says
+    /// nothing.
     mtu: AtomicUsize,
+    /// The same as asking has shown.
+    probed: AtomicUsize,
     sent: Meter,
+    /// Packets that were for the peer when there was no place to send them to.
+    stranded: AtomicU64,
     received: Meter,
+    /// Batches that were authentic.
+    heard: AtomicU64,
     /// Packets both ways when this was last asked.
     spoken: AtomicU64,
     manners: Mutex<Manners>,
@@ -70,9 +79,34 @@ pub struct Link {
 struct Manners {
     knocked: Option<Mono>,
     shown: Option<Mono>,
+    /// Is there an answer, as a gateway?
+    life: Life,
     /// Packets sent when this was last looked at, and since when there were no others.
     sent: u64,
     silent: Mono,
+}
+
+/// What is known of a gateway that is sent to. Counted in looks, one every half second.
+#[derive(Debug, Default)]
+struct Life {
+    sent: u64,
+    heard: u64,
+    /// Looks since something was to be sent and nothing authentic came.
+    unanswered: u32,
+}
+
+/// After so many looks a gateway does not answer: two seconds, in which it was asked three times.
+const GIVEN_UP: u32 = 4;
+
+/// What to do about a gateway in use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pulse {
+    /// Nothing was to be sent, or it was answered.
+    Calm,
+    /// Ask it for a sign of life.
+    Ask,
+    /// Whatever was asked, nothing came.
+    Gone,
 }
 
 /// True if `last` is `every_ms` ago; then it is now.
@@ -85,21 +119,18 @@ fn is_time(last: &mut Option<Mono>, every_ms: u64, now: Now) -> bool {
 }
 
 impl Link {
-    pub fn new(
-        node: NodeId,
-        ids: Arc<FlowIds>,
-        awake: Arc<Awake>,
-        candidates: Vec<SocketAddr>,
-        now: Now,
-    ) -> Link {
+    pub fn new(node: NodeId, ids: Arc<FlowIds>, awake: Arc<Awake>, endpoints: Endpoints) -> Link {
         Link {
             node,
             flows: Mutex::new(Flows { judged_by: 0, noted: false, ids, table: None }),
             awake,
-            endpoints: Mutex::new(Endpoints::new(candidates, now.mono)),
+            endpoints: Mutex::new(endpoints),
             mtu: AtomicUsize::new(usize::MAX),
+            probed: AtomicUsize::new(usize::MAX),
             sent: Meter::default(),
+            stranded: AtomicU64::new(0),
             received: Meter::default(),
+            heard: AtomicU64::new(0),
             spoken: AtomicU64::new(0),
             manners: Mutex::default(),
         }
@@ -200,21 +231,76 @@ impl Link {
     }
 
     /// Where to send now.
-    pub fn endpoint(&self) -> Option<SocketAddr> {
+    pub fn endpoint(&self) -> Option<Place> {
         self.endpoints.lock().current()
     }
+    /// The same, and the relays that a handshake takes as well. Which may be used is asked only where it matters.
+    pub fn endpoint_and_spares(
+        &self,
+        usable: impl FnOnce() -> Arc<[RelayId]>,
+        now: Now,
+    ) -> (Option<Place>, Vec<Place>) {
+        let mut endpoints = self.endpoints.lock();
+        if endpoints.wants_relays() {
+            let moved = endpoints.set_relays(&usable(), now.mono);
+            self.forget_mtu_if(moved);
+        }
+        (endpoints.current(), endpoints.spares())
+    }
+    /// No relay can be used: another place, if there is one.
+    pub fn leave_relay(&self, now: Now) -> Option<Place> {
+        let mut endpoints = self.endpoints.lock();
+        let moved = endpoints.leave_relay(now.mono);
+        self.forget_mtu_if(moved);
+        endpoints.current().filter(|_| moved)
+    }
     /// New hints. True if the place to send to changed.
-    pub fn set_candidates(&self, candidates: &[SocketAddr], now: Now) -> bool {
+    pub fn set_candidates(&self, candidates: &[SocketAddr], seat: Option<Seat>, now: Now) -> bool {
         let mut endpoints = self.endpoints.lock();
         let before = endpoints.current();
-        if endpoints.candidates() != candidates {
-            endpoints.set_candidates(candidates.to_vec(), now.mono);
+        if !endpoints.is_told(candidates, seat) {
+            endpoints.set_candidates(candidates, seat, now.mono);
         }
         self.forget_mtu_if(endpoints.current() != before)
     }
+    /// Does it answer, as a gateway? Ask every half second.
+    pub fn pulse(&self) -> Pulse {
+        let (sent, heard) = (self.asked_for(), self.heard.load(Ordering::Relaxed));
+        let life = &mut self.manners.lock().life;
+        let spoke = life.sent != sent;
+        if life.heard != heard {
+            *life = Life { sent, heard, unanswered: 0 };
+            return Pulse::Calm;
+        }
+        life.sent = sent;
+        if spoke || life.unanswered > 0 {
+            life.unanswered += 1;
+        }
+        match life.unanswered {
+            0 => Pulse::Calm,
+            GIVEN_UP.. => Pulse::Gone,
+            _ => Pulse::Ask,
+        }
+    }
+    /// It is used from now on: what was sent before says nothing about it.
+    pub fn begin_anew(&self) {
+        let (sent, heard) = (self.asked_for(), self.heard.load(Ordering::Relaxed));
+        self.manners.lock().life = Life { sent, heard, unanswered: 0 };
+    }
+    /// A gateway that nobody knows a place of is asked for as well, and answers as little.
+    fn asked_for(&self) -> u64 {
+        self.sent().packets.wrapping_add(self.stranded.load(Ordering::Relaxed))
+    }
+    /// Flows with hosts behind the peer end: they go another way, which does not know them.
+    pub fn leave(&self, beyond: &Behind, now: Now) -> Vec<Cut> {
+        let mut flows = self.flows.lock();
+        self.note(&mut flows);
+        flows.table.as_mut().map(|table| table.leave(beyond, now)).unwrap_or_default()
+    }
     /// An authenticated packet came from there. True if the peer has moved.
-    pub fn proven(&self, from: SocketAddr, now: Now) -> bool {
-        let moved = self.endpoints.lock().handle_authenticated(from, now.mono);
+    pub fn proven(&self, from: Place, heard: Heard, now: Now) -> bool {
+        self.heard.fetch_add(1, Ordering::Relaxed);
+        let moved = self.endpoints.lock().handle_authenticated(from, heard, now.mono);
         self.forget_mtu_if(moved)
     }
     /// Handshakes stay unanswered: try the next place.
@@ -226,15 +312,44 @@ impl Link {
     }
     /// The largest inner packet for this peer, as far as is known.
     pub fn mtu(&self) -> usize {
+        self.known_mtu().min(self.probed.load(Ordering::Relaxed))
+    }
+    /// As the kernel says.
+    pub fn known_mtu(&self) -> usize {
         self.mtu.load(Ordering::Relaxed)
     }
     pub fn set_mtu(&self, mtu: usize) {
         self.mtu.store(mtu, Ordering::Relaxed);
     }
+    /// Questions about what the path carries, if it is time for some; `full` is what the tunnel and the kernel allow.
+    pub fn poll_probes(&self, full: usize, sizes: &[usize], now: Now) -> Vec<Probe> {
+        let mut endpoints = self.endpoints.lock();
+        let probes = endpoints.poll_probes(full, sizes, now.mono);
+        self.follow_probes(&endpoints);
+        probes
+    }
+    /// The path leads another way now: nothing is known of what it carries.
+    pub fn forget_sizes(&self) {
+        let mut endpoints = self.endpoints.lock();
+        endpoints.forget_sizes();
+        self.mtu.store(usize::MAX, Ordering::Relaxed);
+        self.follow_probes(&endpoints);
+    }
+    /// The answer to one of those.
+    pub fn carried(&self, nonce: u64, now: Now) -> bool {
+        let mut endpoints = self.endpoints.lock();
+        let ours = endpoints.handle_size(nonce, now.mono);
+        self.follow_probes(&endpoints);
+        ours
+    }
+    fn follow_probes(&self, endpoints: &Endpoints) {
+        self.probed.store(endpoints.limit().unwrap_or(usize::MAX), Ordering::Relaxed);
+    }
     /// Another path has another MTU.
     fn forget_mtu_if(&self, moved: bool) -> bool {
         if moved {
             self.set_mtu(usize::MAX);
+            self.probed.store(usize::MAX, Ordering::Relaxed);
         }
         moved
     }
@@ -243,8 +358,30 @@ impl Link {
     }
 
     /// Everywhere the peer may be, the likeliest first.
-    pub fn places(&self) -> Vec<SocketAddr> {
+    pub fn places(&self) -> Vec<Place> {
         self.endpoints.lock().places()
+    }
+
+    /// This host has slept.
+    pub fn resumed(&self, now: Now) {
+        self.endpoints.lock().handle_resumed(now.mono);
+    }
+
+    /// Questions about the path, if it is time for some; `usable` relays as [`Endpoints::set_relays`] has it. A better place may
+    /// be taken. And relays that are to be asked at once, as [`Endpoints::poll_hurried`] says.
+    pub fn poll_pings(&self, usable: &Arc<[RelayId]>, now: Now) -> (Vec<Ping>, Vec<RelayId>) {
+        let sent = self.sent().packets;
+        let mut endpoints = self.endpoints.lock();
+        let before = endpoints.current();
+        endpoints.set_relays(usable, now.mono);
+        let pings = endpoints.poll_pings(sent, now.mono);
+        self.forget_mtu_if(endpoints.current() != before);
+        (pings, endpoints.poll_hurried(now.mono))
+    }
+    /// An answer. True if the peer is sent to elsewhere now.
+    pub fn answered(&self, nonce: u64, now: Now) -> bool {
+        let moved = self.endpoints.lock().handle_pong(nonce, now.mono);
+        self.forget_mtu_if(moved)
     }
 
     /// True at most once in `every_ms`: the coordinator is asked to tell the peer.
@@ -279,6 +416,9 @@ impl Link {
 
     pub fn count_sent(&self, packets: u64, bytes: u64) {
         self.sent.add(packets, bytes);
+    }
+    pub fn count_stranded(&self) {
+        self.stranded.fetch_add(1, Ordering::Relaxed);
     }
     pub fn count_received(&self, packets: u64, bytes: u64) {
         self.received.add(packets, bytes);

@@ -12,6 +12,7 @@
 
 mod agenda;
 mod awake;
+mod gateways;
 mod lane;
 mod link;
 mod registry;
@@ -22,13 +23,15 @@ use std::sync::Arc;
 
 use hashbrown::HashMap;
 use warren_config::filter::Rules;
+use warren_config::subnet::Behind;
 use warren_wire::id::{NodeId, WgKey};
 use warren_wire::trust::Network;
 
 pub use agenda::{Agenda, Turn};
 pub use awake::Awake;
+pub use gateways::{Gateways, Group};
 pub use lane::{Lane, Use};
-pub use link::{Link, Traffic};
+pub use link::{Link, Pulse, Traffic};
 pub use registry::{Conflict, Made, Registry};
 
 use crate::assembly::Audited;
@@ -44,6 +47,10 @@ pub struct Peer<E: Engine> {
     pub addresses: Addresses,
     pub outbound: Arc<Rules>,
     pub inbound: Arc<Rules>,
+    /// Hosts behind the peer.
+    pub beyond: Arc<Behind>,
+    /// Hosts behind this node, for the peer.
+    pub hosts: Arc<Behind>,
     pub link: Arc<Link>,
     pub lanes: Vec<Arc<Lane<E>>>,
     /// The parity of the lanes this node sends data on.
@@ -81,6 +88,8 @@ pub struct Snapshot<E: Engine> {
     pub peers: Vec<Peer<E>>,
     pub audited: Arc<Audited>,
     by_address: HashMap<IpAddr, usize>,
+    /// What lies behind peers.
+    gateways: Gateways,
     by_index: HashMap<u32, Place>,
     by_key: HashMap<(usize, WgKey), Place>,
     /// Hosts that peers are expected at: their handshakes come first under load.
@@ -92,6 +101,27 @@ impl<E: Engine> Snapshot<E> {
     pub fn owner(&self, address: IpAddr) -> Option<(usize, &Peer<E>)> {
         let slot = *self.by_address.get(&address)?;
         self.peers.get(slot).map(|peer| (slot, peer))
+    }
+    /// Who is sent what is for this address: its owner, or the gateway in use to it.
+    pub fn next_hop(&self, address: IpAddr) -> Option<&Peer<E>> {
+        match self.owner(address) {
+            Some((_, peer)) => Some(peer),
+            None => self.gateway(address),
+        }
+    }
+    fn gateway(&self, address: IpAddr) -> Option<&Peer<E>> {
+        self.peer(&self.gateways.in_use(address)?)
+    }
+    /// The gateways to subnets, with the one of each that is in use.
+    pub fn gateways(&self) -> &Gateways {
+        &self.gateways
+    }
+    /// May this peer be where a packet from `address` comes from? Its own, or that of a host behind it.
+    pub fn may_send(&self, slot: usize, address: IpAddr) -> bool {
+        match self.by_address.get(&address) {
+            Some(owner) => *owner == slot,
+            None => self.peers.get(slot).is_some_and(|peer| peer.beyond.has(address)),
+        }
     }
     /// Peers stand in the order of their ids.
     pub fn peer(&self, node: &NodeId) -> Option<&Peer<E>> {
@@ -125,6 +155,8 @@ impl<E: Engine> Snapshot<E> {
             peer: &peer.addresses,
             outbound: &peer.outbound,
             inbound: &peer.inbound,
+            beyond: &peer.beyond,
+            hosts: &peer.hosts,
             edition: self.edition,
         }
     }

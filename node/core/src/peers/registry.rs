@@ -9,10 +9,11 @@ use sha2::{Digest as _, Sha256};
 use warren_wire::id::{NodeId, WgKey};
 use warren_wire::trust::{Member, Network};
 
-use super::{Agenda, Awake, Lane, Link, Peer, Place, Snapshot};
+use super::{Agenda, Awake, Gateways, Lane, Link, Peer, Place, Snapshot};
 use crate::assembly::{Assembly, PeerSpec};
 use crate::clock::Now;
 use crate::conntrack::{Addresses, Edition, FlowIds};
+use crate::path::{self, Endpoints};
 use crate::session::{Engine, Stamp};
 
 /// A worker is named by the lowest byte of an index.
@@ -57,6 +58,7 @@ pub struct Registry<E: Engine> {
     /// Stamps of lanes that are not there now.
     stamps: BTreeMap<(WgKey, WgKey), Stamp>,
     greatest_sent: u64,
+    gateways: Gateways,
     /// Serial of the last snapshot.
     serial: u64,
 }
@@ -75,6 +77,7 @@ impl<E: Engine> Registry<E> {
             indices: BTreeSet::new(),
             stamps: BTreeMap::new(),
             greatest_sent: 0,
+            gateways: Gateways::default(),
             serial: 0,
         }
     }
@@ -104,10 +107,13 @@ impl<E: Engine> Registry<E> {
         let edition =
             Edition { epoch: assembly.epoch, revision: assembly.revision, generation: assembly.generation };
         let told = assembly.peers.values().flat_map(|p| p.candidates.iter().copied());
-        let proven = peers.iter().filter_map(|p| p.link.endpoint());
-        let sources = told.chain(proven).map(|place| place.ip()).collect();
+        let seats = assembly.peers.values().filter_map(|p| p.seat).map(path::source_of);
+        let proven = peers.iter().filter_map(|p| p.link.endpoint()).map(path::Place::source);
+        let sources = told.chain(seats).chain(proven).map(|place| place.ip()).collect();
+        self.gateways = self.gateways.next(assembly.me.id, &peers);
         let snapshot = Snapshot {
             serial: self.next_serial(),
+            gateways: self.gateways.clone(),
             audited: assembly.audited.clone(),
             ..index(engine, &assembly.network, &assembly.me, edition, peers, sources, &conflicts)
         };
@@ -122,6 +128,7 @@ impl<E: Engine> Registry<E> {
     /// Nobody is a peer any more; who this node is stays known, so that its applications can be told.
     pub fn unmake(&mut self, last: &Snapshot<E>) -> Made<E> {
         let gone = self.retain(&[]);
+        self.gateways = Gateways::default();
         let snapshot = Snapshot {
             serial: self.next_serial(),
             mine: last.mine,
@@ -145,14 +152,15 @@ impl<E: Engine> Registry<E> {
     ) -> Peer<E> {
         let link = match self.links.get(&node) {
             Some(link) => {
-                if link.set_candidates(&spec.candidates, now) {
+                if link.set_candidates(&spec.candidates, spec.seat, now) {
                     moved.push(node);
                 }
                 link.clone()
             }
             None => {
                 let (ids, awake) = (self.ids.clone(), self.awake.clone());
-                let link = Arc::new(Link::new(node, ids, awake, spec.candidates.clone(), now));
+                let endpoints = Endpoints::new(&spec.candidates, spec.seat, now.mono).leading(me.id < node);
+                let link = Arc::new(Link::new(node, ids, awake, endpoints));
                 self.links.insert(node, link.clone());
                 link
             }
@@ -174,6 +182,8 @@ impl<E: Engine> Registry<E> {
             addresses: Addresses::of(&spec.member),
             outbound: spec.outbound.clone(),
             inbound: spec.inbound.clone(),
+            beyond: spec.beyond.clone(),
+            hosts: spec.hosts.clone(),
             link,
             lanes,
             parity,
@@ -308,6 +318,7 @@ fn index<E: Engine>(
         peers,
         audited: Arc::default(),
         by_address,
+        gateways: Gateways::default(),
         by_index,
         by_key,
         sources,
@@ -326,6 +337,7 @@ impl<E: Engine> Snapshot<E> {
             peers: Vec::new(),
             audited: Arc::default(),
             by_address: HashMap::new(),
+            gateways: Gateways::default(),
             by_index: HashMap::new(),
             by_key: HashMap::new(),
             sources: BTreeSet::new(),

@@ -45,6 +45,11 @@ impl Message {
         matches!(self, Message::Data { .. })
     }
 
+    /// Is this data for the lane that `receiver`, an index of it, names?
+    pub fn is_of_lane(self, receiver: u32) -> bool {
+        matches!(self, Message::Data { receiver: other } if other >> 8 == receiver >> 8)
+    }
+
     /// The 24 bits of the receiver index that name a lane.
     pub fn lane_index(self) -> Option<u32> {
         match self {

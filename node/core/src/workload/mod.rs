@@ -18,7 +18,7 @@ use prost::Message as _;
 use warren_wire::flow::{FlowEnd, FlowRecord, Workload};
 
 /// Bytes of a question, and of an answer at most.
-pub const QUESTION: usize = 48;
+pub const QUESTION: usize = 52;
 pub const ANSWER: usize = 2048;
 
 /// A flow that began, or whose socket is looked at again.
@@ -31,7 +31,12 @@ pub struct Question {
     pub outbound: bool,
     pub local: SocketAddr,
     pub remote: SocketAddr,
+    /// Whose socket it was, if that is known already: said if no socket is found any more.
+    pub user: Option<u32>,
 }
+
+/// In a question: the user is not known. It is nobody's number.
+const NOBODY: u32 = u32::MAX;
 
 impl Question {
     pub fn encode(&self) -> [u8; QUESTION] {
@@ -44,7 +49,7 @@ impl Question {
             &self.remote.port().to_be_bytes(),
             &wide(self.local.ip()),
             &wide(self.remote.ip()),
-            &[],
+            &self.user.unwrap_or(NOBODY).to_be_bytes(),
         ];
         for (place, byte) in out.iter_mut().zip(parts.concat()) {
             *place = byte;
@@ -60,7 +65,8 @@ impl Question {
         let (local_port, rest) = rest.split_first_chunk::<2>()?;
         let (remote_port, rest) = rest.split_first_chunk::<2>()?;
         let (local, rest) = rest.split_first_chunk::<16>()?;
-        let remote: &[u8; 16] = rest.try_into().ok()?;
+        let (remote, rest) = rest.split_first_chunk::<16>()?;
+        let user = u32::from_be_bytes(*rest.first_chunk()?);
         let end = |address: &[u8; 16], port: &[u8; 2]| {
             let ip = if *v4 == 1 {
                 IpAddr::from(<[u8; 4]>::try_from(address.get(..4)?).ok()?)
@@ -76,6 +82,7 @@ impl Question {
             outbound: *outbound == 1,
             local: end(local, local_port)?,
             remote: end(remote, remote_port)?,
+            user: (user != NOBODY).then_some(user),
         })
     }
 
@@ -87,7 +94,7 @@ impl Question {
         let (src, dst) =
             (end(record.source(), record.src_port)?, end(record.destination(), record.dst_port)?);
         let (local, remote) = if record.outbound { (src, dst) } else { (dst, src) };
-        Some(Question { flow: record.flow, protocol, outbound: record.outbound, local, remote })
+        Some(Question { flow: record.flow, protocol, outbound: record.outbound, local, remote, user: None })
     }
 }
 
@@ -157,13 +164,19 @@ const KNOWN: usize = 32_768;
 /// What was answered, by flow.
 #[derive(Debug, Default)]
 pub struct Known {
-    answers: BTreeMap<u64, Answer>,
+    answers: BTreeMap<u64, Learnt>,
+}
+
+#[derive(Clone, Debug)]
+struct Learnt {
+    answer: Answer,
+    /// Retransmissions that stand in records already.
+    told: u64,
 }
 
 impl Known {
     pub fn learn(&mut self, answer: Answer) {
-        let before = self.answers.get_mut(&answer.flow);
-        match before {
+        match self.answers.get_mut(&answer.flow).map(|learnt| &mut learnt.answer) {
             // A socket that is gone says nothing any more; what it said before is still true.
             Some(known) => {
                 let news = answer.workload.filter(|new| known.workload.is_none() || !new.process.is_empty());
@@ -175,7 +188,7 @@ impl Known {
                 if self.answers.len() >= KNOWN {
                     self.answers.pop_first();
                 }
-                self.answers.insert(answer.flow, answer);
+                self.answers.insert(answer.flow, Learnt { answer, told: 0 });
             }
         }
     }
@@ -183,12 +196,20 @@ impl Known {
     /// Writes what is known into a record; after the flow's last record it is forgotten. True if no process was known.
     pub fn name(&mut self, record: &mut FlowRecord) -> bool {
         let ends = !matches!(record.end(), FlowEnd::Open);
-        let known =
-            if ends { self.answers.remove(&record.flow) } else { self.answers.get(&record.flow).cloned() };
-        let Some(known) = known else { return true };
-        record.workload = known.workload;
-        (record.rtt_us, record.retransmissions) = (known.rtt_us, known.retransmissions);
+        let Some(learnt) = self.answers.get_mut(&record.flow) else { return true };
+        record.workload.clone_from(&learnt.answer.workload);
+        record.rtt_us = learnt.answer.rtt_us;
+        record.retransmissions = learnt.answer.retransmissions.map(|all| all.saturating_sub(learnt.told));
+        learnt.told = learnt.answer.retransmissions.unwrap_or_default();
+        if ends {
+            self.answers.remove(&record.flow);
+        }
         record.workload.as_ref().is_none_or(|workload| workload.process.is_empty())
+    }
+
+    /// Was this flow answered about?
+    pub fn has(&self, flow: u64) -> bool {
+        self.answers.contains_key(&flow)
     }
 
     pub fn len(&self) -> usize {

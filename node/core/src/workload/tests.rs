@@ -112,9 +112,30 @@ fn what_was_known_stays_known_until_the_flow_has_ended() {
     assert_eq!(known.len(), KNOWN);
 }
 
+/// The kernel counts over the life of a connection, a record only what came since the one before: so records add up.
+#[test]
+fn what_was_sent_again_stands_in_one_record_only() {
+    let mut known = Known::default();
+    let answer = |retransmissions| Answer { flow: 7, retransmissions, ..Answer::default() };
+    let told = |known: &mut Known, end| {
+        let mut record = record(7, end);
+        known.name(&mut record);
+        record.retransmissions
+    };
+    assert_eq!(told(&mut known, FlowEnd::Open), None, "not known is not none");
+    known.learn(answer(Some(3)));
+    assert_eq!(told(&mut known, FlowEnd::Open), Some(3));
+    assert_eq!(told(&mut known, FlowEnd::Open), Some(0));
+    known.learn(answer(Some(8)));
+    known.learn(answer(None));
+    assert_eq!(told(&mut known, FlowEnd::Closed), Some(5), "the socket has gone, what it said is true");
+}
+
 proptest! {
     #[test]
-    fn a_question_is_read_as_it_was_asked(flow: u64, tcp: bool, outbound: bool, a: [u8; 16], v4: bool, p: u16, q: u16) {
+    fn a_question_is_read_as_it_was_asked(
+        flow: u64, tcp: bool, outbound: bool, a: [u8; 16], v4: bool, p: u16, q: u16, user in prop::option::of(0..u32::MAX)
+    ) {
         let ip = |b: [u8; 16]| if v4 { IpAddr::from([b[0], b[1], b[2], b[3]]) } else { IpAddr::from(b) };
         let question = Question {
             flow,
@@ -122,6 +143,7 @@ proptest! {
             outbound,
             local: SocketAddr::new(ip(a), p),
             remote: SocketAddr::new(ip(a.map(|b| !b)), q),
+            user,
         };
         prop_assert_eq!(Question::decode(&question.encode()), Some(question));
     }

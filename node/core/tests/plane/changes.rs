@@ -6,7 +6,7 @@ use warren_node_core::session::standin::StandinEngine;
 use warren_wire::id::NodeId;
 
 use crate::both;
-use crate::world::{Keyed, World, program_until, tcp4, udp4, underlay};
+use crate::world::{Keyed, World, program_until, tcp4, udp, udp4, underlay, v6};
 
 both!(
     a_revoked_peer_is_cut_and_the_application_told,
@@ -16,6 +16,7 @@ both!(
     what_waits_for_a_handshake_is_not_sent_once_its_grant_is_gone,
     what_waits_for_a_handshake_is_not_sent_once_its_grant_has_ended,
     two_owners_of_an_address_are_none,
+    an_address_of_two_owners_speaks_for_neither,
     flows_survive_a_restart_of_the_agent,
     a_lost_first_handshake_is_tried_again,
     flows_go_on_over_a_rotation_of_keys,
@@ -140,6 +141,25 @@ fn two_owners_of_an_address_are_none<E: Keyed>() {
     assert_eq!(published.conflicts.len(), 1);
     w.send(0, Vnet::PLAIN, &udp4(0, 1, 4000, 53, b"to whom?"));
     assert!(w.wire.is_empty());
+}
+
+/// The packet is the peer's by the keys, and by what the peer itself claims. By the table of all peers it is nobody's.
+fn an_address_of_two_owners_speaks_for_neither<E: Keyed>() {
+    let mut w = World::<E>::new(3, 2, false);
+    let mut assembly = crate::world::assembly(1, &[0, 2], &crate::world::pairs(3), 5, 2);
+    let spec = assembly.peers.get_mut(&NodeId([3; 16])).unwrap();
+    let mut member = (*spec.member).clone();
+    member.v4 = Some(crate::world::v4(0));
+    spec.member = std::sync::Arc::new(member);
+    assert_eq!(w.nodes[1].plane.publish(&assembly, w.now).conflicts.len(), 1);
+    w.send(0, Vnet::PLAIN, &udp4(0, 1, 4000, 53, b"whose?"));
+    w.settle();
+    assert!(w.received(1).is_empty());
+    assert_eq!(w.count(1, "source-not-the-peers"), 1);
+    let its_own = udp(v6(0).into(), v6(1).into(), 4000, 53, b"its own");
+    w.send(0, Vnet::PLAIN, &its_own);
+    w.settle();
+    assert_eq!(w.received(1), vec![its_own]);
 }
 
 fn flows_survive_a_restart_of_the_agent<E: Keyed>() {

@@ -13,6 +13,7 @@ use warren_node_core::assembly::{Assembly, PeerSpec};
 use warren_node_core::clock::{Mono, Now};
 use warren_node_core::dataplane::{DataPlane, EgressWorker, IngressWorker, Outbox, Published, Settings};
 use warren_node_core::packet::vnet::Vnet;
+use warren_node_core::path::Place;
 use warren_node_core::session::boring::BoringEngine;
 use warren_node_core::session::standin::StandinEngine;
 use warren_node_core::session::{Engine, LaneSecret};
@@ -92,6 +93,7 @@ pub fn program_until(pairs: &[(usize, usize)], until: Option<UnixTime>) -> Progr
         let service = name(&format!("svc-{from}-{to}"));
         let listen = |protocol, port| Listen { protocol, first: port, last: port };
         items.push(Item::Service(Service {
+            addresses: Default::default(),
             name: service.clone(),
             on: BTreeSet::from([Selector::Node(name(&format!("node-{to}")))]),
             listen: BTreeSet::from([listen(Protocol::Tcp, 80), listen(Protocol::Udp, 53)]),
@@ -117,13 +119,20 @@ pub fn assembly(
     revision: u64,
     lanes: usize,
 ) -> Assembly {
-    let program = program(pairs);
+    assembly_of(&program(pairs), me, others, revision, lanes)
+}
+
+/// What `me` is told under a policy.
+pub fn assembly_of(program: &Program, me: usize, others: &[usize], revision: u64, lanes: usize) -> Assembly {
     let mine = member(me, lanes);
     let peer = |other: &usize| {
         let member = member(*other, lanes);
         let spec = PeerSpec {
+            seat: None,
             outbound: program.rules(&mine.subject, &member.subject).into(),
             inbound: program.rules(&member.subject, &mine.subject).into(),
+            beyond: program.behind(&mine.subject, &member.subject).into(),
+            hosts: program.behind(&member.subject, &mine.subject).into(),
             candidates: vec![underlay(*other)],
             my_key: None,
             member,
@@ -274,7 +283,7 @@ impl<E: Keyed> World<E> {
     }
 
     pub fn endpoint(&self, node: usize, peer: usize) -> Option<SocketAddr> {
-        self.nodes[node].plane.endpoint(NodeId([peer as u8 + 1; 16]))
+        self.nodes[node].plane.endpoint(NodeId([peer as u8 + 1; 16])).and_then(Place::direct)
     }
 }
 

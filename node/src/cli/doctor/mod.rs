@@ -1,6 +1,7 @@
 //! `doctor`: what must be right on this host, each with what to do if it is not.
 
 mod names;
+mod subnets;
 
 use std::path::Path;
 
@@ -11,6 +12,8 @@ use super::{Said, runtime};
 use crate::agent::{Options, load, members_plan};
 use crate::error::{Error, Exit};
 use crate::host::Host;
+use warren_node_core::door::Transport;
+
 use crate::link::Connector;
 use crate::socket::{Reply, Request, ask};
 use crate::state::{StateDir, StateError, identity_from_seed};
@@ -45,6 +48,7 @@ pub fn command(options: &Options) -> Result<Said, Error> {
         Some(status) => {
             checks.extend(running(status));
             checks.extend(names::other_networks(options, status));
+            checks.extend(behind_gateways(status)?);
         }
         None => {
             let fix = "start it: `warren-node run`, or `systemctl start warren-node`";
@@ -121,6 +125,16 @@ fn running(status: &Value) -> Vec<Check> {
     checks
 }
 
+/// The rules of the host are read only where it is a gateway.
+fn behind_gateways(status: &Value) -> Result<Vec<Check>, Error> {
+    let serves = status["serves"]["subnets"].as_array().is_some_and(|subnets| !subnets.is_empty());
+    if !serves {
+        return Ok(subnets::all(status, Ok(&[])));
+    }
+    let rules = runtime(1)?.block_on(crate::host::all_rules()).map_err(|e| e.to_string());
+    Ok(subnets::all(status, rules.as_deref().map_err(String::as_str)))
+}
+
 /// Without an agent: is the state good, does a coordinator answer?
 fn stopped(options: &Options) -> Result<Vec<Check>, Error> {
     let state = match StateDir::open(&options.state) {
@@ -145,11 +159,19 @@ fn stopped(options: &Options) -> Result<Vec<Check>, Error> {
     let runtime = runtime(1)?;
     for address in &kept.trust.coordinators {
         checks.push(match runtime.block_on(connector.connect(address)) {
-            Ok((_, connection)) => {
-                connection.close(0u32.into(), b"");
-                good("coordinator", format!("{address} answers with the right key"))
+            Ok(link) => {
+                link.connection.close(0u32.into(), b"");
+                let way = match link.transport() {
+                    Transport::Udp => String::new(),
+                    other => format!(", through a door ({}): UDP does not pass", other.name()),
+                };
+                good("coordinator", format!("{address} answers with the right key{way}"))
             }
-            Err(e) => bad("coordinator", e.to_string(), "check that `warren serve` runs and that UDP passes"),
+            Err(e) => bad(
+                "coordinator",
+                e.to_string(),
+                "check that `warren serve` runs and that UDP passes, or else TCP 443",
+            ),
         });
     }
     Ok(checks)

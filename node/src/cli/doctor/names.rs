@@ -33,7 +33,10 @@ pub fn hosts_resolver(status: &Value) -> Vec<Check> {
     }
     let mut checks = Vec::new();
     if let Some(refused) = host["refused"].as_u64().filter(|n| *n > 0) {
-        let found = format!("{refused} packets of programs that ask DNS servers in clear were refused");
+        let found = format!(
+            "{refused} packets of programs that ask DNS servers in clear were refused{}",
+            programs(host)
+        );
         checks.push(bad(
             "leaks",
             found,
@@ -47,6 +50,13 @@ pub fn hosts_resolver(status: &Value) -> Vec<Check> {
     });
     checks.extend(containers(host, &bridges()));
     checks
+}
+
+/// `: dig (alice), shop (shop) in shop.service`, those that tried most often.
+fn programs(host: &Value) -> String {
+    let all = host["programs"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let names: Vec<&str> = all.iter().filter_map(|one| one["program"].as_str()).take(8).collect();
+    if names.is_empty() { String::new() } else { format!(": {}", names.join(", ")) }
 }
 
 /// Bridges of this host, by name.

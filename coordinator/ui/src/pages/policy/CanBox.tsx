@@ -17,7 +17,9 @@ export function CanBox() {
     const timer = setTimeout(() => setAsked({ from: from.trim(), to: to.trim(), port: port.trim() }), 180);
     return () => clearTimeout(timer);
   }, [from, to, port]);
-  const ready = asked.from && asked.to;
+  // An answer stands beside its own question only.
+  const isAsked = asked.from === from.trim() && asked.to === to.trim() && asked.port === port.trim();
+  const ready = isAsked && asked.from && asked.to;
   const { data, problem } = useResource<Answer>(ready ? "/can" : null, {
     from: asked.from,
     to: asked.to,
@@ -90,7 +92,7 @@ export function CanBox() {
         </datalist>
       </form>
       <div class="can-answer" role="status">
-        {!ready ? <p class="soft">Answered as you type, by the policy in force.</p> : null}
+        {from.trim() && to.trim() ? null : <p class="soft">Answered as you type, by the policy in force.</p>}
         {ready && problem ? (
           <p class="soft">
             {problem.detail}

@@ -268,6 +268,26 @@ fn the_room_that_a_flood_took_is_given_back_and_the_flows_that_stay_lose_nothing
     assert_eq!(world.records().iter().filter(|record| record.end() == FlowEnd::Idle).count(), kept.len());
 }
 
+/// The flow that was found last is remembered by its place; here nothing ended between that and the move.
+#[test]
+fn the_flow_that_spoke_last_is_found_where_it_has_moved_to() {
+    let mut world = web();
+    let way = |sport, dport| forge::tuple(Protocol::Udp, ME, sport, PEER, dport);
+    world.change(allow(&[(Protocol::Udp, 53), (Protocol::Udp, 54)]), Rules::default());
+    for sport in 1..=5000 {
+        assert_eq!(world.out(&forge::udp(way(sport, 53), b"?")), Ruling::Pass);
+    }
+    let last = way(9000, 54);
+    assert_eq!(world.out(&forge::udp(last, b"?")), Ruling::Pass);
+    world.change(allow(&[(Protocol::Udp, 54)]), Rules::default());
+    assert_eq!(world.rejudge().len(), 5000);
+    let answer = forge::udp(last.reversed(), b"!");
+    assert_eq!(world.arrive(&answer), Ruling::Pass);
+    world.timeout();
+    assert!(world.table.room() < 1024, "it has moved");
+    assert_eq!(world.arrive(&answer), Ruling::Pass);
+}
+
 #[test]
 fn a_table_that_was_made_smaller_still_cuts_evicts_and_grows_again() {
     let (mut world, kept) = after_a_flood(100);

@@ -5,7 +5,7 @@ use warren_wire::specimen::{EPOCH_TIME, SpecimenNetwork, SpecimenNode};
 use warren_wire::trust::Record;
 use zeroize::Zeroizing;
 
-use super::super::enrolment::{EnrolError, EnrolStep, Enrolment, Membership, Secrets};
+use super::super::enrolment::{EnrolError, EnrolStep, Enrolment, Membership, Secrets, Wish};
 use super::super::keys::LaneSecret;
 
 fn secrets(node: &SpecimenNode) -> Secrets {
@@ -36,7 +36,7 @@ fn enrol(
 ) -> Result<Box<Membership>, EnrolError> {
     let secrets = secrets(node);
     let delegation = offer.delegation.clone();
-    let (mut enrolment, _) = Enrolment::begin(net.token_for(node, "192.0.2.1:7946"), None, "test");
+    let (mut enrolment, _) = Enrolment::begin(net.token_for(node, "192.0.2.1:7946"), &Wish::Any, "test");
     let step = enrolment.handle_frame(frame(CoordinatorSays::EnrolOffer(offer)), &secrets)?;
     let EnrolStep::Send(sent) = step else { panic!("done before the commit") };
     let Some(NodeSays::EnrolCommit(commit)) = sent.says else { panic!("no commit") };

@@ -400,7 +400,7 @@ fn hints_lead_neither_into_the_overlay_nor_nowhere() {
         "198.51.100.7:51820",
     ];
     let mut view = world.view();
-    put(&mut view, Entry::endpoints(world.orders.id, told.iter().map(ToString::to_string).collect()));
+    put(&mut view, Entry::endpoints(world.orders.id, told.iter().map(ToString::to_string).collect(), None));
     let node = lie(&mut world, view);
     let publication = node.control.publication().unwrap();
     assert_eq!(

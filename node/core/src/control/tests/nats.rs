@@ -1,6 +1,6 @@
 //! What a node says of its place behind a NAT, and what it does for a peer behind another.
 
-use warren_wire::frame::{CoordinatorSays, Knock, MyEndpoints};
+use warren_wire::frame::{CoordinatorSays, Knock, MyEndpoints, RelayPlace, RelaySeat};
 
 use super::super::*;
 use super::world::{Driven, World};
@@ -64,4 +64,56 @@ fn a_knock_shows_this_node_and_changes_nothing_else() {
     node.say(CoordinatorSays::Knock(Knock::of(world.orders.id)));
     assert!(matches!(node.outputs[before..], [Output::Knocked(peer)] if peer == world.orders.id));
     assert_eq!(node.peers(), ["db-1", "orders-1"]);
+}
+
+/// A coordinator that lies can name any place; it is asked once in a while, but never through the tunnel itself.
+#[test]
+fn a_seat_leads_to_no_relay_inside_the_overlay_nor_nowhere() {
+    let world = World::new();
+    let mut node = world.settled();
+    let mut seat = |places: &[&[&str]]| {
+        let relay = |(n, places): (u8, &&[&str])| RelayPlace {
+            key: vec![n; 32],
+            addresses: places.iter().map(ToString::to_string).collect(),
+            ..RelayPlace::default()
+        };
+        let relays = (1..).zip(places).map(relay).collect();
+        let said = RelaySeat { number: 7, up: vec![1; 16], down: vec![2; 16], relays, until: 9 };
+        node.say(CoordinatorSays::Relay(said));
+        match node.outputs.last() {
+            Some(Output::Seated(seated)) => seated
+                .clone()
+                .map(|seated| seated.relays.into_iter().map(|relay| relay.addresses).collect::<Vec<_>>()),
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(seat(&[]), None, "at no relay");
+    assert_eq!(seat(&[&[]]), Some(vec![vec![]]), "where the coordinator is");
+    let (bad, mixed) = (
+        ["100.64.0.9:7946", "255.255.255.255:7946"],
+        ["100.64.0.9:7946", "203.0.113.5:7946", "127.0.0.1:7946"],
+    );
+    assert_eq!(seat(&[&bad, &mixed]), Some(vec![vec![at("203.0.113.5:7946")]]));
+    assert_eq!(seat(&[&bad]), None);
+}
+
+#[test]
+fn what_the_gateway_has_granted_is_told_first_and_only_if_it_could_be_true() {
+    let world = World::new();
+    let mut node = world.settled();
+    node.control.handle_local_endpoints(vec![at("192.168.1.2:51820")], 51820);
+    node.control.handle_mapped(Some(at("203.0.113.7:40123")));
+    node.control.handle_granted(Some(at("203.0.113.7:51820")));
+    node.drain();
+    assert_eq!(last_endpoints(&node).unwrap().mapped, ["203.0.113.7:51820", "203.0.113.7:40123"]);
+    node.control.handle_mapped(Some(at("203.0.113.7:51820")));
+    node.drain();
+    assert_eq!(last_endpoints(&node).unwrap().mapped, ["203.0.113.7:51820"], "once is enough");
+    for lie in
+        ["100.64.0.9:1", "127.0.0.1:1", "224.0.0.1:1", "169.254.1.1:1", "203.0.113.7:0", "192.168.1.2:51820"]
+    {
+        node.control.handle_granted(Some(at(lie)));
+        node.drain();
+        assert_eq!(last_endpoints(&node).unwrap().mapped, ["203.0.113.7:51820"], "{lie}");
+    }
 }

@@ -296,3 +296,34 @@ fn names_and_rules_change_together() {
     }
     assert!(before > 0 && after > 0, "{before} {after}");
 }
+
+/// What the coordinator gave up meanwhile is not waited for, nor a pause that was meant for a coordinator that is down.
+#[test]
+fn after_a_sleep_the_coordinator_is_dialled_at_once() {
+    let world = World::new();
+    let mut node = world.settled();
+    let dialled = |node: &Driven| node.outputs.iter().filter(|o| matches!(o, Output::Connect { .. })).count();
+    let before = dialled(&node);
+    node.now = node.now.plus_secs(4 * 3600);
+    node.control.handle_resumed(node.now);
+    node.drain();
+    assert!(
+        node.outputs.iter().any(|o| matches!(o, Output::Disconnect { .. })),
+        "the old channel is given up"
+    );
+    assert_eq!(dialled(&node), before + 1);
+    assert_eq!(node.peers().len(), 2, "nobody is cut");
+    // In the longest pause between two tries.
+    for _ in 0..12 {
+        node.control.handle_disconnected("down", node.now);
+        node.now = node.now.plus_secs(20);
+        node.control.handle_timeout(node.now);
+        node.drain();
+    }
+    node.control.handle_disconnected("down", node.now);
+    let before = dialled(&node);
+    node.control.handle_resumed(node.now);
+    node.drain();
+    assert_eq!(dialled(&node), before + 1);
+    assert!(matches!(node.control.session, Session::Connecting { .. }));
+}

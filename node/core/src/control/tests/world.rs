@@ -123,7 +123,7 @@ impl World {
         (0..self.tree.len()).for_each(|i| put(self.item(i)));
         for peer in peers {
             put(Entry::peer(peer.id, peer.record.clone()));
-            put(Entry::endpoints(peer.id, vec![format!("192.0.2.{}:51820", peer.index)]));
+            put(Entry::endpoints(peer.id, vec![format!("192.0.2.{}:51820", peer.index)], None));
         }
         view
     }

@@ -7,19 +7,22 @@ mod handshake;
 mod run;
 mod worker;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use super::DataPlane;
 use super::counters::{Event, Note};
+use super::relayed::{Datagrams, PathWord};
 use crate::clock::Now;
 use crate::conntrack::Load;
 use crate::judge::{self, Ruling};
 use crate::packet::{DropReason, Packet, Tuple, classify, mss};
-use crate::path::{Locality, acceptable};
+use crate::path::{self, Heard, Locality, acceptable};
 use crate::peers::{Peer, Place, Snapshot, Use};
 use crate::session::message::Message;
 use crate::session::{Engine, Opened, Session as _};
+
+use warren_wire::relay;
 
 use run::next_run;
 use worker::Plain;
@@ -27,6 +30,13 @@ pub use worker::{Frame, IngressWorker};
 
 /// Keys of the other lane are renewed with a handshake of the peer's if they are older than this.
 const OLD: Duration = Duration::from_secs(3);
+
+/// Datagrams that came together and can be opened together.
+struct Arrival<'a> {
+    place: path::Place,
+    datagrams: Datagrams<'a>,
+    message: Option<Message>,
+}
 
 impl<E: Engine> DataPlane<E> {
     /// Datagrams of `stride` bytes (the last may be shorter) that arrived together from one source.
@@ -43,18 +53,51 @@ impl<E: Engine> DataPlane<E> {
         let stride = if stride == 0 { bytes.len().max(1) } else { stride };
         let mut rest = bytes;
         while !rest.is_empty() {
-            let (batch, message) = next_batch(&mut rest, stride);
+            let Some(arrival) = self.next_arrival(from, &mut rest, stride) else {
+                self.counters.event(Event::BadFrame, 1);
+                continue;
+            };
+            let Arrival { place, datagrams, message } = arrival;
+            if self.hear_relay(place, datagrams.first(), now) {
+                continue;
+            }
             match message {
                 None => self.counters.event(Event::NotWireGuard, 1),
                 Some(message) if !message.is_data() && worker.data_only => {
-                    let kept = worker.set_aside(from, batch);
+                    let kept = worker.set_aside(from, datagrams.whole());
                     self.counters.event(Event::NoRoom, u64::from(!kept));
                 }
-                Some(Message::Initiation) => self.initiation(&snapshot, worker, from, batch, now),
-                Some(message) => self.belongs_to_lane(&snapshot, worker, from, batch, stride, message, now),
+                Some(Message::Initiation) => {
+                    self.initiation(&snapshot, worker, place, datagrams.first(), now);
+                }
+                Some(message) => self.belongs_to_lane(&snapshot, worker, place, datagrams, message, now),
             }
         }
         worker.out.flush();
+    }
+
+    /// Cuts off what comes next. `None` for a relay's frame that is not for this node.
+    fn next_arrival<'a>(&self, from: SocketAddr, rest: &mut &'a [u8], stride: usize) -> Option<Arrival<'a>> {
+        let first = rest.get(..stride.min(rest.len())).unwrap_or_default();
+        if !relay::is_frame(first) {
+            let (batch, message) = next_batch(rest, stride);
+            let datagrams = Datagrams::new(batch, stride, false);
+            return Some(Arrival { place: path::Place::Direct(from), datagrams, message });
+        }
+        let read = self.read_frame(from, first);
+        let message = read.and_then(|(_, carried)| Message::parse(carried));
+        let mut len = first.len();
+        if let (Some((place, _)), Some(Message::Data { receiver })) = (read, message) {
+            let same = |chunk: &&[u8]| {
+                let next = self.read_frame(from, chunk).filter(|(other, _)| *other == place);
+                next.and_then(|(_, carried)| Message::parse(carried)).is_some_and(|m| m.is_of_lane(receiver))
+            };
+            len += rest.chunks(stride).skip(1).take_while(same).map(<[u8]>::len).sum::<usize>();
+        }
+        let (batch, after) = rest.split_at_checked(len).unwrap_or((rest, &[]));
+        *rest = after;
+        let datagrams = Datagrams::new(batch, stride, true);
+        read.map(|(place, _)| Arrival { place, datagrams, message })
     }
 
     #[allow(
@@ -65,55 +108,99 @@ impl<E: Engine> DataPlane<E> {
         &self,
         snapshot: &Snapshot<E>,
         worker: &mut IngressWorker,
-        from: SocketAddr,
-        batch: &[u8],
-        stride: usize,
+        from: path::Place,
+        datagrams: Datagrams<'_>,
         message: Message,
         now: Now,
     ) {
-        let datagrams = batch.len().div_ceil(stride) as u64;
         let Some(place) = message.lane_index().and_then(|index| snapshot.place_of_index(index)) else {
-            return self.counters.event(Event::UnknownIndex, datagrams);
+            return self.counters.event(Event::UnknownIndex, datagrams.count());
         };
-        let Some((_, lane)) = snapshot.lane(place) else { return };
-        if matches!(message, Message::Response { .. }) && !self.may_answer(snapshot, from, batch, now) {
+        let Some((peer, lane)) = snapshot.lane(place) else { return };
+        if matches!(message, Message::Response { .. })
+            && !self.may_answer(snapshot, from, datagrams.first(), now)
+        {
             return self.counters.event(Event::RateLimited, 1);
         }
-        let (plain, mut replies) = (&mut worker.plain, worker.out.to(from));
+        let Some(way) = self.way(from) else { return };
+        let (plain, mut replies) = (&mut worker.plain, worker.out.to(way));
         let first = plain.opened.len();
         let opened = lane.with(&snapshot.engine, Use::Existing, now, |session| {
-            session.open(batch.chunks(stride), plain, &mut replies, now)
+            session.open(datagrams.each(), plain, &mut replies, now)
         });
-        let Some(opened) = opened else { return self.counters.event(Event::NotAuthentic, datagrams) };
+        let Some(opened) = opened else {
+            return self.counters.event(Event::NotAuthentic, datagrams.count());
+        };
         self.account(snapshot, worker, place, from, &opened, now);
         self.deliver(snapshot, worker, place, first, now);
+        if opened.authentic {
+            self.follow(snapshot, peer, from, heard(&worker.plain, first), now);
+        }
+        self.hear_about_paths(snapshot, peer, worker, from, now);
     }
 
-    /// What an opened batch means for the peer: counters, endpoint, and a handshake on the lane we send on.
+    /// It did come from there, so even loopback is true; only an address inside the overlay would be a loop.
+    pub(super) fn follow(
+        &self,
+        snapshot: &Snapshot<E>,
+        peer: &Peer<E>,
+        from: path::Place,
+        heard: Heard,
+        now: Now,
+    ) {
+        let fits = |address| {
+            snapshot.network.as_ref().is_some_and(|net| acceptable(address, net, Locality::Loopback))
+        };
+        match from.direct().is_none_or(fits) {
+            false => self.counters.event(Event::BadEndpoint, 1),
+            true => self.counters.event(Event::Roamed, u64::from(peer.link.proven(from, heard, now))),
+        }
+    }
+
+    /// A question is answered over the path it came by; an answer may move the peer.
+    fn hear_about_paths(
+        &self,
+        snapshot: &Snapshot<E>,
+        peer: &Peer<E>,
+        worker: &mut IngressWorker,
+        from: path::Place,
+        now: Now,
+    ) {
+        while let Some(word) = worker.plain.words.pop() {
+            if let Some(answer) = word.answer() {
+                self.say_path(snapshot, peer, answer, from, 0, &mut worker.out, now);
+            }
+            match word {
+                PathWord::Pong(nonce) => {
+                    self.counters.event(Event::Roamed, u64::from(peer.link.answered(nonce, now)));
+                }
+                PathWord::Carried(nonce) => drop(peer.link.carried(nonce, now)),
+                PathWord::Ping(_) | PathWord::Used(_) | PathWord::Probe(_) => {}
+            }
+        }
+    }
+
+    /// What an opened batch means for the peer: counters, and a handshake on the lane we send on.
     fn account(
         &self,
         snapshot: &Snapshot<E>,
         worker: &mut IngressWorker,
         place: Place,
-        from: SocketAddr,
+        from: path::Place,
         opened: &Opened,
         now: Now,
     ) {
         self.counters.event(Event::NotAuthentic, opened.refused);
         self.counters.event(Event::ArenaFull, opened.lost);
         let Some((peer, _)) = snapshot.lane(place).filter(|_| opened.authentic) else { return };
-        // It did come from there, so even loopback is true; only an address inside the overlay would be a loop.
-        match snapshot.network.as_ref().is_some_and(|net| acceptable(from, net, Locality::Loopback)) {
-            false => self.counters.event(Event::BadEndpoint, 1),
-            true => self.counters.event(Event::Roamed, u64::from(peer.link.proven(from, now))),
-        }
         if !opened.established {
             return;
         }
         self.counters.event(Event::Handshake, 1);
         // The peer will want an answer: be ready before the first packet needs the other lane.
-        if let Some(lane) = peer.send_lane(0).filter(|_| !peer.sends_on(place.lane)) {
-            let mut out = worker.out.to(from);
+        let lane = peer.send_lane(0).filter(|_| !peer.sends_on(place.lane));
+        if let Some((lane, way)) = lane.zip(self.way(from)) {
+            let mut out = worker.out.to(way);
             lane.with(&snapshot.engine, Use::Create, now, |session| {
                 let stats = session.stats(now);
                 // A peer that began anew (a restart) no longer holds the keys this lane seals with.
@@ -165,14 +252,16 @@ impl<E: Engine> DataPlane<E> {
         now: Now,
     ) -> bool {
         let Some(peer) = snapshot.peers.get(slot) else { return true };
-        let Plain { bytes, opened, read, refused, .. } = &mut worker.plain;
+        let Plain { bytes, opened, read, refused, words, .. } = &mut worker.plain;
         read.clear();
         refused.clear();
         for range in opened.iter().skip(first) {
             let bytes = bytes.get(range.clone()).unwrap_or_default();
             match admit_source(snapshot, slot, bytes) {
-                Ok(packet) if snapshot.mine.contains(packet.tuple.dst) => read.push((range.start, packet)),
-                Ok(packet) if self.hear(snapshot, peer, bytes, &packet) => {}
+                Ok(packet) if is_for_here(snapshot, peer, packet.tuple.dst) => {
+                    read.push((range.start, packet))
+                }
+                Ok(packet) if self.hear(snapshot, peer, bytes, &packet, words) => {}
                 Ok(packet) => refused.push((DropReason::DestinationNotMine, Some(packet.tuple))),
                 Err(refusal) => refused.push(refusal),
             }
@@ -238,11 +327,15 @@ fn admit_source<E: Engine>(
     bytes: &[u8],
 ) -> Result<Packet, (DropReason, Option<Tuple>)> {
     let packet = classify(bytes).map_err(|reason| (reason, None))?;
-    let owner = snapshot.owner(packet.tuple.src).map(|(slot, _)| slot);
-    if owner != Some(slot) {
+    if !snapshot.may_send(slot, packet.tuple.src) {
         return Err((DropReason::SourceNotPeers, Some(packet.tuple)));
     }
     Ok(packet)
+}
+
+/// This node's own, or a host behind it that the peer is granted something at.
+fn is_for_here<E: Engine>(snapshot: &Snapshot<E>, peer: &Peer<E>, address: IpAddr) -> bool {
+    snapshot.mine.contains(address) || peer.hosts.has(address)
 }
 
 /// Cuts off the next datagram, or all data messages in a row for one lane.
@@ -252,13 +345,17 @@ fn next_batch<'a>(rest: &mut &'a [u8], stride: usize) -> (&'a [u8], Option<Messa
     let message = Message::parse(first);
     let mut len = first.len();
     if let Some(Message::Data { receiver }) = message {
-        let same = |chunk: &&[u8]| match Message::parse(chunk) {
-            Some(Message::Data { receiver: other }) => other >> 8 == receiver >> 8,
-            _ => false,
-        };
+        let same = |chunk: &&[u8]| Message::parse(chunk).is_some_and(|m| m.is_of_lane(receiver));
         len += chunks.take_while(same).map(<[u8]>::len).sum::<usize>();
     }
     let (batch, after) = rest.split_at_checked(len).unwrap_or((rest, &[]));
     *rest = after;
     (batch, message)
+}
+
+/// What the packets opened since `first` say about the way they came. Nothing inside: a handshake, or a keepalive.
+fn heard(plain: &Plain, first: usize) -> Heard {
+    let opened = plain.opened.len().saturating_sub(first);
+    let asked = opened > 0 && plain.words.len() >= opened && !plain.words.iter().any(|word| word.is_use());
+    if asked { Heard::Asked } else { Heard::Used }
 }

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::ops::Range;
 
+use super::super::relayed::PathWord;
 use super::super::{Outbox, Rest, Settings, VNET_LEN};
 use crate::clock::Now;
 use crate::ledger::Ledger;
@@ -122,6 +123,8 @@ pub(super) struct Plain {
     pub read: Vec<(usize, Packet)>,
     /// Those that no judge needs to see.
     pub refused: Vec<(DropReason, Option<Tuple>)>,
+    /// What the peer said about paths.
+    pub words: Vec<PathWord>,
     /// Ranges of `read` that may pass.
     pub passed: Vec<Range<usize>>,
 }
@@ -134,6 +137,7 @@ impl Plain {
             opened: Vec::with_capacity(MAX_OPENED),
             read: Vec::with_capacity(MAX_OPENED),
             refused: Vec::new(),
+            words: Vec::new(),
             passed: Vec::with_capacity(MAX_OPENED),
         }
     }

@@ -7,7 +7,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use hickory_proto::op::{Message, MessageType, ResponseCode};
+use hickory_proto::op::{Message, MessageType, OpCode, ResponseCode};
 use hickory_proto::rr::rdata::svcb::SvcParamValue;
 use hickory_proto::rr::{DNSClass, Name, RData, Record};
 
@@ -160,7 +160,9 @@ impl Rules<'_> {
 }
 
 fn belongs(answer: &Message, asked: &Asked, name: &Name) -> Result<(), Refusal> {
-    if answer.metadata.message_type != MessageType::Response {
+    // Of other messages than queries the library also reads records without data, which nobody else could.
+    let is_answer = answer.metadata.message_type == MessageType::Response;
+    if !is_answer || answer.metadata.op_code != OpCode::Query {
         return Err(Refusal::NoAnswer);
     }
     match answer.queries.as_slice() {

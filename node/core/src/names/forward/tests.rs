@@ -172,11 +172,55 @@ fn only_the_question_s_own_chain_is_kept() {
     assert_eq!(kept.ttl, 300, "the shortest of the chain");
 }
 
+/// DN-11: who is asked about a public name may lead into the zone, and is believed no further.
+#[test]
+fn what_an_alias_leads_to_in_the_zone_is_said_by_nobody_else() {
+    for target in ["orders.prod.internal", "absent.prod.internal", "prod.internal"] {
+        let answers = vec![alias("www.example.com", target), a(target, "203.0.113.66")];
+        let kept =
+            screen(&answer("www.example.com", ResponseCode::NoError, answers, vec![]), "www.example.com");
+        let kept = kept.unwrap();
+        let text: Vec<String> =
+            kept.message.answers.iter().map(|r| format!("{} {}", r.name, r.data)).collect();
+        assert_eq!(text, [format!("www.example.com. {target}.")]);
+        assert_eq!(kept.ttl, 0, "and it is not kept");
+    }
+    let near = "notprod.internal.example";
+    let answers = vec![alias("www.example.com", near), a(near, "203.0.113.7")];
+    let kept = screen(&answer("www.example.com", ResponseCode::NoError, answers, vec![]), "www.example.com");
+    assert_eq!(kept.unwrap().message.answers.len(), 2, "a look-alike is public");
+}
+
+/// DN-19: signatures and unproven answers are only for those who asked for them.
+#[test]
+fn an_answer_is_kept_for_those_who_ask_in_the_same_way() {
+    let mut cache = Cache::new(Limits::default());
+    let ask = |dnssec_ok: bool, checking_disabled: bool| {
+        let question = asked("a.example", 1);
+        let mut message =
+            ask::message(&Asked { dnssec_ok, checking_disabled, ..question }, &name("a.example"));
+        message.metadata.id = 7;
+        Asked::of(&Query::read(&message.to_vec().unwrap()).unwrap())
+    };
+    cache.insert(ask(false, true), stored("a.example", 100), Mono::from_millis(0));
+    let found =
+        |cache: &mut Cache, key: Asked| matches!(cache.find(&key, Mono::from_millis(1)), Found::Fresh { .. });
+    assert!(found(&mut cache, ask(false, true)));
+    for (dnssec_ok, checking_disabled) in [(false, false), (true, false), (true, true)] {
+        assert!(!found(&mut cache, ask(dnssec_ok, checking_disabled)), "{dnssec_ok} {checking_disabled}");
+    }
+}
+
 #[test]
 fn an_answer_to_something_else_or_no_answer_at_all_is_refused() {
     let good = answer("a.example", ResponseCode::NoError, vec![a("a.example", "203.0.113.1")], vec![]);
     assert!(screen(&good, "a.example").is_ok());
     assert_eq!(screen(&good, "b.example").unwrap_err(), Refusal::OtherQuestion);
+    for op_code in [OpCode::Update, OpCode::Notify, OpCode::Status] {
+        let mut other = good.clone();
+        other.metadata.op_code = op_code;
+        assert_eq!(screen(&other, "a.example").unwrap_err(), Refusal::NoAnswer, "{op_code:?}");
+    }
     let mut question = good.clone();
     question.queries.clear();
     assert_eq!(screen(&question, "a.example").unwrap_err(), Refusal::OtherQuestion);

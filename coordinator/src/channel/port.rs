@@ -1,0 +1,137 @@
+//! The control channel's UDP socket, with two more beside QUIC. STUN: whoever asks hears which address he is seen at (RFC
+//! 8489; how they share a port is RFC 9443); no state, no allocation that lasts, and an answer that finds no room is lost.
+//! And frames for the relay, where the kernel does not steer them to sockets of their own.
+
+use std::io::{self, IoSliceMut};
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use quinn::udp::{RecvMeta, Transmit};
+use quinn::{AsyncUdpSocket, UdpPoller};
+use warren_coordinator_core::relay::{Forward, Place};
+use warren_wire::{relay, stun};
+
+use crate::relay::Beside;
+
+/// Questions of one receive that are answered: an honest node sends one.
+const ANSWERED: usize = 4;
+
+#[derive(Debug)]
+pub struct Socket {
+    pub inner: Arc<dyn AsyncUdpSocket>,
+    pub relay: Option<Beside>,
+}
+
+impl Socket {
+    fn answer(&self, datagrams: &[u8], meta: &RecvMeta) {
+        for question in datagrams.chunks(meta.stride.max(1)).take(ANSWERED) {
+            let Some(id) = stun::read_question(question) else { continue };
+            let contents = stun::answer(id, meta.addr);
+            let transmit = Transmit {
+                destination: meta.addr,
+                ecn: None,
+                contents: &contents,
+                segment_size: None,
+                src_ip: meta.dst_ip,
+            };
+            let _ = self.inner.try_send(&transmit);
+        }
+    }
+
+    /// How many frames found no room.
+    fn forward(&self, forward: &Forward, bytes: &[u8]) -> u64 {
+        let Place { at: destination, by: src_ip } = forward.to;
+        let segment = forward.segment.max(1);
+        let at_once = segment.saturating_mul(self.inner.max_transmit_segments().max(1));
+        let lost = bytes.chunks(at_once).filter(|piece| {
+            let segment_size = (segment < piece.len()).then_some(segment);
+            let transmit = Transmit { destination, ecn: None, contents: piece, segment_size, src_ip };
+            self.inner.try_send(&transmit).is_err()
+        });
+        lost.map(|piece| piece.len().div_ceil(segment) as u64).sum()
+    }
+}
+
+impl AsyncUdpSocket for Socket {
+    fn create_io_poller(self: Arc<Self>) -> Pin<Box<dyn UdpPoller>> {
+        self.inner.clone().create_io_poller()
+    }
+    fn try_send(&self, transmit: &Transmit<'_>) -> io::Result<()> {
+        self.inner.try_send(transmit)
+    }
+
+    /// What was STUN or a frame is left as an empty receive, which QUIC passes over.
+    fn poll_recv(
+        &self,
+        context: &mut Context<'_>,
+        buffers: &mut [IoSliceMut<'_>],
+        metas: &mut [RecvMeta],
+    ) -> Poll<io::Result<usize>> {
+        let received = self.inner.poll_recv(context, buffers, metas);
+        if let Poll::Ready(Ok(count)) = &received {
+            for (buffer, meta) in buffers.iter_mut().zip(metas).take(*count) {
+                let datagrams = buffer.get_mut(..meta.len).unwrap_or_default();
+                if stun::is_stun(datagrams) {
+                    self.answer(datagrams, meta);
+                    meta.len = 0;
+                } else if let Some(beside) = self.relay.as_ref().filter(|_| relay::is_frame(datagrams)) {
+                    let from = Place { at: meta.addr, by: meta.dst_ip };
+                    beside.carry(from, datagrams, meta.stride, |forward, bytes| self.forward(forward, bytes));
+                    meta.len = 0;
+                }
+            }
+        }
+        received
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.inner.local_addr()
+    }
+    fn max_transmit_segments(&self) -> usize {
+        self.inner.max_transmit_segments()
+    }
+    fn max_receive_segments(&self) -> usize {
+        self.inner.max_receive_segments()
+    }
+    fn may_fragment(&self) -> bool {
+        self.inner.may_fragment()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::net::UdpSocket;
+
+    use super::super::{Limits, Listener};
+    use super::*;
+
+    /// Both on one port: a question is answered with the asker's address, and everything else is still QUIC's.
+    #[tokio::test]
+    async fn a_question_on_the_control_port_is_answered_and_nothing_else_of_it() {
+        let listener = Listener::bind("127.0.0.1:0".parse().unwrap(), &[7; 32], Limits::default()).unwrap();
+        let at = listener.local_addr().unwrap();
+        let (events, _owner) = tokio::sync::mpsc::channel(4);
+        tokio::spawn(Arc::new(listener).run(events));
+        let asker = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let id = stun::TransactionId([5; 12]);
+        let question = stun::question(id);
+        asker.send_to(&question[..20], at).await.unwrap(); // too short for an answer
+        asker.send_to(&question, at).await.unwrap();
+        let mut buffer = [0; 2048];
+        let answer = tokio::time::timeout(Duration::from_secs(10), asker.recv_from(&mut buffer)).await;
+        let (len, from) = answer.unwrap().unwrap();
+        let told = stun::read_answer(&buffer[..len]);
+        assert_eq!((from, told), (at, Some((id, asker.local_addr().unwrap()))));
+        // QUIC itself: an unknown version of a packet that is long enough is answered (RFC 9000 section 6.1).
+        let mut unknown = vec![0xc0, 0x1a, 0x2a, 0x3a, 0x4a, 8, 1, 2, 3, 4, 5, 6, 7, 8, 0];
+        unknown.resize(1200, 0);
+        asker.send_to(&unknown, at).await.unwrap();
+        let answer = tokio::time::timeout(Duration::from_secs(10), asker.recv_from(&mut buffer)).await;
+        let (len, _) = answer.unwrap().unwrap();
+        assert!(!stun::is_stun(&buffer[..len]) && buffer[0] & 0x80 != 0 && buffer[1..5] == [0; 4]);
+    }
+}

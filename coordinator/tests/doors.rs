@@ -1,0 +1,270 @@
+//! What strangers can make the coordinator's doors hold, and that whoever has a right comes through them.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream, UdpSocket};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::{SinkExt as _, StreamExt as _};
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{DigitallySignedStruct, Error, SignatureScheme};
+use tokio::time::{Instant, timeout};
+use tokio_rustls::TlsConnector;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::protocol::frame::Frame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
+use tokio_tungstenite::tungstenite::{Bytes, Message};
+use warren_coordinator::door::{Callers, Doors};
+use warren_wire::door::{MAX_DATAGRAM, TLS_ALPN};
+
+const SEED: [u8; 32] = [7; 32];
+const SOON: Duration = Duration::from_secs(10);
+
+/// Looks at no key: these are strangers. What nodes pin is tested where they do.
+#[derive(Debug)]
+struct Anybody;
+
+impl ServerCertVerifier for Anybody {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        Err(Error::General("TLS 1.2".into()))
+    }
+    fn verify_tls13_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        vec![SignatureScheme::ED25519]
+    }
+    fn requires_raw_public_keys(&self) -> bool {
+        true
+    }
+}
+
+/// A UDP port that gives everything back, and a door to it.
+struct House {
+    port: UdpSocket,
+    doors: Doors,
+    at: SocketAddr,
+    callers: Callers,
+}
+
+impl House {
+    fn new() -> House {
+        let port = UdpSocket::bind("127.0.0.1:0").unwrap();
+        port.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
+        let callers = Callers::default();
+        let at = "127.0.0.1:0".parse().unwrap();
+        let (doors, at) = Doors::tcp_at(at, port.local_addr().unwrap(), &SEED, callers.clone()).unwrap();
+        House { port, doors, at, callers }
+    }
+
+    fn heard(&self) -> Option<(Vec<u8>, SocketAddr)> {
+        let mut buffer = vec![0; 65_536];
+        let (len, from) = self.port.recv_from(&mut buffer).ok()?;
+        Some((buffer[..len].to_vec(), from))
+    }
+
+    async fn open(&self) -> WebSocketStream<Box<tokio_rustls::client::TlsStream<tokio::net::TcpStream>>> {
+        warren_door::ask(Box::new(self.tls().await)).await.unwrap()
+    }
+
+    async fn tls(&self) -> tokio_rustls::client::TlsStream<tokio::net::TcpStream> {
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let mut config = rustls::ClientConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[&rustls::version::TLS13])
+            .unwrap()
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(Anybody))
+            .with_no_client_auth();
+        config.alpn_protocols = vec![TLS_ALPN.to_vec()];
+        let tcp = tokio::net::TcpStream::connect(self.at).await.unwrap();
+        let name = ServerName::try_from("warren").unwrap();
+        TlsConnector::from(Arc::new(config)).connect(name, tcp).await.unwrap()
+    }
+
+    fn open_now(&self) -> u64 {
+        self.doors.report().websocket
+    }
+
+    async fn until(&self, what: &str, mut holds: impl FnMut(&House) -> bool) {
+        let late = Instant::now() + SOON;
+        while !holds(self) {
+            assert!(Instant::now() < late, "{what}: {:?}", self.doors.report());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
+
+fn binary(bytes: &[u8]) -> Message {
+    Message::Binary(Bytes::copy_from_slice(bytes))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_is_a_datagram_both_ways_and_the_port_knows_whose() {
+    let house = House::new();
+    let mut door = house.open().await;
+    for size in [1, 1_200, 1_472, MAX_DATAGRAM] {
+        let datagram = vec![0x41; size];
+        door.send(binary(&datagram)).await.unwrap();
+        let (heard, from) = house.heard().unwrap();
+        assert_eq!(heard, datagram);
+        let caller = house.callers.of(from);
+        assert_eq!(
+            (caller.remote.ip(), caller.transport),
+            (house.at.ip(), warren_coordinator::door::Transport::WebSocket)
+        );
+        assert_ne!(caller.remote, from, "it is the place the door was opened from");
+        house.port.send_to(&datagram, from).unwrap();
+        let back = timeout(SOON, door.next()).await.unwrap().unwrap().unwrap();
+        assert_eq!(back.into_data().len(), size);
+    }
+    drop(door);
+    house.until("the door is closed", |house| house.open_now() == 0).await;
+}
+
+/// RFC 6455 section 5.4: in pieces or not, it is one message.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_in_pieces_is_one_datagram() {
+    let house = House::new();
+    let mut door = house.open().await;
+    let piece =
+        |bytes: &'static [u8], code, last| Message::Frame(Frame::message(bytes, OpCode::Data(code), last));
+    door.send(piece(b"one ", Data::Binary, false)).await.unwrap();
+    door.send(piece(b"datagram", Data::Continue, true)).await.unwrap();
+    assert_eq!(house.heard().unwrap().0, b"one datagram");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_datagram_ends_the_door_and_reaches_nobody() {
+    let house = House::new();
+    let too_long = vec![0; MAX_DATAGRAM + 1];
+    for (what, message) in [("text", Message::text("hello")), ("too long", binary(&too_long))] {
+        let mut door = house.open().await;
+        door.send(message).await.unwrap();
+        let end = timeout(SOON, async { while let Some(Ok(_)) = door.next().await {} }).await;
+        assert!(end.is_ok(), "{what} did not end it");
+    }
+    // Pieces of one message that are too much together.
+    let mut door = house.open().await;
+    let first = Message::Frame(Frame::message(vec![0; MAX_DATAGRAM], OpCode::Data(Data::Binary), false));
+    let second = Message::Frame(Frame::message(vec![0; 10], OpCode::Data(Data::Continue), true));
+    let _ = door.send(first).await;
+    let _ = door.send(second).await;
+    timeout(SOON, async { while let Some(Ok(_)) = door.next().await {} }).await.unwrap();
+    assert_eq!(house.heard(), None);
+    house.until("all are closed", |house| house.open_now() == 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn garbage_instead_of_tls_and_other_things_than_a_door_are_refused() {
+    let house = House::new();
+    let at = house.at;
+    let said = tokio::task::spawn_blocking(move || {
+        let mut stream = TcpStream::connect(at).unwrap();
+        stream.set_read_timeout(Some(SOON)).unwrap();
+        stream.write_all(b"GET /door HTTP/1.1\r\nHost: warren\r\n\r\n").unwrap();
+        let mut said = Vec::new();
+        let _ = stream.read_to_end(&mut said);
+        said
+    });
+    // An alert of TLS at most (RFC 8446 section 6), and the end.
+    assert!(said.await.unwrap().len() <= 16);
+    let mut tls = house.tls().await;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    tls.write_all(b"GET /api/v1/status HTTP/1.1\r\nHost: warren\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n").await.unwrap();
+    let mut said = Vec::new();
+    let _ = timeout(SOON, tls.read_to_end(&mut said)).await.unwrap();
+    assert!(said.starts_with(b"HTTP/1.1 404"), "{}", String::from_utf8_lossy(&said));
+    house.until("both are counted", |house| house.doors.report().failed == 2).await;
+    assert_eq!((house.open_now(), house.heard()), (0, None));
+}
+
+/// Who has shown nothing has few places, for a while, and few datagrams; others come in.
+#[tokio::test(flavor = "multi_thread")]
+async fn strangers_of_one_source_have_few_doors_and_the_newest_gets_the_oldests() {
+    let house = House::new();
+    let mut held = Vec::new();
+    for _ in 0..16 {
+        held.push(house.open().await);
+    }
+    house.until("they are open", |house| house.open_now() == 16).await;
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    let mut late = house.open().await;
+    late.send(binary(b"in")).await.unwrap();
+    assert_eq!(house.heard().unwrap().0, b"in");
+    house.until("one has gone for it", |house| house.open_now() == 16).await;
+    assert!(timeout(SOON, held[0].next()).await.unwrap().is_none_or(|end| end.is_err()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_door_of_which_nobody_says_that_it_is_good_carries_little() {
+    let house = House::new();
+    let mut door = house.open().await;
+    let mut sent = 0;
+    while sent < 2_000 && door.send(binary(&[0; 20])).await.is_ok() {
+        sent += 1;
+    }
+    house.until("it ends", |house| house.open_now() == 0).await;
+    assert!(house.doors.report().inward <= 512, "{:?}", house.doors.report());
+    // One that the relay has answered through is good.
+    let mut door = house.open().await;
+    while house.heard().is_some() {}
+    door.send(binary(b"question")).await.unwrap();
+    let (_, from) = house.heard().unwrap();
+    house.port.send_to(&[0x80; 28], from).unwrap();
+    assert!(timeout(SOON, door.next()).await.unwrap().is_some());
+    for _ in 0..2_000 {
+        door.send(binary(&[0; 20])).await.unwrap();
+    }
+    assert_eq!(house.open_now(), 1);
+}
+
+/// A client that takes nothing costs one socket's buffers; the port is not slowed down and other doors are not either.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_does_not_read_costs_its_own_buffers_and_nothing_more() {
+    let house = House::new();
+    let mut slow = house.open().await;
+    slow.send(binary(b"here")).await.unwrap();
+    let (_, at) = house.heard().unwrap();
+    let mut quick = house.open().await;
+    quick.send(binary(b"here too")).await.unwrap();
+    let (_, other) = house.heard().unwrap();
+    let before = memory_kib();
+    for _ in 0..40_000 {
+        let _ = house.port.send_to(&[0x80; 1400], at);
+    }
+    let begun = Instant::now();
+    house.port.send_to(&[0x80; 100], other).unwrap();
+    assert!(timeout(SOON, quick.next()).await.unwrap().is_some() && begun.elapsed() < Duration::from_secs(5));
+    let grown = memory_kib().saturating_sub(before);
+    assert!(grown < 8 * 1024, "{grown} KiB for what one client did not read");
+    assert!(house.doors.report().outward < 40_000, "what found no room is lost: {:?}", house.doors.report());
+}
+
+fn memory_kib() -> u64 {
+    let text = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = text.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}

@@ -1,0 +1,153 @@
+//! Relays that are programs of their own: two hosts with one each, beside the coordinator's own, and two nodes that no direct
+//! path joins.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test ends at the first surprise")]
+
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use warren_netns_tests::measure::{Pings, echo_service};
+use warren_netns_tests::nat::Nat;
+use warren_netns_tests::neighbours::Neighbours;
+use warren_netns_tests::outpost::Outpost;
+use warren_netns_tests::street::Underlay;
+use warren_netns_tests::town::BEFORE;
+use warren_netns_tests::wait::{eventually, until};
+use warren_netns_tests::warren::LIMIT;
+use warren_netns_tests::weather::{Storm, Weather};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_weather");
+/// A relay that dies is left for another within this time.
+const FAILOVER: Duration = Duration::from_secs(3);
+
+/// Neighbours with a near relay (`fra`) and a far one (`ams`); the coordinator's own is farther still.
+struct Town {
+    fra: Outpost,
+    ams: Outpost,
+    meeting: Neighbours,
+    _storms: [Storm; 2],
+}
+
+impl Town {
+    fn new() -> Town {
+        let mut meeting = Neighbours::new(Nat::Symmetric, Nat::Symmetric);
+        let [fra, ams] = ["fra", "ams"].map(|name| {
+            meeting.street.add_host(name, Underlay::V4);
+            Outpost::start(&meeting.street, &meeting.coordinator, name)
+        });
+        let late = |host: &str, text: &str| {
+            let weather: Weather = text.parse().unwrap();
+            Storm::over(&meeting.street, host, PROGRAM, (weather, weather), 7)
+        };
+        let storms = [late("ams", "delay=20000"), late("coord", "delay=45000")];
+        meeting.wait_mapped();
+        meeting.coordinator.apply(BEFORE);
+        meeting.first_answer(FAILOVER).expect("a relay carries it");
+        let town = Town { fra, ams, meeting, _storms: storms };
+        until("both talk over the nearest relay", LIMIT, || {
+            town.meeting.say_something();
+            town.used() == ["fra", "fra"]
+        });
+        town
+    }
+
+    /// Over which relay each of the two sends.
+    fn used(&self) -> [String; 2] {
+        let ends = [(&self.meeting.web, "orders-1"), (&self.meeting.orders, "web-1")];
+        ends.map(|(node, peer)| self.meeting.path(node, peer)["relay"].as_str().unwrap_or("none").to_owned())
+    }
+
+    fn row(&self, name: &str) -> Value {
+        let rows = self.meeting.coordinator.json(&["relay", "list"]);
+        let row = rows.as_array().unwrap().iter().find(|row| row["name"] == name).cloned();
+        row.unwrap_or(Value::Null)
+    }
+}
+
+/// A TCP transfer is not reset, and does not stand still for longer than three seconds.
+#[test]
+fn the_nearest_relay_is_used_and_when_it_is_killed_a_transfer_goes_on_over_another() {
+    let mut town = Town::new();
+    let path = town.meeting.path(&town.meeting.web, "orders-1");
+    assert_eq!(path["relays"].as_array().map(Vec::len), Some(3), "{path:#}");
+    assert!(path["why"].as_str().is_some_and(|why| why.contains("no direct path")), "{path:#}");
+    let _server = town.meeting.orders.serve_http(8080);
+    let want: Vec<u8> = (0..24_000_000u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 11) as u8).collect();
+    std::fs::write(town.meeting.orders.host.path("www/data.bin"), &want).unwrap();
+    let got = town.meeting.web.host.path("got.bin");
+    let url = format!("http://{}:8080/data.bin", town.meeting.orders.v4());
+    let words = ["curl", "-sS", "--max-time", "60", "--limit-rate", "3M", "-o", &got, &url];
+    let mut curl = town.meeting.web.host.daemon("transfer", &words);
+    let size = || std::fs::metadata(&got).map(|m| m.len()).unwrap_or_default();
+    until("the transfer runs", LIMIT, || size() > 3_000_000);
+    town.fra.kill_9();
+    let (mut last, mut moved, mut longest) = (size(), Instant::now(), Duration::ZERO);
+    let status = eventually("the transfer ends", Duration::from_secs(60), || {
+        if size() != last {
+            longest = longest.max(moved.elapsed());
+            (last, moved) = (size(), Instant::now());
+        }
+        curl.finished()
+    });
+    println!("the transfer stood still for {longest:?}");
+    assert!(status.success(), "{}", curl.output());
+    assert!(std::fs::read(&got).unwrap() == want, "every byte came");
+    assert!(longest <= FAILOVER, "{longest:?}\n{:#}", town.meeting.path(&town.meeting.web, "orders-1"));
+    assert!(town.used().iter().all(|relay| relay == "ams"), "{:?}", town.used());
+    // It starts again from its directory alone.
+    town.fra.again();
+    until("it is back", LIMIT, || town.row("fra")["state"] == "up" && town.row("fra")["seats"] == 2);
+}
+
+/// By the administrator, and by who stops the program: nodes leave it first.
+#[test]
+fn a_relay_that_drains_ends_without_a_lost_packet() {
+    let mut town = Town::new();
+    let _echo = echo_service(&town.meeting.orders.host, 8081);
+    let pings = Pings::start(&town.meeting.web.host, &town.meeting.orders.v4(), 8081, 100);
+    std::thread::sleep(Duration::from_secs(1));
+    town.meeting.coordinator.warren(&["relay", "drain", "fra"]).ok();
+    town.fra.wait_ended();
+    until("both have left it", LIMIT, || town.used().iter().all(|relay| relay != "fra"));
+    town.ams.stop();
+    until("both have left the other", LIMIT, || town.used().iter().all(|relay| relay == "coordinator"));
+    let friend = pings.stop();
+    assert!(friend.loss_percent() == 0.0, "{friend:?}\n{}", town.fra.log());
+    assert_eq!(town.row("ams")["state"], "away");
+    // Drained, it is no relay until that is taken back.
+    town.meeting.coordinator.warren(&["relay", "drain", "fra", "--undo"]).ok();
+    town.fra.again();
+    until("nodes use it again", LIMIT, || {
+        town.meeting.say_something();
+        town.used() == ["fra", "fra"]
+    });
+    town.meeting.coordinator.warren(&["relay", "remove", "fra"]).ok();
+    until("nodes have left it", LIMIT, || {
+        town.meeting.say_something();
+        town.used().iter().all(|relay| relay != "fra")
+    });
+    assert_eq!(town.row("fra"), Value::Null);
+}
+
+/// What is allowed goes on while the coordinator is away; who is revoked is cut there within a second of its word.
+#[test]
+fn a_relay_carries_while_the_coordinator_is_away_and_cuts_who_is_revoked() {
+    let mut town = Town::new();
+    let _echo = echo_service(&town.meeting.orders.host, 8081);
+    town.meeting.coordinator.kill_9();
+    let pings = Pings::start(&town.meeting.web.host, &town.meeting.orders.v4(), 8081, 50);
+    std::thread::sleep(Duration::from_secs(4));
+    let friend = pings.stop();
+    assert!(friend.loss_percent() == 0.0, "{friend:?}");
+    town.meeting.coordinator.serve();
+    let number = |town: &Town, what: &str| town.row("fra")[what].as_u64().unwrap_or_default();
+    until("the relay is back at its coordinator", LIMIT, || {
+        town.meeting.say_something();
+        let back = town.row("fra")["state"] == "up" && town.used() == ["fra", "fra"];
+        back && number(&town, "here") >= 2 && number(&town, "pairs") >= 1
+    });
+    until("the seats from before are given back", LIMIT, || number(&town, "seats") == 2);
+    town.meeting.coordinator.warren(&["node", "revoke", "web-1", "--why", "test"]).ok();
+    // What is left is the other's, who has taken up the seat of the coordinator that was started again.
+    until("its seat is gone", LIMIT, || number(&town, "seats") == 1 && number(&town, "pairs") == 0);
+}

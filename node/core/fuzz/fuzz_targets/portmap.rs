@@ -1,0 +1,9 @@
+//! Answers of PCP and NAT-PMP.
+
+#![no_main]
+
+#[path = "../../tests/portmap/fuzzed.rs"]
+#[allow(dead_code)]
+mod fuzzed;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| fuzzed::portmap(bytes));

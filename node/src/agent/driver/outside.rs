@@ -1,0 +1,57 @@
+//! Where this node is: its own addresses, its gateway, and how the world sees it.
+
+use super::{Driver, Parts};
+use crate::agent::endpoints;
+use crate::clock::boot;
+use crate::host::LocalAddress;
+use crate::portmap::PortMapper;
+
+/// `None`: the gateway is asked nothing.
+pub fn port_mapper(parts: &Parts) -> Option<PortMapper> {
+    let wanted = parts.options.port_mapping.then(|| PortMapper::new(parts.shared.sockets.port()));
+    wanted.and_then(|made| {
+        made.inspect_err(|e| tracing::error!("the port is not mapped: no random bytes ({e})")).ok()
+    })
+}
+
+impl Driver {
+    /// Where this node is seen, and peers that do not answer: both are the coordinator's to pass on.
+    pub(super) fn look_outside(&mut self) {
+        let (control, shared) = (&mut self.parts.control, &self.parts.shared);
+        let seen = shared.mapping.lock().mapped();
+        shared.plane.set_mapped(control.handle_mapped(seen));
+        control.handle_granted(self.port_mapper.as_mut().and_then(PortMapper::turn));
+        control.handle_unanswering(shared.plane.take_waiting());
+    }
+
+    pub(super) async fn look_at_addresses(&mut self) {
+        let parts = &mut self.parts;
+        let port = parts.shared.sockets.port();
+        match parts.host.netlink().local_addresses().await {
+            Ok(addresses) => {
+                let network = &parts.kept.network;
+                let bridged =
+                    |a: &&LocalAddress| parts.plan.bridges.iter().any(|b| b.as_str() == a.interface);
+                parts.resolver.set_neighbours(addresses.iter().filter(bridged).map(|a| a.network).collect());
+                let found = endpoints::candidates(&addresses, &parts.options.interface, port, network);
+                if found != self.candidates {
+                    tracing::debug!(?found, "own endpoints");
+                    self.candidates = found.clone();
+                    parts.shared.mapping.lock().ask_again(boot());
+                    parts.control.handle_local_endpoints(found, port);
+                }
+            }
+            Err(e) => tracing::warn!("{e}"),
+        }
+        self.look_at_gateway().await;
+    }
+
+    /// A route may change without an address.
+    async fn look_at_gateway(&mut self) {
+        let Some(mapper) = &mut self.port_mapper else { return };
+        match self.parts.host.netlink().default_gateway(&self.parts.options.interface).await {
+            Ok(gateway) => mapper.set_gateway(gateway),
+            Err(e) => tracing::warn!("{e}"),
+        }
+    }
+}
