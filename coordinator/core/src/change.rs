@@ -175,6 +175,32 @@ impl Change {
             Change::RelayRemoved { .. } => "relay-removed",
         }
     }
+
+    /// Does it take nothing away from anybody? Then nodes may hear of it a little later.
+    pub fn only_adds(&self) -> bool {
+        match self {
+            Change::NetworkFounded { .. }
+            | Change::TokenStored { .. }
+            | Change::TokenRevoked { .. }
+            | Change::NodeAdmitted { .. }
+            | Change::ExternalAdmitted { .. }
+            | Change::AlarmRaised { .. }
+            | Change::ApiKeyMade { .. }
+            | Change::ApiKeyRevoked { .. }
+            | Change::RelayAdded { .. }
+            | Change::RelayEnrolled { .. }
+            | Change::RelayPlaced { .. }
+            | Change::RelayDrained { .. }
+            | Change::RelayRemoved { .. } => true,
+            Change::FileIssued { .. }
+            | Change::KeysRenewed { .. }
+            | Change::NodeAmended { .. }
+            | Change::NodeRevoked { .. }
+            | Change::LeaseEnded { .. }
+            | Change::PolicyApplied { .. }
+            | Change::EpochRaised { .. } => false,
+        }
+    }
 }
 
 /// One policy file as it was applied.

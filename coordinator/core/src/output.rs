@@ -78,4 +78,6 @@ pub enum Reason {
     Conditions,
     /// A seat at the relay is given more time.
     Seats,
+    /// A node that has not enforced one change is told the next all the same.
+    Patience,
 }

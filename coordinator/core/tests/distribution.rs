@@ -328,12 +328,14 @@ fn freshness_is_renewed_hourly_and_at_a_quarter_of_short_lives() {
 #[test]
 fn status_says_who_enforces_what_and_who_is_behind() {
     let mut world = street(16);
+    world.hosts.iter_mut().for_each(|host| host.enforces = false);
+    world.apply(&format!("{CHAIN}\n[tag.old]")).unwrap();
     (0..3).for_each(|h| world.enforce(h));
     let status = world.coordinator.status(world.now);
     assert_eq!((status.nodes, status.online), (4, 4));
     assert_eq!((status.enforcement.enforced, status.enforcement.of), (3, 4));
     assert!(
-        status.enforcement.summary.starts_with("gen 1 enforced on 3/4; lone behind since "),
+        status.enforcement.summary.starts_with("gen 2 enforced on 3/4; lone behind since "),
         "{}",
         status.enforcement.summary
     );
@@ -343,7 +345,7 @@ fn status_says_who_enforces_what_and_who_is_behind() {
     [0, 1, 3].into_iter().for_each(|h| world.enforce(h));
     let behind = world.coordinator.status(world.now).enforcement.behind;
     assert_eq!(behind.len(), 1);
-    assert_eq!((behind[0].name.as_str(), behind[0].enforces, behind[0].since), ("db-1", Some(1), world.now));
+    assert_eq!((behind[0].name.as_str(), behind[0].enforces, behind[0].since), ("db-1", Some(2), world.now));
     assert!(!behind[0].online);
 }
 
@@ -480,4 +482,63 @@ fn an_audited_grant_joins_nobody_and_tells_only_its_sender_what_to_recognise() {
 /// Deltas to the first four hosts.
 fn told_of(world: &mut World, act: impl FnOnce(&mut World)) -> Vec<usize> {
     told(world, act).into_iter().take(4).collect()
+}
+
+/// `orders-1`, which has not enforced yet what it was told at its start; how often it was told.
+fn busy(seed: u64) -> (World, usize) {
+    let mut world = World::new(seed);
+    world.apply(CHAIN).unwrap();
+    let busy = world.add_host();
+    world.hosts[busy].enforces = false;
+    let token = world.token(&["orders"], 1);
+    world.connect(busy);
+    world.begin(busy, &token, "orders-1");
+    world.finish(busy, &token).unwrap().unwrap();
+    world.hello(busy);
+    (world, busy)
+}
+
+#[test]
+fn what_is_added_while_a_node_is_busy_is_told_it_in_one_step_afterwards() {
+    let (mut world, busy) = busy(61);
+    let (before, mut expected) = (world.hosts[busy].deltas, Vec::new());
+    for n in 0..5 {
+        let web = world.join(&format!("web-{n}"), &["web"]);
+        world.endpoints(web, &["198.51.100.7:51820"]);
+        expected.push(world.id(web));
+    }
+    assert_eq!(world.hosts[busy].deltas, before, "one step is under way");
+    expected.sort();
+    world.enforce(busy);
+    let host = &world.hosts[busy];
+    assert_eq!((host.deltas, host.peers()), (before + 1, expected), "all five at once");
+    world.join("web-late", &["web"]);
+    assert_eq!(world.hosts[busy].deltas, before + 1, "and that is the next step under way");
+}
+
+#[test]
+fn what_takes_something_away_waits_for_nobody() {
+    let (mut world, busy) = busy(62);
+    let webs: Vec<usize> = (0..3).map(|n| world.join(&format!("web-{n}"), &["web"])).collect();
+    assert_eq!(world.hosts[busy].peers(), []);
+    let before = world.hosts[busy].deltas;
+    world.revoke(webs[0]).unwrap();
+    let mut left = vec![world.id(webs[1]), world.id(webs[2])];
+    left.sort();
+    assert_eq!((world.hosts[busy].deltas, world.hosts[busy].peers()), (before + 1, left));
+    world.apply(&CHAIN.replace("orders-api\"]", "db-sql\"]")).unwrap();
+    assert_eq!((world.hosts[busy].deltas, world.hosts[busy].peers()), (before + 2, vec![]), "a grant went");
+}
+
+#[test]
+fn who_does_not_say_that_it_enforces_is_told_all_the_same_after_two_seconds() {
+    let (mut world, busy) = busy(63);
+    let web = world.join("web-1", &["web"]);
+    assert_eq!(world.hosts[busy].peers(), []);
+    let due = world.coordinator.poll_timeout().unwrap();
+    assert!(due.at <= world.now.plus(2), "it asks to be woken: {due:?}");
+    world.wait(1);
+    assert_eq!(world.hosts[busy].peers(), []);
+    world.wait(1);
+    assert_eq!(world.hosts[busy].peers(), [world.id(web)]);
 }

@@ -315,6 +315,11 @@ impl Entry {
     }
 }
 
+/// Entries are shared by the views that follow each other: most need no second look.
+pub fn same(one: &Arc<Entry>, other: &Arc<Entry>) -> bool {
+    Arc::ptr_eq(one, other) || one == other
+}
+
 impl View {
     pub fn insert(&mut self, entry: Entry) -> Result<(), ViewError> {
         self.entries.insert(entry.key()?, Arc::new(entry));
@@ -334,6 +339,12 @@ impl View {
             part(&Sha256::digest(entry.encode_to_vec()));
         }
         Digest(hash.finalize().into())
+    }
+
+    /// Is all of `older` still here as it was? Where peers may be found does not count: that is a hint.
+    pub fn keeps_all_of(&self, older: &View) -> bool {
+        let told = older.entries.iter().filter(|(key, _)| !matches!(key, Key::Endpoints(_)));
+        told.into_iter().all(|(key, entry)| self.entries.get(key).is_some_and(|mine| same(mine, entry)))
     }
 
     /// Entries to put and keys to remove that lead from `self` to `newer`.

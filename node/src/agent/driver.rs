@@ -206,11 +206,9 @@ impl Driver {
         Ok(())
     }
 
-    /// What is wanted, without worlds and files that others follow at once.
+    /// What is wanted. All of it is carried out before more is asked for: what is acknowledged is on the disk.
     fn outputs(&mut self) -> Option<Vec<Output>> {
-        let mut outputs: Vec<Output> = std::iter::from_fn(|| self.parts.control.poll_output()).collect();
-        keep_last(&mut outputs, |output| matches!(output, Output::Publish(_)));
-        keep_last(&mut outputs, |output| matches!(output, Output::Store(_)));
+        let outputs: Vec<Output> = std::iter::from_fn(|| self.parts.control.poll_output()).collect();
         (!outputs.is_empty()).then_some(outputs)
     }
 
@@ -295,16 +293,6 @@ impl Driver {
     }
 }
 
-/// Of what `is_such`, only the last stays.
-fn keep_last<T>(all: &mut Vec<T>, is_such: impl Fn(&T) -> bool) {
-    let mut left = all.iter().filter(|one| is_such(one)).count();
-    all.retain(|one| {
-        let such = is_such(one);
-        left -= usize::from(such);
-        !such || left == 0
-    });
-}
-
 /// Keys of the token and of the charter.
 fn coordinator_keys(kept: &Kept, charter: &[IdentityKey]) -> Vec<IdentityKey> {
     let mut keys = kept.trust.coordinator_keys.clone();
@@ -316,20 +304,4 @@ fn coordinator_keys(kept: &Kept, charter: &[IdentityKey]) -> Vec<IdentityKey> {
 
 fn listen(kind: SignalKind) -> Result<Signal, Error> {
     signal(kind).map_err(Error::io("listen for signals"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::keep_last;
-
-    #[test]
-    fn of_what_is_replaced_at_once_only_the_last_is_carried_out_and_all_else_in_its_order() {
-        let mut all = vec![1, 10, 2, 11, 12, 3];
-        keep_last(&mut all, |one| *one >= 10);
-        assert_eq!(all, [1, 2, 12, 3]);
-        keep_last(&mut all, |one| *one >= 10);
-        assert_eq!(all, [1, 2, 12, 3]);
-        keep_last(&mut all, |one| *one > 99);
-        assert_eq!(all, [1, 2, 12, 3]);
-    }
 }

@@ -23,7 +23,10 @@ impl Coordinator {
         for change in &entry.body.changes {
             affected.extend(self.take_effect(change, &entry, now));
         }
-        self.tell(affected, now);
+        match entry.body.changes.iter().all(Change::only_adds) {
+            true => self.tell_soon(affected, now),
+            false => self.tell(affected, now),
+        }
         self.withdraw_permits();
         self.look_soon(now);
         Ok(entry.revision())
@@ -148,6 +151,7 @@ impl Coordinator {
         self.sessions.forget(&node);
         self.names.forget(&node);
         self.paths.forget(&node);
+        self.pace.done(&node);
         self.unseat(&node);
         self.distribution.node_changed(&self.state, node)
     }

@@ -1,5 +1,7 @@
 //! What nodes and strangers say.
 
+use std::collections::BTreeSet;
+
 use warren_config::time::UnixTime;
 use warren_wire::flow::FlowReport;
 use warren_wire::frame::{
@@ -278,6 +280,9 @@ impl Coordinator {
             return None;
         }
         self.sessions.presence_mut(node).enforced = Some(Progress { revision, generation, at: now });
+        if sent == Some((epoch, revision, generation)) && self.pace.done(&node) {
+            self.tell(BTreeSet::from([node]), now);
+        }
         if self.alarms.is_known(AlarmKind::NotEnforcing, &node.to_string()) {
             self.look_by(now);
         }

@@ -31,6 +31,7 @@ use crate::enrolment::Offers;
 use crate::flows::FlowMap;
 use crate::names::NamesAsked;
 use crate::output::{ConnId, Level, Notice, Output, Reason, Timeout};
+use crate::pace::Pace;
 use crate::paths::PathsKnown;
 use crate::refusal::Refusal;
 use crate::refusals::Refusals;
@@ -80,6 +81,7 @@ pub struct Coordinator {
     refusals: Refusals,
     names: NamesAsked,
     paths: PathsKnown,
+    pace: Pace,
     /// `None`: this network has no relay.
     seats: Option<Seats>,
     /// The relay on the coordinator's own port.
@@ -117,6 +119,7 @@ impl Coordinator {
             refusals: Refusals::default(),
             names: NamesAsked::default(),
             paths: PathsKnown::default(),
+            pace: Pace::default(),
             seats: None,
             here: None,
             posts: Posts::default(),
@@ -171,6 +174,7 @@ impl Coordinator {
         }
         self.look_soon(now);
         if let Some(node) = self.sessions.remove(conn, now) {
+            self.pace.done(&node);
             self.lease_runs(node, now);
             self.notice(Level::Info, Some(node), "the node went offline".into());
         }
@@ -196,6 +200,8 @@ impl Coordinator {
             let all: Vec<ConnId> = self.sessions.online().map(|(_, conn)| conn).collect();
             all.into_iter().for_each(|conn| self.send(conn, CoordinatorSays::Freshness(fresh.clone())));
         }
+        let overdue = self.pace.overdue(now);
+        self.tell(overdue, now);
         self.renew_seats(now);
         self.tell_ends(now);
         self.look(now);
@@ -231,6 +237,7 @@ impl Coordinator {
             at(self.look_due, Reason::Conditions),
             at(self.seats.as_ref().and_then(Seats::next_due), Reason::Seats),
             at(self.leases_due, Reason::Leases),
+            at(self.pace.next_due(), Reason::Patience),
         ]
         .into_iter()
         .flatten()
@@ -336,6 +343,15 @@ impl Coordinator {
         }
     }
 
+    /// The same for what takes nothing away: who is busy with an earlier change hears of it afterwards.
+    fn tell_soon(&mut self, affected: BTreeSet<NodeId>, now: UnixTime) {
+        let ready = affected
+            .into_iter()
+            .filter(|node| self.sessions.is_online(node) && self.pace.may_tell(*node, now))
+            .collect();
+        self.tell(ready, now);
+    }
+
     /// A change of view is followed by a freshness that speaks of the same state.
     fn send_view(
         &mut self,
@@ -348,6 +364,7 @@ impl Coordinator {
             return;
         }
         deltas.into_iter().for_each(|delta| self.send(conn, CoordinatorSays::Delta(delta)));
+        self.pace.told(node, now);
         let (revision, generation) = (self.state.head().revision, self.state.generation());
         self.sessions.presence_mut(node).sent = Some(Progress { revision, generation, at: now });
         let fresh = self.freshness(now);
@@ -388,6 +405,6 @@ impl Coordinator {
 
     fn tell_endpoints(&mut self, node: NodeId, now: UnixTime) {
         let affected = self.distribution.endpoints_changed(&self.endpoints, node);
-        self.tell(affected, now);
+        self.tell_soon(affected, now);
     }
 }

@@ -59,6 +59,9 @@ pub struct Host {
     /// As its node was told.
     pub seats: Vec<Seated>,
     pub source: IpAddr,
+    /// It says of what it was told that it enforces it, at once.
+    pub enforces: bool,
+    owes: bool,
 }
 
 impl Host {
@@ -79,6 +82,8 @@ impl Host {
             knocks: Vec::new(),
             seats: Vec::new(),
             source: IpAddr::from([192, 0, 2, (seed % 250) as u8 + 1]),
+            enforces: true,
+            owes: false,
         }
     }
     pub fn key(&self) -> IdentityKey {
@@ -383,7 +388,10 @@ impl World {
     pub fn drain(&mut self) {
         while let Some(output) = self.coordinator.poll_output() {
             match output {
-                Output::Send(conn, message) => self.receive(conn, message),
+                Output::Send(conn, message) => {
+                    self.receive(conn, message);
+                    self.acknowledge(conn);
+                }
                 Output::Close(conn, refused) => {
                     if let Some(host) = self.hosts.iter_mut().find(|h| h.conn == Some(conn)) {
                         host.refused = Some(refused);
@@ -410,6 +418,17 @@ impl World {
                 Output::Authorised(..) | Output::RelayAuthorised(_) | Output::Log(_) => {}
             }
         }
+    }
+
+    /// Of a node that enforces what it is told: says so.
+    fn acknowledge(&mut self, conn: ConnId) {
+        let due = |host: &&mut Host| host.conn == Some(conn) && host.enforces && host.owes;
+        let Some(host) = self.hosts.iter_mut().find(due) else { return };
+        host.owes = false;
+        let (epoch, revision) = host.held;
+        let generation = self.coordinator.state().generation();
+        let says = Some(NodeSays::Enforced(Enforced { epoch, revision, generation }));
+        assert!(self.coordinator.handle_frame(conn, ToCoordinator { says }, self.now).is_none());
     }
 
     fn receive(&mut self, conn: ConnId, message: ToNode) {
@@ -459,6 +478,7 @@ impl Host {
         assert!((head.epoch, head.revision) >= self.held, "never backwards");
         self.held = (head.epoch, head.revision);
         self.deltas += 1;
+        self.owes = true;
     }
 }
 

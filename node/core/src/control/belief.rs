@@ -16,7 +16,7 @@ use warren_wire::id::{Epoch, Generation, NodeId, Revision, WgKey};
 use warren_wire::signed::Signed;
 use warren_wire::statement::ViewHead;
 use warren_wire::trust::{Member, Network, Record, SignedPolicy, Trust, TrustError};
-use warren_wire::view::{Body, Entry, Key, PeerEndpoints, ProvenItem, View, ViewError};
+use warren_wire::view::{Body, Entry, Key, PeerEndpoints, ProvenItem, View, ViewError, same};
 
 use super::memory::Memory;
 
@@ -216,7 +216,7 @@ impl Judge<'_> {
     /// An item that was proven under the same root needs no second proof.
     fn known_item(&self, key: &Key, entry: &Arc<Entry>, index: u64, policy: &SignedPolicy) -> Option<Item> {
         let held = self.held.filter(|held| held.policy.as_ref() == Some(policy))?;
-        held.view.entries.get(key).filter(|known| *known == entry)?;
+        held.view.entries.get(key).filter(|known| same(known, entry))?;
         held.items.get(&index).cloned()
     }
 
@@ -273,7 +273,7 @@ impl Judge<'_> {
         node: NodeId,
     ) -> Option<Arc<Member>> {
         let held = self.held.filter(|held| *held.network == *network)?;
-        held.view.entries.get(key).filter(|known| *known == entry)?;
+        held.view.entries.get(key).filter(|known| same(known, entry))?;
         held.members.get(&node).cloned()
     }
 

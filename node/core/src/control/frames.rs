@@ -113,7 +113,7 @@ impl Control {
             format!("the coordinator refuses this node ({code:?}): {}", printable(&refused.message, 300));
         self.notice(severity, "refused", text.clone());
         if let Some(proof) = &refused.proof {
-            self.handle_own_revocation(proof, now);
+            self.handle_own_revocation(proof);
         }
         self.give_up(&text, now);
     }
@@ -126,12 +126,12 @@ impl Control {
     }
 
     /// Remembered for ever, and in force at once: local applications hear a refusal instead of silence.
-    fn handle_own_revocation(&mut self, proof: &Signed, now: Mono) {
+    fn handle_own_revocation(&mut self, proof: &Signed) {
         match self.config.trust.revocation(proof) {
             Ok((node, _)) if node == self.me.id => {
                 if self.memory.revoked.insert(node, proof.clone()).is_none() {
-                    self.publish(now);
-                    self.store(now);
+                    self.publish();
+                    self.store();
                 }
             }
             Ok((node, _)) => self
@@ -164,14 +164,25 @@ impl Control {
     }
 
     fn take(&mut self, believed: Believed, now: Mono) {
+        let adds = self.only_adds(&believed);
         self.memory = believed.memory;
         self.wants_whole = false;
         self.reconnect.succeeded();
         self.adopt(believed.belief);
         self.report(&believed.isolated);
-        self.publish(now);
-        self.store(now);
+        self.publish();
+        match adds {
+            true => self.store_soon(now),
+            false => self.store(),
+        }
         self.check_doubt(now);
+    }
+
+    /// Nothing that was believed is taken back by it.
+    fn only_adds(&self, believed: &Believed) -> bool {
+        let (view, revoked) = (&believed.belief.view, &believed.memory.revoked);
+        let kept = self.belief.as_ref().is_none_or(|held| view.keeps_all_of(&held.view));
+        kept && revoked.len() == self.memory.revoked.len()
     }
 
     fn report(&mut self, isolated: &[Isolated]) {
@@ -194,6 +205,7 @@ impl Control {
     }
 
     fn handle_freshness(&mut self, signed: Signed, now: Mono) {
+        let first = self.life.current.is_none();
         let checked = self.config.trust.freshness(&self.network, &signed).map_err(Refusal::from);
         let offered = checked.and_then(|statement| {
             let signed_ms = statement.signed_at.saturating_mul(1000);
@@ -207,7 +219,10 @@ impl Control {
                 // The same one again says nothing that is not on the disk.
                 if counts && !known {
                     (self.warned_half, self.warned_end) = (false, false);
-                    self.store(now);
+                    match first {
+                        true => self.store(),
+                        false => self.store_soon(now),
+                    }
                 }
             }
             Err(refusal) => self.complain("freshness-refused", format!("a freshness is refused: {refusal}")),
@@ -221,7 +236,7 @@ impl Control {
         let revives = counts && matches!(cut, Some(CutReason::NoView | CutReason::Stale { .. }));
         if revives {
             self.say_clock(before, now);
-            self.publish(now);
+            self.publish();
         } else {
             self.corrected(before, now);
         }
@@ -235,7 +250,7 @@ impl Control {
         self.say_clock(before_ms, now);
         let ended = self.next_end.is_some_and(|end| after >= end.0.saturating_mul(1000));
         if after < before_ms || ended {
-            self.publish(now);
+            self.publish();
         }
     }
 

@@ -62,6 +62,9 @@ pub use output::{Account, CutReason, Notice, Output, Publication, Severity, Star
 
 /// How often the stored view is written again only because signed time moves on.
 const STORE_EVERY_MS: u64 = 600_000;
+/// What only adds is written at most so often: a hundred arrivals are not a hundred files. What takes something away is
+/// written at once.
+const STORE_APART_MS: u64 = 1_000;
 /// Endpoints of its own that a node reports at most.
 const MAX_OWN: usize = 8;
 
@@ -119,7 +122,13 @@ pub struct Control {
     warned_end: bool,
     warned_keys: bool,
     host_off: Option<i64>,
+    /// When what must survive a restart is written again, and when it was.
     store_at: Mono,
+    stored_at: Option<Mono>,
+    /// What is known is more than what is written, or what is true more than what is published: both are made when everything
+    /// that has come together is taken in ([`Control::poll_output`]).
+    unstored: bool,
+    unpublished: bool,
     last_error: Option<String>,
     complained: VecDeque<String>,
     hearsay: hearsay::Hearsay,
@@ -162,6 +171,9 @@ impl Control {
             warned_keys: false,
             host_off: None,
             store_at: Mono(u64::MAX),
+            stored_at: None,
+            unstored: false,
+            unpublished: false,
             last_error: None,
             complained: VecDeque::new(),
             hearsay: hearsay::Hearsay::default(),
@@ -227,7 +239,7 @@ impl Control {
         self.say_endpoints();
         // Which candidates make sense depends on where this node is.
         if self.publication.as_ref().is_some_and(|p| !p.assembly.peers.is_empty()) {
-            self.publish(self.latest);
+            self.publish();
         }
     }
 
@@ -326,6 +338,13 @@ impl Control {
         self.say_flows();
     }
 
+    /// The agent ends: what waits to be written is written.
+    pub fn handle_ending(&mut self) {
+        if self.store_at != self.stored_at.map_or(Mono(u64::MAX), |at| at.plus_millis(STORE_EVERY_MS)) {
+            self.store();
+        }
+    }
+
     /// The coordinator has taken down every earlier start, and all that it left.
     pub fn earlier_starts_are_told(&self) -> bool {
         self.flows.earlier_is_told()
@@ -362,7 +381,7 @@ impl Control {
         self.me = Arc::new(Member { lanes, key_serial: serial, ..(*self.me).clone() });
         self.new_keys = Some(keys);
         self.say_keys();
-        self.publish(now);
+        self.publish();
         Ok(())
     }
 
@@ -398,16 +417,25 @@ impl Control {
         self.check_life(now);
         let ended = self.next_end.is_some_and(|end| self.now(now).wall() >= end);
         if ended {
-            self.publish(now);
+            self.publish();
         }
         if self.store_at <= now {
-            self.store(now);
+            self.store();
         }
         self.check_doubt(now);
     }
 
-    /// The next thing to do, in order, until `None`.
+    /// The next thing to do, in order, until `None`. Whoever hands over several frames before he asks has them enforced and
+    /// written as one. What is written stands before its acknowledgement.
     pub fn poll_output(&mut self) -> Option<Output> {
+        if self.outputs.is_empty() {
+            if std::mem::take(&mut self.unpublished) {
+                self.make_publication();
+            }
+            if std::mem::take(&mut self.unstored) {
+                self.make_stored();
+            }
+        }
         self.outputs.pop_front()
     }
 
@@ -441,11 +469,12 @@ impl Control {
         self.keeper.clock().at(now)
     }
 
-    /// The last publication; none before [`Control::handle_started`].
     /// Is there a channel on which this node was welcomed?
     pub fn is_authorised(&self) -> bool {
         self.session == Session::Authorised
     }
+
+    /// The last publication; none before [`Control::handle_started`].
     pub fn publication(&self) -> Option<Arc<Publication>> {
         self.publication.clone()
     }

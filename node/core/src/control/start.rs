@@ -9,7 +9,7 @@ use super::life::Fresh;
 use super::output::{CutReason, Output, Severity};
 use super::session::Session;
 use super::stored::{Keep, Stored};
-use super::{Control, STORE_EVERY_MS, clock, publish};
+use super::{Control, STORE_APART_MS, STORE_EVERY_MS, clock, publish};
 use crate::clock::Mono;
 
 impl Control {
@@ -21,7 +21,7 @@ impl Control {
         self.keeper = clock::Keeper::start(stored.wall_ms, host_ms, now);
         self.outputs.push_back(Output::Clock(self.keeper.clock()));
         self.resume(stored);
-        self.publish(now);
+        self.publish();
         self.session = Session::Away { until: now };
         self.connect(now);
     }
@@ -100,8 +100,14 @@ impl Control {
         stale.then(|| CutReason::Stale { since: fresh.since(), end: fresh.end() })
     }
 
-    /// Compiles what is true now and gives it to the data plane.
-    pub(super) fn publish(&mut self, now: Mono) {
+    /// What is true now goes to the data plane.
+    pub(super) fn publish(&mut self) {
+        self.unpublished = true;
+    }
+
+    /// Compiles it.
+    pub(super) fn make_publication(&mut self) {
+        let now = self.latest;
         let cut = self.cut_reason(now);
         let wall = self.now(now).wall();
         let publication = match (&self.belief, cut.clone()) {
@@ -149,12 +155,27 @@ impl Control {
                 let text = format!("freshness ended at {}; `hold` keeps the last good view", fresh.end());
                 self.notice(Severity::Alarm, "freshness-held", text);
             }
-            self.publish(now);
+            self.publish();
         }
     }
 
-    /// Writes what must survive a restart.
-    pub(super) fn store(&mut self, now: Mono) {
+    /// What must survive a restart is written.
+    pub(super) fn store(&mut self) {
+        self.unstored = true;
+    }
+
+    /// The same for what may be lost by who is killed within a second.
+    pub(super) fn store_soon(&mut self, now: Mono) {
+        let next = self.stored_at.map(|at| at.plus_millis(STORE_APART_MS)).filter(|next| *next > now);
+        match next {
+            Some(next) => self.store_at = self.store_at.min(next),
+            None => self.store(),
+        }
+    }
+
+    pub(super) fn make_stored(&mut self) {
+        let now = self.latest;
+        self.stored_at = Some(now);
         self.store_at = now.plus_millis(STORE_EVERY_MS);
         let keep = Keep {
             view: self.belief.as_ref().map(|b| &b.view),

@@ -6,4 +6,5 @@ mod lies;
 mod life;
 mod nats;
 mod sessions;
+mod together;
 pub(crate) mod world;
