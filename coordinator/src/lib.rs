@@ -31,5 +31,6 @@ pub mod serve;
 pub mod source;
 pub mod state_dir;
 pub mod store;
+pub mod stun;
 pub mod text;
 pub mod tls;

@@ -40,6 +40,7 @@ use crate::state_dir::{Settings, StateDir, StateError};
 use crate::store::OpenStoreError;
 use crate::store::history::{self, History};
 use crate::store::log::LogStore;
+use crate::stun::{Stun, place_key};
 use crate::{clock, tls};
 
 pub const DEFAULT_SOCKET: &str = "/run/warren/coordinator.sock";
@@ -196,7 +197,11 @@ async fn serve(options: &Options, loaded: Loaded) -> Result<(), ServeError> {
     let ports = Listener::ports(options.listen.unwrap_or(settings.listen), relays)?;
     let (relay, desk) = relay(&settings, &seed, &ports.control)?.unzip();
     let callers = Callers::default();
-    let listener = Listener::on(ports.control, &seed, Limits::default(), relay.clone(), callers.clone())?;
+    let stun = Stun::default();
+    stun.prove_with(place_key(&seed));
+    coordinator.prove_places_with(place_key(&seed));
+    let beside = (stun, relay.clone());
+    let listener = Listener::on(ports.control, &seed, Limits::default(), beside, callers.clone())?;
     let listener = Arc::new(listener);
     let listen = listener.local_addr().map_err(start("control channel"))?;
     let socket = bind_socket(&options.socket, &settings.group)?;

@@ -237,7 +237,9 @@ fn the_port_serves_the_others(world: &World, service: &Service) {
     asker.send_to(&stun::question(id), service.addr()).unwrap();
     let mut buffer = [0; 2048];
     let (len, _) = asker.recv_from(&mut buffer).unwrap();
-    assert_eq!(stun::read_answer(&buffer[..len]), Some((id, asker.local_addr().unwrap())));
+    let (place, answer) = (asker.local_addr().unwrap(), &buffer[..len]);
+    assert_eq!(stun::read_answer(answer), Some((id, place)));
+    assert!(stun::read_proof(answer).is_some(), "with a proof that it receives there");
     let token = world.token(&["--name", "late-1"]);
     block_on(async {
         let node = Node::new(9, &token);

@@ -29,6 +29,11 @@ pub struct Meeting {
 impl Meeting {
     fn new(street: Street) -> Meeting {
         let coordinator = Coordinator::start(&street, "coord", Underlay::V4);
+        Meeting::of(street, coordinator)
+    }
+
+    /// On a street with a web-1 and an orders-1.
+    pub fn of(street: Street, coordinator: Coordinator) -> Meeting {
         let web = Node::enrol(&street, &coordinator, "web-1", &["web"]);
         let orders = Node::enrol(&street, &coordinator, "orders-1", &["orders"]);
         Meeting { coordinator, web, orders, street }
@@ -51,7 +56,8 @@ impl Meeting {
 
     pub fn wait_mapped(&self) {
         for node in [&self.web, &self.orders] {
-            let mapped = || node.status().is_some_and(|s| s["mapped"].is_string());
+            let mapped =
+                || node.status().is_some_and(|s| s["mapped"].as_array().is_some_and(|seen| !seen.is_empty()));
             until("the node knows where it is seen", LIMIT, mapped);
         }
     }

@@ -183,6 +183,17 @@ impl Street {
         self.hosts.insert(inner.to_owned(), host.clone());
         host
     }
+    /// Gives `inner`, which is behind `router`, an IPv6 address of the /64 `net` that `far` alone has a route to.
+    pub fn route_v6(&mut self, inner: &Host, router: &Host, far: &str, net: &str) {
+        let (near, address, far) = (format!("{net}::1"), format!("{net}::2"), self.host(far));
+        ip(&["-n", &router.namespace, "addr", "add", &format!("{near}/64"), "dev", &inner.port, "nodad"]);
+        ip(&["-n", &inner.namespace, "addr", "add", &format!("{address}/64"), "dev", "up0", "nodad"]);
+        ip(&["-n", &inner.namespace, "route", "add", "default", "via", &near]);
+        ip(&["-n", &far.namespace, "route", "add", &format!("{net}::/64"), "via", &router.v6]);
+        router.run(&["sysctl", "-qw", "net.ipv6.conf.all.forwarding=1"]).ok();
+        self.hosts.insert(inner.name.clone(), Host { v6: address, ..inner.clone() });
+    }
+
     /// Puts several hosts on one LAN, the bridge `lan0` of `router`, each with its address of 192.168.1.0/24.
     pub fn share_lan(&mut self, inners: &[(&str, &str)], router: &str) -> Vec<Host> {
         let out = self.host(router).namespace;

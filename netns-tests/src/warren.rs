@@ -71,10 +71,22 @@ impl Coordinator {
         Coordinator::begin(street, host, address, &[])
     }
 
+    /// At an address of each family, of which nodes try the IPv6 one first.
+    pub fn start_with_both(street: &Street, host: &str) -> Coordinator {
+        let (v4, v6) = (street.host(host).v4, street.host(host).v6);
+        let v4 = format!("{v4}:{COORDINATOR_PORT}");
+        let (listen, v6) = (format!("[::]:{COORDINATOR_PORT}"), format!("[{v6}]:{COORDINATOR_PORT}"));
+        Coordinator::begin_at(street, host, (&listen, &v6), &["--advertise", &v4])
+    }
+
     fn begin(street: &Street, host: &str, address: &str, init: &[&str]) -> Coordinator {
+        Coordinator::begin_at(street, host, (address, address), init)
+    }
+
+    fn begin_at(street: &Street, host: &str, (listen, address): (&str, &str), init: &[&str]) -> Coordinator {
         let (host, address) = (street.host(host), address.to_owned());
         let mut coordinator = Coordinator { host, address: address.clone(), serve: None };
-        let words = ["init", "--name", "test", "--listen", &address, "--advertise", &address];
+        let words = ["init", "--name", "test", "--listen", listen, "--advertise", &address];
         coordinator.warren(&[&words[..], init].concat()).ok();
         coordinator.serve();
         coordinator

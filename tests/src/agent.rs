@@ -14,7 +14,7 @@ use warren_node_core::control::{
 use warren_node_core::dataplane::{
     DataPlane, EgressWorker, IngressWorker, Outbox, PeerStatus, Settings, VNET_LEN,
 };
-use warren_node_core::mapping::Mapping;
+use warren_node_core::mapping::Mappings;
 use warren_node_core::packet::vnet::Vnet;
 use warren_node_core::session::LaneSecret;
 use warren_node_core::session::standin::StandinEngine;
@@ -94,7 +94,7 @@ pub struct Agent {
     clock: SignedClock,
     decoder: Decoder,
     /// Asks where its socket is seen, where there are NATs.
-    pub mapping: Option<Mapping>,
+    pub mapping: Option<Mappings>,
     next_tick: Mono,
     next_drain: Mono,
     next_words: Mono,
@@ -138,8 +138,8 @@ impl Agent {
             clock: SignedClock::default(),
             decoder: Decoder::new(MAX_FRAME),
             mapping: birth.stun.map(|server| {
-                let mut mapping = Mapping::new(birth.seed);
-                mapping.set_server(Some(server), birth.now);
+                let mut mapping = Mappings::new([birth.seed; 2]);
+                mapping.set_servers(&[server], birth.now);
                 mapping
             }),
             next_tick: birth.now,
@@ -293,7 +293,7 @@ impl Agent {
         if self.next_drain <= now {
             self.drain_flows(disk, now);
             if let Some(mapping) = &self.mapping {
-                self.plane.set_mapped(self.control.handle_mapped(mapping.mapped()));
+                self.control.handle_mapped(mapping.seen());
             }
             let waiting = self.plane.take_waiting();
             self.control.handle_unanswering(waiting);
@@ -314,7 +314,7 @@ impl Agent {
 
     pub fn poll_timeout(&self) -> Mono {
         let control = self.control.poll_timeout().map_or(Mono(u64::MAX), |(at, _)| at);
-        let mapping = self.mapping.as_ref().map_or(Mono(u64::MAX), Mapping::due);
+        let mapping = self.mapping.as_ref().map_or(Mono(u64::MAX), Mappings::due);
         control.min(self.next_tick).min(self.next_drain).min(self.next_words).min(mapping)
     }
 

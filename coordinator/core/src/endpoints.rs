@@ -15,6 +15,8 @@ pub struct Reported {
     pub own: Vec<SocketAddr>,
     /// What its WireGuard socket looks like from outside a NAT, as it says.
     pub mapped: Vec<SocketAddr>,
+    /// The same where it has proven that it receives there ([`warren_wire::stun::Proof`]).
+    pub proven: Vec<SocketAddr>,
     /// The WireGuard port it named, to pair with the address it is seen at.
     pub port: u16,
     pub seen: Option<IpAddr>,
@@ -22,13 +24,14 @@ pub struct Reported {
 
 impl Reported {
     /// Where the node is seen comes first: behind a NAT nothing else can work. A NAT may have given its WireGuard socket
-    /// another port there; what it says of that is believed of no other host than the one it is seen at, so that it
-    /// cannot aim its peers at a stranger.
+    /// another port there; what it says of that is believed of no other host than the one it is seen at, unless it has proven
+    /// more, so that it cannot aim its peers at a stranger.
     pub fn candidates(&self, network: &Network) -> Vec<SocketAddr> {
         let mapped = self.mapped.iter().copied().filter(|place| Some(place.ip()) == self.seen);
         let seen = self.seen.map(|ip| SocketAddr::new(ip, self.port));
         let mut list: Vec<SocketAddr> = Vec::new();
-        let all = mapped.chain(seen).chain(self.own.iter().copied());
+        let proven = self.proven.iter().copied();
+        let all = mapped.chain(seen).chain(proven).chain(self.own.iter().copied());
         for candidate in all.filter(|c| is_usable(network, *c)) {
             if !list.contains(&candidate) && list.len() < MAX_CANDIDATES {
                 list.push(candidate);

@@ -13,6 +13,7 @@ use warren_wire::frame::{
 };
 use warren_wire::id::NodeId;
 use warren_wire::relay::Seat;
+use warren_wire::stun::PlaceKey;
 use warren_wire::trust::{Network, Trust};
 
 use crate::relay::{Ask, MAX_PAIRS, Moment, PLACE_LIFE, Pair, Relay, Released, Seating};
@@ -27,8 +28,8 @@ type Nodes = (NodeId, NodeId);
 /// What is to be done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Act {
-    /// The session has begun: under this name.
-    Begun { name: String },
+    /// The session has begun: under this name. From now on places are proven with this key.
+    Begun { name: String, place_key: Option<PlaceKey> },
     /// A frame that has waited for an answer may go.
     Release(Released),
     /// Carry on until nobody sends, then end.
@@ -130,7 +131,8 @@ impl Outpost {
                 for ask in relay.allowed() {
                     self.ask(ask);
                 }
-                Some(Act::Begun { name: welcome.name.clone() })
+                let place_key = PlaceKey::from_slice(&welcome.place_key);
+                Some(Act::Begun { name: welcome.name.clone(), place_key })
             }
             Err(why) => Some(Act::Warn(format!("the coordinator's charter is not believed: {why}"))),
         }

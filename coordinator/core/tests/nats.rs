@@ -4,10 +4,13 @@
 
 mod common;
 
+use std::net::SocketAddr;
+
 use common::*;
 use warren_coordinator_core::session::{KNOCKS, KNOCKS_PER_SECOND};
-use warren_wire::frame::{Knock, MyEndpoints, NodeSays};
+use warren_wire::frame::{Knock, MyEndpoints, NodeSays, ProvenPlace};
 use warren_wire::id::NodeId;
+use warren_wire::stun::{LIFE_MINUTES, PlaceKey};
 use warren_wire::view::{Body, Key};
 
 /// web-1, orders-1, db-1.
@@ -64,7 +67,8 @@ fn a_place_outside_is_believed_only_of_the_host_the_node_is_seen_at() {
         other => panic!("{other:?}"),
     };
     let mut say = |mapped: &str| {
-        let mine = MyEndpoints { candidates: vec![], port: 51820, mapped: vec![mapped.to_owned()] };
+        let mine =
+            MyEndpoints { candidates: vec![], port: 51820, mapped: vec![mapped.to_owned()], proven: vec![] };
         world.says(0, NodeSays::Endpoints(mine));
         told(&world)
     };
@@ -72,4 +76,39 @@ fn a_place_outside_is_believed_only_of_the_host_the_node_is_seen_at() {
     for victim in ["198.51.100.9:53", "100.64.0.9:1", "nonsense", "127.0.0.1:22"] {
         assert_eq!(say(victim), [format!("{seen}:51820")], "{victim}");
     }
+}
+
+/// A node that reaches its coordinator by one family learns from STUN where it is seen by the other; whoever could say so without
+/// proof would aim its peers at a victim.
+#[test]
+fn a_place_outside_that_is_proven_is_believed_wherever_the_channel_comes_from() {
+    let mut world = street(4);
+    let (key, web) = (PlaceKey::new([9; 16]), world.id(0));
+    world.coordinator.prove_places_with(key.clone());
+    let place: SocketAddr = "[2001:db8:7::1]:40123".parse().unwrap();
+    let told = |world: &World| match world.hosts[1].view.entries.get(&Key::Endpoints(web)).map(|e| &e.body) {
+        Some(Some(Body::Endpoints(places))) => places.candidates.contains(&place.to_string()),
+        _ => false,
+    };
+    let say = |world: &mut World, proven: Vec<ProvenPlace>| {
+        let mapped = vec![place.to_string()];
+        world.says(
+            0,
+            NodeSays::Endpoints(MyEndpoints { mapped, proven, port: 51820, ..MyEndpoints::default() }),
+        );
+        told(world)
+    };
+    let now = world.now;
+    let other = "[2001:db8:7::2]:40123".parse().unwrap();
+    let stale = now.plus(u64::from(LIFE_MINUTES + 2) * 60);
+    for lie in [
+        vec![],
+        vec![ProvenPlace::of(place, key.prove(other, now))],
+        vec![ProvenPlace::of(place, PlaceKey::new([8; 16]).prove(place, now))],
+        vec![ProvenPlace::of(place, key.prove(place, stale))],
+    ] {
+        assert!(!say(&mut world, lie.clone()), "{lie:?}");
+    }
+    assert!(say(&mut world, vec![ProvenPlace::of(place, key.prove(place, now))]));
+    assert!(!say(&mut world, vec![]), "and only while it is said");
 }

@@ -22,6 +22,7 @@ use warren_wire::frame::{
 };
 use warren_wire::id::{IdentityKey, NodeId, RelayId};
 use warren_wire::relay::{self, HEAD, Head, Seat};
+use warren_wire::stun::PlaceKey;
 use warren_wire::trust::{Record, Trust};
 use zeroize::Zeroizing;
 
@@ -205,8 +206,11 @@ fn plain(names: &[&str]) -> Vec<(String, bool)> {
 fn a_relay_with_a_token_comes_in_and_every_node_hears_where_it_is() {
     let mut street = Street::new(1);
     assert_eq!(street.relays_told(0), plain(&["coordinator"]));
+    let place_key = PlaceKey::new([99; 16]);
+    street.world.coordinator.prove_places_with(place_key.clone());
     let far = street.relay("fra", 7);
-    assert!(far.acts.contains(&Act::Begun { name: "fra".into() }), "{:?}", far.acts);
+    let begun = Act::Begun { name: "fra".into(), place_key: Some(place_key) };
+    assert!(far.acts.contains(&begun) && !format!("{:?}", far.acts).contains("99"), "{:?}", far.acts);
     for at in 0..3 {
         assert_eq!(street.relays_told(at), plain(&["coordinator", "fra"]));
         let told = &street.world.hosts[at].seats.last().unwrap().relays[1];

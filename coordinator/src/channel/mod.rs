@@ -38,6 +38,7 @@ use zeroize::Zeroizing;
 
 use crate::door::{Caller, Callers, Transport};
 use crate::relay::{Beside, Carrier, Ports};
+use crate::stun::Stun;
 use crate::tls::{self, TlsError};
 pub use gate::Limits;
 pub(crate) use gate::{Answer, Gate, Place};
@@ -115,7 +116,8 @@ pub struct Listener {
 impl Listener {
     /// Must be called within a tokio runtime.
     pub fn bind(addr: SocketAddr, online_seed: &[u8; 32], limits: Limits) -> Result<Listener, ChannelError> {
-        Listener::on(Listener::ports(addr, 0)?.control, online_seed, limits, None, Callers::default())
+        let control = Listener::ports(addr, 0)?.control;
+        Listener::on(control, online_seed, limits, (Stun::default(), None), Callers::default())
     }
 
     /// The sockets of its port: its own, and so many for a relay.
@@ -123,12 +125,12 @@ impl Listener {
         Ports::bind(addr, relay).map_err(|error| bind_error(addr, error))
     }
 
-    /// As [`Listener::bind`]. Frames that come to this socket are the relay's; `callers` come through doors.
+    /// As [`Listener::bind`]. What comes to this socket beside QUIC is `beside`'s; `callers` come through doors.
     pub fn on(
         socket: std::net::UdpSocket,
         online_seed: &[u8; 32],
         limits: Limits,
-        relay: Option<Carrier>,
+        beside: (Stun, Option<Carrier>),
         callers: Callers,
     ) -> Result<Listener, ChannelError> {
         let addr = socket.local_addr().unwrap_or(SocketAddr::from(([0, 0, 0, 0], 0)));
@@ -139,7 +141,7 @@ impl Listener {
             .max_incoming(limits.incoming)
             .incoming_buffer_size(4 * 1024)
             .incoming_buffer_size_total(1024 * 1024);
-        let endpoint = with_more(endpoint_config(online_seed), config, socket, relay)
+        let endpoint = with_more(endpoint_config(online_seed), config, socket, beside)
             .map_err(|error| ChannelError::Listen { addr, error })?;
         Ok(Listener { endpoint, limits, callers })
     }
@@ -183,14 +185,14 @@ fn with_more(
     config: EndpointConfig,
     server: quinn::ServerConfig,
     socket: std::net::UdpSocket,
-    relay: Option<Carrier>,
+    (stun, relay): (Stun, Option<Carrier>),
 ) -> std::io::Result<Endpoint> {
     let runtime = Arc::new(TokioRuntime);
     let other = socket.try_clone()?;
     let inner = runtime.wrap_udp_socket(socket)?;
     // QUIC's first packets have 1,200 bytes (RFC 9000 section 14), and a path may carry less.
     option::set_fragmentation(&other, other.local_addr()?.is_ipv4(), Fragmentation::Allowed)?;
-    let socket = Arc::new(port::Socket { inner, relay: relay.map(Beside::new) });
+    let socket = Arc::new(port::Socket { inner, stun, relay: relay.map(Beside::new) });
     Endpoint::new_with_abstract_socket(config, Some(server), socket, runtime)
 }
 

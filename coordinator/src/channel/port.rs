@@ -14,6 +14,7 @@ use warren_coordinator_core::relay::{Forward, Place};
 use warren_wire::{relay, stun};
 
 use crate::relay::Beside;
+use crate::stun::Stun;
 
 /// Questions of one receive that are answered: an honest node sends one.
 const ANSWERED: usize = 4;
@@ -21,14 +22,14 @@ const ANSWERED: usize = 4;
 #[derive(Debug)]
 pub struct Socket {
     pub inner: Arc<dyn AsyncUdpSocket>,
+    pub stun: Stun,
     pub relay: Option<Beside>,
 }
 
 impl Socket {
     fn answer(&self, datagrams: &[u8], meta: &RecvMeta) {
         for question in datagrams.chunks(meta.stride.max(1)).take(ANSWERED) {
-            let Some(id) = stun::read_question(question) else { continue };
-            let contents = stun::answer(id, meta.addr);
+            let Some(contents) = self.stun.reply(question, meta.addr) else { continue };
             let transmit = Transmit {
                 destination: meta.addr,
                 ecn: None,

@@ -238,7 +238,10 @@ impl Running {
         };
         for act in self.outpost.handle(said, self.carrier.relay(), clock::mono()) {
             match act {
-                Act::Begun { name } => self.begun(&name)?,
+                Act::Begun { name, place_key } => {
+                    place_key.into_iter().for_each(|key| self.carrier.stun().prove_with(key));
+                    self.begun(&name)?;
+                }
                 Act::Release(released) => self.release(released),
                 Act::Drain => self.begin_end(false),
                 Act::Refused(refused) => {

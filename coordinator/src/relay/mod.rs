@@ -30,6 +30,7 @@ use tokio::sync::mpsc;
 use warren_coordinator_core::relay::{Ask, Forward, Place, Relay, RelayStatus, Verdicts};
 
 use crate::clock;
+use crate::stun::Stun;
 
 pub use desk::Desk;
 pub use group::Ports;
@@ -45,6 +46,7 @@ pub struct Carrier {
     relay: Arc<Relay>,
     asks: mpsc::Sender<Ask>,
     shared: Arc<Shared>,
+    stun: Stun,
 }
 
 #[derive(Debug, Default)]
@@ -71,11 +73,16 @@ impl Carrier {
     pub fn new(settings: &RelaySettings) -> (Carrier, mpsc::Receiver<Ask>) {
         let (asks, asked) = mpsc::channel(ASKS);
         let relay = Arc::new(Relay::new(settings.limits()));
-        (Carrier { relay, asks, shared: Arc::default() }, asked)
+        (Carrier { relay, asks, shared: Arc::default(), stun: Stun::default() }, asked)
     }
 
     pub fn relay(&self) -> &Relay {
         &self.relay
+    }
+
+    /// Answers who asks where it is seen, where nobody else reads the port.
+    pub fn stun(&self) -> &Stun {
+        &self.stun
     }
 
     /// Judges one received batch and gives each stretch that goes on to `send`, which says whether the kernel took it.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use warren_coordinator_core::relay::{Forward, Place, Verdicts};
 use warren_kernel::datagram::{self, Wait};
-use warren_wire::{relay, stun};
+use warren_wire::relay;
 
 use super::{Carrier, Ports, group};
 use crate::clock;
@@ -90,9 +90,8 @@ fn answer(carrier: &Carrier, socket: &UdpSocket) {
             let send = |forward: &Forward, bytes: &[u8]| send(socket, forward, bytes);
             let from = Place { at: received.from, by: received.to };
             carrier.carry(from, batch, received.segment, &mut verdicts, send);
-        } else if let Some(id) = stun::read_question(batch) {
+        } else if let Some(said) = carrier.stun().reply(batch, received.from) {
             // One that finds no room is lost, like any.
-            let said = stun::answer(id, received.from);
             let _ = datagram::send_from(socket, received.to, &received.from, &said, None, Wait::Never);
         }
     }

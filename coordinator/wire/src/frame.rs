@@ -7,6 +7,7 @@ mod decoder;
 mod relaying;
 mod seat;
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::flow::{FlowReport, MAX_ENDED, MAX_RECORDS};
@@ -14,6 +15,7 @@ use crate::id::NodeId;
 use crate::names::NamesReport;
 use crate::path::PathsReport;
 use crate::signed::Signed;
+use crate::stun::{PROOF, Proof};
 use crate::trust::Record;
 use crate::view::{Delta, MAX_CANDIDATE_BYTES, MAX_CANDIDATES};
 
@@ -248,6 +250,32 @@ pub struct MyEndpoints {
     /// granted; at most [`MAX_MAPPED`].
     #[prost(string, repeated, tag = "3")]
     pub mapped: Vec<String>,
+    /// Those of them that STUN has proven: they are believed although the control channel comes from elsewhere.
+    #[prost(message, repeated, tag = "4")]
+    pub proven: Vec<ProvenPlace>,
+}
+
+/// A place where whoever says this receives; at most [`MAX_MAPPED`].
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct ProvenPlace {
+    /// `address:port`.
+    #[prost(string, tag = "1")]
+    pub place: String,
+    /// A [`crate::stun::Proof`].
+    #[prost(bytes = "vec", tag = "2")]
+    pub proof: Vec<u8>,
+}
+
+impl ProvenPlace {
+    pub fn of(place: SocketAddr, proof: Proof) -> ProvenPlace {
+        ProvenPlace { place: place.to_string(), proof: proof.0.to_vec() }
+    }
+
+    /// `None`: nothing that anybody could have been given.
+    pub fn read(&self) -> Option<(SocketAddr, Proof)> {
+        let place = Some(&self.place).filter(|place| place.len() <= MAX_CANDIDATE_BYTES)?;
+        Some((place.parse().ok()?, Proof::from_slice(&self.proof)?))
+    }
 }
 
 /// Unsigned: it can only make a node send a few handshakes to where that peer is said to be anyway.
@@ -348,6 +376,9 @@ impl NodeSays {
                 ensure(mine.candidates.len() <= MAX_CANDIDATES && short, "too many or too long candidates")?;
                 let short = mine.mapped.iter().all(|c| c.len() <= MAX_CANDIDATE_BYTES);
                 ensure(mine.mapped.len() <= MAX_MAPPED && short, "too many or too long mapped addresses")?;
+                let sized = |p: &ProvenPlace| p.place.len() <= MAX_CANDIDATE_BYTES && p.proof.len() == PROOF;
+                let sized = mine.proven.iter().all(sized);
+                ensure(mine.proven.len() <= MAX_MAPPED && sized, "too many proven addresses, or not proofs")?;
                 ensure(mine.port <= u32::from(u16::MAX), "the port is over 65535")
             }
             NodeSays::Flows(report) => {

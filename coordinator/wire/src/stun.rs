@@ -7,21 +7,31 @@
 //!
 //! On a WireGuard socket the two cannot be mixed up: WireGuard's second byte is 0, an answer's is 1 (RFC 8489 section 5).
 
+mod proof;
+
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use warren_config::time::UnixTime;
+
+pub use proof::{LIFE_MINUTES, PROOF, PlaceKey, Proof};
 
 const COOKIE: [u8; 4] = 0x2112_a442_u32.to_be_bytes();
 const REQUEST: u16 = 0x0001;
 const SUCCESS: u16 = 0x0101;
 const XOR_MAPPED_ADDRESS: u16 = 0x0020;
 const SOFTWARE: u16 = 0x8022;
+/// Our own: a [`Proof`] of the place that is given.
+const PLACE_PROOF: u16 = 0xfc57;
 /// Attributes from here on may be ignored by who does not know them (RFC 8489 section 14).
 const OPTIONAL: u16 = 0x8000;
 const HEADER: usize = 20;
 /// Pads a question to the size of the longest answer.
-const NAME: &[u8; 20] = b"warren-node (padded)";
+const NAME: &[u8; 44] = b"warren-node (padded to what is answered)....";
 
 /// Bytes of a question, and of the longest answer.
 pub const QUESTION: usize = HEADER + 4 + NAME.len();
+/// Bytes of the longest answer without a proof: who asks with fewer gets none.
+const PLAIN: usize = HEADER + 4 + 20;
 /// The longest message that is read; more fits no path.
 const MAX_MESSAGE: usize = 1280;
 
@@ -48,7 +58,7 @@ pub fn question(id: TransactionId) -> [u8; QUESTION] {
 
 /// The id of a question that may be answered.
 pub fn read_question(datagram: &[u8]) -> Option<TransactionId> {
-    if datagram.len() < QUESTION {
+    if datagram.len() < PLAIN {
         return None;
     }
     let (kind, id, attributes) = read(datagram)?;
@@ -56,7 +66,23 @@ pub fn read_question(datagram: &[u8]) -> Option<TransactionId> {
     (kind == REQUEST && understood).then_some(id)
 }
 
-/// The answer to who is seen at `seen`.
+/// The answer to a question that came from `seen`, if it is to get one. With `key`, and if the question is long enough for it,
+/// the answer proves that its reader receives there.
+pub fn reply(datagram: &[u8], seen: SocketAddr, key: Option<(&PlaceKey, UnixTime)>) -> Option<Vec<u8>> {
+    let id = read_question(datagram)?;
+    let seen = SocketAddr::new(seen.ip().to_canonical(), seen.port());
+    let proof = key.filter(|_| datagram.len() >= QUESTION).map(|(key, now)| key.prove(seen, now));
+    let mut bytes = answer(id, seen);
+    let Some(Proof(proof)) = proof else { return Some(bytes) };
+    bytes.extend(PLACE_PROOF.to_be_bytes());
+    bytes.extend((PROOF as u16).to_be_bytes());
+    bytes.extend(proof);
+    let length = (bytes.len() - HEADER) as u16;
+    bytes.iter_mut().skip(2).zip(length.to_be_bytes()).for_each(|(to, from)| *to = from);
+    Some(bytes)
+}
+
+/// The answer to who is seen at `seen`, without a proof.
 pub fn answer(id: TransactionId, seen: SocketAddr) -> Vec<u8> {
     let (family, address) = match seen.ip().to_canonical() {
         IpAddr::V4(v4) => (1, v4.octets().to_vec()),
@@ -77,6 +103,13 @@ pub fn read_answer(datagram: &[u8]) -> Option<(TransactionId, SocketAddr)> {
     let (kind, id, attributes) = read(datagram)?;
     let (_, value) = attributes.iter().find(|(kind, _)| *kind == XOR_MAPPED_ADDRESS)?;
     (kind == SUCCESS).then(|| read_address(value, id)).flatten().map(|address| (id, address))
+}
+
+/// The proof that an answer carries.
+pub fn read_proof(datagram: &[u8]) -> Option<Proof> {
+    let (kind, _, attributes) = read(datagram)?;
+    let (_, value) = attributes.iter().find(|(kind, _)| *kind == PLACE_PROOF)?;
+    (kind == SUCCESS).then(|| Proof::from_slice(value)).flatten()
 }
 
 fn header(kind: u16, length: usize, id: TransactionId) -> [u8; HEADER] {
@@ -167,6 +200,26 @@ mod tests {
         assert_eq!(read_answer(&answer(ID, at("[::ffff:192.0.2.1]:7"))), Some((ID, at("192.0.2.1:7"))));
     }
 
+    #[test]
+    fn an_answer_proves_its_place_if_the_question_left_room_for_it() {
+        let (key, now) = (PlaceKey::new([3; 16]), UnixTime(1_800_000_000));
+        for seen in ["203.0.113.9:40000", "[2001:db8::1]:1", "[::ffff:192.0.2.1]:7"] {
+            let question = question(ID);
+            let told = reply(&question, at(seen), Some((&key, now))).unwrap();
+            let (id, place) = read_answer(&told).unwrap();
+            assert!(id == ID && told.len() <= question.len(), "never larger than what was asked");
+            assert!(key.holds(&read_proof(&told).unwrap(), place, now));
+            let plain = reply(&question, at(seen), None).unwrap();
+            assert_eq!((read_answer(&plain), read_proof(&plain)), (Some((ID, place)), None));
+        }
+        // Of others, with as much room as an address needs.
+        let mut short = header(REQUEST, PLAIN - HEADER, ID).to_vec();
+        short.extend(SOFTWARE.to_be_bytes().into_iter().chain([0, 20]).chain([b'x'; 20]));
+        let told = reply(&short, at("[2001:db8::1]:1"), Some((&key, now))).unwrap();
+        assert!(read_proof(&told).is_none() && told.len() <= short.len());
+        assert_eq!(reply(&short[..PLAIN - 1], at("192.0.2.1:1"), None), None);
+    }
+
     /// Whoever forges a source must not get more sent there than he sends.
     #[test]
     fn a_question_smaller_than_its_answer_gets_none() {
@@ -187,7 +240,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_bytes_are_too_strange(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-            let _ = (read_question(&bytes), read_answer(&bytes));
+            let _ = (read_question(&bytes), read_answer(&bytes), read_proof(&bytes));
         }
 
         /// Nothing that was cut, lengthened or changed outside the padding is the same question.

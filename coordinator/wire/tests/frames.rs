@@ -222,21 +222,34 @@ fn names(names: Vec<AskedName>) -> NodeSays {
     NodeSays::Names(NamesReport { names, others: 0 })
 }
 
+fn endpoints(change: impl FnOnce(&mut MyEndpoints)) -> NodeSays {
+    let mut mine = MyEndpoints { port: 1, ..MyEndpoints::default() };
+    change(&mut mine);
+    NodeSays::Endpoints(mine)
+}
+
+fn proven(place: &str, proof: usize) -> ProvenPlace {
+    ProvenPlace { place: place.to_owned(), proof: vec![0; proof] }
+}
+
 #[test]
 fn what_a_node_says_is_bounded() {
-    let long = "x".repeat(5000);
+    let (long, place) = ("x".repeat(5000), "192.0.2.1:1".to_owned());
     let bad = [
         NodeSays::EnrolBegin(EnrolBegin { token_key: vec![0; 31], ..Default::default() }),
         NodeSays::EnrolBegin(EnrolBegin { token_key: vec![0; 32], name: long.clone(), ..Default::default() }),
         NodeSays::EnrolCommit(EnrolCommit::default()),
         NodeSays::Hello(Hello { agent: long.clone(), ..Default::default() }),
         NodeSays::Hello(Hello { digest: vec![0; 31], ..Default::default() }),
-        NodeSays::Endpoints(MyEndpoints { candidates: vec![String::new(); 9], port: 1, mapped: vec![] }),
-        NodeSays::Endpoints(MyEndpoints { candidates: vec![long.clone()], port: 1, mapped: vec![] }),
-        NodeSays::Endpoints(MyEndpoints { candidates: vec![], port: 1, mapped: vec![String::new(); 3] }),
-        NodeSays::Endpoints(MyEndpoints { candidates: vec![], port: 1, mapped: vec![long.clone()] }),
+        endpoints(|mine| mine.candidates = vec![String::new(); 9]),
+        endpoints(|mine| mine.candidates = vec![long.clone()]),
+        endpoints(|mine| mine.mapped = vec![String::new(); 3]),
+        endpoints(|mine| mine.mapped = vec![long.clone()]),
+        endpoints(|mine| mine.proven = vec![proven(&place, 20); 3]),
+        endpoints(|mine| mine.proven = vec![proven(&long, 20)]),
+        endpoints(|mine| mine.proven = vec![proven(&place, 19)]),
         NodeSays::Knock(Knock { peer: vec![0; 15] }),
-        NodeSays::Endpoints(MyEndpoints { candidates: vec![], port: 65_536, mapped: vec![] }),
+        endpoints(|mine| mine.port = 65_536),
         NodeSays::Flows(FlowReport { records: vec![FlowRecord::default(); 16_385], ..Default::default() }),
         NodeSays::Complaint(Complaint { message: long, revision: 1 }),
         names(vec![asked("a.example"); 257]),

@@ -14,6 +14,7 @@ mod reports;
 mod sleep;
 mod subnets;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -86,11 +87,13 @@ pub struct Parts {
 pub struct Driver {
     pub(super) parts: Parts,
     pub(super) log: FlowLog,
-    pub(super) candidates: Vec<std::net::SocketAddr>,
+    pub(super) candidates: Vec<SocketAddr>,
     connector: Arc<Connector>,
     channel: Option<Channel>,
     /// When the channel was made.
     channel_since: Mono,
+    /// Where the coordinator was reached last.
+    reached: Option<SocketAddr>,
     pub(super) doors: Doors,
     turn: u64,
     events: (mpsc::Sender<Event>, mpsc::Receiver<Event>),
@@ -123,6 +126,7 @@ impl Driver {
             connector: Arc::new(connector),
             channel: None,
             channel_since: Mono(0),
+            reached: None,
             doors: Doors::default(),
             turn: 0,
             events: mpsc::channel(64),

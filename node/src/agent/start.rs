@@ -6,7 +6,7 @@ use warren_node_core::control::{Config, Control};
 use warren_node_core::dataplane::{DataPlane, Settings};
 use warren_node_core::flows::Legacy;
 use warren_node_core::ledger::Ledger;
-use warren_node_core::mapping::Mapping;
+use warren_node_core::mapping::Mappings;
 use warren_node_core::session::boring::BoringEngine;
 
 use super::driver::{Driver, Parts};
@@ -75,7 +75,7 @@ pub async fn run(options: Options, state: StateDir, kept: Kept, helper: Option<H
         counters: Counters::default(),
         aside: Aside::new().map_err(Error::io("make the queue for handshakes"))?,
         sleepers: Sleepers::default(),
-        mapping: parking_lot::Mutex::new(Mapping::new(random()?)),
+        mappings: parking_lot::Mutex::new(Mappings::new([random()?, random()?])),
         outlook: parking_lot::Mutex::default(),
         workers: options.workers,
     });

@@ -129,6 +129,11 @@ impl Connector {
         }
     }
 
+    /// All addresses that names of the coordinator have had.
+    pub fn known(&self) -> Vec<SocketAddr> {
+        self.known.lock().map(|known| known.values().flatten().copied().collect()).unwrap_or_default()
+    }
+
     /// Tries every address of `host:port` in turn; the last failure is the answer.
     pub async fn connect(&self, address: &str) -> Result<Link, ConnectError> {
         let mut last = ConnectError::Address { address: address.to_owned() };

@@ -29,7 +29,7 @@ use std::thread::JoinHandle;
 
 use parking_lot::Mutex;
 use warren_node_core::dataplane::DataPlane;
-use warren_node_core::mapping::Mapping;
+use warren_node_core::mapping::Mappings;
 use warren_node_core::session::Engine;
 use warren_wire::stun::is_stun;
 
@@ -67,7 +67,7 @@ pub struct Shared<E: Engine> {
     pub aside: Aside,
     pub sleepers: Sleepers,
     /// Asked by the tick thread, answered at the control worker, read by the control half.
-    pub mapping: Mutex<Mapping>,
+    pub mappings: Mutex<Mappings>,
     /// Does UDP reach relays that are used through doors?
     pub outlook: Mutex<Outlook>,
     pub workers: usize,
@@ -97,7 +97,7 @@ impl<E: Engine> Shared<E> {
     /// to count.
     pub fn takes_stun(&self, from: SocketAddr, datagram: &[u8]) -> bool {
         is_stun(datagram)
-            && (self.mapping.lock().handle_answer(from, datagram, self.clock.now().mono)
+            && (self.mappings.lock().handle_answer(from, datagram, self.clock.now().mono)
                 || self.outlook.lock().handle_answer(from, datagram))
     }
 

@@ -56,8 +56,8 @@ pub fn run<E: Engine>(shared: &Shared<E>) {
 
 /// From the WireGuard socket itself: only so does the answer tell where that is seen.
 fn ask_outside<E: Engine>(shared: &Shared<E>, now: Mono) {
-    let question = shared.mapping.lock().poll_question(now);
-    if let Some((to, bytes)) = question {
+    let question = || shared.mappings.lock().poll_question(now);
+    for (to, bytes) in std::iter::from_fn(question) {
         let transmit = Transmit { to, bytes: &bytes, segment: None, pieces: false };
         shared.sockets.send_straight(&transmit, Sender::Control);
     }

@@ -1,12 +1,13 @@
 //! What nodes and strangers say.
 
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 
 use warren_config::time::UnixTime;
 use warren_wire::flow::FlowReport;
 use warren_wire::frame::{
     Complaint, CoordinatorSays, Enforced, EnrolBegin, EnrolCommit, Enrolled, FlowsStored, Hello, Knock,
-    MyEndpoints, NodeSays, ToCoordinator, Welcome,
+    MyEndpoints, NodeSays, ProvenPlace, ToCoordinator, Welcome,
 };
 use warren_wire::id::{Digest, NodeId};
 use warren_wire::path::PathsReport;
@@ -300,10 +301,21 @@ impl Coordinator {
         let port = u16::try_from(endpoints.port).unwrap_or(0);
         let seen = Some(session.from.ip());
         let mapped = endpoints::parse(&endpoints.mapped);
+        let proven = self.proven(endpoints, now);
         self.update_endpoints(node, now, |reported| {
-            *reported = endpoints::Reported { own, mapped, port, seen }
+            *reported = endpoints::Reported { own, mapped, proven, port, seen }
         });
         None
+    }
+
+    /// Places of which the node has shown that it receives there. A proof that does not hold is none.
+    fn proven(&self, endpoints: &MyEndpoints, now: UnixTime) -> Vec<SocketAddr> {
+        let Some(key) = &self.place_key else { return Vec::new() };
+        let shown = endpoints.proven.iter().filter_map(ProvenPlace::read);
+        shown
+            .filter(|(place, proof)| key.holds(proof, *place, now))
+            .map(|(p, _)| endpoints::plain(p))
+            .collect()
     }
 
     /// Passed on between two members whom a grant joins, and remembered nowhere: who is away will hear of the next.

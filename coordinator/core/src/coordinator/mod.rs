@@ -18,6 +18,7 @@ use warren_wire::frame::{CoordinatorSays, FlowsStored, Refused, RelayAt, ToNode}
 use warren_wire::id::{IdentityKey, NodeId};
 use warren_wire::issue;
 use warren_wire::signed::Signed;
+use warren_wire::stun::PlaceKey;
 
 use self::posts::Posts;
 use crate::accounts::Accounts;
@@ -82,6 +83,8 @@ pub struct Coordinator {
     names: NamesAsked,
     paths: PathsKnown,
     pace: Pace,
+    /// With which it and its relays prove to nodes where they are seen.
+    place_key: Option<PlaceKey>,
     /// `None`: this network has no relay.
     seats: Option<Seats>,
     /// The relay on the coordinator's own port.
@@ -120,6 +123,7 @@ impl Coordinator {
             names: NamesAsked::default(),
             paths: PathsKnown::default(),
             pace: Pace::default(),
+            place_key: None,
             seats: None,
             here: None,
             posts: Posts::default(),
@@ -139,6 +143,11 @@ impl Coordinator {
 
     pub fn state(&self) -> &State {
         &self.state
+    }
+
+    /// What STUN on this coordinator's port proves places with. Before the first connection.
+    pub fn prove_places_with(&mut self, key: PlaceKey) {
+        self.place_key = Some(key);
     }
 
     // --- what happens

@@ -187,12 +187,14 @@ impl Coordinator {
         self.posts.posts.insert(name.clone(), post);
         self.outputs.push_back(Output::RelayAuthorised(conn));
         let charter = Some(self.founded.charter.clone());
-        self.say_relay(conn, SaidToRelay::Welcome(RelayWelcome { charter, name: name.to_string() }));
+        let place_key = self.place_key.as_ref().map(|key| key.to_bytes().to_vec()).unwrap_or_default();
+        let name = name.to_string();
+        self.say_relay(conn, SaidToRelay::Welcome(RelayWelcome { charter, name, place_key }));
         self.seat_all(conn, RelayId::of(&line.key), now);
         if known.draining {
             self.say_relay(conn, SaidToRelay::Drain(Draining {}));
         }
-        self.notice(Level::Info, None, format!("relay {name} is here"));
+        self.notice(Level::Info, None, format!("relay {} is here", known.name));
         self.tell_relays();
         self.relay_moved(&known, line, hello, now)
     }

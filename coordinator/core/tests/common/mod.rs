@@ -371,7 +371,10 @@ impl World {
 
     pub fn endpoints(&mut self, host: usize, candidates: &[&str]) {
         let candidates = candidates.iter().map(|c| c.to_string()).collect();
-        self.says(host, NodeSays::Endpoints(MyEndpoints { candidates, port: 51820, mapped: Vec::new() }));
+        self.says(
+            host,
+            NodeSays::Endpoints(MyEndpoints { candidates, port: 51820, ..MyEndpoints::default() }),
+        );
     }
 
     pub fn wait(&mut self, seconds: u64) {

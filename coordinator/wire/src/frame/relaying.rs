@@ -230,12 +230,23 @@ pub enum SaidToRelay {
 
 /// The first word to a relay whose session may begin.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
+#[prost(skip_debug)]
 pub struct RelayWelcome {
     #[prost(message, optional, tag = "1")]
     pub charter: Option<Signed>,
     /// As the administrator has named it.
     #[prost(string, tag = "2")]
     pub name: String,
+    /// With which it proves to nodes where it sees them ([`crate::stun::PlaceKey`]).
+    #[prost(bytes = "vec", tag = "3")]
+    pub place_key: Vec<u8>,
+}
+
+/// Keys reach no log.
+impl fmt::Debug for RelayWelcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RelayWelcome").field("name", &self.name).finish_non_exhaustive()
+    }
 }
 
 /// A node has this seat.

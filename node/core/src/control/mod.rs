@@ -49,6 +49,7 @@ use warren_wire::view::Assembler;
 
 use crate::clock::{Mono, Now};
 use crate::flows::{self, Flows, Legacy};
+use crate::mapping::Seen;
 use crate::path::{self, Locality};
 
 use belief::Belief;
@@ -109,7 +110,7 @@ pub struct Control {
     own: Vec<SocketAddr>,
     port: u16,
     /// What the WireGuard socket looks like from outside, if that is none of its own addresses.
-    mapped: Vec<SocketAddr>,
+    mapped: Vec<Seen>,
     /// What the gateway has granted.
     granted: Option<SocketAddr>,
     /// Keys the coordinator's view does not show yet.
@@ -243,17 +244,18 @@ impl Control {
         }
     }
 
-    /// Where the coordinator sees the WireGuard socket ([`crate::mapping`]). True if that is behind a NAT.
-    pub fn handle_mapped(&mut self, seen: Option<SocketAddr>) -> bool {
-        let foreign = |place: &SocketAddr| !self.own.contains(place);
-        let usable = |place: &SocketAddr| path::acceptable(*place, &self.network, Locality::Wide);
-        let mapped: Vec<SocketAddr> = seen.into_iter().filter(foreign).filter(usable).collect();
-        let behind = !mapped.is_empty();
-        if self.mapped != mapped {
-            self.mapped = mapped;
+    /// Where the world sees the WireGuard socket ([`crate::mapping`]).
+    pub fn handle_mapped(&mut self, seen: Vec<Seen>) {
+        let foreign = |seen: &Seen| !self.own.contains(&seen.place);
+        let usable = |seen: &Seen| path::acceptable(seen.place, &self.network, Locality::Wide);
+        let mapped: Vec<Seen> = seen.into_iter().filter(foreign).filter(usable).collect();
+        let places = |seen: &[Seen]| seen.iter().map(|seen| seen.place).collect::<Vec<_>>();
+        let moved = places(&self.mapped) != places(&mapped);
+        // A newer proof of the same place is for the next session.
+        self.mapped = mapped;
+        if moved {
             self.say_endpoints();
         }
-        behind
     }
 
     /// Where the gateway says that this port is outside ([`crate::portmap`]).

@@ -2,13 +2,12 @@
 //!
 //! Who gets no answer asks the coordinator to tell the peer (`waiting`), the peer shows itself at every place this node
 //! may be at (`knocked`), and whoever tries again does so at every place, not only the likeliest. What arrives first makes
-//! the session, and its source is the peer's place from then on. A silent session says a keepalive before a NAT forgets
-//! it, for as long as its keys live: a WireGuard node that keeps silent for longer is found again in the same way.
+//! the session, and its source is the peer's place from then on. A silent session says a keepalive before a NAT or a firewall
+//! forgets it (nobody knows whether there is a firewall), for as long as its keys live: a WireGuard node that keeps silent for longer is found again in the same way.
 //!
 //! Nobody can be aimed at anybody with it: a peer is tried at [`crate::path::MAX_CANDIDATES`] places at most, once a second,
 //! and all peers together a few times a second, whatever the coordinator says.
 
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use warren_wire::id::NodeId;
@@ -103,11 +102,6 @@ impl<E: Engine> DataPlane<E> {
         }
     }
 
-    /// Is this node behind a NAT? Then it keeps its mappings open.
-    pub fn set_mapped(&self, mapped: bool) {
-        self.mapped.store(mapped, Ordering::Relaxed);
-    }
-
     /// Peers that do not answer, since the last call: the coordinator may tell them.
     pub fn take_waiting(&self) -> Vec<NodeId> {
         self.waiting.lock().drain(..).collect()
@@ -154,8 +148,7 @@ impl<E: Engine> DataPlane<E> {
                     waiting.push_back(peer.node);
                 }
             }
-        } else if self.mapped.load(Ordering::Relaxed)
-            && stats.handshake_age.is_some_and(|age| age < LIVE)
+        } else if stats.handshake_age.is_some_and(|age| age < LIVE)
             && peer.link.is_silent_for(SILENCE_MS, now)
         {
             self.keep_open(snapshot, peer, lane, out, now);

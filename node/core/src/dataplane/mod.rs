@@ -35,7 +35,6 @@ mod tick;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -158,8 +157,6 @@ pub struct DataPlane<E: Engine> {
     /// Peers that do not answer, until control asks the coordinator to tell them.
     waiting: Mutex<VecDeque<NodeId>>,
     shows: Mutex<knock::Shows>,
-    /// This node is behind a NAT.
-    mapped: AtomicBool,
     /// This node's end at the relays.
     berths: ArcSwap<Berths>,
     told_paths: Mutex<paths::Told>,
@@ -198,7 +195,6 @@ impl<E: Engine> DataPlane<E> {
             hearsay: Mutex::new(VecDeque::new()),
             waiting: Mutex::new(VecDeque::new()),
             shows: Mutex::default(),
-            mapped: AtomicBool::new(false),
             berths: ArcSwap::default(),
             told_paths: Mutex::default(),
         }

@@ -24,7 +24,7 @@ pub fn status(driver: &Driver) -> Value {
         "mtu": parts.plan.mtu,
         "port": parts.shared.sockets.port(),
         "endpoints": driver.candidates,
-        "mapped": parts.shared.mapping.lock().mapped(),
+        "mapped": parts.shared.mappings.lock().seen().iter().map(|seen| seen.place).collect::<Vec<_>>(),
         "relays": shown_relays(driver, &parts.shared.plane.berths()),
         "coordinator_way": driver.channel_way(boot()),
         "port_mapping": driver.port_mapper.as_ref().map(crate::portmap::PortMapper::status),

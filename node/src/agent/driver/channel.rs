@@ -59,7 +59,6 @@ impl Driver {
         let control = &mut self.parts.control;
         match event {
             Event::Connected(_, channel) => {
-                self.parts.shared.mapping.lock().set_server(Some(channel.remote()), now);
                 self.channel = Some(channel);
                 self.channel_since = now;
                 control.handle_connected(now);

@@ -1,5 +1,7 @@
 //! Where this node is: its own addresses, its gateway, and how the world sees it.
 
+use std::net::SocketAddr;
+
 use super::{Driver, Parts};
 use crate::agent::endpoints;
 use crate::clock::boot;
@@ -17,11 +19,31 @@ pub fn port_mapper(parts: &Parts) -> Option<PortMapper> {
 impl Driver {
     /// Where this node is seen, and peers that do not answer: both are the coordinator's to pass on.
     pub(super) fn look_outside(&mut self) {
+        let servers = self.who_sees();
         let (control, shared) = (&mut self.parts.control, &self.parts.shared);
-        let seen = shared.mapping.lock().mapped();
-        shared.plane.set_mapped(control.handle_mapped(seen));
+        let mut mappings = shared.mappings.lock();
+        mappings.set_servers(&servers, boot());
+        control.handle_mapped(mappings.seen());
+        drop(mappings);
         control.handle_granted(self.port_mapper.as_mut().and_then(PortMapper::turn));
         control.handle_unanswering(shared.plane.take_waiting());
+    }
+
+    /// Who may be asked where this node is seen: the coordinator where it was reached last, its other addresses, and relays.
+    fn who_sees(&mut self) -> Vec<SocketAddr> {
+        if let Some(channel) = &self.channel {
+            self.reached = Some(channel.remote());
+        }
+        let parts = &self.parts;
+        let relays = parts.shared.plane.berths();
+        let told = parts.kept.trust.coordinators.iter().filter_map(|address| address.parse().ok());
+        let others = told.chain(self.connector.known()).chain(relays.into_iter().flat_map(|r| r.addresses));
+        self.reached.into_iter().chain(others).fold(Vec::new(), |mut all, server| {
+            if !all.contains(&server) {
+                all.push(server);
+            }
+            all
+        })
     }
 
     pub(super) async fn look_at_addresses(&mut self) {
@@ -37,7 +59,7 @@ impl Driver {
                 if found != self.candidates {
                     tracing::debug!(?found, "own endpoints");
                     self.candidates = found.clone();
-                    parts.shared.mapping.lock().ask_again(boot());
+                    parts.shared.mappings.lock().ask_again(boot());
                     parts.control.handle_local_endpoints(found, port);
                 }
             }

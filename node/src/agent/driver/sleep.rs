@@ -19,7 +19,7 @@ impl Driver {
         self.look_at_addresses().await;
         self.port_mapper.iter_mut().for_each(PortMapper::ask_again);
         let shared = &self.parts.shared;
-        shared.mapping.lock().ask_again(boot());
+        shared.mappings.lock().ask_again(boot());
         let (mut out, now) = (Outbox::small(), shared.clock.now());
         shared.plane.tend_berths(&mut out, now);
         shared.plane.resumed(&mut out, now);

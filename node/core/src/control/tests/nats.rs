@@ -1,12 +1,17 @@
 //! What a node says of its place behind a NAT, and what it does for a peer behind another.
 
-use warren_wire::frame::{CoordinatorSays, Knock, MyEndpoints, RelayPlace, RelaySeat};
+use warren_wire::frame::{CoordinatorSays, Knock, MyEndpoints, ProvenPlace, RelayPlace, RelaySeat};
+use warren_wire::stun::Proof;
 
 use super::super::*;
 use super::world::{Driven, World};
 
 fn at(text: &str) -> SocketAddr {
     text.parse().unwrap()
+}
+
+fn seen(places: &[SocketAddr]) -> Vec<Seen> {
+    places.iter().map(|place| Seen { place: *place, proof: None }).collect()
 }
 
 fn last_endpoints(node: &Driven) -> Option<&MyEndpoints> {
@@ -22,11 +27,11 @@ fn the_place_outside_is_told_once_and_only_if_it_is_another_than_inside() {
     let mut node = world.settled();
     let inside = at("192.168.1.2:51820");
     node.control.handle_local_endpoints(vec![inside], 51820);
-    assert!(!node.control.handle_mapped(Some(inside)), "no NAT");
+    node.control.handle_mapped(seen(&[inside]));
     node.drain();
     assert!(last_endpoints(&node).unwrap().mapped.is_empty());
     for _ in 0..3 {
-        assert!(node.control.handle_mapped(Some(at("203.0.113.7:40123"))));
+        node.control.handle_mapped(seen(&[at("203.0.113.7:40123")]));
     }
     node.drain();
     let all = node.sent().into_iter().filter(|says| matches!(says, NodeSays::Endpoints(_))).count();
@@ -36,10 +41,10 @@ fn the_place_outside_is_told_once_and_only_if_it_is_another_than_inside() {
     );
     // An answer that is no place at all, whoever forged it, is none.
     for nonsense in ["100.64.0.9:1", "127.0.0.1:1", "0.0.0.0:1", "203.0.113.7:0"] {
-        assert!(!node.control.handle_mapped(Some(at(nonsense))), "{nonsense}");
+        node.control.handle_mapped(seen(&[at(nonsense)]));
+        node.drain();
+        assert!(last_endpoints(&node).unwrap().mapped.is_empty(), "{nonsense}");
     }
-    node.drain();
-    assert!(last_endpoints(&node).unwrap().mapped.is_empty());
 }
 
 #[test]
@@ -102,11 +107,11 @@ fn what_the_gateway_has_granted_is_told_first_and_only_if_it_could_be_true() {
     let world = World::new();
     let mut node = world.settled();
     node.control.handle_local_endpoints(vec![at("192.168.1.2:51820")], 51820);
-    node.control.handle_mapped(Some(at("203.0.113.7:40123")));
+    node.control.handle_mapped(seen(&[at("203.0.113.7:40123")]));
     node.control.handle_granted(Some(at("203.0.113.7:51820")));
     node.drain();
     assert_eq!(last_endpoints(&node).unwrap().mapped, ["203.0.113.7:51820", "203.0.113.7:40123"]);
-    node.control.handle_mapped(Some(at("203.0.113.7:51820")));
+    node.control.handle_mapped(seen(&[at("203.0.113.7:51820")]));
     node.drain();
     assert_eq!(last_endpoints(&node).unwrap().mapped, ["203.0.113.7:51820"], "once is enough");
     for lie in
@@ -116,4 +121,29 @@ fn what_the_gateway_has_granted_is_told_first_and_only_if_it_could_be_true() {
         node.drain();
         assert_eq!(last_endpoints(&node).unwrap().mapped, ["203.0.113.7:51820"], "{lie}");
     }
+}
+
+/// Of each family; the proof goes along, and a newer one of the same place is kept for the next session.
+#[test]
+fn what_is_proven_of_a_place_outside_is_told_with_it() {
+    let world = World::new();
+    let mut node = world.settled();
+    node.control.handle_local_endpoints(vec![at("192.168.1.2:51820")], 51820);
+    let (four, six) = (at("203.0.113.7:40123"), at("[2001:db8::7]:51820"));
+    let proven =
+        |n: u8| vec![Seen { place: four, proof: None }, Seen { place: six, proof: Some(Proof([n; 20])) }];
+    for n in [1, 2, 3] {
+        node.control.handle_mapped(proven(n));
+        node.drain();
+    }
+    let told = |node: &Driven| {
+        let mine = last_endpoints(node).unwrap();
+        (mine.mapped.clone(), mine.proven.iter().filter_map(ProvenPlace::read).collect::<Vec<_>>())
+    };
+    let places = vec![four.to_string(), six.to_string()];
+    assert_eq!(told(&node), (places.clone(), vec![(six, Proof([1; 20]))]), "told once");
+    node.control.handle_disconnected("gone", node.now);
+    node.drain();
+    node.reconnect(&world, super::world::T0);
+    assert_eq!(told(&node), (places, vec![(six, Proof([3; 20]))]));
 }
