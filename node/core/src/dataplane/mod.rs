@@ -17,6 +17,7 @@
 //! control:  loop { plane.tick(&mut out, now) -> Wake; send out.transmits(); out.sent(); sleep until Wake.at }
 //! ```
 
+mod aim;
 mod counters;
 mod egress;
 mod gate;
@@ -158,6 +159,7 @@ pub struct DataPlane<E: Engine> {
     /// Peers that do not answer, until control asks the coordinator to tell them.
     waiting: Mutex<VecDeque<NodeId>>,
     shows: Mutex<knock::Shows>,
+    aim: Mutex<aim::Aim>,
     /// This node is behind a NAT.
     mapped: AtomicBool,
     /// This node's end at the relays.
@@ -198,6 +200,7 @@ impl<E: Engine> DataPlane<E> {
             hearsay: Mutex::new(VecDeque::new()),
             waiting: Mutex::new(VecDeque::new()),
             shows: Mutex::default(),
+            aim: Mutex::default(),
             mapped: AtomicBool::new(false),
             berths: ArcSwap::default(),
             told_paths: Mutex::default(),
