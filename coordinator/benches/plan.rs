@@ -104,6 +104,7 @@ fn row(i: usize) -> FlowRow {
         name: Some(format!("n{node}")),
         address: std::net::Ipv4Addr::from(0x6440_0100 + node as u32).into(),
         port,
+        behind: false,
     };
     let at = NOW.0 - (RECORDS - i) as u64;
     let ends = [point(from, 40_000), point(to, grant as u16 + 1)];

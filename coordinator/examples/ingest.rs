@@ -60,6 +60,7 @@ fn row(node: NodeId, record: &FlowRecord, now: UnixTime) -> FlowRow {
             name: Some(format!("node-{}-{}", bytes[2], bytes[3])),
             address,
             port: port as u16,
+            behind: false,
         }
     };
     let ends = [point(&record.src, record.src_port), point(&record.dst, record.dst_port)];

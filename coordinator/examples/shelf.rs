@@ -239,6 +239,7 @@ fn row(number: u64) -> FlowRow {
         name: Some(format!("node-of-team-{node_number}")),
         address: std::net::Ipv4Addr::from(0x6440_0000 + node_number as u32).into(),
         port,
+        behind: false,
     };
     let ends = [point(number % 1000, 30_000 + (number % 30_000) as u16), point(mix(number) % 1000, 8443)];
     let workload = Workload {

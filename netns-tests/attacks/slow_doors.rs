@@ -11,9 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
+use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
@@ -23,8 +21,11 @@ use warren_netns_tests::attack::args::{Args, fail};
 use warren_netns_tests::attack::forge::nth;
 use warren_netns_tests::attack::knock::Noise;
 use warren_netns_tests::attack::verdict::verdict;
-use warren_wire::door::{PATH, PROTOCOL, TLS_ALPN};
+use warren_wire::door::{PATH, PROTOCOL};
 use warren_wire::stun::{TransactionId, question};
+
+#[path = "../../coordinator/tests/stranger/mod.rs"]
+mod stranger;
 
 const USAGE: &str = "attack-slow-doors --target IP:PORT [--clients 300] [--rate 300] [--seconds 20] \
                      [--from FIRST-SOURCE --sources 250]";
@@ -65,7 +66,7 @@ fn main() -> ExitCode {
     let siege = Arc::new(Siege {
         target,
         from,
-        tls: tls().unwrap_or_else(|e| fail(USAGE, &e.to_string())),
+        tls: stranger::tls().unwrap_or_else(|e| fail(USAGE, &e.to_string())),
         end: Instant::now() + Duration::from_secs(seconds),
         entered: AtomicU64::new(0),
         doors: AtomicU64::new(0),
@@ -256,54 +257,4 @@ async fn upgrade(tls: &mut TlsStream<TcpStream>) -> Option<()> {
 fn message(datagram: &[u8]) -> Vec<u8> {
     let len = u16::try_from(datagram.len()).unwrap_or(u16::MAX);
     [&[0x82, 0xfe][..], &len.to_be_bytes(), &[0; 4], datagram].concat()
-}
-
-/// Looks at no key: these are strangers.
-#[derive(Debug)]
-struct Anybody;
-
-impl ServerCertVerifier for Anybody {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        Err(Error::General("TLS 1.2".into()))
-    }
-    fn verify_tls13_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        vec![SignatureScheme::ED25519]
-    }
-    fn requires_raw_public_keys(&self) -> bool {
-        true
-    }
-}
-
-fn tls() -> Result<TlsConnector, Error> {
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let mut config = ClientConfig::builder_with_provider(provider)
-        .with_protocol_versions(&[&rustls::version::TLS13])?
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Anybody))
-        .with_no_client_auth();
-    config.alpn_protocols = vec![TLS_ALPN.to_vec()];
-    Ok(TlsConnector::from(Arc::new(config)))
 }

@@ -190,6 +190,8 @@ fn a_host_without_an_agent_is_reached_as_far_as_a_grant_goes_and_no_further() {
         let denied = |f: &&Value| f["verdict"] == "deny" && f["to"]["port"] == 8090;
         flows.iter().any(|f| passed(&f)) && flows.iter().any(|f| denied(&f))
     });
+    let listed = office.coordinator.warren(&["flow", "list"]).ok();
+    assert!(listed.contains(&format!("{PRINTER} by gw-a")), "{listed}");
 
     // Both ends can say by which grant, and by whom it is reached.
     let why = office.client.cli(&["why", PRINTER, "tcp/80"]).ok();

@@ -7,6 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use warren_wire::id::NodeId;
 use warren_wire::relay::Seat;
 use warren_wire::trust::Network;
+use warren_wire::underlay;
 use warren_wire::view::MAX_CANDIDATES;
 
 /// One node's candidates.
@@ -33,9 +34,7 @@ impl Reported {
         let proven = self.proven.iter().copied();
         let all = mapped.chain(seen).chain(proven).chain(self.own.iter().copied());
         for candidate in all.filter(|c| is_usable(network, *c)) {
-            if !list.contains(&candidate) && list.len() < MAX_CANDIDATES {
-                list.push(candidate);
-            }
+            underlay::add(&mut list, candidate);
         }
         list
     }
@@ -54,25 +53,12 @@ pub fn plain(address: SocketAddr) -> SocketAddr {
 
 /// Nothing inside the overlay, on the host itself, on one link only, or for many at once.
 pub fn is_usable(network: &Network, candidate: SocketAddr) -> bool {
-    let forbidden = match candidate.ip() {
-        IpAddr::V4(ip) => {
-            ip.is_unspecified()
-                || ip.is_loopback()
-                || ip.is_multicast()
-                || ip.is_broadcast()
-                || ip.is_link_local()
-                || network.v4_range.contains(&ip)
-        }
-        IpAddr::V6(ip) => {
-            let link_local = ip.segments().first().is_some_and(|s| s & 0xffc0 == 0xfe80);
-            ip.is_unspecified()
-                || ip.is_loopback()
-                || ip.is_multicast()
-                || link_local
-                || network.v6_prefix.contains(&ip)
-        }
+    let ip = candidate.ip();
+    let overlay = match ip {
+        IpAddr::V4(ip) => network.v4_range.contains(&ip),
+        IpAddr::V6(ip) => network.v6_prefix.contains(&ip),
     };
-    !forbidden && candidate.port() != 0
+    underlay::is_of_one_host(ip) && !ip.is_loopback() && !overlay && candidate.port() != 0
 }
 
 /// Candidates of all nodes, since the coordinator started.

@@ -55,6 +55,7 @@ pub struct Outpost {
     /// To be asked.
     to_ask: Vec<Nodes>,
     unproven: u64,
+    unasked: u64,
 }
 
 /// Where a node sits.
@@ -84,6 +85,7 @@ impl Outpost {
             asked: BTreeMap::new(),
             to_ask: Vec::new(),
             unproven: 0,
+            unasked: 0,
         }
     }
 
@@ -237,7 +239,11 @@ impl Outpost {
         let mut released = Vec::new();
         for (nodes, may) in each(&answer.may, true).chain(each(&answer.may_not, false)) {
             // What was not asked is not answered: a yes for others opens nothing.
-            for pair in self.asked.remove(&nodes).into_iter().flatten() {
+            let Some(pairs) = self.asked.remove(&nodes) else {
+                self.unasked = self.unasked.saturating_add(1);
+                continue;
+            };
+            for pair in pairs {
                 released.extend(relay.answer(pair, may, now).map(Act::Release));
             }
         }
@@ -262,6 +268,7 @@ impl Outpost {
             kept: status.kept as u64,
             refused: status.refused.into_iter().filter(|(_, count)| *count > 0).map(reason).collect(),
             unproven: self.unproven,
+            unasked: self.unasked,
             doors: None,
         }
     }

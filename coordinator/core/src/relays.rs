@@ -295,6 +295,9 @@ pub struct RelayRow {
     pub refused: BTreeMap<String, u64>,
     /// Seats it did not give, because no authority stands behind their node.
     pub unproven: u64,
+    /// Answers of the coordinator about pairs that it had not asked about: they opened nothing.
+    #[serde(default)]
+    pub unasked: u64,
     /// Ways to it without UDP. `None`: it has not said.
     #[serde(default)]
     pub doors: Option<DoorReport>,

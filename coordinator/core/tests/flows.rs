@@ -282,6 +282,8 @@ fn a_refused_try_at_a_host_behind_a_gateway_is_of_the_service_at_its_port_and_on
     assert_eq!(service(2), (gw(), "192.168.10.7".to_owned(), Some("lan".to_owned())));
     assert_eq!(service(3).2, None, "nobody listens there");
     assert_eq!(service(4).2, None, "that is the gateway itself");
+    let label = |flow: u64| rows.iter().find(|row| row.flow == flow).unwrap().to.label();
+    assert_eq!([label(1), label(4)], ["192.168.10.5 by gw-1", "gw-1"], "what people read");
     let row = world.coordinator.node("gw-1").unwrap();
     assert_eq!(
         (row.offers, row.leads_to),

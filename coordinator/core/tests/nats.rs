@@ -112,3 +112,28 @@ fn a_place_outside_that_is_proven_is_believed_wherever_the_channel_comes_from() 
     assert!(say(&mut world, vec![ProvenPlace::of(place, key.prove(place, now))]));
     assert!(!say(&mut world, vec![]), "and only while it is said");
 }
+
+/// It may say what it likes of its own addresses, so it is believed in few of a kind, and in none where no host is.
+#[test]
+fn no_node_names_many_doors_of_one_host_nor_addresses_that_no_host_has() {
+    let mut world = street(5);
+    let (web, seen) = (world.id(0), world.hosts[0].source);
+    let told = |world: &World| match &world.hosts[1].view.entries.get(&Key::Endpoints(web)).unwrap().body {
+        Some(Body::Endpoints(places)) => places.candidates.clone(),
+        other => panic!("{other:?}"),
+    };
+    let doors: Vec<String> = (1..=8).map(|port| format!("198.51.100.9:{port}")).collect();
+    let say = |world: &mut World, own: &[String]| {
+        let candidates = own.to_vec();
+        world.says(0, NodeSays::Endpoints(MyEndpoints { candidates, port: 51820, ..MyEndpoints::default() }));
+    };
+    say(&mut world, &doors);
+    assert_eq!(told(&world), [&[format!("{seen}:51820")], &doors[..3]].concat());
+    let nobody = ["0.1.2.3:1", "240.0.0.1:1", "[100::1]:1", "[::192.0.2.1]:1", "192.0.0.8:1"];
+    say(&mut world, &nobody.map(str::to_owned));
+    assert_eq!(told(&world), [format!("{seen}:51820")]);
+    // Eight in all, where it is seen among them.
+    let many: Vec<String> = (1..=8).map(|host| format!("198.51.100.{host}:1")).collect();
+    say(&mut world, &many);
+    assert_eq!(told(&world), [&[format!("{seen}:51820")], &many[..7]].concat());
+}

@@ -13,7 +13,7 @@ use ed25519_dalek::{Signer as _, SigningKey};
 use warren_coordinator_core::command::Command;
 use warren_coordinator_core::outpost::{Act, Outpost};
 use warren_coordinator_core::output::ConnId;
-use warren_coordinator_core::relay::{Limits, Moment, PLACE_LIFE, Place, Relay, Verdicts};
+use warren_coordinator_core::relay::{Limits, Moment, PERMIT_LIFE, PLACE_LIFE, Place, Relay, Verdicts};
 use warren_coordinator_core::relays::RelayState;
 use warren_wire::door::{Carriage, DoorAt, DoorPlaces};
 use warren_wire::frame::{
@@ -353,17 +353,32 @@ fn a_node_of_another_network_or_with_a_forged_record_is_not_seated() {
     assert!(matches!(&acts[..], [Act::Warn(_)]), "{acts:?}");
 }
 
-/// A permit is for the pair that was asked about.
+/// A permit is for the pair that was asked about, once: for another, or said again when it has ended, it opens nothing and is counted.
 #[test]
 fn an_answer_nobody_asked_for_opens_nothing() {
     let mut street = Street::new(7);
     let mut far = street.relay("fra", 7);
     street.show(&mut far);
-    let pair = NodePair::of((street.world.id(0), street.world.id(2)));
-    let answer = PairAnswer { may: Some(Pairs { pairs: vec![pair] }), may_not: None };
-    far.outpost.handle(SaidToRelay::Answer(answer), &far.heart, street.mono);
+    let yes = |street: &Street, a: usize, b: usize| {
+        let pair = NodePair::of((street.world.id(a), street.world.id(b)));
+        SaidToRelay::Answer(PairAnswer { may: Some(Pairs { pairs: vec![pair] }), may_not: None })
+    };
+    let unasked = |far: &Far, street: &Street| far.outpost.counts(&far.heart, 1, 0, street.mono).unasked;
+    far.outpost.handle(yes(&street, 0, 2), &far.heart, street.mono);
     assert!(far.heart.allowed().is_empty());
     assert_eq!(street.frame(&mut far, 0, Some(2)).len(), 0);
+    assert_eq!(unasked(&far, &street), 1);
+    // One that was asked for ends, and is said again by nobody who was asked.
+    assert_eq!(street.frame(&mut far, 0, Some(1)).len(), 1);
+    street.mono += PERMIT_LIFE;
+    far.heart.tidy(street.mono);
+    far.outpost.handle(yes(&street, 0, 1), &far.heart, street.mono);
+    assert!(far.heart.allowed().is_empty(), "what has ended is not lengthened by an old answer");
+    assert_eq!(unasked(&far, &street), 2);
+    // Nothing stands in the way of the next that is asked for.
+    street.show(&mut far);
+    assert_eq!(street.frame(&mut far, 0, Some(1)).len(), 1);
+    assert_eq!(unasked(&far, &street), 2);
 }
 
 #[test]

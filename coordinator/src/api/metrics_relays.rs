@@ -48,6 +48,9 @@ fn frames(scrape: &mut Scrape, relays: &[&RelayRow]) {
     let unproven = relays.iter().map(|relay| (only(&relay.name), relay.unproven));
     let help = "Seats that a relay did not give, because no authority stands behind their node";
     scrape.counters("relay_unproven_seats", help, unproven);
+    let unasked = relays.iter().map(|relay| (only(&relay.name), relay.unasked));
+    let help = "Answers about pairs that a relay had not asked about; they opened nothing";
+    scrape.counters("relay_unasked_answers", help, unasked);
 }
 
 fn outcomes(relay: &RelayRow) -> Vec<(Labels, u64)> {
@@ -111,6 +114,7 @@ mod tests {
             rate: 0,
             refused: [("replayed".to_owned(), 4), ("of-a-later-version\"}".to_owned(), 6)].into(),
             unproven: 8,
+            unasked: 12,
             doors: Some(DoorReport { websocket: 7, lost: 9, ..DoorReport::default() }),
         }
     }
@@ -134,6 +138,7 @@ mod tests {
             "warren_relay_frames_total{relay=\"fra\",outcome=\"not-sent\"} 1",
             "warren_relay_forwarded_bytes_total{relay=\"fra\"} 9000",
             "warren_relay_unproven_seats_total{relay=\"fra\"} 8",
+            "warren_relay_unasked_answers_total{relay=\"fra\"} 12",
             "warren_doors{relay=\"fra\",transport=\"websocket\"} 7",
             "warren_door_datagrams_total{relay=\"fra\",direction=\"lost\"} 9",
         ] {

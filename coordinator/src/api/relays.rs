@@ -101,6 +101,7 @@ fn own(app: &App) -> Option<RelayRow> {
         rate: 0,
         refused: relay.refused,
         unproven: 0,
+        unasked: 0,
         doors: app.doors.as_ref().map(Doors::report),
     })
 }

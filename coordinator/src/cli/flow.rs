@@ -3,7 +3,7 @@
 use std::io::IsTerminal;
 use std::time::Duration;
 
-use warren_coordinator_core::flows::{FlowPage, FlowPoint, FlowRow};
+use warren_coordinator_core::flows::{FlowPage, FlowRow};
 use warren_wire::flow::{FlowEnd, FlowPath, FlowVerdict, Workload};
 
 use super::args::{FlowArgs, FlowCommand};
@@ -126,8 +126,8 @@ const HEAD: [&str; 13] = [
 fn cells(row: &FlowRow) -> Vec<String> {
     vec![
         UnixTime(row.last_ms / 1000).to_string(),
-        point(&row.from),
-        point(&row.to),
+        row.from.label(),
+        row.to.label(),
         output::port(row.protocol, row.to.port),
         verdict(row.verdict).to_owned(),
         by(row),
@@ -148,8 +148,8 @@ pub fn pieces(row: &FlowRow) -> [String; 14] {
     [
         time,
         verdict(row.verdict).to_owned(),
-        point(&row.from),
-        point(&row.to),
+        row.from.label(),
+        row.to.label(),
         output::port(row.protocol, row.to.port),
         row.grant.clone().unwrap_or_else(|| "no grant".to_owned()),
         output::bytes(row.bytes_out),
@@ -163,14 +163,10 @@ pub fn pieces(row: &FlowRow) -> [String; 14] {
     ]
 }
 
-fn point(point: &FlowPoint) -> String {
-    point.name.clone().unwrap_or_else(|| point.address.to_string())
-}
-
 /// Both ends report a flow, each what it saw itself.
 fn seen_at(row: &FlowRow) -> String {
     let own = if row.to.node == Some(row.reporter) { &row.to } else { &row.from };
-    point(own)
+    own.node_label()
 }
 
 fn path(row: &FlowRow) -> &'static str {

@@ -15,7 +15,7 @@ const COLUMNS: [Column; 14] = [
     column("TIME", 8, 0, 0),
     column("VERDICT", 11, 0, 0),
     column("FROM", 12, 2, 0),
-    column("TO", 12, 2, 0),
+    column("TO", 12, 4, 0),
     column("PORT", 10, 1, 0),
     column("BY", 16, 3, 3),
     column("OUT", 8, 0, 4),
@@ -103,6 +103,7 @@ mod tests {
             name: Some(name.to_owned()),
             address: IpAddr::from([100, 64, 0, id]),
             port,
+            behind: false,
         };
         let ends = [point(1, "web-1", 40_000), point(2, "orders-1", 8443)];
         let (from, to) = (ends[0].address, ends[1].address);
@@ -123,6 +124,17 @@ mod tests {
         for word in words.iter().chain(&["open", "direct", "1.2 ms", "7", "curl (root) -> -"]) {
             assert!(line.contains(word), "no {word} in {line}");
         }
+    }
+
+    #[test]
+    fn a_host_behind_a_gateway_is_called_by_its_address_and_whose_it_is() {
+        let host = FlowPoint { address: IpAddr::from([192, 168, 50, 10]), behind: true, ..row("x", true).to };
+        let flow = FlowRow { to: host, ..row("curl", false) };
+        let line = Layout { width: None, colour: false }.flow(&flow);
+        assert!(line.contains("web-1") && line.contains("192.168.50.10 by orders-1"), "{line}");
+        let own = FlowRow { reporter: NodeId([2; 16]), ..flow };
+        let [.., seen_at, _, _, _, _] = super::super::flow::pieces(&own);
+        assert_eq!(seen_at, "orders-1", "what a gateway saw, it saw");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //! there are any (`source.*`, `destination.*`, `network.*`, `process.*`), else under `warren.`.
 
 use serde_json::{Value, json};
-use warren_coordinator_core::flows::{FlowPoint, FlowRow};
+use warren_coordinator_core::flows::FlowRow;
 use warren_wire::flow::{FlowPath, FlowVerdict, Workload};
 
 /// `SeverityNumber` of OTLP: what is refused stands out.
@@ -42,12 +42,11 @@ fn record(row: &FlowRow) -> Value {
 }
 
 fn sentence(row: &FlowRow, verdict: &str) -> String {
-    let end = |point: &FlowPoint| point.name.clone().unwrap_or_else(|| point.address.to_string());
     let by = row.grant.as_ref().map(|grant| format!(" by {grant}")).unwrap_or_default();
     format!(
         "{} -> {} {}/{} {verdict}{by}",
-        end(&row.from),
-        end(&row.to),
+        row.from.label(),
+        row.to.label(),
         transport(row.protocol),
         row.to.port
     )

@@ -250,6 +250,7 @@ mod tests {
             name: Some(name.to_owned()),
             address: "100.64.0.1".parse().unwrap(),
             port,
+            behind: false,
         };
         let ends = [point("web-1", 40000), point("orders-1", 8443)];
         let record = FlowRecord { flow, ..specimen::flow(ends[0].address, ends[1].address, received * 1000) };

@@ -11,6 +11,7 @@
 //! - [`stun`]: how a node learns the address its WireGuard socket has outside a NAT.
 //! - [`relay`]: the frames in which a relay carries the datagrams of nodes that cannot reach each other.
 //! - [`door`]: how a UDP port is reached where UDP does not pass.
+//! - [`underlay`]: which addresses a node may say it is at.
 //! - [`flow`]: flow records; [`names`]: which names are asked, where the policy wants to know.
 //! - [`issue`]: the signing side of every statement.
 //! - [`revocation`]: the hash chain over all revocations.
@@ -36,4 +37,5 @@ pub mod stored;
 pub mod stun;
 pub mod token;
 pub mod trust;
+pub mod underlay;
 pub mod view;

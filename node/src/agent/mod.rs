@@ -18,7 +18,7 @@ mod rotation;
 mod start;
 mod underlay;
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -64,6 +64,8 @@ pub struct Options {
     pub renews: bool,
     /// The gateway is asked to map the WireGuard port.
     pub port_mapping: bool,
+    /// Places that were arranged by hand.
+    pub endpoints: Vec<SocketAddr>,
     /// Where Prometheus may ask.
     pub metrics: Vec<Place>,
 }

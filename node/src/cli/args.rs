@@ -1,11 +1,12 @@
 //! The words of the command line.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 use warren_config::upstream::Upstream;
 use warren_node_core::host::InterfaceName;
+use warren_wire::underlay::is_of_one_host;
 
 use crate::agent::{self, INTERFACE, NameOptions, Options, RUN};
 use crate::hostdns;
@@ -208,7 +209,7 @@ pub struct RunFlags {
     #[arg(long, env = "WARREN_NODE_WORKERS", value_parser = clap::value_parser!(u8).range(1..=8))]
     workers: Option<u8>,
     /// Do not answer names on port 53 of this node's overlay addresses.
-    #[arg(long)]
+    #[arg(long, env = "WARREN_NODE_NO_DNS")]
     no_dns: bool,
     /// Answer names at this loopback address too, e.g. 127.0.0.54.
     #[arg(long, env = "WARREN_NODE_DNS_LISTEN", value_name = "ADDRESS", value_parser = loopback)]
@@ -230,12 +231,31 @@ pub struct RunFlags {
     metrics: Vec<Place>,
     /// When the coordinator has been away for longer than the freshness life: keep the last good view instead of
     /// cutting all peers.
-    #[arg(long)]
+    #[arg(long, env = "WARREN_NODE_HOLD")]
     hold: bool,
     /// Ask the gateway of the IPv4 default route to map the WireGuard port to its outside, by PCP (RFC 6887), NAT-PMP (RFC 6886) or UPnP (IGD 1 and 2), so that peers
     /// behind any NAT reach this node directly. Off by default.
     #[arg(long, env = "WARREN_NODE_PORT_MAPPING")]
     port_mapping: bool,
+    /// Peers may reach this node here as well: where somebody has arranged that packets for this address come to the WireGuard
+    /// port, e.g. a port forwarding by hand. May be given several times.
+    #[arg(long, env = "WARREN_NODE_ENDPOINT", value_name = "ADDRESS:PORT", value_delimiter = ',', value_parser = endpoint)]
+    endpoint: Vec<SocketAddr>,
+}
+
+/// One host that others can send to.
+fn endpoint(text: &str) -> Result<SocketAddr, String> {
+    match text.parse::<SocketAddr>() {
+        Ok(at) if at.port() == 0 => {
+            Err("port 0 is no port: write the one that peers are to send to".to_owned())
+        }
+        Ok(at) if at.ip().is_loopback() || !is_of_one_host(at.ip()) => Err(
+            "no other host reaches an address of that range: write this host's address as its peers see it"
+                .to_owned(),
+        ),
+        Ok(at) => Ok(at),
+        Err(_) => Err("it is not ADDRESS:PORT, e.g. 203.0.113.7:51820 or [2001:db8::7]:51820".to_owned()),
+    }
 }
 
 /// Others on the network must not be able to ask.
@@ -263,6 +283,7 @@ impl Common {
             metrics: Vec::new(),
             hold: false,
             port_mapping: false,
+            endpoint: Vec::new(),
         })
     }
 
@@ -299,6 +320,7 @@ impl Common {
             hold: run.hold,
             renews: false,
             port_mapping: run.port_mapping,
+            endpoints: run.endpoint.clone(),
         }
     }
 }
@@ -311,6 +333,38 @@ mod tests {
     #[test]
     fn the_command_line_holds_together() {
         Arguments::command().debug_assert();
+    }
+
+    /// So that the environment alone can say what a file says.
+    #[test]
+    fn every_flag_of_a_running_agent_has_a_variable() {
+        let command = Arguments::command();
+        for name in ["up", "run"] {
+            let of_command = command.find_subcommand(name).into_iter().flat_map(|sub| sub.get_arguments());
+            for arg in command.get_arguments().chain(of_command) {
+                let free = ["help", "version", "json"].contains(&arg.get_id().as_str());
+                assert!(free || arg.get_env().is_some(), "--{} of `{name}` has none", arg.get_id());
+            }
+        }
+    }
+
+    #[test]
+    fn an_endpoint_is_an_address_that_others_can_send_to() {
+        for good in ["203.0.113.7:51820", "[2001:db8::7]:1", "10.0.0.1:9"] {
+            assert_eq!(endpoint(good).map(|at| at.to_string()).as_deref(), Ok(good));
+        }
+        for bad in [
+            "203.0.113.7",
+            "host:51820",
+            "203.0.113.7:0",
+            "127.0.0.1:1",
+            "[::1]:1",
+            "224.0.0.1:1",
+            "[fe80::1]:1",
+            "",
+        ] {
+            assert!(endpoint(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

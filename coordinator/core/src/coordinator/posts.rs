@@ -405,6 +405,7 @@ impl Coordinator {
             rate: post.map_or(0, |post| post.rate),
             refused: counts.refused.into_iter().map(|reason| (reason.word, reason.count)).collect(),
             unproven: counts.unproven,
+            unasked: counts.unasked,
             doors: counts.doors.map(DoorReport::from),
         }
     }

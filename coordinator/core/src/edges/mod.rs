@@ -140,6 +140,7 @@ mod tests {
             name: None,
             address: IpAddr::from([100, 64, 0, id]),
             port,
+            behind: false,
         };
         let ends = [point(1, 40_000), point(2, 8080)];
         let record = FlowRecord {

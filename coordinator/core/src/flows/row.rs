@@ -20,6 +20,25 @@ pub struct FlowPoint {
     #[cfg_attr(feature = "schema", schema(value_type = String))]
     pub address: IpAddr,
     pub port: u16,
+    /// The address is not the node's own, but of a host without an agent behind it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub behind: bool,
+}
+
+impl FlowPoint {
+    /// As people call it: a node by its name, a host behind a gateway by its address.
+    pub fn label(&self) -> String {
+        match &self.name {
+            Some(gateway) if self.behind => format!("{} by {gateway}", self.address),
+            Some(name) => name.clone(),
+            None => self.address.to_string(),
+        }
+    }
+
+    /// The node that it is, or that leads there.
+    pub fn node_label(&self) -> String {
+        self.name.clone().unwrap_or_else(|| self.address.to_string())
+    }
 }
 
 /// One window of one flow, as one of its two nodes saw it.
@@ -193,6 +212,7 @@ fn behind(state: &State, end: &mut FlowPoint, gateway: Option<&Node>) -> bool {
     };
     end.node = Some(gateway.id());
     end.name = Some(gateway.member.name().to_string());
+    end.behind = true;
     true
 }
 
@@ -204,5 +224,5 @@ fn point(state: &State, bytes: &[u8], port: u32) -> Result<FlowPoint, &'static s
     let port = u16::try_from(port).map_err(|_| "a port over 65535")?;
     let node = state.addresses().last_holder(address);
     let name = node.and_then(|id| state.directory().get(&id)).map(|n| n.member.name().to_string());
-    Ok(FlowPoint { node, name, address, port })
+    Ok(FlowPoint { node, name, address, port, behind: false })
 }

@@ -150,6 +150,9 @@ pub struct RelayCounts {
     pub unproven: u64,
     #[prost(message, optional, tag = "12")]
     pub doors: Option<DoorCounts>,
+    /// Answers about pairs that it had not asked about: they opened nothing.
+    #[prost(uint64, tag = "13")]
+    pub unasked: u64,
 }
 
 /// How its doors fare.

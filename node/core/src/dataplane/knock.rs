@@ -6,7 +6,8 @@
 //! forgets it (nobody knows whether there is a firewall), for as long as its keys live: a WireGuard node that keeps silent for longer is found again in the same way.
 //!
 //! Nobody can be aimed at anybody with it: a peer is tried at [`crate::path::MAX_CANDIDATES`] places at most, once a second,
-//! and all peers together a few times a second, whatever the coordinator says.
+//! all peers together a few times a second, and one address that nobody has answered at as [`super::aim`] says, whatever the
+//! coordinator says.
 
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use warren_wire::id::NodeId;
 use super::outbox::Way;
 use super::{DataPlane, Outbox};
 use crate::clock::{Mono, Now};
+use crate::path::{Endpoints, Place};
 use crate::peers::{Lane, Peer, Snapshot, Use};
 use crate::session::message::Message;
 use crate::session::{Engine, MAX_CONTROL, Segments, Session as _, Sink, Stats};
@@ -90,9 +92,12 @@ impl<E: Engine> DataPlane<E> {
     /// yet, also over the relay.
     pub(super) fn send_kept(&self, kept: &Kept, peer: &Peer<E>, lost: bool, out: &mut Outbox, now: Now) {
         let (current, spares) = self.ways(peer, now);
+        if kept.messages.is_empty() {
+            return;
+        }
         let likely: Vec<Way> = current.into_iter().chain(spares).collect();
         let ways = match lost {
-            true => peer.link.places().into_iter().filter_map(|place| self.way(place)).collect(),
+            true => self.everywhere(peer, now),
             false => likely,
         };
         for message in &kept.messages {
@@ -100,6 +105,18 @@ impl<E: Engine> DataPlane<E> {
             let few = if everywhere { ways.len() } else { 1 };
             ways.iter().take(few).for_each(|way| out.to(way.clone()).control_bytes(message));
         }
+    }
+
+    /// As often as an address may be tried that somebody has only named.
+    fn everywhere(&self, peer: &Peer<E>, now: Now) -> Vec<Way> {
+        let places = peer.link.endpoints();
+        let may = |place: &Place| self.may_try(&places, *place, now);
+        places.places().into_iter().filter(may).filter_map(|place| self.way(place)).collect()
+    }
+
+    pub(super) fn may_try(&self, places: &Endpoints, place: Place, now: Now) -> bool {
+        let hint = place.direct().filter(|_| places.is_hint(place));
+        hint.is_none_or(|to| self.aim.lock().may(to, now.mono))
     }
 
     /// Peers that do not answer, since the last call: the coordinator may tell them.

@@ -17,6 +17,7 @@
 //! control:  loop { plane.tick(&mut out, now) -> Wake; send out.transmits(); out.sent(); sleep until Wake.at }
 //! ```
 
+mod aim;
 mod counters;
 mod egress;
 mod gate;
@@ -157,6 +158,7 @@ pub struct DataPlane<E: Engine> {
     /// Peers that do not answer, until control asks the coordinator to tell them.
     waiting: Mutex<VecDeque<NodeId>>,
     shows: Mutex<knock::Shows>,
+    aim: Mutex<aim::Aim>,
     /// This node's end at the relays.
     berths: ArcSwap<Berths>,
     told_paths: Mutex<paths::Told>,
@@ -195,6 +197,7 @@ impl<E: Engine> DataPlane<E> {
             hearsay: Mutex::new(VecDeque::new()),
             waiting: Mutex::new(VecDeque::new()),
             shows: Mutex::default(),
+            aim: Mutex::default(),
             berths: ArcSwap::default(),
             told_paths: Mutex::default(),
         }

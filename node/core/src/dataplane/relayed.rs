@@ -227,7 +227,11 @@ impl<E: Engine> DataPlane<E> {
         let berths = self.berths.load();
         let (pings, hurried) = peer.link.poll_pings(berths.usable(), now);
         hurried.iter().filter_map(|relay| berths.get(relay)).for_each(|berth| berth.hurry(now.mono));
-        for ping in pings {
+        if pings.is_empty() {
+            return;
+        }
+        let places = peer.link.endpoints();
+        for ping in pings.into_iter().filter(|ping| self.may_try(&places, ping.to, now)) {
             let word = if ping.used { PathWord::Used(ping.nonce) } else { PathWord::Ping(ping.nonce) };
             self.say_path(snapshot, peer, word, ping.to, 0, out, now);
         }

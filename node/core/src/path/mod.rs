@@ -8,12 +8,14 @@ mod size;
 pub mod survey;
 
 use std::collections::VecDeque;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use warren_wire::id::RelayId;
 use warren_wire::relay::Seat;
 use warren_wire::trust::Network;
+use warren_wire::underlay;
+pub use warren_wire::view::MAX_CANDIDATES;
 
 pub use place::{Place, source_of};
 use probe::Watch;
@@ -24,8 +26,7 @@ use survey::Survey;
 
 use crate::clock::Mono;
 
-/// Candidates kept per peer, and moves remembered.
-pub const MAX_CANDIDATES: usize = 8;
+/// Moves remembered of a peer.
 pub const MAX_MOVES: usize = 8;
 /// Relays that a handshake takes at once as long as nothing is proven.
 const SPARES: usize = 2;
@@ -58,32 +59,16 @@ pub fn acceptable(endpoint: SocketAddr, network: &Network, locality: Locality) -
         IpAddr::V6(v6) => network.v6_prefix.contains(&v6),
     };
     let local = !ip.is_loopback() || locality == Locality::Loopback;
-    endpoint.port() != 0 && !overlay && local && is_unicast(ip)
+    endpoint.port() != 0 && !overlay && local && underlay::is_of_one_host(ip)
 }
 
-fn is_unicast(ip: IpAddr) -> bool {
-    match ip {
-        IpAddr::V4(v4) => {
-            let reserved = v4.octets()[0] == 0 || v4.octets()[0] >= 224;
-            !reserved && !v4.is_link_local() && v4 != Ipv4Addr::BROADCAST
-        }
-        // A mapped IPv4 address would be a second spelling of the same place.
-        IpAddr::V6(v6) => {
-            let mapped = v6.to_ipv4_mapped().is_some();
-            !mapped && !v6.is_unspecified() && !v6.is_multicast() && !v6.is_unicast_link_local()
-        }
-    }
-}
-
-/// Those in a subnet of ours first (IPv4 /24, IPv6 /64), otherwise as given; duplicates removed, at most [`MAX_CANDIDATES`].
+/// Those in a subnet of ours first (IPv4 /24, IPv6 /64), otherwise as given; as many as [`underlay::add`] takes.
 pub fn order(candidates: &[SocketAddr], own: &[SocketAddr]) -> Vec<SocketAddr> {
     let near = |c: &SocketAddr| own.iter().any(|o| same_subnet(c.ip(), o.ip()));
     let (first, rest): (Vec<SocketAddr>, Vec<SocketAddr>) = candidates.iter().copied().partition(near);
     let mut ordered = Vec::new();
     for candidate in first.into_iter().chain(rest) {
-        if !ordered.contains(&candidate) && ordered.len() < MAX_CANDIDATES {
-            ordered.push(candidate);
-        }
+        underlay::add(&mut ordered, candidate);
     }
     ordered
 }
@@ -191,6 +176,11 @@ impl Endpoints {
     /// Where the last authenticated packet came from that was followed.
     pub fn proven(&self) -> Option<Place> {
         self.proven
+    }
+
+    /// Is it an address that others have named, and nobody has answered at?
+    pub fn is_hint(&self, place: Place) -> bool {
+        place.is_direct() && self.proven != Some(place) && self.answer_of(place).is_none()
     }
 
     /// The last answer from a place, if it was ever asked.

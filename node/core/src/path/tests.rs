@@ -48,6 +48,8 @@ fn an_endpoint_is_never_inside_the_overlay_nor_nowhere() {
         "[ff02::1]:1",
         "[fe80::1]:1",
         "[::ffff:192.0.2.1]:1",
+        "[100::1]:1",
+        "192.0.0.8:1",
         "192.0.2.1:0",
         "127.0.0.1:1",
         "[::1]:1",
@@ -76,6 +78,8 @@ fn neighbours_come_first_and_nobody_twice() {
     assert_eq!(order(&given, &own), [at("10.0.0.5:1"), at("198.51.100.1:1"), at("[2001:db8:0:1::5]:1")]);
     let many: Vec<SocketAddr> = (1..20).map(|i| SocketAddr::from(([192, 0, 2, i], 1))).collect();
     assert_eq!(order(&many, &[]).len(), MAX_CANDIDATES);
+    let doors: Vec<SocketAddr> = (1..=8).map(|port| SocketAddr::from(([192, 0, 2, 1], port))).collect();
+    assert_eq!(order(&doors, &[]), doors[..3], "nobody is sent to many doors of one host");
 }
 
 /// The peer has long been silent.

@@ -357,11 +357,6 @@ impl Link {
         self.endpoints.lock().clone()
     }
 
-    /// Everywhere the peer may be, the likeliest first.
-    pub fn places(&self) -> Vec<Place> {
-        self.endpoints.lock().places()
-    }
-
     /// This host has slept.
     pub fn resumed(&self, now: Now) {
         self.endpoints.lock().handle_resumed(now.mono);

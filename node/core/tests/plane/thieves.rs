@@ -45,12 +45,15 @@ fn a_stolen_wireguard_key_opens_nothing_once_its_owner_has_new_ones<E: Keyed>() 
     assert_eq!(world.count(1, "wg-stranger"), 1);
 }
 
-/// Node 0 is told that node 1 stands where node 2 does.
-fn misled<E: Keyed>() -> World<E> {
-    let world = World::<E>::new(3, 2, false);
-    let mut told = assembly(0, &[1, 2], &pairs(3), 2, 2);
-    for spec in told.peers.values_mut().filter(|spec| spec.member.name().as_str() == "node-1") {
-        spec.candidates = vec![underlay(2)];
+/// Node 0 is told that every other node stands where the last one does, each at so many ports there.
+fn misled<E: Keyed>(nodes: usize, ports: u16) -> World<E> {
+    let world = World::<E>::new(nodes, 2, false);
+    let (victim, others): (_, Vec<usize>) = (nodes - 1, (1..nodes).collect());
+    let mut told = assembly(0, &others, &pairs(nodes), 2, 2);
+    let name = format!("node-{victim}");
+    for spec in told.peers.values_mut().filter(|spec| spec.member.name().as_str() != name) {
+        let at = underlay(victim);
+        spec.candidates = (0..ports).map(|n| SocketAddr::new(at.ip(), at.port() + n)).collect();
     }
     world.nodes[0].plane.publish(&told, world.now);
     world
@@ -59,7 +62,7 @@ fn misled<E: Keyed>() -> World<E> {
 /// A node that names a victim's address as its own place gets nothing sealed for the victim, and the victim gives no byte
 /// for it.
 fn a_place_that_is_a_lie_hears_a_stranger_knock<E: Keyed>() {
-    let mut world = misled::<E>();
+    let mut world = misled::<E>(3, 1);
     for port in 0..50 {
         world.send(0, Vnet::PLAIN, &udp4(0, 1, 4000 + port, 53, b"for node 1"));
     }
@@ -73,7 +76,7 @@ fn a_place_that_is_a_lie_hears_a_stranger_knock<E: Keyed>() {
 /// And the victim is not flooded, however much is meant for the liar: a minute of it.
 #[test]
 fn a_place_that_is_a_lie_hears_less_than_a_knock_a_second() {
-    let mut world = misled::<StandinEngine>();
+    let mut world = misled::<StandinEngine>(3, 1);
     for _ in 0..60 {
         for port in 0..20 {
             world.send(0, Vnet::PLAIN, &udp4(0, 1, 4000 + port, 53, &[0; 1000]));
@@ -84,4 +87,25 @@ fn a_place_that_is_a_lie_hears_less_than_a_knock_a_second() {
     let bytes: usize = heard.iter().map(|d| d.bytes.len()).sum();
     println!("{} datagrams, {bytes} bytes in a minute, for 1200 packets of 1000 bytes", heard.len());
     assert!(heard.len() <= 60 && bytes <= 60 * 148, "{} datagrams of {bytes} bytes", heard.len());
+}
+
+/// Nor by many who lie together, at many ports.
+#[test]
+fn an_address_that_many_name_hears_little_in_any_second() {
+    let (liars, ports) = (12, 8);
+    let mut world = misled::<StandinEngine>(liars + 2, ports);
+    let victim = underlay(liars + 1).ip();
+    let (mut most, mut all) = (0, 0);
+    for second in 0..30 {
+        let before = world.seen.len();
+        for liar in 1..=liars {
+            world.send(0, Vnet::PLAIN, &udp4(0, liar, 4000 + second, 53, &[0; 100]));
+        }
+        world.live(1000);
+        let heard = world.seen[before..].iter().filter(|d| d.to.ip() == victim).count();
+        (most, all) = (most.max(heard), all + heard);
+    }
+    println!("{all} datagrams, at most {most} in a second, for {liars} liars with {ports} ports each");
+    // What is tried first goes to one place of each; retries, which go to all, are bounded together.
+    assert!(all > 100 && most <= 64 + liars, "{all} {most}");
 }

@@ -55,8 +55,13 @@ impl Driver {
                 let bridged =
                     |a: &&LocalAddress| parts.plan.bridges.iter().any(|b| b.as_str() == a.interface);
                 parts.resolver.set_neighbours(addresses.iter().filter(bridged).map(|a| a.network).collect());
-                let found = endpoints::candidates(&addresses, &parts.options.interface, port, network);
+                let configured = &parts.options.endpoints;
+                let found =
+                    endpoints::candidates(configured, &addresses, &parts.options.interface, port, network);
                 if found != self.candidates {
+                    for unused in configured.iter().filter(|place| !found.contains(place)) {
+                        tracing::warn!(%unused, "peers are not told of this endpoint: it is inside the overlay, or one too many (8 in all, 3 of one address)");
+                    }
                     tracing::debug!(?found, "own endpoints");
                     self.candidates = found.clone();
                     parts.shared.mappings.lock().ask_again(boot());
