@@ -5,6 +5,9 @@ use crate::street::{Host, Street};
 use crate::wait::{eventually, until};
 use crate::warren::{COORDINATOR_PORT, Coordinator, LIMIT, binary};
 
+/// Where a scraper may ask a relay that is told so.
+pub const SCRAPED: &str = "127.0.0.1:9587";
+
 #[derive(Debug)]
 pub struct Outpost {
     pub host: Host,
@@ -43,6 +46,16 @@ impl Outpost {
         let flags: Vec<&str> = self.flags.iter().map(String::as_str).collect();
         self.daemon = Some(self.host.daemon("relay", &[&words[..], &flags, more].concat()));
         until("the relay has come in", LIMIT, || std::path::Path::new(&ready).exists());
+    }
+
+    /// The sum of a measure over all of its labels, as a scraper on its host is told it; it listens with `--metrics` [`SCRAPED`].
+    pub fn measure(&self, name: &str) -> u64 {
+        let text = self.host.run(&["curl", "-sS", "--fail", &format!("http://{SCRAPED}/metrics")]).ok();
+        assert!(text.ends_with("# EOF\n"), "{text}");
+        let of_it = |line: &&str| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' ']));
+        let values =
+            text.lines().filter(of_it).filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok());
+        values.sum()
     }
 
     /// For its next start.

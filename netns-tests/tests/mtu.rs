@@ -94,7 +94,7 @@ fn narrow_router(underlay: Underlay) {
     pair.assert_bulk_completes(&format!("{underlay:?}, a known link of 1280"));
     assert!(is_told_too_big(&pair.a.host, &pair.b.v4(), 1300), "IPv4");
     assert!(is_told_too_big(&pair.a.host, &pair.b.v6(), 1300), "IPv6");
-    assert_eq!(pair.b.counter("wg-not-authentic"), 0);
+    assert_eq!(["wg-not-authentic", "wg-duplicate"].map(|name| pair.b.counter(name)), [0; 2]);
 }
 
 #[test]

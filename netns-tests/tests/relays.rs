@@ -9,7 +9,7 @@ use serde_json::Value;
 use warren_netns_tests::measure::{Pings, echo_service};
 use warren_netns_tests::nat::Nat;
 use warren_netns_tests::neighbours::Neighbours;
-use warren_netns_tests::outpost::Outpost;
+use warren_netns_tests::outpost::{Outpost, SCRAPED};
 use warren_netns_tests::street::Underlay;
 use warren_netns_tests::town::BEFORE;
 use warren_netns_tests::wait::{eventually, until};
@@ -33,7 +33,8 @@ impl Town {
         let mut meeting = Neighbours::new(Nat::Symmetric, Nat::Symmetric);
         let [fra, ams] = ["fra", "ams"].map(|name| {
             meeting.street.add_host(name, Underlay::V4);
-            Outpost::start(&meeting.street, &meeting.coordinator, name)
+            let flags = ["--metrics", SCRAPED];
+            Outpost::start_with(&meeting.street, &meeting.coordinator, name, &flags)
         });
         let late = |host: &str, text: &str| {
             let weather: Weather = text.parse().unwrap();
@@ -134,11 +135,22 @@ fn a_relay_that_drains_ends_without_a_lost_packet() {
 fn a_relay_carries_while_the_coordinator_is_away_and_cuts_who_is_revoked() {
     let mut town = Town::new();
     let _echo = echo_service(&town.meeting.orders.host, 8081);
+    let said = |town: &Town, name: &str| town.fra.measure(name);
+    assert_eq!(
+        (said(&town, "warren_relay_coordinator_connected"), said(&town, "warren_relay_seats")),
+        (1, 2)
+    );
+    assert_eq!(said(&town, "warren_relay_pairs"), 1);
+    let carried = said(&town, "warren_relay_forwarded_bytes_total");
     town.meeting.coordinator.kill_9();
     let pings = Pings::start(&town.meeting.web.host, &town.meeting.orders.v4(), 8081, 50);
     std::thread::sleep(Duration::from_secs(4));
     let friend = pings.stop();
     assert!(friend.loss_percent() == 0.0, "{friend:?}");
+    until("it says that nobody can be asked", LIMIT, || {
+        said(&town, "warren_relay_coordinator_connected") == 0
+    });
+    assert!(said(&town, "warren_relay_forwarded_bytes_total") > carried, "and it carries");
     town.meeting.coordinator.serve();
     let number = |town: &Town, what: &str| town.row("fra")[what].as_u64().unwrap_or_default();
     until("the relay is back at its coordinator", LIMIT, || {

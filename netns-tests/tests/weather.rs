@@ -44,5 +44,6 @@ fn bulk_arrives_whole_through_loss_delay_duplicates_and_disorder() {
     let bad: Weather = text.parse().unwrap();
     let _storm = Storm::over(&pair.street, "b", PROGRAM, (bad, bad), 5);
     pair.assert_bulk_completes(text);
-    assert!(pair.count("wg-not-authentic") > 0, "what came twice was taken for new, or nothing did");
+    assert!(pair.count("wg-duplicate") > 0, "what came twice was taken for new, or nothing did");
+    assert_eq!(pair.count("wg-not-authentic"), 0, "nobody forges here");
 }

@@ -64,7 +64,7 @@ fn both_of_two_workers_carry_data_both_ways_whatever_the_nodes_enrolled_with() {
         }
         assert!(ran("warren-control") < data / 10, "data met the worker for handshakes");
     }
-    assert_eq!(pair.count("wg-not-authentic"), 0);
+    assert_eq!(["wg-not-authentic", "wg-duplicate"].map(|name| pair.count(name)), [0; 2]);
 }
 
 #[test]

@@ -10,7 +10,6 @@ mod handlers;
 pub mod keys;
 pub mod map;
 pub mod metrics;
-mod metrics_relays;
 pub mod openapi;
 pub mod problem;
 pub mod relays;

@@ -147,6 +147,7 @@ pub fn be(args: RelayRunArgs) -> Outcome {
         at: args.at,
         settings,
         doors: DoorSettings { enabled: !args.no_doors, port: args.door_port },
+        metrics: args.metrics,
         ready_file: args.ready_file,
     };
     outpost::run(options).map_err(|error| match &error {

@@ -12,6 +12,7 @@
 
 pub mod home;
 mod line;
+mod metrics;
 
 use std::net::{SocketAddr, UdpSocket};
 use std::path::PathBuf;
@@ -34,6 +35,7 @@ use crate::relay::{Carrier, Ports, RelaySettings, Threads};
 use crate::{clock, memory, tls};
 use home::{Home, HomeError, Membership};
 use line::{Line, LineError, Plan};
+use metrics::{Asked, Metrics, Standing};
 
 /// What is still sent over a relay that ends is carried so long.
 pub const DRAIN: Duration = Duration::from_secs(10);
@@ -60,6 +62,8 @@ pub struct Options {
     pub settings: RelaySettings,
     /// For networks without UDP.
     pub doors: DoorSettings,
+    /// Where scrapers may ask.
+    pub metrics: Vec<warren_scrape::Place>,
     /// Written (JSON: `listen`, `pid`) when it has come in, removed at the end.
     pub ready_file: Option<PathBuf>,
 }
@@ -74,6 +78,8 @@ pub enum OutpostError {
     NoToken,
     #[error("cannot listen on UDP {listen}: {error}; choose another with `--listen ADDR:PORT`")]
     Listen { listen: SocketAddr, error: std::io::Error },
+    #[error("cannot listen for scrapers on {place}: {error}; choose another place with `--metrics`")]
+    Scraped { place: String, error: std::io::Error },
     #[error("the relay cannot start: {what}: {error}")]
     Start { what: &'static str, error: std::io::Error },
     #[error("the coordinator refuses this relay: {0}")]
@@ -87,7 +93,7 @@ pub fn run(options: Options) -> Result<(), OutpostError> {
     // The line to the coordinator waits for no stranger's handshake at a door.
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(RUNTIME).enable_all().build();
     let runtime = runtime.map_err(|error| OutpostError::Start { what: "runtime", error })?;
-    let result = runtime.block_on(async { Running::start(options)?.run().await });
+    let result = runtime.block_on(async { Running::start(options).await?.run().await });
     runtime.shutdown_timeout(Duration::from_secs(1));
     result
 }
@@ -105,6 +111,9 @@ struct Running {
     outpost: Outpost,
     carrier: Carrier,
     asks: mpsc::Receiver<Ask>,
+    metrics: Metrics,
+    /// As its coordinator calls it.
+    name: String,
     /// For frames that have waited for an answer.
     socket: UdpSocket,
     threads: Option<Threads>,
@@ -121,7 +130,7 @@ struct Running {
 }
 
 impl Running {
-    fn start(options: Options) -> Result<Running, OutpostError> {
+    async fn start(options: Options) -> Result<Running, OutpostError> {
         let start = |what| move |error| OutpostError::Start { what, error };
         let home = Home::open(&options.dir)?;
         let known = home.membership()?;
@@ -134,6 +143,7 @@ impl Running {
         let listen = ports.control.local_addr().map_err(start("socket"))?;
         let socket = ports.control.try_clone().map_err(start("socket"))?;
         let (carrier, asks) = Carrier::new(&options.settings);
+        let metrics = Metrics::listen(options.metrics).await?;
         let threads = Threads::start_alone(carrier.clone(), ports).map_err(start("threads"))?;
         let doors = Doors::open(&options.doors, &Words::FLAGS, listen, &seed, Callers::default());
         let hello = RelayHello {
@@ -150,6 +160,8 @@ impl Running {
             outpost,
             carrier,
             asks,
+            metrics,
+            name: String::new(),
             socket,
             threads: Some(threads),
             doors,
@@ -200,6 +212,7 @@ impl Running {
             _ = int.recv() => self.begin_end(true),
             said = hear(&mut self.line) => self.heard(said)?,
             Some(ask) = self.asks.recv() => self.ask(ask),
+            Some(asked) = self.metrics.asked.recv() => self.tell(asked),
             line = connected(&mut self.connecting) => self.connected(line),
             () = tokio::time::sleep(TICK) => {}
         }
@@ -266,7 +279,8 @@ impl Running {
         if self.plan.token.take().is_some() {
             self.home.remember(&self.plan.membership)?;
         }
-        tracing::info!(name = crate::text::plain(name, 64), "the coordinator has let this relay in");
+        self.name = crate::text::plain(name, 64);
+        tracing::info!(name = self.name, "the coordinator has let this relay in");
         if !std::mem::replace(&mut self.begun, true) {
             let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
             let text = serde_json::json!({ "listen": self.listen, "pid": std::process::id() }).to_string();
@@ -324,16 +338,29 @@ impl Running {
         }
         if self.line.is_some() && now.duration_since(self.counted) >= COUNT {
             self.counted = now;
-            let report = self.carrier.report();
-            let (relay, mono) = (self.carrier.relay(), clock::mono());
-            let counts = self.outpost.counts(relay, report.threads, report.unsent, mono);
             let doors = Some(self.doors.report().into());
-            self.say(RelaySays::Counts(RelayCounts { doors, ..counts }));
-            self.outpost.tidy(self.carrier.relay(), mono);
+            self.say(RelaySays::Counts(RelayCounts { doors, ..self.counts() }));
+            self.outpost.tidy(self.carrier.relay(), clock::mono());
         }
         let frames = self.carrier.report().relay.frames;
         if let Some(end) = self.end.as_mut().filter(|end| end.frames != frames) {
             (end.frames, end.quiet_since) = (frames, now);
+        }
+    }
+
+    fn counts(&self) -> RelayCounts {
+        let report = self.carrier.report();
+        self.outpost.counts(self.carrier.relay(), report.threads, report.unsent, clock::mono())
+    }
+
+    /// What a scraper hears; one that has gone meanwhile hears nothing.
+    fn tell(&self, asked: Asked) {
+        let (connected, draining) = (self.line.is_some() && self.begun, self.end.is_some());
+        let (counts, doors) = (self.counts(), self.doors.report());
+        let standing = Standing { name: &self.name, connected, draining, counts, doors };
+        match metrics::text(standing) {
+            Ok(text) => drop(asked.send(text)),
+            Err(error) => tracing::warn!("a scraper is told nothing: {error}"),
         }
     }
 

@@ -17,6 +17,7 @@
 //! the tables, whose locks are held for a batch at most.
 
 mod desk;
+pub mod fares;
 mod group;
 mod settings;
 mod thread;

@@ -3,11 +3,14 @@
 //! A question every [`EVERY_MS`], from the WireGuard socket, keeps the NAT's mapping towards the relay open and tells the
 //! relay where this node is (RFC 4787 section 4.3: a mapping may be forgotten after two minutes, and many are after half
 //! of one). A relay that owes three answers is not used until it gives one; it is asked at each of its addresses in turn.
+//! An answer counts whichever of the last [`RECENT`] questions it is to, so a relay that is further away than the distance
+//! of two questions is found after one round trip, and one whose round trip is known is given twice that time.
 //!
 //! A node sits at every relay it is told of, so that leaving one for another needs nobody's help. Those that answer and do not
 //! drain are *usable*, the nearest first. One overtakes another in that order only if its round trip is by a quarter and by
 //! [`CLEARLY_MS`] the shorter one: what differs by less would change places with every gust of wind.
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -23,12 +26,16 @@ use crate::clock::Mono;
 
 /// Between two questions while they are answered.
 pub const EVERY_MS: u64 = 10_000;
-/// After one without an answer.
+/// After one without an answer, at least.
 const AGAIN_MS: u64 = 500;
+/// The same at most, however far away the relay was.
+const AGAIN_MOST_MS: u64 = 5_000;
 /// So often at that pace; then as while they are answered.
 const HURRIED: u32 = 6;
 /// So many without an answer, and the relay is not used.
 const PATIENCE: u32 = 3;
+/// Questions whose answers still count, the newest ones, for as long as [`EVERY_MS`].
+const RECENT: usize = 8;
 /// A round trip that is shorter by less is no reason for anything.
 pub const CLEARLY_MS: u64 = 10;
 
@@ -60,10 +67,22 @@ struct Life {
     watch: Mutex<Watch>,
 }
 
+/// A question that was not answered yet.
+#[derive(Debug)]
+struct Asked {
+    nonce: u64,
+    since: Mono,
+    /// At which of the relay's addresses.
+    to: SocketAddr,
+}
+
 #[derive(Debug, Default)]
 struct Watch {
     next: Mono,
-    asked: Option<(u64, Mono)>,
+    /// Newest last.
+    asked: VecDeque<Asked>,
+    /// Something was asked since the last answer.
+    owes: bool,
     unanswered: u32,
     /// Somebody is silent who is, or would be, reached over it.
     suspected: bool,
@@ -96,6 +115,29 @@ pub struct Standing {
 
 /// No address stands for this one.
 const NOWHERE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), 0);
+
+impl Watch {
+    fn ask(&mut self, question: Asked) {
+        if self.asked.len() >= RECENT {
+            self.asked.pop_front();
+        }
+        self.asked.push_back(question);
+        self.owes = true;
+    }
+
+    /// The question with this number, if its answer may still count. Older ones go with it: their answers tell nothing new.
+    fn take(&mut self, nonce: u64, now: Mono) -> Option<Asked> {
+        let at = self.asked.iter().position(|asked| asked.nonce == nonce)?;
+        let answered = self.asked.drain(..=at).next_back()?;
+        (now.millis_since(answered.since) < EVERY_MS).then_some(answered)
+    }
+
+    /// How long an answer may take before the question is put again.
+    fn patience(&self) -> u64 {
+        let twice = self.round_trip.map_or(0, |trip| 2 * trip.as_millis() as u64);
+        twice.clamp(AGAIN_MS, AGAIN_MOST_MS)
+    }
+}
 
 impl Berth {
     /// In place of `before`, at the same relay. Nothing goes through it before it has answered; one that answered under
@@ -155,8 +197,7 @@ impl Berth {
         if now < watch.next {
             return None;
         }
-        let unanswered = watch.asked.is_some();
-        watch.unanswered = if unanswered { watch.unanswered.saturating_add(1) } else { 0 };
+        watch.unanswered = if watch.owes { watch.unanswered.saturating_add(1) } else { 0 };
         if watch.unanswered >= PATIENCE {
             self.life.answers.store(false, Ordering::Relaxed);
         }
@@ -170,9 +211,10 @@ impl Berth {
         if let Some(place) = question.get_mut(HEAD..) {
             place.copy_from_slice(&nonce.to_be_bytes());
         }
-        watch.asked = Some((nonce, now));
+        watch.ask(Asked { nonce, since: now, to: self.at() });
         let hurried = !self.is_up() && watch.unanswered < HURRIED || watch.unanswered > 0 && self.is_up();
-        watch.next = now.plus_millis(if hurried || watch.unanswered == 0 { AGAIN_MS } else { EVERY_MS });
+        let pause = if hurried || watch.unanswered == 0 { watch.patience() } else { EVERY_MS };
+        watch.next = now.plus_millis(pause);
         drop(watch);
         self.write(&mut question, Seat::RELAY).then_some(question)
     }
@@ -181,7 +223,7 @@ impl Berth {
     pub fn hurry(&self, now: Mono) {
         let mut watch = self.life.watch.lock();
         watch.suspected = true;
-        if watch.asked.is_none() {
+        if !watch.owes {
             watch.next = watch.next.min(now);
         }
     }
@@ -189,7 +231,8 @@ impl Berth {
     /// It is reached in another way: what was asked before is not owed.
     pub fn ask_anew(&self, now: Mono) {
         let mut watch = self.life.watch.lock();
-        (watch.asked, watch.unanswered, watch.next, watch.suspected) = (None, 0, now, false);
+        watch.asked.clear();
+        (watch.owes, watch.unanswered, watch.next, watch.suspected) = (false, 0, now, false);
     }
 
     /// When [`Berth::poll_question`] has something to say.
@@ -197,14 +240,18 @@ impl Berth {
         self.life.watch.lock().next
     }
 
-    /// What came from the relay itself. True if it answers the last question.
+    /// What came from the relay itself. True if it answers one of the last questions.
     pub fn handle_answer(&self, carried: &[u8], now: Mono) -> bool {
         let mut watch = self.life.watch.lock();
-        let nonce = carried.try_into().map(u64::from_be_bytes).ok();
-        let Some((_, asked)) = watch.asked.filter(|(asked, _)| Some(*asked) == nonce) else { return false };
-        (watch.asked, watch.unanswered, watch.suspected) = (None, 0, false);
-        watch.round_trip = Some(Duration::from_millis(now.millis_since(asked)));
-        watch.next = asked.plus_millis(EVERY_MS);
+        let Ok(nonce) = carried.try_into().map(u64::from_be_bytes) else { return false };
+        let Some(Asked { since, to, .. }) = watch.take(nonce, now) else { return false };
+        (watch.owes, watch.unanswered, watch.suspected) = (false, 0, false);
+        watch.round_trip = Some(Duration::from_millis(now.millis_since(since)));
+        watch.next = since.plus_millis(EVERY_MS).max(now);
+        // Others may have been tried meanwhile: this is the one that works.
+        if let Some(works) = self.relay.addresses.iter().position(|address| *address == to) {
+            self.at.store(works, Ordering::Relaxed);
+        }
         self.life.answers.store(true, Ordering::Relaxed);
         true
     }

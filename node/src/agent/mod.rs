@@ -30,8 +30,8 @@ use crate::clock::Clock;
 use crate::error::Error;
 use crate::hostdns;
 use crate::resolver::{self, Resolver};
-use crate::socket::Place;
 use crate::state::StateDir;
+use warren_scrape::Place;
 
 pub use flowfile::FlowFile;
 pub use membership::{Kept, enrol, load, members_plan};

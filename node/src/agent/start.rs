@@ -130,7 +130,9 @@ async fn live(driver: &mut Driver) -> Result<(), Error> {
     let mut scraped = Vec::new();
     for place in driver.options().metrics.clone() {
         let doing = format!("listen for scrapers on {place} (--metrics)");
-        scraped.push(socket::scrape(place, sender.clone()).await.map_err(Error::io(doing))?);
+        let requests = sender.clone();
+        let tell = move || socket::metrics(requests.clone());
+        scraped.push(warren_scrape::serve(place, tell).await.map_err(Error::io(doing))?);
     }
     driver.run(requests).await
 }

@@ -11,8 +11,8 @@ use warren_wire::underlay::is_of_one_host;
 use crate::agent::{self, INTERFACE, NameOptions, Options, RUN};
 use crate::hostdns;
 use crate::logs;
-use crate::socket::Place;
 use crate::state::DEFAULT_PATH;
+use warren_scrape::Place;
 
 /// The agent of one host in a Warren network.
 #[derive(Debug, Parser)]

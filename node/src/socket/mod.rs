@@ -4,15 +4,13 @@
 //! only for the status.
 
 mod client;
-mod scrape;
 mod server;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub use client::ask;
-pub use scrape::{Place, scrape};
-pub use server::{Server, Waiting, serve};
+pub use server::{Server, Waiting, metrics, serve};
 
 /// Longest line either way.
 pub const MAX_LINE: usize = 16 * 1024 * 1024;

@@ -1,7 +1,6 @@
 //! The agent's end of the local socket.
 
 use std::io;
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,6 +8,7 @@ use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, mpsc, oneshot};
+use warren_scrape::listen;
 
 use super::{MAX_REQUEST, Reply, Request};
 
@@ -45,19 +45,6 @@ pub fn serve(path: &Path) -> io::Result<(Server, mpsc::Sender<Waiting>, mpsc::Re
     let (sender, receiver) = mpsc::channel(CALLERS);
     let task = tokio::spawn(accept(listener, sender.clone()));
     Ok((Server { path: path.to_owned(), task }, sender, receiver))
-}
-
-/// A socket file that may be used as `mode` says; until then only by this user.
-pub(super) fn listen(path: &Path, mode: u32) -> io::Result<UnixListener> {
-    match std::fs::symlink_metadata(path) {
-        Ok(meta) if meta.file_type().is_socket() => std::fs::remove_file(path)?,
-        Ok(_) => return Err(io::Error::new(io::ErrorKind::AlreadyExists, "something else has this name")),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => {}
-        Err(e) => return Err(e),
-    }
-    let listener = UnixListener::bind(path)?;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))?;
-    Ok(listener)
 }
 
 async fn accept(listener: UnixListener, requests: mpsc::Sender<Waiting>) {
@@ -122,6 +109,14 @@ async fn converse(stream: UnixStream, caller: Caller, requests: mpsc::Sender<Wai
 fn only_status(uid: Option<u32>) -> String {
     let who = uid.map_or_else(|| "an unknown user".to_owned(), |uid| format!("uid {uid}"));
     format!("{who} may only ask for the status: ask as root or as the agent's user")
+}
+
+/// What scrapers are told; `None` while the agent stops.
+pub async fn metrics(requests: mpsc::Sender<Waiting>) -> Option<String> {
+    match hand_over(&requests, Request::Metrics).await {
+        Reply::Ok(serde_json::Value::String(text)) => Some(text),
+        _ => None,
+    }
 }
 
 async fn hand_over(requests: &mpsc::Sender<Waiting>, request: Request) -> Reply {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use warren_config::name::Name;
+use warren_scrape::Place;
 
 use super::super::duration::Seconds;
 use super::{AuthorityArg, LogFormat, LogLevel, host_port, name};
@@ -74,6 +75,10 @@ pub struct RelayRunArgs {
     /// And frames a second.
     #[arg(long, default_value_t = 250_000, value_parser = clap::value_parser!(u64).range(1..=100_000_000))]
     pub packets: u64,
+    /// Answer Prometheus at http://ADDRESS/metrics, a loopback address with a port, e.g. 127.0.0.1:9587; or at a socket file
+    /// for root and the relay's group, e.g. unix:/run/warren-relay/metrics.sock. May be given several times. Off by default.
+    #[arg(long, env = "WARREN_RELAY_METRICS", value_name = "ADDRESS", value_delimiter = ',', value_parser = Place::parse)]
+    pub metrics: Vec<Place>,
     /// How log lines look.
     #[arg(long, value_enum, default_value = "human")]
     pub log_format: LogFormat,

@@ -88,6 +88,87 @@ fn a_relay_that_is_reached_in_another_way_is_asked_at_once_and_owes_nothing_of_b
     assert!(berth.handle_answer(carried, between) && berth.is_up());
 }
 
+/// Asks and hears answers that take so long, in steps of 50 ms; every moment at which the relay became usable or was lost.
+fn far(
+    berth: &Berth,
+    by: u8,
+    trip_ms: u64,
+    ms: u64,
+    lost: impl Fn(&Question, SocketAddr) -> bool,
+) -> Vec<(u64, bool)> {
+    let (begun, mut under_way, mut changes) = (Mono::from_millis(1000), Vec::new(), Vec::new());
+    for at in (0..ms).step_by(50) {
+        let (now, was) = (begun.plus_millis(at), berth.is_up());
+        if let Some(question) = berth.poll_question(now)
+            && !lost(&question, berth.at())
+        {
+            under_way.push((at + trip_ms, berth.at(), answer(&question, by)));
+        }
+        for (_, from, answer) in under_way.extract_if(.., |(due, ..)| *due <= at) {
+            let (_, carried) = berth.read(from, &answer).unwrap();
+            berth.handle_answer(carried, now);
+        }
+        if berth.is_up() != was {
+            changes.push((at, berth.is_up()));
+        }
+    }
+    changes
+}
+
+#[test]
+fn a_relay_that_is_far_away_is_found_after_one_round_trip_and_stays() {
+    for trip in [30, 700, 1500, 2900] {
+        let berth = berth();
+        assert_eq!(
+            far(&berth, 1, trip, 60_000, |_, _| false),
+            [(trip.next_multiple_of(50), true)],
+            "{trip} ms"
+        );
+        assert_eq!(berth.round_trip(), Some(Duration::from_millis(trip.next_multiple_of(50))));
+        assert_eq!(berth.standing(true).owed, 0);
+    }
+}
+
+/// Which of its addresses answers is seen when others have been tried already.
+#[test]
+fn a_far_relay_is_used_at_the_address_whose_question_it_answers() {
+    let places: Vec<SocketAddr> = (1..4).map(|n| ([192, 0, 2, n], 7946).into()).collect();
+    for works in &places {
+        let told = RelayAt { addresses: places.clone(), ..relay(1) };
+        let berth = Berth::new(&seated(1, vec![]), &told, None);
+        let changes = far(&berth, 1, 1500, 40_000, |_, to| to != *works);
+        assert!(matches!(changes[..], [(1500..=2500, true)]), "{changes:?}");
+        assert_eq!(berth.at(), *works);
+    }
+}
+
+#[test]
+fn an_answer_counts_once_and_for_ten_seconds() {
+    let (berth, mut now) = (berth(), Mono::from_millis(1000));
+    let asked: Vec<(Mono, Question)> = (0..20)
+        .map(|_| {
+            let question = berth.poll_question(now).unwrap();
+            let at = now;
+            now = berth.deadline();
+            (at, question)
+        })
+        .collect();
+    let hear = |question: &Question, now| {
+        let answer = answer(question, 1);
+        let (_, carried) = berth.read(at(), &answer).unwrap();
+        berth.handle_answer(carried, now)
+    };
+    let (last, question) = &asked[19];
+    let (earlier, _) = &asked[18];
+    assert!(last.millis_since(*earlier) >= EVERY_MS);
+    for (_, old) in &asked[..19] {
+        assert!(!hear(old, *last), "too old");
+    }
+    assert!(!berth.is_up() && hear(question, *last) && !hear(question, *last));
+    let again = berth.poll_question(berth.deadline()).unwrap();
+    assert!(!hear(&again, last.plus_millis(3 * EVERY_MS)), "nobody waits so long");
+}
+
 /// One of them may be of a family that this host does not speak.
 #[test]
 fn a_silent_relay_is_asked_at_each_of_its_addresses_and_the_one_that_answers_stays() {

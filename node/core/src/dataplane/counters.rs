@@ -40,8 +40,16 @@ events! {
     RateLimited = "wg-rate-limited",
     CookieSent = "wg-cookie-sent",
     UnknownIndex = "wg-unknown-index",
-    /// Wrong tag, replayed counter, no session.
+    /// A tag that no key in use makes: never an honest peer's, however late or often it comes.
     NotAuthentic = "wg-not-authentic",
+    /// A counter that was taken before: the network gave it twice, or somebody recorded it.
+    Duplicate = "wg-duplicate",
+    /// A counter that the replay window has passed, or of keys that are gone.
+    Late = "wg-late",
+    /// An answer to a handshake message that was answered before, or that a newer one has replaced.
+    Superseded = "wg-superseded",
+    /// Authentic, but no IP packet is in it.
+    NoPacket = "wg-no-packet",
     Handshake = "wg-handshake",
     /// No room for opened packets in one batch.
     ArenaFull = "arena-full",

@@ -145,6 +145,44 @@ pub struct Sealed {
     pub lost: u64,
 }
 
+/// Why a datagram gave nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// A tag that no key in use makes, or a counter that nobody may use.
+    Forged,
+    /// Its counter was taken before.
+    Duplicate,
+    /// Its counter is further back than the replay window reaches, or the keys it was sealed with are gone.
+    Late,
+    /// An answer to a handshake message that waits for none: it was answered, or a newer one stands in its place.
+    Superseded,
+    /// Authentic, but what it holds is no IP packet.
+    NoPacket,
+}
+
+/// How many gave nothing, by reason. Duplicates, late and superseded ones are told by their numbers alone, before any key is
+/// used: an honest peer's look like that when a network reorders them, and so does whatever bears the same numbers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Refused {
+    pub forged: u64,
+    pub duplicate: u64,
+    pub late: u64,
+    pub superseded: u64,
+    pub no_packet: u64,
+}
+
+impl Refused {
+    pub fn count(&mut self, refusal: Refusal) {
+        *match refusal {
+            Refusal::Forged => &mut self.forged,
+            Refusal::Duplicate => &mut self.duplicate,
+            Refusal::Late => &mut self.late,
+            Refusal::Superseded => &mut self.superseded,
+            Refusal::NoPacket => &mut self.no_packet,
+        } += 1;
+    }
+}
+
 /// What became of datagrams given to [`Session::open`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Opened {
@@ -157,8 +195,7 @@ pub struct Opened {
     pub control: u64,
     /// A handshake was completed.
     pub established: bool,
-    /// Not authentic, replayed, malformed, or without a session.
-    pub refused: u64,
+    pub refused: Refused,
     /// Lost for want of room.
     pub lost: u64,
 }

@@ -4,6 +4,7 @@
 mod awake;
 mod changes;
 mod devices;
+mod honest;
 mod mtu;
 mod nats;
 mod places;

@@ -40,6 +40,11 @@ fn batches(w: &mut World<BoringEngine>, count: usize) -> Vec<Datagram> {
     all
 }
 
+/// Forged, come twice, passed by the window.
+fn refused(w: &World<BoringEngine>) -> [u64; 3] {
+    ["wg-not-authentic", "wg-duplicate", "wg-late"].map(|name| w.count(1, name))
+}
+
 fn numbers(packets: Vec<Vec<u8>>) -> Vec<usize> {
     packets.iter().map(|packet| usize::from_be_bytes(packet[28..36].try_into().unwrap())).collect()
 }
@@ -53,23 +58,26 @@ fn a_hundred_thousand_packets_in_order_all_arrive_in_order() {
     }
     let arrived = numbers(w.received(1));
     assert!(arrived.iter().copied().eq(0..sent.len() * BATCH));
-    assert_eq!(w.count(1, "wg-not-authentic"), 0);
+    assert_eq!(refused(&w), [0; 3]);
 }
 
 #[test]
 fn a_batch_is_refused_only_when_the_window_has_passed_it() {
-    for (late, refused) in [(1, false), (LATE, false), (LATE + 1, true)] {
+    for (late, passed) in [(1, false), (LATE, false), (LATE + 1, true)] {
         let mut w = talk();
         let mut sent = batches(&mut w, LATE + 4);
         let slow = sent.remove(0);
         sent.insert(late, slow);
         sent.iter().for_each(|batch| drop(w.deliver(1, batch)));
-        let lost = w.count(1, "wg-not-authentic");
-        assert_eq!(lost > 0, refused, "{late} batches late: {lost} refused");
+        let [forged, duplicate, lost] = refused(&w);
+        assert_eq!((forged, duplicate), (0, 0));
+        assert_eq!(lost > 0, passed, "{late} batches late: {lost} refused");
         assert_eq!(w.received(1).len() + lost as usize, sent.len() * BATCH);
         // Once is once, whatever came in between.
         sent.iter().for_each(|batch| drop(w.deliver(1, batch)));
         assert!(w.received(1).is_empty(), "a packet passed twice");
+        let [forged, duplicate, late] = refused(&w);
+        assert_eq!((forged, duplicate + late - lost), (0, (sent.len() * BATCH) as u64));
     }
 }
 
@@ -95,7 +103,7 @@ proptest! {
         let mut arrived = numbers(w.received(1));
         arrived.sort_unstable();
         prop_assert!(arrived.into_iter().eq(0..delays.len() * BATCH));
-        prop_assert_eq!(w.count(1, "wg-not-authentic"), 0);
+        prop_assert_eq!(refused(&w), [0; 3]);
         came.iter().for_each(|batch| drop(w.deliver(1, batch)));
         prop_assert!(w.received(1).is_empty());
     }

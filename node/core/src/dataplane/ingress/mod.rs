@@ -20,7 +20,7 @@ use crate::packet::{DropReason, Packet, Tuple, classify, mss};
 use crate::path::{self, Heard, Locality, acceptable};
 use crate::peers::{Peer, Place, Snapshot, Use};
 use crate::session::message::Message;
-use crate::session::{Engine, Opened, Session as _};
+use crate::session::{Engine, Opened, Refused, Session as _};
 
 use warren_wire::relay;
 
@@ -129,7 +129,7 @@ impl<E: Engine> DataPlane<E> {
             session.open(datagrams.each(), plain, &mut replies, now)
         });
         let Some(opened) = opened else {
-            return self.counters.event(Event::NotAuthentic, datagrams.count());
+            return self.counters.event(Event::Late, datagrams.count());
         };
         self.account(snapshot, worker, place, from, &opened, now);
         self.deliver(snapshot, worker, place, first, now);
@@ -190,7 +190,7 @@ impl<E: Engine> DataPlane<E> {
         opened: &Opened,
         now: Now,
     ) {
-        self.counters.event(Event::NotAuthentic, opened.refused);
+        self.count_refused(&opened.refused);
         self.counters.event(Event::ArenaFull, opened.lost);
         let Some((peer, _)) = snapshot.lane(place).filter(|_| opened.authentic) else { return };
         if !opened.established {
@@ -208,6 +208,19 @@ impl<E: Engine> DataPlane<E> {
                     session.initiate(&mut out, now);
                 }
             });
+        }
+    }
+
+    fn count_refused(&self, refused: &Refused) {
+        let Refused { forged, duplicate, late, superseded, no_packet } = *refused;
+        for (event, times) in [
+            (Event::NotAuthentic, forged),
+            (Event::Duplicate, duplicate),
+            (Event::Late, late),
+            (Event::Superseded, superseded),
+            (Event::NoPacket, no_packet),
+        ] {
+            self.counters.event(event, times);
         }
     }
 

@@ -27,7 +27,8 @@ use x25519_dalek::PublicKey;
 use super::initiation::{Door, proves};
 use super::message::{Message, is_spent};
 use super::{
-    Arena, Engine, Knock, LaneSecret, MAX_CONTROL, Opened, Sealed, Segments, Session, Sink, Stats, buffer_for,
+    Arena, Engine, Knock, LaneSecret, MAX_CONTROL, Opened, Refusal, Sealed, Segments, Session, Sink, Stats,
+    buffer_for,
 };
 use crate::clock::{Mono, Now};
 
@@ -327,7 +328,7 @@ impl BoringSession {
         seen: &mut Opened,
     ) {
         if is_spent(datagram) {
-            seen.refused += 1;
+            seen.refused.count(Refusal::Forged);
             return;
         }
         let Some(room) = arena.room(buffer_for(datagram.len())) else {
@@ -357,8 +358,24 @@ impl BoringSession {
                 seen.authentic |= !matches!(Message::parse(datagram), Some(Message::Cookie { .. }));
                 seen.control += 1;
             }
-            TunnResult::Err(_) => seen.refused += 1,
+            TunnResult::Err(error) => seen.refused.count(refusal(&error, Message::parse(datagram))),
         }
+    }
+}
+
+/// The library's word for what an honest peer's datagram meets that comes late or twice is one of a few; all else is forged.
+fn refusal(error: &WireGuardError, message: Option<Message>) -> Refusal {
+    let is_data = message.is_some_and(Message::is_data);
+    match error {
+        WireGuardError::DuplicateCounter => Refusal::Duplicate,
+        WireGuardError::InvalidCounter => Refusal::Late,
+        WireGuardError::NoCurrentSession | WireGuardError::WrongIndex if is_data => Refusal::Late,
+        WireGuardError::InvalidPacket if is_data => Refusal::NoPacket,
+        // A response or a cookie for another initiation than the last ones; an initiation older than one that was answered.
+        WireGuardError::UnexpectedPacket
+        | WireGuardError::WrongIndex
+        | WireGuardError::WrongTai64nTimestamp => Refusal::Superseded,
+        _ => Refusal::Forged,
     }
 }
 

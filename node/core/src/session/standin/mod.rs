@@ -14,8 +14,10 @@ use sha2::{Digest as _, Sha256};
 use warren_wire::id::WgKey;
 
 use super::initiation::equal;
-use super::message::{INITIATION_LEN, Message, RESPONSE_LEN};
-use super::{Arena, DATA_OVERHEAD, Opened, Sealed, Segments, Session, Sink, Stamp, Stats, buffer_for};
+use super::message::{INITIATION_LEN, Message, RESPONSE_LEN, is_spent};
+use super::{
+    Arena, DATA_OVERHEAD, Opened, Refusal, Sealed, Segments, Session, Sink, Stamp, Stats, buffer_for,
+};
 use crate::clock::{Mono, Now};
 
 const REKEY_AFTER_MS: u64 = 120_000;
@@ -74,20 +76,26 @@ struct Window {
 }
 
 impl Window {
-    fn accept(&mut self, counter: u64) -> bool {
-        if counter >= self.next {
-            let step = counter - self.next + 1;
-            self.seen = if step >= 128 { 0 } else { self.seen << step };
-            self.seen |= 1;
-            self.next = counter + 1;
-            return true;
+    fn check(&self, counter: u64) -> Result<(), Refusal> {
+        match self.next.checked_sub(counter) {
+            None | Some(0) => Ok(()),
+            Some(back) if back > 128 => Err(Refusal::Late),
+            Some(back) if self.seen >> (back - 1) & 1 == 1 => Err(Refusal::Duplicate),
+            Some(_) => Ok(()),
         }
-        let back = self.next - 1 - counter;
-        let fresh = back < 128 && self.seen >> back & 1 == 0;
-        if fresh {
-            self.seen |= 1 << back;
+    }
+
+    /// One that was found to be good.
+    fn take(&mut self, counter: u64) {
+        match self.next.checked_sub(counter) {
+            Some(back) if back > 0 => self.seen |= 1 << (back - 1),
+            _ => {
+                let step = counter - self.next + 1;
+                self.seen = if step >= 128 { 0 } else { self.seen << step };
+                self.seen |= 1;
+                self.next = counter + 1;
+            }
         }
-        fresh
     }
 }
 
@@ -172,14 +180,17 @@ impl StandinSession {
         out.control_bytes(&bytes);
     }
 
-    fn on_initiation<K: Sink>(&mut self, datagram: &[u8], out: &mut K, now: Now) -> bool {
-        let Some(fields) = datagram.get(8..60) else { return false };
+    fn on_initiation<K: Sink>(&mut self, datagram: &[u8], out: &mut K, now: Now) -> Result<(), Refusal> {
+        let fields = datagram.get(8..60).ok_or(Refusal::Forged)?;
         let secret = digest(&[b"initiation", &self.pair, fields]);
         let stamp = fields.get(32..44).and_then(|b| b.try_into().ok()).map(Stamp).unwrap_or_default();
         let authentic =
             fields.starts_with(&self.peer.0) && datagram.get(60..92).is_some_and(|m| equal(m, &secret));
-        if !authentic || stamp <= self.greatest_received {
-            return false;
+        if !authentic {
+            return Err(Refusal::Forged);
+        }
+        if stamp <= self.greatest_received {
+            return Err(Refusal::Superseded);
         }
         self.greatest_received = stamp;
         let (local, remote) = (self.next_index(), word(datagram, 4));
@@ -205,15 +216,15 @@ impl StandinSession {
         self.unanswered = 0;
         self.sent = now.mono;
         out.control_bytes(&bytes);
-        true
+        Ok(())
     }
 
-    fn on_response<K: Sink>(&mut self, datagram: &[u8], out: &mut K, now: Now) -> bool {
+    fn on_response<K: Sink>(&mut self, datagram: &[u8], out: &mut K, now: Now) -> Result<(), Refusal> {
         let (remote, local) = (word(datagram, 4), word(datagram, 8));
-        let Some(pending) = self.pending.as_ref().filter(|p| p.local == local) else { return false };
+        let pending = self.pending.as_ref().filter(|p| p.local == local).ok_or(Refusal::Superseded)?;
         let proof = digest(&[b"response", &pending.secret, datagram.get(4..12).unwrap_or_default()]);
         if !datagram.get(12..44).is_some_and(|m| equal(m, &proof)) {
-            return false;
+            return Err(Refusal::Forged);
         }
         let key = digest(&[b"keys", &pending.secret, &proof]);
         let (born, window) = (now.mono, Window::default());
@@ -222,20 +233,21 @@ impl StandinSession {
         self.unanswered = 0;
         self.send_data(&[], out, now); // tells the responder that it may send
         self.drain(out, now);
-        true
+        Ok(())
     }
 
-    fn on_cookie(&mut self, datagram: &[u8]) -> bool {
-        let Some(cookie) = datagram.get(32..48).and_then(|b| <[u8; 16]>::try_from(b).ok()) else {
-            return false;
-        };
-        let tag = digest(&[b"cookie", &self.last_mac1, &cookie]);
-        let authentic = self.pending.as_ref().is_some_and(|p| p.local == word(datagram, 4))
-            && datagram.get(48..64).zip(tag.get(..16)).is_some_and(|(a, b)| equal(a, b));
-        if authentic {
-            self.cookie = Some(cookie);
+    fn on_cookie(&mut self, datagram: &[u8]) -> Result<(), Refusal> {
+        let sealed = datagram.get(32..48).and_then(|b| <[u8; 16]>::try_from(b).ok());
+        let cookie = sealed.ok_or(Refusal::Forged)?;
+        if self.pending.as_ref().is_none_or(|p| p.local != word(datagram, 4)) {
+            return Err(Refusal::Superseded);
         }
-        authentic
+        let tag = digest(&[b"cookie", &self.last_mac1, &cookie]);
+        if !datagram.get(48..64).zip(tag.get(..16)).is_some_and(|(a, b)| equal(a, b)) {
+            return Err(Refusal::Forged);
+        }
+        self.cookie = Some(cookie);
+        Ok(())
     }
 
     fn send_data<K: Sink>(&mut self, plain: &[u8], out: &mut K, now: Now) -> bool {
@@ -259,23 +271,29 @@ impl StandinSession {
         true
     }
 
-    fn on_data<A: Arena>(&mut self, datagram: &[u8], arena: &mut A, now: Now, seen: &mut Opened) -> bool {
+    fn on_data<A: Arena>(
+        &mut self,
+        datagram: &[u8],
+        arena: &mut A,
+        now: Now,
+        seen: &mut Opened,
+    ) -> Result<(), Refusal> {
         let local = word(datagram, 4);
-        let Some(at) = self.keys.iter().position(|k| k.local == local) else { return false };
-        let (Some(body), Some(counter)) = (datagram.get(16..), datagram.get(8..16)) else { return false };
-        let Some((plain, tag)) = body.split_last_chunk::<16>() else { return false };
-        let Some(keys) = self.keys.get_mut(at) else { return false };
-        let want = digest(&[&keys.key, &[u8::from(!keys.initiator)], counter, plain]);
+        let keys = self.keys.iter_mut().find(|k| k.local == local).ok_or(Refusal::Late)?;
+        let (body, counter) = datagram.get(16..).zip(datagram.get(8..16)).ok_or(Refusal::Forged)?;
+        let (plain, tag) = body.split_last_chunk::<16>().ok_or(Refusal::Forged)?;
         let number = counter.try_into().map(u64::from_le_bytes).unwrap_or(u64::MAX);
-        if !want.get(..16).is_some_and(|w| equal(w, tag)) || number == u64::MAX || !keys.window.accept(number)
-        {
-            return false;
+        keys.window.check(number)?;
+        let want = digest(&[&keys.key, &[u8::from(!keys.initiator)], counter, plain]);
+        if !want.get(..16).is_some_and(|w| equal(w, tag)) || is_spent(datagram) {
+            return Err(Refusal::Forged);
         }
+        keys.window.take(number);
         keys.confirmed = true;
         self.received = now.mono;
         if plain.is_empty() {
             seen.control += 1;
-            return true;
+            return Ok(());
         }
         self.data_received = Some(now.mono);
         match arena.room(plain.len()).and_then(|room| room.get_mut(..plain.len())) {
@@ -286,7 +304,7 @@ impl StandinSession {
             }
             None => seen.lost += 1,
         }
-        true
+        Ok(())
     }
 
     fn drain<K: Sink>(&mut self, out: &mut K, now: Now) {
@@ -360,26 +378,28 @@ impl Session for StandinSession {
         self.expire(now);
         let mut seen = Opened::default();
         for datagram in datagrams {
-            let handshake = |good: bool, seen: &mut Opened| {
-                seen.established |= good;
-                seen.control += u64::from(good);
-                good
+            let handshake = |result: Result<(), Refusal>, seen: &mut Opened| {
+                seen.established |= result.is_ok();
+                seen.control += u64::from(result.is_ok());
+                result
             };
             let message = Message::parse(datagram);
-            let good = match message {
+            let result = match message {
                 Some(Message::Initiation) => handshake(self.on_initiation(datagram, replies, now), &mut seen),
                 Some(Message::Response { .. }) => {
                     handshake(self.on_response(datagram, replies, now), &mut seen)
                 }
                 Some(Message::Cookie { .. }) => self.on_cookie(datagram),
                 Some(Message::Data { .. }) => self.on_data(datagram, arena, now, &mut seen),
-                None => false,
+                None => Err(Refusal::Forged),
             };
-            let proves = good && !matches!(message, Some(Message::Cookie { .. }));
-            seen.authentic |= proves;
-            seen.refused += u64::from(!good);
-            if proves {
-                self.received = now.mono;
+            match result {
+                Err(refusal) => seen.refused.count(refusal),
+                Ok(()) if matches!(message, Some(Message::Cookie { .. })) => {}
+                Ok(()) => {
+                    seen.authentic = true;
+                    self.received = now.mono;
+                }
             }
         }
         if seen.authentic {

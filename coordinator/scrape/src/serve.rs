@@ -1,68 +1,24 @@
 //! `/metrics` for a scraper on this host: HTTP/1.1, one request a connection, GET and nothing else. Off unless it is asked for,
 //! and only on loopback or at a socket file: others on the network must not be able to ask.
 
+use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, UnixListener};
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::Semaphore;
 
-use super::server::listen;
-use super::{Reply, Request, Waiting};
+use super::socket::listen;
+use super::{CONTENT_TYPE, Place};
 
 /// Scrapers served at the same time; each has so long, and says so much.
 const SCRAPERS: usize = 4;
 const PATIENCE: Duration = Duration::from_secs(5);
 const MAX_HEAD: usize = 8 * 1024;
-const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-
-/// Users of the agent's group may ask at a socket file, and root.
+/// Users of the program's group may ask at a socket file, and root.
 const MODE: u32 = 0o660;
-
-/// Where scrapers may ask.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Place {
-    /// An address of loopback, and a port.
-    Port(SocketAddr),
-    Socket(PathBuf),
-}
-
-impl Place {
-    /// `127.0.0.1:9586`, or `unix:/PATH`.
-    pub fn parse(text: &str) -> Result<Place, String> {
-        if let Some(path) = text.strip_prefix("unix:") {
-            return match path.starts_with('/') {
-                true => Ok(Place::Socket(path.into())),
-                false => Err(
-                    "behind `unix:` stands a path from the root: write `unix:/run/warren-node/metrics.sock`"
-                        .to_owned(),
-                ),
-            };
-        }
-        match text.parse::<SocketAddr>() {
-            Ok(at) if at.ip().is_loopback() => Ok(Place::Port(at)),
-            Ok(_) => Err("it is not a loopback address: write one of 127.0.0.0/8, or ::1".to_owned()),
-            Err(_) => Err(
-                "it is no address with a port and no socket: write for example 127.0.0.1:9586, or unix:/run/warren-node/metrics.sock"
-                    .to_owned(),
-            ),
-        }
-    }
-}
-
-impl std::fmt::Display for Place {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Place::Port(at) => at.fmt(f),
-            Place::Socket(path) => write!(f, "unix:{}", path.display()),
-        }
-    }
-}
 
 /// Stops listening when dropped, and takes the socket file away.
 pub struct Scraped {
@@ -108,8 +64,14 @@ impl Listener {
     }
 }
 
-/// Answers at `place` with what the control loop says.
-pub async fn scrape(place: Place, requests: mpsc::Sender<Waiting>) -> io::Result<Scraped> {
+/// Answers at `place` with the sheet that `tell` makes; it makes none while the program ends.
+///
+/// # Errors
+/// The place cannot be had.
+pub async fn serve<F>(place: Place, tell: impl Fn() -> F + Clone + Send + 'static) -> io::Result<Scraped>
+where
+    F: Future<Output = Option<String>> + Send,
+{
     let listener = Listener::at(&place).await?;
     let room = Arc::new(Semaphore::new(SCRAPERS));
     let task = tokio::spawn(async move {
@@ -117,9 +79,9 @@ pub async fn scrape(place: Place, requests: mpsc::Sender<Waiting>) -> io::Result
             match listener.accept().await {
                 Ok(stream) => {
                     let Ok(slot) = Arc::clone(&room).try_acquire_owned() else { continue };
-                    let (requests, names) = (requests.clone(), listener.is_told_names());
+                    let (tell, names) = (tell.clone(), listener.is_told_names());
                     tokio::spawn(async move {
-                        let _ = tokio::time::timeout(PATIENCE, answer(stream, names, &requests)).await;
+                        let _ = tokio::time::timeout(PATIENCE, answer(stream, names, tell)).await;
                         drop(slot);
                     });
                 }
@@ -130,14 +92,17 @@ pub async fn scrape(place: Place, requests: mpsc::Sender<Waiting>) -> io::Result
     Ok(Scraped { place, task })
 }
 
-async fn answer(
+async fn answer<F: Future<Output = Option<String>>>(
     mut stream: Box<dyn Stream>,
     names: bool,
-    requests: &mpsc::Sender<Waiting>,
+    tell: impl Fn() -> F,
 ) -> io::Result<()> {
     let head = head(&mut stream).await?;
     let (status, body) = match asked(&head, names) {
-        Ok(()) => metrics(requests).await,
+        Ok(()) => match tell().await {
+            Some(sheet) => ("200 OK", sheet),
+            None => ("503 Service Unavailable", "the program is stopping\n".to_owned()),
+        },
         Err(refused) => refused,
     };
     let kind = if status.starts_with("200") { CONTENT_TYPE } else { "text/plain; charset=utf-8" };
@@ -190,19 +155,8 @@ fn asked(head: &[u8], names: bool) -> Result<(), Answer> {
     }
 }
 
-async fn metrics(requests: &mpsc::Sender<Waiting>) -> Answer {
-    let stops = || ("503 Service Unavailable", "the agent is stopping\n".to_owned());
-    let (reply, answer) = oneshot::channel();
-    if requests.send(Waiting { request: Request::Metrics, reply }).await.is_err() {
-        return stops();
-    }
-    match answer.await {
-        Ok(Reply::Ok(Value::String(text))) => ("200 OK", text),
-        _ => stops(),
-    }
-}
-
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
 
@@ -226,35 +180,14 @@ mod tests {
         assert_eq!(asked(whatever, false), Ok(()), "at a file nobody is misled by a name");
     }
 
-    #[test]
-    fn a_place_is_on_this_host_or_none() {
-        let place = |text| Place::parse(text).map(|place| place.to_string());
-        for text in ["127.0.0.1:9586", "[::1]:9586", "unix:/run/warren-node/metrics.sock"] {
-            assert_eq!(place(text), Ok(text.to_owned()));
-        }
-        for (text, why) in [
-            ("0.0.0.0:9586", "loopback"),
-            ("127.0.0.1", "with a port"),
-            ("unix:metrics.sock", "from the root"),
-            ("", "write for example"),
-        ] {
-            assert!(place(text).unwrap_err().contains(why), "{text}");
-        }
-    }
-
     #[tokio::test]
-    async fn a_socket_file_is_for_the_group_and_goes_with_the_agent() {
+    async fn a_socket_file_is_for_the_group_and_goes_with_the_program() {
         use std::os::unix::fs::PermissionsExt as _;
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("metrics.sock");
-        let (requests, mut waiting) = mpsc::channel::<Waiting>(1);
-        let scraped = scrape(Place::Socket(path.clone()), requests).await.unwrap();
+        let tell = || async { Some("# EOF\n".to_owned()) };
+        let scraped = serve(Place::Socket(path.clone()), tell).await.unwrap();
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, MODE);
-        tokio::spawn(async move {
-            let asked = waiting.recv().await.unwrap();
-            assert_eq!(asked.request, Request::Metrics);
-            let _ = asked.reply.send(Reply::Ok("# EOF\n".into()));
-        });
         let mut stream = tokio::net::UnixStream::connect(&path).await.unwrap();
         stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
         let mut text = String::new();
@@ -263,8 +196,7 @@ mod tests {
         drop(scraped);
         assert!(!path.exists());
         std::fs::write(&path, "something else").unwrap();
-        let (requests, _) = mpsc::channel(1);
-        assert!(scrape(Place::Socket(path.clone()), requests).await.is_err(), "and nothing else is replaced");
+        assert!(serve(Place::Socket(path.clone()), tell).await.is_err(), "and nothing else is replaced");
         assert_eq!(std::fs::read(&path).unwrap(), b"something else");
     }
 }
