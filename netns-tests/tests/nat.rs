@@ -148,6 +148,8 @@ fn behind_a_router_that_maps_ports_a_node_is_reached_directly_from_behind_any_na
     assert!(
         meeting.web.status().unwrap()["port_mapping"].is_null() && !meeting.home.mappings().contains("dnat")
     );
+    let doctor = |meeting: &Neighbours| meeting.web.cli(&["doctor"]).stdout;
+    assert!(doctor(&meeting).contains("port mapping off"), "{}", doctor(&meeting));
     meeting.part();
     meeting.web.set_flags(&["--port-mapping"]);
     meeting.come_back();
@@ -159,8 +161,11 @@ fn behind_a_router_that_maps_ports_a_node_is_reached_directly_from_behind_any_na
     let path = meeting.path(&meeting.orders, "web-1");
     assert_eq!(path["endpoint"], status["port_mapping"]["outside"], "{path:#}");
     assert!(meeting.home.mappings().contains("dnat"));
+    assert!(doctor(&meeting).contains("granted by"), "{}", doctor(&meeting));
     meeting.web.stop();
     until("the mapping is given back", LIMIT, || !meeting.home.mappings().contains("dnat"));
+    // Its interface went with it, and the kernel told of that.
+    assert!(!meeting.web.log().contains("unsolicited message"), "{}", meeting.web.log());
 }
 
 /// The same where the router speaks UPnP alone: a gateway of version 1 and one of version 2.

@@ -10,11 +10,13 @@ use serde_json::{Value, json};
 use socket2::SockRef;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
+use warren_node_core::portmap::owed::Owed;
 use warren_node_core::portmap::upnp::Fault;
 use warren_node_core::portmap::upnp::http::Response;
 use warren_node_core::portmap::{Gateway, Output, PORT, PortMap};
 
 use crate::clock::boot;
+use crate::state::StateDir;
 
 /// Datagrams of one look; who sends more is heard at the next.
 const TURN: usize = 8;
@@ -23,10 +25,15 @@ const LONGEST: usize = 2_048;
 /// How long a gateway may take to take a mapping back, when the agent stops.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
+/// Why nobody is asked.
+pub const NO_GATEWAY: &str = "this host has no IPv4 default route";
+
 type Heard = (u64, Result<Response, Fault>);
 
 pub struct PortMapper {
     map: PortMap,
+    /// Of [`PortMap::owed`], what lies on the disk.
+    written: Vec<Owed>,
     /// To the present gateway: the kernel gives nothing else to it.
     socket: Option<UdpSocket>,
     /// While UPnP's answer to a search is waited for.
@@ -37,12 +44,14 @@ pub struct PortMapper {
 }
 
 impl PortMapper {
-    /// For the WireGuard socket's `port`.
-    pub fn new(port: u16) -> Result<PortMapper, getrandom::Error> {
+    /// For the WireGuard socket's `port`, if one is `wanted`. What earlier starts could not give back is given back in any case.
+    pub fn new(port: u16, wanted: bool, owed: Vec<Owed>) -> Result<PortMapper, getrandom::Error> {
         let mut seed = [0; 32];
         getrandom::fill(&mut seed)?;
-        let map = PortMap::new(seed, port);
-        Ok(PortMapper { map, socket: None, search: None, exchange: None, heard: mpsc::channel(2) })
+        let map = PortMap::new(seed, port).owing(owed.clone());
+        let map = if wanted { map } else { map.only_giving_back() };
+        let (socket, search, exchange, heard) = (None, None, None, mpsc::channel(2));
+        Ok(PortMapper { map, written: owed, socket, search, exchange, heard })
     }
 
     /// The default route, as it is now. The same again changes nothing.
@@ -63,10 +72,12 @@ impl PortMapper {
     }
 
     /// Hears what has come, asks what is due. Where the port is outside.
-    pub fn turn(&mut self) -> Option<SocketAddr> {
+    pub fn turn(&mut self, state: &StateDir) -> Option<SocketAddr> {
         let (now, before) = (boot(), self.map.outside(boot()));
         self.hear();
+        self.remember(state);
         while let Some(output) = self.map.poll_output(now) {
+            self.remember(state);
             self.say(output);
         }
         if !self.map.is_searching() {
@@ -79,6 +90,18 @@ impl PortMapper {
             _ => {}
         }
         outside
+    }
+
+    /// A mapping without end is written down before it is asked for: whoever is killed then leaves word of it.
+    fn remember(&mut self, state: &StateDir) {
+        let owed = self.map.owed();
+        if owed == self.written {
+            return;
+        }
+        match state.store_owed(&owed) {
+            Ok(()) => self.written = owed,
+            Err(e) => tracing::warn!("a port mapping without end may stay at the gateway: {e}"),
+        }
     }
 
     fn hear(&mut self) {
@@ -137,25 +160,33 @@ impl PortMapper {
     /// The agent stops: what was granted is given back; see [`PortMapper::released`].
     pub fn release(&mut self) {
         self.give_up();
-        if let Some(output) = self.map.release() {
+        if let Some(output) = self.map.release(boot()) {
             self.say(output);
         }
     }
 
     /// The gateway has had its moment to take it back.
-    pub async fn released(&mut self) {
+    pub async fn released(&mut self, state: &StateDir) {
         if let Some(exchange) = self.exchange.take() {
             let _ = tokio::time::timeout(LAST_WORDS, exchange).await;
         }
+        self.hear();
+        self.remember(state);
     }
 
-    pub fn status(&self) -> Value {
-        let (speech, why) = self.map.standing();
-        json!({
-            "gateway": self.map.gateway().map(|gateway| gateway.at),
-            "protocol": speech,
-            "outside": self.map.outside(boot()),
-            "why": why.or_else(|| self.map.gateway().is_none().then_some("this host has no IPv4 default route")),
+    /// `None`: no mapping is wanted.
+    pub fn status(&self) -> Option<Value> {
+        let ((speech, why), now) = (self.map.standing(), boot());
+        let alone = self.map.gateway().is_none().then_some(NO_GATEWAY);
+        self.map.asks().then(|| {
+            json!({
+                "gateway": self.map.gateway().map(|gateway| gateway.at),
+                "protocol": speech,
+                "outside": self.map.outside(now),
+                "left_s": self.map.left(now).map(|left| left.as_secs()),
+                "endless": self.map.is_endless(),
+                "why": why.or(alone),
+            })
         })
     }
 }

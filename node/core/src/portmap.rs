@@ -8,18 +8,22 @@
 //! that lies costs a few handshakes.
 //!
 //! A mapping is renewed at half of its life (RFC 6887 section 11.2.1), and ten minutes after the last answer at the latest, because a gateway that was switched off and on
-//! has forgotten it: then its epoch has gone back, and it is asked anew at once (section 8.5). UPnP has no epoch. It is given back when the agent stops.
+//! has forgotten it: then its epoch has gone back, and it is asked anew at once (section 8.5). UPnP has no epoch. It is given back when the agent stops;
+//! one that never ends is given back by the next start, if this one could not ([`owed`]).
 
 mod message;
+pub mod owed;
 pub mod upnp;
 
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
 
 use crate::clock::Mono;
 pub use message::PORT;
 use message::{Answer, Nonce};
+use owed::{Debts, Owed};
 use upnp::http::Response;
 use upnp::{Ask, Fault, Round};
 
@@ -100,6 +104,9 @@ pub struct PortMap {
     exchanges: u64,
     /// What comes next begins with the first protocol again.
     anew: bool,
+    debts: Debts,
+    /// False: what is owed is given back, and nothing else asked.
+    asks: bool,
 }
 
 impl PortMap {
@@ -124,14 +131,55 @@ impl PortMap {
             out: None,
             exchanges: 0,
             anew: false,
+            debts: Debts::default(),
+            asks: true,
         }
+    }
+
+    /// With what an earlier start could not give back. That comes first: it may be for the very port that is asked for.
+    pub fn owing(self, owed: Vec<Owed>) -> PortMap {
+        PortMap { debts: Debts::of(owed), ..self }
+    }
+
+    /// The administrator wants no mapping: what is owed is given back, and that is all.
+    pub fn only_giving_back(self) -> PortMap {
+        PortMap { asks: false, ..self }
+    }
+
+    pub fn asks(&self) -> bool {
+        self.asks
+    }
+
+    /// What must be remembered over the end of this agent: mappings without end that it has, or may have. To be written down
+    /// before the outputs of [`PortMap::poll_output`] are sent.
+    pub fn owed(&self) -> Vec<Owed> {
+        let mut owed = self.debts.all().to_vec();
+        let live = self.endless().filter(|live| !owed.contains(live));
+        owed.extend(live);
+        owed
+    }
+
+    /// One that is in use, or under way.
+    fn endless(&self) -> Option<Owed> {
+        let gateway = self.gateway?;
+        let mapped = self.mapping.as_ref().filter(|mapping| mapping.endless);
+        let mapped = mapped.map(|mapping| (&mapping.service, mapping.outside.port()));
+        let (service, outside) = self.round.as_ref().and_then(Round::loose).or(mapped)?;
+        Some(Owed::of(gateway.at, service, outside))
+    }
+
+    /// What was granted is worth nothing any more; what never ends is owed.
+    fn lose_mapping(&mut self) {
+        self.endless().into_iter().for_each(|owed| self.debts.owe(owed));
+        (self.granted, self.mapping) = (None, None);
     }
 
     /// Another gateway, or none: what the one before granted is worth nothing any more.
     pub fn set_gateway(&mut self, gateway: Option<Gateway>, now: Mono) {
         if self.gateway != gateway {
+            self.lose_mapping();
+            self.debts.move_on();
             self.gateway = gateway;
-            (self.granted, self.mapping) = (None, None);
             (self.address, self.epoch) = (None, None);
             self.begin(Speech::Pcp, now);
         }
@@ -156,6 +204,17 @@ impl PortMap {
         self.granted.filter(|granted| now < granted.until).map(|granted| granted.outside.into())
     }
 
+    /// For how long it is granted; it is renewed before that.
+    pub fn left(&self, now: Mono) -> Option<Duration> {
+        let granted = self.granted.filter(|granted| now < granted.until)?;
+        Some(Duration::from_millis(granted.until.millis_since(now)))
+    }
+
+    /// Has it no end?
+    pub fn is_endless(&self) -> bool {
+        self.mapping.as_ref().is_some_and(|mapping| mapping.endless)
+    }
+
     /// For `status`: the protocol that is spoken, and why there is no mapping.
     pub fn standing(&self) -> (Speech, Option<&'static str>) {
         (self.speech, self.refused)
@@ -169,7 +228,15 @@ impl PortMap {
     pub fn poll_output(&mut self, now: Mono) -> Option<Output> {
         let gateway = self.gateway?;
         self.look_at_round(now);
-        if self.next <= now {
+        if self.debts.is_asking(now) {
+            return None;
+        }
+        if self.round.is_none()
+            && let Some(ask) = self.debts.poll(gateway.at, now)
+        {
+            return Some(self.number(ask));
+        }
+        if self.asks && self.next <= now {
             if std::mem::take(&mut self.anew) {
                 self.begin(Speech::Pcp, now);
             }
@@ -211,16 +278,28 @@ impl PortMap {
     /// A round that is over is a mapping, or a reason why there is none.
     fn look_at_round(&mut self, now: Mono) {
         let Some(end) = self.round.as_ref().and_then(Round::ended).cloned() else { return };
+        // What was asked for without end and not answered may be there.
+        let before = self.endless();
         (self.round, self.out, self.anew) = (None, None, end.is_err());
         match end {
             Ok(mapping) => {
                 self.grant(Some(mapping.outside), LIFETIME, now);
                 self.mapping = Some(mapping);
+                before.into_iter().for_each(|owed| self.debts.owe(owed));
+                self.endless().iter().for_each(|used| self.debts.forget(used));
             }
             // A silence takes nothing back: what was granted lives on to its end.
-            Err(fault @ (Fault::Nobody | Fault::Silent)) => self.rest(fault.text(), now),
+            Err(fault @ (Fault::Nobody | Fault::Silent)) => {
+                let used = self.endless();
+                before
+                    .filter(|before| used.as_ref() != Some(before))
+                    .into_iter()
+                    .for_each(|o| self.debts.owe(o));
+                self.rest(fault.text(), now);
+            }
             Err(fault) => {
-                (self.granted, self.mapping) = (None, None);
+                self.lose_mapping();
+                before.into_iter().for_each(|owed| self.debts.owe(owed));
                 self.rest(fault.text(), now);
             }
         }
@@ -246,8 +325,16 @@ impl PortMap {
     }
 
     /// When the agent stops: the mapping is given back. Nobody waits for long for an answer.
-    pub fn release(&mut self) -> Option<Output> {
+    pub fn release(&mut self, now: Mono) -> Option<Output> {
         let gateway = self.gateway?;
+        if let Some(endless) = self.endless() {
+            (self.round, self.granted, self.mapping, self.next) = (None, None, None, Mono(u64::MAX));
+            self.debts.owe(endless.clone());
+            let ask = self.debts.ask(endless, now)?;
+            self.asks = false;
+            return Some(self.number(ask));
+        }
+        self.asks = false;
         let round = self.round.take();
         let perhaps = round.as_ref().and_then(Round::perhaps);
         let mapped = self.mapping.as_ref().map(|mapping| (&mapping.service, mapping.outside.port()));
@@ -270,6 +357,9 @@ impl PortMap {
     pub fn handle_response(&mut self, id: u64, response: Result<Response, Fault>, now: Mono) {
         if self.out == Some(id) {
             self.out = None;
+            if self.debts.handle_response(&response) {
+                return;
+            }
             if let Some(round) = &mut self.round {
                 round.handle_response(response, now);
             }

@@ -43,15 +43,18 @@ pub fn watch_addresses() -> Result<mpsc::Receiver<()>, HostError> {
     let groups = [MulticastGroup::Link, MulticastGroup::Ipv4Ifaddr, MulticastGroup::Ipv6Ifaddr];
     let (connection, handle, mut messages) = rtnetlink::new_multicast_connection(&groups)
         .map_err(|source| HostError::Io { what: "watch the addresses of this host", source })?;
-    tokio::spawn(connection);
+    let connection = tokio::spawn(connection);
     let (sender, receiver) = mpsc::channel(1);
     tokio::spawn(async move {
         let _open = handle;
         while messages.next().await.is_some() {
             if let Err(mpsc::error::TrySendError::Closed(())) = sender.try_send(()) {
-                return;
+                break;
             }
         }
+        // First the connection, then its listener: the library warns of each message that nobody listens to, with all that is in it.
+        connection.abort();
+        let _ = connection.await;
     });
     Ok(receiver)
 }

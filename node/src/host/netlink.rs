@@ -36,9 +36,11 @@ pub struct Netlink {
 
 impl Netlink {
     pub fn open() -> Result<Netlink, HostError> {
-        let (connection, handle, _) = rtnetlink::new_connection()
+        let (connection, handle, mut unasked) = rtnetlink::new_connection()
             .map_err(|source| HostError::Io { what: "open a netlink socket", source })?;
         tokio::spawn(connection);
+        // The library warns of each message that nobody listens to, with all that is in it.
+        tokio::spawn(async move { while unasked.next().await.is_some() {} });
         Ok(Netlink { handle, ours: Mutex::new(None) })
     }
 
@@ -217,20 +219,19 @@ impl Netlink {
         let mut request = RouteMessage::default();
         request.header.address_family = family(range);
         let mut routes = self.handle.route().get(request).execute();
+        // To the end of the list: the library warns of each answer that is not taken.
+        let mut there = false;
         while let Some(message) = routes.next().await {
             let message = message.map_err(|e| failed("list the routes of this host".to_owned(), &e))?;
             let wanted = route(range, 0, RouteType::Unreachable, None, None);
             let destination = |m: &RouteMessage| {
                 m.attributes.iter().find(|a| matches!(a, RouteAttribute::Destination(_))).cloned()
             };
-            if message.header.kind == RouteType::Unreachable
+            there |= message.header.kind == RouteType::Unreachable
                 && message.header.destination_prefix_length == range.prefix_len()
-                && destination(&message) == destination(&wanted)
-            {
-                return Ok(true);
-            }
+                && destination(&message) == destination(&wanted);
         }
-        Ok(false)
+        Ok(there)
     }
 
     /// The gateway of the IPv4 default route with the least metric, unless it is through `overlay`.

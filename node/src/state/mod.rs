@@ -12,6 +12,7 @@
 //! | `record` | the node's own record with its newest keys; there last, so that it makes the node a member | at enrolment and rotation |
 //! | `stamps` | greatest handshake stamps received, by key | within 5 s of a handshake, and at stop |
 //! | `view` | the last good view | at every change |
+//! | `mappings` | port mappings without end that a gateway must be asked to take back | before one is asked for; removed when none is left |
 //! | `legacy` | flow records the coordinator has not acknowledged, and what this start had judged | at an orderly stop; removed when the coordinator has it |
 //!
 //! The directory is 0700, every file 0600, made with that mode (no `chmod` afterwards), through a directory handle and
@@ -29,6 +30,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FlockOperation, Mode, OFlags};
 use serde::{Deserialize, Serialize};
 use warren_node_core::dataplane::Stamps;
+use warren_node_core::portmap::owed::Owed;
 use warren_node_core::session::Stamp;
 use warren_wire::id::WgKey;
 use zeroize::Zeroizing;
@@ -51,6 +53,7 @@ const RECORD: &str = "record";
 const STAMPS: &str = "stamps";
 const VIEW: &str = "view";
 const LEGACY: &str = "legacy";
+const MAPPINGS: &str = "mappings";
 const VERSION_FILE: &str = "version";
 const LOCK: &str = "lock";
 /// Largest file read back; a view of thousands of peers stays far below.
@@ -216,7 +219,21 @@ impl StateDir {
         file::remove(&self.path, &self.dir, LEGACY)
     }
 
+    /// What gateways must be asked to take back.
+    pub fn owed(&self) -> Result<Vec<Owed>, StateError> {
+        let Some(bytes) = self.read(MAPPINGS)? else { return Ok(Vec::new()) };
+        serde_json::from_slice(&bytes).map_err(|e| self.damaged(MAPPINGS, e.to_string()))
+    }
+
+    pub fn store_owed(&self, owed: &[Owed]) -> Result<(), StateError> {
+        match owed.is_empty() {
+            true => file::remove(&self.path, &self.dir, MAPPINGS),
+            false => self.write(MAPPINGS, &serde_json::to_vec(owed).unwrap_or_default()),
+        }
+    }
+
     /// Makes this host a stranger again: the record goes first, because it makes the node a member. Its keys are never used again.
+    /// What gateways still hold for it stays known.
     pub fn forget(&self) -> Result<(), StateError> {
         let files = [RECORD, IDENTITY, WG_KEYS, VIEW, STAMPS, LEGACY, CHARTER, TRUST];
         files.iter().try_for_each(|name| file::remove(&self.path, &self.dir, name))

@@ -38,6 +38,24 @@ fn everything_is_private_whatever_the_umask_says() {
     }
 }
 
+/// What is written down of a mapping without end is what the next start reads.
+#[test]
+fn what_is_owed_to_a_gateway_comes_back_and_its_file_goes_with_the_last() {
+    let (_base, path) = fresh();
+    let state = StateDir::open(&path).expect("open");
+    let text =
+        r#"[{"gateway":"192.168.1.1","outside":51820,"kind":"ip1","control":"http://192.168.1.1:5000/ctl"}]"#;
+    assert_eq!(state.owed().expect("none"), vec![]);
+    std::fs::write(path.join(MAPPINGS), text).expect("write");
+    std::fs::set_permissions(path.join(MAPPINGS), std::fs::Permissions::from_mode(0o600)).expect("mode");
+    let owed = state.owed().expect("read");
+    assert_eq!(owed.len(), 1);
+    state.store_owed(&owed).expect("store");
+    assert_eq!(std::fs::read_to_string(path.join(MAPPINGS)).expect("read"), text);
+    state.store_owed(&[]).expect("remove");
+    assert!(!path.join(MAPPINGS).exists() && state.owed().expect("none").is_empty());
+}
+
 #[test]
 fn what_was_stored_comes_back() {
     let (_base, path) = fresh();

@@ -108,10 +108,10 @@ fn either_protocol_maps_the_port_and_the_mapping_is_renewed_and_given_back() {
             "every ten minutes: {day}"
         );
         assert!(map.outside(now).is_some());
-        let Some(Output::Question(last)) = map.release() else { panic!("it is given back") };
+        let Some(Output::Question(last)) = map.release(now) else { panic!("it is given back") };
         let lifetime = if speech == Speech::Pcp { &last[4..8] } else { &last[8..12] };
         assert_eq!((lifetime, map.outside(now)), (&[0; 4][..], None));
-        assert!(map.release().is_none() && live(&mut map, None, &mut now, 600_000) == 0);
+        assert!(map.release(now).is_none() && live(&mut map, None, &mut now, 600_000) == 0);
     }
 }
 

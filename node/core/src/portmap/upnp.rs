@@ -47,6 +47,8 @@ pub enum Ask {
 pub struct Mapping {
     pub service: Service,
     pub outside: SocketAddrV4,
+    /// It has no lease: only who asked for it takes it away.
+    pub endless: bool,
 }
 
 #[derive(Debug)]
@@ -89,6 +91,8 @@ pub struct Round {
     until: Mono,
     /// What was wrong with answers that were not believed.
     doubt: Option<Fault>,
+    /// A mapping without end that was asked for, and perhaps made.
+    loose: Option<(Service, u16)>,
 }
 
 impl Round {
@@ -104,6 +108,7 @@ impl Round {
             next: now,
             until: now.plus_millis(ROUND_MS),
             doubt: None,
+            loose: None,
         }
     }
 
@@ -136,6 +141,11 @@ impl Round {
             Step::Map(made) => Some((&made.service, made.outside)),
             _ => None,
         }
+    }
+
+    /// The same of one without end, also after the round.
+    pub fn loose(&self) -> Option<(&Service, u16)> {
+        self.loose.as_ref().map(|(service, outside)| (service, *outside))
     }
 
     fn handle_timeout(&mut self, now: Mono) {
@@ -225,6 +235,7 @@ impl Round {
 
     fn ask_mapping(&mut self, made: Try, now: Mono) {
         let Try { any, outside, lease, .. } = made;
+        self.loose = (lease == 0).then(|| (made.service.clone(), outside));
         let action = Action::Add { any, outside, client: self.gateway.local, port: self.port, lease };
         self.call(&made.service.clone(), action, Step::Map(made), now);
     }
@@ -235,6 +246,7 @@ impl Round {
         match got.and_then(|got| action.read(&got)) {
             Ok(done) => self.end(tried, done),
             Err(Fault::Refused(code)) => {
+                self.loose = None;
                 let again = self.again(tried, code).ok_or(Fault::Refused(code))?;
                 self.ask_mapping(again, now);
                 Ok(())
@@ -248,7 +260,9 @@ impl Round {
         let port = if tried.any { done.outside } else { Some(tried.outside) };
         let port = port.filter(|port| *port != 0).ok_or(Fault::NoAnswer)?;
         let outside = SocketAddrV4::new(tried.address, port);
-        self.step = Step::Over(Ok(Mapping { service: tried.service, outside }));
+        self.loose = None;
+        let endless = tried.lease == 0;
+        self.step = Step::Over(Ok(Mapping { service: tried.service, outside, endless }));
         Ok(())
     }
 

@@ -49,7 +49,7 @@ pub fn portmap(bytes: &[u8]) {
         is_bounded(&map, now);
         rest = next;
     }
-    assert!(map.release().is_none_or(|output| matches!(output, Output::Question(_))));
+    assert!(map.release(now).is_none_or(|output| matches!(output, Output::Question(_))));
 }
 
 /// What a gateway repeats of the question: version and opcode, nonce, protocol and port (PCP) or port (NAT-PMP).

@@ -27,7 +27,7 @@ pub fn status(driver: &Driver) -> Value {
         "mapped": parts.shared.mappings.lock().seen().iter().map(|seen| seen.place).collect::<Vec<_>>(),
         "relays": shown_relays(driver, &parts.shared.plane.berths()),
         "coordinator_way": driver.channel_way(boot()),
-        "port_mapping": driver.port_mapper.as_ref().map(crate::portmap::PortMapper::status),
+        "port_mapping": driver.port_mapper.as_ref().and_then(crate::portmap::PortMapper::status),
         "offload": { "vnet": offload.vnet, "tso": offload.tso, "uso": offload.uso },
         "zone": parts.resolver.names().map(|n| n.zone().to_owned()),
         "dns": dns::status(driver),

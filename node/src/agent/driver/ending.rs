@@ -25,7 +25,7 @@ impl Driver {
         self.parts.control.handle_ending();
         self.deliver().await;
         if let Some(mapper) = &mut self.port_mapper {
-            mapper.released().await;
+            mapper.released(&self.parts.state).await;
         }
         if sent_here {
             // Who was sent here before is answered.

@@ -10,10 +10,16 @@ use crate::portmap::PortMapper;
 
 /// `None`: the gateway is asked nothing.
 pub fn port_mapper(parts: &Parts) -> Option<PortMapper> {
-    let wanted = parts.options.port_mapping.then(|| PortMapper::new(parts.shared.sockets.port()));
-    wanted.and_then(|made| {
-        made.inspect_err(|e| tracing::error!("the port is not mapped: no random bytes ({e})")).ok()
-    })
+    let owed = parts.state.owed().unwrap_or_else(|e| {
+        tracing::warn!("port mappings of an earlier start may stay at the gateway: {e}");
+        Vec::new()
+    });
+    let wanted = parts.options.port_mapping;
+    if !wanted && owed.is_empty() {
+        return None;
+    }
+    let made = PortMapper::new(parts.shared.sockets.port(), wanted, owed);
+    made.inspect_err(|e| tracing::error!("the port is not mapped: no random bytes ({e})")).ok()
 }
 
 impl Driver {
@@ -25,7 +31,8 @@ impl Driver {
         mappings.set_servers(&servers, boot());
         control.handle_mapped(mappings.seen());
         drop(mappings);
-        control.handle_granted(self.port_mapper.as_mut().and_then(PortMapper::turn));
+        let state = &self.parts.state;
+        control.handle_granted(self.port_mapper.as_mut().and_then(|mapper| mapper.turn(state)));
         control.handle_unanswering(shared.plane.take_waiting());
     }
 

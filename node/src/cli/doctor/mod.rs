@@ -1,5 +1,6 @@
 //! `doctor`: what must be right on this host, each with what to do if it is not.
 
+mod mapping;
 mod names;
 mod subnets;
 
@@ -117,6 +118,7 @@ fn running(status: &Value) -> Vec<Check> {
         ),
         None => good("clock", "agrees with signed time"),
     });
+    checks.push(mapping::check(status));
     checks.extend(names::servers(&status["dns"]));
     checks.extend(names::hosts_resolver(status));
     if !status["cut"].is_null() {

@@ -10,7 +10,8 @@ use super::xml;
 const MAX_SERVICES: usize = 4;
 
 /// The first is asked first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Kind {
     /// WANIPConnection:2, of IGD version 2.
     Ip2,

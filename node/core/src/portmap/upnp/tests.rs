@@ -106,6 +106,7 @@ impl Igd {
             "GetExternalIPAddress" => {
                 Ok(format!("<NewExternalIPAddress>{}</NewExternalIPAddress>", self.address))
             }
+            "DeletePortMapping" if !self.mapped.iter().any(|(port, _)| *port == outside) => Err(714),
             "DeletePortMapping" => {
                 self.mapped.retain(|(port, _)| *port != outside);
                 Ok(String::new())
@@ -171,9 +172,9 @@ fn each_kind_of_gateway_maps_the_port_and_the_mapping_is_renewed_and_given_back(
         assert_eq!(igd.calls.len(), 2, "{kind:?}: {:?}", igd.calls);
         live(&mut map, &mut igd, &mut now, HOUR_MS);
         assert!((12..=14).contains(&igd.calls.len()), "every ten minutes: {:?}", igd.calls);
-        let Some(Output::Exchange { request, .. }) = map.release() else { panic!("it is given back") };
+        let Some(Output::Exchange { request, .. }) = map.release(now) else { panic!("it is given back") };
         assert!(igd.answer(&request).is_ok() && igd.mapped.is_empty(), "{:?}", igd.mapped);
-        assert!(map.release().is_none() && map.outside(now).is_none());
+        assert!(map.release(now).is_none() && map.outside(now).is_none());
         assert!(live(&mut map, &mut igd, &mut now, HOUR_MS).is_empty());
     }
 }
@@ -207,11 +208,83 @@ fn a_mapping_without_end_is_asked_for_only_of_version_1_and_only_if_there_is_no_
         let (mut map, now, _) = lived(&mut igd, 20_000);
         assert_eq!(map.outside(now).is_some(), mapped, "{kind:?}");
         assert_eq!(igd.mapped, if mapped { vec![(OURS, 0)] } else { Vec::new() });
-        assert_eq!(map.release().is_some(), mapped);
+        assert_eq!(map.release(now).is_some(), mapped);
     }
     let mut igd = Igd::new(Kind::Ip1);
     lived(&mut igd, 20_000);
     assert_eq!(igd.mapped, [(OURS, LIFETIME)], "it ends by itself");
+}
+
+#[test]
+fn a_mapping_without_end_of_an_agent_that_was_killed_is_taken_back_by_the_next_start() {
+    for asks in [true, false] {
+        let mut igd = Igd { endless_only: true, ..Igd::new(Kind::Ip1) };
+        let (map, mut now, _) = lived(&mut igd, 20_000);
+        assert!(map.is_endless());
+        let owed = map.owed();
+        assert_eq!((owed.len(), &igd.mapped[..]), (1, &[(OURS, 0)][..]));
+        igd.calls.clear();
+        // The next agent has another port, and perhaps wants no mapping any more.
+        let mut next = PortMap::new([8; 32], OURS + 1).owing(owed);
+        if !asks {
+            next = next.only_giving_back();
+        }
+        next.set_gateway(Some(Gateway { at: AT, local: LOCAL }), now);
+        live(&mut next, &mut igd, &mut now, 20_000);
+        assert_eq!(igd.calls[0], "DeletePortMapping", "first of all: {:?}", igd.calls);
+        assert_eq!(igd.mapped, if asks { vec![(OURS + 1, 0)] } else { vec![] });
+        assert_eq!(next.owed().len(), usize::from(asks), "only its own, if it has one");
+        assert_eq!(next.release(now).is_some(), asks);
+    }
+}
+
+#[test]
+fn a_mapping_without_end_is_remembered_before_it_is_asked_for() {
+    let mut igd = Igd { endless_only: true, ..Igd::new(Kind::Ip1) };
+    let (mut map, mut now) = (map(Mono::from_millis(60_000)), Mono::from_millis(60_000));
+    let mut asked = 0;
+    for _ in 0..100 {
+        while let Some(output) = map.poll_output(now) {
+            match output {
+                Output::Question(_) => {}
+                Output::Search { .. } => map.handle_found((AT, 1900).into(), &igd.found(), now),
+                Output::Exchange { id, request, .. } => {
+                    let text = String::from_utf8(request.clone()).unwrap();
+                    let endless = text.contains("<NewLeaseDuration>0</NewLeaseDuration>");
+                    asked += u32::from(endless);
+                    assert_eq!(map.owed().len(), usize::from(endless || asked > 0));
+                    let response = igd.answer(&request);
+                    // It was made, and nothing is heard of it.
+                    map.handle_response(id, if endless { Err(Fault::Silent) } else { response }, now);
+                }
+            }
+        }
+        now = now.plus_millis(250);
+    }
+    assert_eq!(
+        (asked, map.owed().len(), &igd.mapped[..]),
+        (1, 0, &[][..]),
+        "and taken back, since it may be there"
+    );
+}
+
+#[test]
+fn what_is_owed_to_one_gateway_is_asked_of_no_other_and_kept_until_that_one_is_back() {
+    let mut igd = Igd { endless_only: true, ..Igd::new(Kind::Ip1) };
+    let (map, mut now, _) = lived(&mut igd, 20_000);
+    let mut next = PortMap::new([8; 32], OURS).owing(map.owed()).only_giving_back();
+    next.set_gateway(Some(Gateway { at: OTHER, local: LOCAL }), now);
+    assert!(live(&mut next, &mut igd, &mut now, 20_000).is_empty());
+    let silent = |next: &mut PortMap, now: Mono| {
+        let asked = std::iter::from_fn(|| next.poll_output(now)).count();
+        asked + std::iter::from_fn(|| next.poll_output(now.plus_secs(60))).count()
+    };
+    next.set_gateway(Some(Gateway { at: AT, local: LOCAL }), now);
+    assert_eq!((silent(&mut next, now), next.owed().len()), (1, 1), "asked once, and still owed");
+    next.set_gateway(None, now);
+    next.set_gateway(Some(Gateway { at: AT, local: LOCAL }), now);
+    live(&mut next, &mut igd, &mut now, 20_000);
+    assert_eq!((next.owed().len(), &igd.mapped[..]), (0, &[][..]));
 }
 
 #[test]
