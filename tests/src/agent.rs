@@ -297,9 +297,7 @@ impl Agent {
             }
             let waiting = self.plane.take_waiting();
             self.control.handle_unanswering(waiting);
-            for (from, word) in self.plane.take_hearsay() {
-                self.control.handle_hearsay(from, &word, now);
-            }
+            self.hear_peers(workers, now);
             self.drain(disk, now);
         }
         if self.next_words <= now {
@@ -310,6 +308,21 @@ impl Agent {
                 workers.out.sent();
             }
         }
+    }
+
+    /// What peers say of the coordinator is answered, and gateways that are behind are left.
+    fn hear_peers(&mut self, workers: &mut Workers, now: Mono) {
+        let moment = self.clock.at(now);
+        for (from, word) in self.plane.take_hearsay() {
+            if let Some(answer) = self.control.handle_hearsay(from, &word, now) {
+                self.plane.tell(from, &answer, &mut workers.out, moment);
+            }
+        }
+        let (news, question) = (self.control.gateway_news(now), self.control.news_question());
+        self.plane.weigh_gateways(&news, &question, &mut workers.out, moment);
+        self.effects.extend(datagrams(&workers.out));
+        workers.out.sent();
+        self.tell_host();
     }
 
     pub fn poll_timeout(&self) -> Mono {

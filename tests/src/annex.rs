@@ -12,7 +12,7 @@ use warren_wire::frame::{Pairs, RelayEnrol, RelaySays, ToRelay, enrolment};
 use warren_wire::id::{IdentityKey, NetworkId, RelayId};
 use warren_wire::trust::Trust;
 
-use crate::relay::Passed;
+use crate::relay::{Passed, is_time};
 
 /// Where it is.
 pub const PLACE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(198, 18, 0, 2)), 7946);
@@ -28,6 +28,7 @@ pub struct Annex {
     pub alive: bool,
     pub connected: bool,
     pub drains: bool,
+    tidied: u64,
 }
 
 /// What came of something.
@@ -68,6 +69,7 @@ impl Annex {
             alive: true,
             connected: false,
             drains: false,
+            tidied: 0,
         }
     }
 
@@ -87,7 +89,9 @@ impl Annex {
                 false => self.heart.not_asked(ask.pair),
             }
         }
-        self.heart.tidy(at);
+        if is_time(&mut self.tidied, now) {
+            self.heart.tidy(at);
+        }
         Came { passed, asked: self.outpost.poll_ask() }
     }
 

@@ -1,6 +1,7 @@
 //! What ought to be. Knows every policy that was ever in force and who was who at each revision, and asks the slow judge of
 //! the policy language; shares nothing with the compiler, the view or the filter.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
@@ -36,7 +37,14 @@ pub struct Model {
     /// Revision at which a node was revoked.
     pub revoked: BTreeMap<NodeId, Revision>,
     acknowledged: Acknowledged,
+    /// Generations none of whose grants ends.
+    timeless: BTreeSet<Generation>,
+    /// What the oracle has said under these: it reads the whole policy each time.
+    said: RefCell<BTreeMap<Question, bool>>,
 }
+
+/// Generation; who was who, and since when; what for.
+type Question = (Generation, (NodeId, Revision), (NodeId, Revision), Protocol, u16);
 
 impl Model {
     /// Takes in what was just committed, or read again after a crash. What was there before must still be there.
@@ -49,7 +57,10 @@ impl Model {
         for applied in state.policies().history() {
             let text = applied.sources.first().map_or("", |source| source.text.as_str());
             let generation = applied.signed.generation;
-            self.policies.entry(generation).or_insert_with(|| resolved(text));
+            let policy = self.policies.entry(generation).or_insert_with(|| resolved(text));
+            if policy.grants.values().all(|grant| grant.until.is_none()) {
+                self.timeless.insert(generation);
+            }
         }
         for node in state.directory().all() {
             let known = self.subjects.entry(node.id()).or_default();
@@ -110,19 +121,32 @@ impl Model {
 
     /// Who a node was at a revision; nobody before it was in and after it was revoked.
     pub fn subject(&self, node: &NodeId, revision: Revision) -> Option<&Subject> {
+        self.subject_since(node, revision).map(|(_, subject)| subject)
+    }
+
+    /// The same, and since when it has been that.
+    fn subject_since(&self, node: &NodeId, revision: Revision) -> Option<(Revision, &Subject)> {
         if self.revoked.get(node).is_some_and(|at| *at <= revision) {
             return None;
         }
         let known = self.subjects.get(node)?;
-        known.iter().rev().find(|(since, _)| *since <= revision).map(|(_, subject)| subject)
+        known.iter().rev().find(|(since, _)| *since <= revision).map(|(since, subject)| (*since, subject))
     }
 
     /// May `from` open this at `to`? In `observe` mode everybody may open everything.
     pub fn allows(&self, when: Moment, from: &NodeId, to: &NodeId, protocol: Protocol, port: u16) -> bool {
         let Some(policy) = self.policy(when.generation) else { return false };
-        let subjects = (self.subject(from, when.revision), self.subject(to, when.revision));
-        let (Some(from), Some(to)) = subjects else { return false };
-        policy.settings.mode == Mode::Observe || oracle::allows(policy, from, to, protocol, port, when.at)
+        let subjects = (self.subject_since(from, when.revision), self.subject_since(to, when.revision));
+        let (Some((from_since, source)), Some((to_since, target))) = subjects else { return false };
+        if policy.settings.mode == Mode::Observe {
+            return true;
+        }
+        let ask = || oracle::allows(policy, source, target, protocol, port, when.at);
+        if !self.timeless.contains(&when.generation) {
+            return ask();
+        }
+        let question = (when.generation, (*from, from_since), (*to, to_since), protocol, port);
+        *self.said.borrow_mut().entry(question).or_insert_with(ask)
     }
 
     /// Is `from` to use `gateway` for this address: is it granted something there, now or later? What is behind a node itself it

@@ -10,6 +10,8 @@ use warren_wire::frame::{RelayAt, Seated};
 use warren_wire::id::{IdentityKey, NodeId};
 use warren_wire::relay::Seat;
 
+use crate::clock::SECOND;
+
 /// Where it is.
 pub const PLACE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(198, 18, 0, 1)), 7946);
 
@@ -25,15 +27,25 @@ pub struct Passed {
     pub bytes: Vec<u8>,
 }
 
+/// Relays tidy up once a second, as the programs do; true if that is now.
+pub fn is_time(tidied: &mut u64, now: u64) -> bool {
+    let time = now.saturating_sub(*tidied) >= SECOND;
+    if time {
+        *tidied = now;
+    }
+    time
+}
+
 #[derive(Debug, Default)]
 pub struct Post {
     relay: Relay,
     verdicts: Verdicts,
+    tidied: u64,
 }
 
 impl Post {
     pub fn new() -> Post {
-        Post { relay: Relay::new(Limits::default()), verdicts: Verdicts::default() }
+        Post { relay: Relay::new(Limits::default()), ..Post::default() }
     }
 
     pub fn seat(&self, node: NodeId, seated: Seated, wall: UnixTime, now: u64) {
@@ -74,7 +86,9 @@ impl Post {
             let released = self.relay.answer(ask.pair, may, at);
             passed.extend(released.map(|r| Passed { to: r.to.at, bytes: r.frame }));
         }
-        self.relay.tidy(at);
+        if is_time(&mut self.tidied, now) {
+            self.relay.tidy(at);
+        }
         passed
     }
 }

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use warren_wire::relay::{HEAD, is_frame};
+
 use crate::channel::Direction;
 use crate::clock::SECOND;
 
@@ -10,6 +12,8 @@ use crate::clock::SECOND;
 pub struct Second {
     /// Datagrams of all kinds.
     pub datagrams: u32,
+    /// Those of them that a relay was to carry.
+    pub relayed: u32,
     /// Handshakes it began (WireGuard type 1, direct or in a relay's frame).
     pub begun: u32,
     /// Tries to reach the coordinator.
@@ -26,8 +30,6 @@ pub struct Storm {
     seconds: BTreeMap<(usize, u64), Second>,
 }
 
-/// A relay's frame has so many bytes in front of the datagram, and begins with neither a WireGuard type nor STUN.
-const FRAME: usize = 20;
 /// A standing handshake's length; nothing else has it and begins with 1.
 const INITIATION: u8 = 1;
 
@@ -39,8 +41,9 @@ impl Storm {
     pub fn sent(&mut self, node: usize, bytes: &[u8], now: u64) {
         let Some(second) = self.second(node, now) else { return };
         second.datagrams += 1;
+        second.relayed += u32::from(is_frame(bytes));
         let begins = |bytes: &[u8]| bytes.first() == Some(&INITIATION) && bytes.get(1..4) == Some(&[0; 3]);
-        second.begun += u32::from(begins(bytes) || bytes.get(FRAME..).is_some_and(begins));
+        second.begun += u32::from(begins(bytes) || bytes.get(HEAD..).is_some_and(begins));
     }
 
     pub fn dialled(&mut self, node: usize, now: u64) {
@@ -62,6 +65,7 @@ impl Storm {
         let since = self.seconds.iter().filter(|((_, at), _)| *at >= from / SECOND);
         since.fold(Second::default(), |worst, (_, second)| Second {
             datagrams: worst.datagrams.max(second.datagrams),
+            relayed: worst.relayed.max(second.relayed),
             begun: worst.begun.max(second.begun),
             dials: worst.dials.max(second.dials),
             said: worst.said.max(second.said),

@@ -139,3 +139,67 @@ fn gateways_to_one_subnet_are_no_peers_of_each_other() {
     assert!(!peers(one).contains(&office.world.id(two)) && !peers(two).contains(&office.world.id(one)));
     assert!(peers(one).contains(&office.world.id(office.web)));
 }
+
+/// Both answer; one of them has not heard of a policy, or of who the user is now.
+#[test]
+fn a_gateway_that_is_behind_is_left_for_one_that_knows_more() {
+    for seed in seed::histories(10) {
+        let mut office = Office::new("a gateway is behind", seed);
+        office.open();
+        let (first, second) = office.used();
+        office.world.cut(Place::Coordinator, Place::Node(first));
+        let web = office.web;
+        let nas = "192.168.50.10".parse().unwrap();
+        let both = |tag: &str| {
+            let to_nas = grant("and-nas", tag, "nas");
+            policy_with_subnets(&[grant("web-uses-lan", "tag:web", "lan"), to_nas])
+        };
+        match seed % 2 {
+            0 => drop(office.world.apply(&both("tag:web"))),
+            // Of this policy both have heard.
+            _ => {
+                office.world.mend(Place::Coordinator, Place::Node(first));
+                office.world.apply(&both("tag:ops"));
+                office.world.run_ms(10_000);
+                office.world.cut(Place::Coordinator, Place::Node(first));
+                office.world.retag(web, &["web", "ops"]).unwrap();
+            }
+        }
+        office.world.behind_listens.insert(Port::Tcp(445));
+        let changed = office.world.now;
+        let knows = |w: &World| w.kernel_route(web, nas) == Some(w.id(second));
+        // Applications ask again and again.
+        let moved = (0..20).any(|_| {
+            office.world.reach_behind(web, nas, Protocol::Tcp, 445);
+            office.world.run_until(500, knows)
+        });
+        let took = (office.world.now - changed) / MS;
+        assert!(moved && took <= 10_000, "seed {seed}: {took} ms");
+        assert_eq!(office.world.reach_behind(web, nas, Protocol::Tcp, 445), Reach::Arrived);
+        // One that comes back takes nothing from it; and it is never left while the other is behind.
+        office.world.run_ms(20_000);
+        assert_eq!(office.used().0, second);
+        office.world.settle();
+        assert_eq!(office.used().0, second);
+        office.world.check_reach();
+    }
+}
+
+/// Nobody knows more: the one that works is kept, and its flows live.
+#[test]
+fn a_gateway_that_is_behind_is_kept_while_no_other_knows_more() {
+    let mut office = Office::new("both gateways are behind", seed::or(7));
+    let ends = office.open();
+    let (first, _) = office.used();
+    for gateway in office.gateways {
+        office.world.cut(Place::Coordinator, Place::Node(gateway));
+    }
+    let grants = [grant("web-uses-lan", "tag:web", "lan"), grant("and-nas", "tag:web", "nas")];
+    office.world.apply(&policy_with_subnets(&grants));
+    for _ in 0..40 {
+        office.send(ends, 1_000);
+        office.world.run_ms(500);
+    }
+    assert_eq!(office.used().0, first);
+    assert!(office.near(ends).is_open(), "{:?}", office.near(ends));
+}

@@ -10,7 +10,7 @@ use std::fmt::Write as _;
 use std::net::SocketAddr;
 
 use warren_config::policy::Protocol;
-use warren_tests::clock::SECOND;
+use warren_tests::clock::{MS, SECOND};
 use warren_tests::host::{Ends, Port};
 use warren_tests::seed;
 use warren_tests::storm::Second;
@@ -76,6 +76,7 @@ impl Town {
         town.pairs = town.joined();
         let all = |w: &World| (0..w.nodes.len()).rev().all(|n| w.enforces(n) && w.is_online(n));
         assert!(town.world.run_until(60_000, all), "everybody comes in at once");
+        println!("{title}: seed {seed}, {} nodes are in after {} ms", cells * CELL, town.world.now / MS);
         town
     }
 
@@ -143,13 +144,21 @@ impl Town {
         format!("{}\n{}", end(a, b), end(b, a))
     }
 
-    /// The first law: whom a grant joins, and physics let, talk. Three rounds, because ways lose something now and then.
+    /// The first law: whom a grant joins, and physics let, talk. Three rounds, because ways lose something now and then: over the relay
+    /// one question in 18, where all four ways are the worst. Of thousands of pairs one may lose all three; so who is not heard asks five times
+    /// more, once a second.
     fn everybody_hears(&mut self, when: &str) {
         let begun = self.round();
         self.round();
         self.round();
-        let pairs = self.pairs.clone();
-        let lost: Vec<_> = pairs.into_iter().filter(|pair| !self.answered(*pair, begun)).collect();
+        let mut lost = self.pairs.clone();
+        lost.retain(|pair| !self.answered(*pair, begun));
+        println!("{when}: {} of {} pairs ask again after three rounds", lost.len(), self.pairs.len());
+        for _ in 0..5 {
+            lost.iter().for_each(|(from, to)| self.ask(*from, *to));
+            self.world.run_ms(if lost.is_empty() { 0 } else { 1_000 });
+            lost.retain(|pair| !self.answered(*pair, begun));
+        }
         if let Some(pair) = lost.first() {
             self.world.fail(&format!(
                 "{when}: whom a grant joins talk, directly or over the relay: {} of {} pairs do not; one of them:\n{}",
@@ -191,6 +200,7 @@ impl Town {
             "{when}: the most of one node in one second: {worst:?}; at most {peers} peers, bound {bound:?}"
         );
         let over = worst.datagrams > bound.datagrams
+            || worst.relayed > bound.relayed
             || worst.begun > bound.begun
             || worst.dials > bound.dials
             || worst.said > bound.said
@@ -217,6 +227,7 @@ impl Town {
 fn bound(peers: u32) -> Second {
     Second {
         datagrams: peers * 12 + 24,
+        relayed: peers * 6 + 12,
         begun: peers * 4 + 8,
         dials: 3,
         said: peers * 4 + 20,
@@ -309,8 +320,8 @@ fn after_great_disturbances_all_talk_again_and_nobody_storms() {
 
 #[test]
 fn the_same_seed_gives_the_same_trace() {
-    let trace = |seed| {
-        let mut town = Town::new("twice", seed, 18);
+    let trace = |seed, nodes| {
+        let mut town = Town::new("twice", seed, nodes);
         town.world.take_trace();
         town.run(15_000);
         town.world.move_abroad(3);
@@ -320,7 +331,7 @@ fn the_same_seed_gives_the_same_trace() {
         town.run(20_000);
         town.world.traced().unwrap()
     };
-    let seed = seed::or(1);
-    assert_eq!(trace(seed), trace(seed));
-    assert_ne!(trace(seed), trace(seed + 1));
+    let (seed, small) = (seed::or(1), 18);
+    assert_eq!(trace(seed, nodes(small)), trace(seed, nodes(small)));
+    assert_ne!(trace(seed, small), trace(seed + 1, small));
 }

@@ -1,6 +1,5 @@
 //! Identifiers and public keys. Each has one text form, used in files, logs and output.
 
-use curve25519_dalek::edwards::CompressedEdwardsY;
 use curve25519_dalek::montgomery::MontgomeryPoint;
 use ed25519_dalek::{SigningKey, VerifyingKey};
 use serde::{Deserialize, Serialize};
@@ -147,7 +146,10 @@ impl IdentityKey {
     /// The key as a curve point, if it is one, in its only encoding, and not of low order. Two spellings of one
     /// key would be two identities (RFC 8032 section 5.1.3 leaves this to the reader).
     pub fn verifying(&self) -> Option<VerifyingKey> {
-        let canonical = CompressedEdwardsY(self.0).decompress()?.compress().0 == self.0;
+        // Besides the height, the sign of a point without one could be spelled in two ways; both such points are of low order.
+        let [rest @ .., top] = self.0;
+        let height = [top & 0x7f].into_iter().chain(rest.into_iter().rev());
+        let canonical = is_below_prime(height);
         let key = VerifyingKey::from_bytes(&self.0).ok()?;
         (canonical && !key.is_weak()).then_some(key)
     }
@@ -161,6 +163,11 @@ const FIELD_PRIME: [u8; 32] = {
     prime
 };
 
+/// Bytes of a number, the highest first.
+fn is_below_prime(bytes: impl Iterator<Item = u8>) -> bool {
+    bytes.lt(FIELD_PRIME.iter().rev().copied())
+}
+
 impl WgKey {
     /// The public half of an X25519 private key, clamped or not (RFC 7748 section 5).
     pub fn of(private: &[u8; 32]) -> WgKey {
@@ -170,7 +177,7 @@ impl WgKey {
     /// True for the one encoding below 2^255 - 19. X25519 reads others as the same key; as a name they would be a
     /// second one.
     pub fn is_canonical(&self) -> bool {
-        self.0.iter().rev().lt(FIELD_PRIME.iter().rev())
+        is_below_prime(self.0.iter().rev().copied())
     }
 }
 

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a helper of a test fails as the test does")]
 
 use curve25519_dalek::constants::EIGHT_TORSION;
+use curve25519_dalek::edwards::CompressedEdwardsY;
 use ed25519_dalek::SigningKey;
 use proptest::prelude::*;
 use prost::Message as _;
@@ -116,6 +117,26 @@ fn a_low_order_or_non_canonical_identity_key_signs_nothing() {
     spelled[31] = 0x7f;
     assert!(IdentityKey(three).verifying().is_some());
     assert!(IdentityKey(spelled).verifying().is_none());
+}
+
+/// The slow judge: what is read as a point and written again is the same, and eight times the point is not nothing.
+#[test]
+fn heights_about_zero_and_the_prime_are_keys_if_they_are_points_in_their_only_encoding() {
+    let near = |low: u8, high: u8, top: u8| {
+        let mut bytes = [high; 32];
+        (bytes[0], bytes[31]) = (low, top);
+        bytes
+    };
+    let small = (0..=255).flat_map(|low| [0, 0x80].map(|top| near(low, 0, top)));
+    let great = (0..=255).flat_map(|low| [0x7f, 0xff].map(|top| near(low, 0xff, top)));
+    let mut keys = 0;
+    for bytes in small.chain(great) {
+        let point = CompressedEdwardsY(bytes).decompress();
+        let ought = point.is_some_and(|p| p.compress().0 == bytes && !p.is_small_order());
+        assert_eq!(IdentityKey(bytes).verifying().is_some(), ought, "{bytes:?}");
+        keys += usize::from(ought);
+    }
+    assert!(keys > 200, "{keys}");
 }
 
 #[test]

@@ -150,10 +150,19 @@ impl World {
     }
 
     pub(super) fn trace(&mut self, event: &Event) {
-        if let Some(trace) = &mut self.trace {
-            trace.update(self.now.to_be_bytes());
-            trace.update(format!("{event:?}"));
-        }
+        let Some(trace) = &mut self.trace else { return };
+        trace.update(self.now.to_be_bytes());
+        // Most of all that happens is bytes on their way: as they are, and how many.
+        let (what, bytes): (String, &[u8]) = match event {
+            Event::Datagram { origin, from, to, bytes } => (format!("{origin} {from} {to}"), bytes),
+            Event::ToRelay { origin, from, bytes } => (format!("relay {origin} {from}"), bytes),
+            Event::ToAnnex { origin, from, bytes } => (format!("annex {origin} {from}"), bytes),
+            Event::Message { channel, toward, bytes } => (format!("{channel} {toward:?}"), bytes),
+            other => (format!("{other:?}"), &[]),
+        };
+        trace.update(what);
+        trace.update(bytes.len().to_be_bytes());
+        trace.update(bytes);
     }
 
     /// What happened so far, as one number.

@@ -264,13 +264,6 @@ impl World {
         ))
     }
 
-    /// Something may pass between the two, even if much of it is lost.
-    pub(super) fn is_joined(&self, a: usize, b: usize) -> bool {
-        let open = |a, b| !self.links.is_cut(a, b);
-        let to_relay = |n| open(Place::Coordinator, Place::Node(n));
-        open(Place::Node(a), Place::Node(b)) || self.site.relays && to_relay(a) && to_relay(b)
-    }
-
     /// Do links carry everything between the two, directly or over the relay?
     pub(super) fn is_carried(&self, a: usize, b: usize) -> bool {
         let fair = |a, b| self.links.weather(a, b).loss == 0 && !self.links.is_cut(a, b);

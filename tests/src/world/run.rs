@@ -26,17 +26,11 @@ const LOOK_EVERY: u64 = 100 * MS;
 impl World {
     /// Runs the next event. False when there is none before `until`.
     pub fn step(&mut self, until: u64) -> bool {
-        let Some((key, _)) = self.queue.first_key_value().map(|(key, event)| (*key, event)) else {
-            return false;
-        };
-        if key.0 > until {
-            return false;
-        }
-        self.now = self.now.max(key.0);
-        if let Some(event) = self.queue.remove(&key) {
-            self.trace(&event);
-            self.dispatch(event);
-        }
+        let Some(next) = self.queue.first_entry().filter(|next| next.key().0 <= until) else { return false };
+        let ((at, _), event) = next.remove_entry();
+        self.now = self.now.max(at);
+        self.trace(&event);
+        self.dispatch(event);
         if self.now >= self.next_look {
             self.next_look = self.now + LOOK_EVERY;
             self.everyone_enforces_in_time();

@@ -156,18 +156,16 @@ impl World {
         }
     }
 
-    /// Is there a gateway that runs, hears what the coordinator says, and a way to it? One that answers and does not hear is as
-    /// good as any to who asks it: it judges by what it heard last, and nothing is promised of that.
+    /// Is there a gateway that runs, hears what the coordinator says, and a way to it? Others may answer by what they heard last: they
+    /// are left for it.
     fn is_carried_behind(&self, from: usize, address: IpAddr) -> bool {
         let (when, id) = (self.moment(), self.id(from));
         let leads = |n: &usize| self.model.leads(when, &id, &self.id(*n), address);
-        let hears = |n: usize| {
-            let cut = self.links.is_cut(Place::Coordinator, Place::Node(n));
-            !cut && self.is_online(n) && self.enforces(n)
+        let hears = |n: &usize| {
+            let cut = self.links.is_cut(Place::Coordinator, Place::Node(*n));
+            !cut && self.is_online(*n) && self.enforces(*n)
         };
-        let leading: Vec<usize> = self.living().into_iter().filter(leads).collect();
-        leading.iter().any(|gateway| self.is_carried(from, *gateway))
-            && leading.into_iter().all(|gateway| hears(gateway) || !self.is_joined(from, gateway))
+        self.living().into_iter().filter(leads).filter(hears).any(|gateway| self.is_carried(from, gateway))
     }
 
     /// In the middle of everything: a host behind gateways, at random, from a node at random. What the oracle allows and the links

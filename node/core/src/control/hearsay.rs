@@ -9,10 +9,13 @@
 //! A higher revision alone means nothing: a node is told only of what touches it, and of the rest with the next renewal.
 //! Nothing that a peer says is taken over; a peer that forges a freshness only makes himself suspicious.
 
+pub(super) mod news;
+
 use warren_wire::id::NodeId;
 use warren_wire::signed::Signed;
 use warren_wire::statement::Freshness;
 
+use self::news::NewsWord;
 use super::Control;
 use super::output::Severity;
 use super::session::Session;
@@ -33,6 +36,8 @@ pub struct Hearsay {
     doubt: Option<String>,
     /// Peers whose word was no word of the coordinator.
     forgers: std::collections::BTreeSet<NodeId>,
+    /// What gateways of this node were told.
+    gateways: news::Gateways,
 }
 
 /// A peer knows something newer.
@@ -95,12 +100,20 @@ impl Control {
         Some(newest.signed.to_bytes())
     }
 
-    /// A peer showed this through the tunnel.
-    pub fn handle_hearsay(&mut self, from: NodeId, bytes: &[u8], now: Mono) {
+    /// A peer said this through the tunnel. What is to be said to it, if something is.
+    pub fn handle_hearsay(&mut self, from: NodeId, bytes: &[u8], now: Mono) -> Option<Vec<u8>> {
         self.latest = now;
-        if self.hearsay.last == bytes {
-            return;
+        if NewsWord::is(bytes) {
+            return self.handle_news(from, bytes, now);
         }
+        if self.hearsay.last != bytes {
+            self.handle_shown(from, bytes, now);
+        }
+        None
+    }
+
+    /// A peer showed the newest freshness it was given.
+    fn handle_shown(&mut self, from: NodeId, bytes: &[u8], now: Mono) {
         self.hearsay.last = bytes.to_vec();
         let signed = Signed::from_bytes(bytes).ok();
         let checked = signed.and_then(|signed| self.config.trust.freshness(&self.network, &signed).ok());

@@ -16,7 +16,7 @@ use crate::session::{Engine, Segments, Session as _};
 /// Words kept until the control half takes them.
 const KEPT: usize = 64;
 /// Keys older than this are not used any more (WireGuard paper, section 6.1).
-const LIVE: Duration = Duration::from_secs(180);
+pub(super) const LIVE: Duration = Duration::from_secs(180);
 
 /// One plaintext.
 struct One<'a>(&'a [u8]);
@@ -32,9 +32,7 @@ impl<E: Engine> DataPlane<E> {
     /// by it: without a live session there is no word, and a word calls for none.
     pub fn spread(&self, payload: &[u8], out: &mut Outbox, now: Now) {
         let snapshot = self.snapshot.load();
-        let Some(common) = snapshot.network.as_ref().map(|network| network.common_v6()) else { return };
-        let Some(mut packet) = word::write(snapshot.mine.v6, common, payload) else { return };
-        packet.resize(padded(packet.len(), self.settings.mtu), 0);
+        let Some(packet) = self.word(&snapshot, payload) else { return };
         for peer in self.speaking(&snapshot).filter(|peer| peer.agent) {
             let place = peer.link.endpoint().filter(|_| peer.link.spoke_since());
             if let Some(way) = place.and_then(|place| self.way(place)) {
@@ -42,6 +40,36 @@ impl<E: Engine> DataPlane<E> {
             }
         }
         out.flush();
+    }
+
+    fn word(&self, snapshot: &Snapshot<E>, payload: &[u8]) -> Option<Vec<u8>> {
+        let common = snapshot.network.as_ref()?.common_v6();
+        let mut packet = word::write(snapshot.mine.v6, common, payload)?;
+        packet.resize(padded(packet.len(), self.settings.mtu), 0);
+        Some(packet)
+    }
+
+    /// Says `payload` to this peer, if there is a live session.
+    pub fn tell(&self, peer: NodeId, payload: &[u8], out: &mut Outbox, now: Now) {
+        let snapshot = self.snapshot.load();
+        if let Some(peer) = snapshot.peer(&peer) {
+            self.tell_peer(&snapshot, peer, payload, out, now);
+        }
+        out.flush();
+    }
+
+    pub(super) fn tell_peer(
+        &self,
+        snapshot: &Snapshot<E>,
+        peer: &Peer<E>,
+        payload: &[u8],
+        out: &mut Outbox,
+        now: Now,
+    ) {
+        let way = peer.link.endpoint().filter(|_| peer.agent).and_then(|place| self.way(place));
+        if let (Some(way), Some(packet)) = (way, self.word(snapshot, payload)) {
+            self.say(snapshot, peer, &packet, &mut out.to(way), now);
+        }
     }
 
     pub(super) fn say<K: crate::session::Sink>(

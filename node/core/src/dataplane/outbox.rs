@@ -113,7 +113,7 @@ impl Outbox {
         Towards { out: self, way: way.into(), spares: Vec::new(), pieces: false }
     }
 
-    /// The same; what begins a handshake goes the other ways as well.
+    /// The same; what belongs to a handshake goes the other ways as well.
     pub fn to_all(&mut self, way: impl Into<Way>, spares: Vec<Way>) -> Towards<'_> {
         Towards { out: self, way: way.into(), spares, pieces: false }
     }
@@ -191,8 +191,8 @@ impl Way {
     }
 }
 
-/// First byte of a handshake initiation (WireGuard paper, section 5.4.2).
-const INITIATION: u8 = 1;
+/// First bytes of a handshake initiation and of its response (WireGuard paper, sections 5.4.2 and 5.4.3).
+const HANDSHAKE: [u8; 2] = [1, 2];
 
 /// An [`Outbox`] and a destination.
 #[derive(Debug)]
@@ -209,11 +209,11 @@ impl Towards<'_> {
         Towards { pieces, ..self }
     }
 
-    /// The message that lies at the end of the outbox, if it begins a handshake.
-    fn initiation(&self, len: usize) -> Option<Vec<u8>> {
+    /// The message that lies at the end of the outbox, if it belongs to a handshake.
+    fn handshake(&self, len: usize) -> Option<Vec<u8>> {
         let start = self.out.end.saturating_add(self.way.head());
         let message = self.out.buffer.get(start..start.saturating_add(len))?;
-        (message.first() == Some(&INITIATION)).then(|| message.to_vec())
+        message.first().is_some_and(|kind| HANDSHAKE.contains(kind)).then(|| message.to_vec())
     }
 }
 
@@ -227,7 +227,7 @@ impl Sink for Towards<'_> {
         }
     }
     fn control(&mut self, len: usize) {
-        let copy = if self.spares.is_empty() { None } else { self.initiation(len) };
+        let copy = if self.spares.is_empty() { None } else { self.handshake(len) };
         if let Some((to, len)) = self.out.dress(&self.way, len) {
             self.out.push_alone(to, len);
         }

@@ -201,6 +201,11 @@ impl Endpoints {
         self.is_unsure() || !self.current.is_some_and(Place::is_direct)
     }
 
+    /// Where an answer to what comes from `from` goes as well: that something comes from there proves nothing of the way back.
+    pub fn proven_other_than(&self, from: Place) -> Option<Place> {
+        self.proven.filter(|proven| *proven != from)
+    }
+
     fn is_unsure(&self) -> bool {
         self.proven != self.current || self.current.is_none()
     }

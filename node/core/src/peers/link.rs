@@ -247,6 +247,10 @@ impl Link {
         }
         (endpoints.current(), endpoints.spares())
     }
+    /// The place that is known to answer, if it is another.
+    pub fn proven_other_than(&self, from: Place) -> Option<Place> {
+        self.endpoints.lock().proven_other_than(from)
+    }
     /// No relay can be used: another place, if there is one.
     pub fn leave_relay(&self, now: Now) -> Option<Place> {
         let mut endpoints = self.endpoints.lock();

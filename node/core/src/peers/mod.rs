@@ -29,7 +29,7 @@ use warren_wire::trust::Network;
 
 pub use agenda::{Agenda, Turn};
 pub use awake::Awake;
-pub use gateways::{Gateways, Group};
+pub use gateways::{Gateways, Group, News, Standing};
 pub use lane::{Lane, Use};
 pub use link::{Link, Pulse, Traffic};
 pub use registry::{Conflict, Made, Registry};

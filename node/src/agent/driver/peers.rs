@@ -51,9 +51,17 @@ impl Driver {
         out.sent();
     }
 
+    /// What they said, and what is answered; then gateways that are behind are left.
     pub(super) fn hear_peers(&mut self) {
-        for (from, word) in self.parts.shared.plane.take_hearsay() {
-            self.parts.control.handle_hearsay(from, &word, boot());
+        let (shared, control, mut out) = (&self.parts.shared, &mut self.parts.control, Outbox::small());
+        for (from, word) in shared.plane.take_hearsay() {
+            if let Some(answer) = control.handle_hearsay(from, &word, boot()) {
+                shared.plane.tell(from, &answer, &mut out, shared.clock.now());
+            }
         }
+        let (news, question) = (control.gateway_news(boot()), control.news_question());
+        shared.plane.weigh_gateways(&news, &question, &mut out, shared.clock.now());
+        out.transmits().for_each(|transmit| shared.sockets.send(&transmit, Sender::Control));
+        out.sent();
     }
 }

@@ -37,7 +37,10 @@ impl<E: Engine> DataPlane<E> {
         };
         let Some((peer, lane)) = snapshot.lane(place) else { return };
         let Some(way) = self.way(from) else { return };
-        let (plain, mut replies) = (&mut worker.plain, worker.out.to(way));
+        // Of an initiation that was sent everywhere the copy counts that comes first, perhaps on a way that nothing goes back on.
+        let proven = peer.link.proven_other_than(from).and_then(|place| self.way(place));
+        let spares = proven.into_iter().collect();
+        let (plain, mut replies) = (&mut worker.plain, worker.out.to_all(way, spares));
         let mut opened = Opened::default();
         let answered = lane.answer(engine, knock.stamp, now, |session| {
             opened = session.open(std::iter::once(datagram), plain, &mut replies, now);
