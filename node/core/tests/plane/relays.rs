@@ -434,3 +434,8 @@ fn paths_change_by_evidence() {
     a_relay_that_dies_is_left_for_another_within_three_seconds::<StandinEngine>();
     a_relay_that_one_of_two_cannot_reach_is_used_by_neither::<StandinEngine>();
 }
+
+#[test]
+fn lost_rekeys_are_made_good() {
+    a_lost_rekey_is_made_good_although_a_path_works_one_way_only::<StandinEngine>();
+}
