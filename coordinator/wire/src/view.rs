@@ -341,12 +341,6 @@ impl View {
         Digest(hash.finalize().into())
     }
 
-    /// Is all of `older` still here as it was? Where peers may be found does not count: that is a hint.
-    pub fn keeps_all_of(&self, older: &View) -> bool {
-        let told = older.entries.iter().filter(|(key, _)| !matches!(key, Key::Endpoints(_)));
-        told.into_iter().all(|(key, entry)| self.entries.get(key).is_some_and(|mine| same(mine, entry)))
-    }
-
     /// Entries to put and keys to remove that lead from `self` to `newer`.
     pub fn changes_to(&self, newer: &View) -> (Vec<Entry>, Vec<Key>) {
         let changed = |(key, entry): &(&Key, &Arc<Entry>)| self.entries.get(*key) != Some(*entry);

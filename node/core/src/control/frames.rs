@@ -164,25 +164,14 @@ impl Control {
     }
 
     fn take(&mut self, believed: Believed, now: Mono) {
-        let adds = self.only_adds(&believed);
         self.memory = believed.memory;
         self.wants_whole = false;
         self.reconnect.succeeded();
         self.adopt(believed.belief);
         self.report(&believed.isolated);
         self.publish();
-        match adds {
-            true => self.store_soon(now),
-            false => self.store(),
-        }
+        self.store();
         self.check_doubt(now);
-    }
-
-    /// Nothing that was believed is taken back by it.
-    fn only_adds(&self, believed: &Believed) -> bool {
-        let (view, revoked) = (&believed.belief.view, &believed.memory.revoked);
-        let kept = self.belief.as_ref().is_none_or(|held| view.keeps_all_of(&held.view));
-        kept && revoked.len() == self.memory.revoked.len()
     }
 
     fn report(&mut self, isolated: &[Isolated]) {
@@ -205,7 +194,6 @@ impl Control {
     }
 
     fn handle_freshness(&mut self, signed: Signed, now: Mono) {
-        let first = self.life.current.is_none();
         let checked = self.config.trust.freshness(&self.network, &signed).map_err(Refusal::from);
         let offered = checked.and_then(|statement| {
             let signed_ms = statement.signed_at.saturating_mul(1000);
@@ -219,10 +207,7 @@ impl Control {
                 // The same one again says nothing that is not on the disk.
                 if counts && !known {
                     (self.warned_half, self.warned_end) = (false, false);
-                    match first {
-                        true => self.store(),
-                        false => self.store_soon(now),
-                    }
+                    self.store();
                 }
             }
             Err(refusal) => self.complain("freshness-refused", format!("a freshness is refused: {refusal}")),

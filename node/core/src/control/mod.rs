@@ -63,9 +63,6 @@ pub use output::{Account, CutReason, Notice, Output, Publication, Severity, Star
 
 /// How often the stored view is written again only because signed time moves on.
 const STORE_EVERY_MS: u64 = 600_000;
-/// What only adds is written at most so often: a hundred arrivals are not a hundred files. What takes something away is
-/// written at once.
-const STORE_APART_MS: u64 = 1_000;
 /// Endpoints of its own that a node reports at most.
 const MAX_OWN: usize = 8;
 
@@ -123,9 +120,7 @@ pub struct Control {
     warned_end: bool,
     warned_keys: bool,
     host_off: Option<i64>,
-    /// When what must survive a restart is written again, and when it was.
     store_at: Mono,
-    stored_at: Option<Mono>,
     /// What is known is more than what is written, or what is true more than what is published: both are made when everything
     /// that has come together is taken in ([`Control::poll_output`]).
     unstored: bool,
@@ -172,7 +167,6 @@ impl Control {
             warned_keys: false,
             host_off: None,
             store_at: Mono(u64::MAX),
-            stored_at: None,
             unstored: false,
             unpublished: false,
             last_error: None,
@@ -338,13 +332,6 @@ impl Control {
     pub fn handle_legacy(&mut self, reports: Vec<FlowReport>) {
         self.flows.take_over(reports);
         self.say_flows();
-    }
-
-    /// The agent ends: what waits to be written is written.
-    pub fn handle_ending(&mut self) {
-        if self.store_at != self.stored_at.map_or(Mono(u64::MAX), |at| at.plus_millis(STORE_EVERY_MS)) {
-            self.store();
-        }
     }
 
     /// The coordinator has taken down every earlier start, and all that it left.

@@ -9,7 +9,7 @@ use super::life::Fresh;
 use super::output::{CutReason, Output, Severity};
 use super::session::Session;
 use super::stored::{Keep, Stored};
-use super::{Control, STORE_APART_MS, STORE_EVERY_MS, clock, publish};
+use super::{Control, STORE_EVERY_MS, clock, publish};
 use crate::clock::Mono;
 
 impl Control {
@@ -159,23 +159,13 @@ impl Control {
         }
     }
 
-    /// What must survive a restart is written.
+    /// What must survive a restart is written, before it is acknowledged: no number ever goes back.
     pub(super) fn store(&mut self) {
         self.unstored = true;
     }
 
-    /// The same for what may be lost by who is killed within a second.
-    pub(super) fn store_soon(&mut self, now: Mono) {
-        let next = self.stored_at.map(|at| at.plus_millis(STORE_APART_MS)).filter(|next| *next > now);
-        match next {
-            Some(next) => self.store_at = self.store_at.min(next),
-            None => self.store(),
-        }
-    }
-
     pub(super) fn make_stored(&mut self) {
         let now = self.latest;
-        self.stored_at = Some(now);
         self.store_at = now.plus_millis(STORE_EVERY_MS);
         let keep = Keep {
             view: self.belief.as_ref().map(|b| &b.view),

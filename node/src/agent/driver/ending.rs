@@ -22,7 +22,6 @@ impl Driver {
         let given_back = tokio::time::Instant::now();
         self.save_flows();
         self.save_stamps();
-        self.parts.control.handle_ending();
         self.deliver().await;
         if let Some(mapper) = &mut self.port_mapper {
             mapper.released(&self.parts.state).await;
