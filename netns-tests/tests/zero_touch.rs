@@ -9,6 +9,10 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use warren_netns_tests::fleet::Fleet;
+use warren_netns_tests::process::Daemon;
+use warren_netns_tests::street::{Street, Underlay};
+use warren_netns_tests::wait::until;
+use warren_netns_tests::warren::{Coordinator, LIMIT, binary};
 
 /// Seconds; and what it takes to notice that a killed agent is gone, with some air.
 const LEASE: u64 = 30;
@@ -84,4 +88,60 @@ fn one_file_brings_a_fleet_up_and_what_is_made_again_is_found_again() {
     let audit = fleet.coordinator.json(&["audit", "list"]).to_string();
     assert!(audit.contains("lease-ended"), "the audit says who was taken out");
     assert!(!fleet.coordinator.log().contains("panicked"));
+}
+
+/// As a container is started: nothing on the command line, no settings file; the token a variable, or a file that is mounted and that
+/// nobody here may change.
+#[test]
+fn the_environment_alone_brings_a_host_up_with_a_token_in_it_or_mounted() {
+    let street = Street::new(&["coord", "box-1", "box-2"], Underlay::V4);
+    let coordinator = Coordinator::start(&street, "coord", Underlay::V4);
+    let token = coordinator.token(&["--tag", "web", "--name-prefix", "box", "--uses", "2"]);
+    let mounted = street.host("box-2").path("secret");
+    std::fs::write(&mounted, format!("{token}\n")).unwrap();
+    std::fs::set_permissions(&mounted, std::os::unix::fs::PermissionsExt::from_mode(0o400)).unwrap();
+    let agents: Vec<Daemon> =
+        [("box-1", ("WARREN_TOKEN", &token)), ("box-2", ("WARREN_TOKEN_FILE", &mounted))]
+            .into_iter()
+            .map(|(name, (variable, value))| {
+                let host = street.host(name);
+                let own = ["node", "run", "node.sock"].map(|file| host.path(file));
+                let env = [
+                    ("WARREN_NODE_STATE", own[0].as_str()),
+                    ("WARREN_NODE_RUN", own[1].as_str()),
+                    ("WARREN_NODE_SOCKET", own[2].as_str()),
+                    ("WARREN_NODE_NAME", name),
+                    ("WARREN_NODE_UNATTENDED", "true"),
+                    ("WARREN_NODE_ENDPOINT", "203.0.113.7:4500"),
+                    ("WARREN_NODE_NO_DNS", "true"),
+                    (variable, value.as_str()),
+                ];
+                let log = host.dir.join("node.log");
+                Daemon::start(Some(&host.namespace), &[&binary("warren-node"), "up"], &env, &log)
+            })
+            .collect();
+    let online = || {
+        let nodes = coordinator.json(&["node", "list"]);
+        let nodes = nodes.as_array().cloned().unwrap_or_default();
+        let mut names: Vec<String> = nodes
+            .iter()
+            .filter(|n| n["online"] == true)
+            .map(|n| n["name"].as_str().unwrap().to_owned())
+            .collect();
+        names.sort();
+        names
+    };
+    until("both are there", LIMIT, || online() == ["box-1", "box-2"]);
+    let host = street.host("box-1");
+    let words = [
+        "env",
+        &format!("WARREN_NODE_SOCKET={}", host.path("node.sock")),
+        &binary("warren-node"),
+        "--json",
+        "status",
+    ];
+    let status = host.run(&words).json();
+    assert_eq!(status["endpoints"][0], "203.0.113.7:4500", "{status:#}");
+    assert!(std::fs::read_to_string(&mounted).unwrap().contains(&token), "the token is left where it is");
+    drop(agents);
 }
