@@ -16,6 +16,9 @@ fn nobody() -> String {
     format!("{}{}", &BEFORE[..end], &BEFORE[dns..])
 }
 
+const FIREWALL: &str = "table inet home { chain in { type filter hook input priority 0 ; policy drop ; \
+    ct state established,related accept ; iifname != up0 accept ; meta l4proto icmpv6 accept ; } ; }";
+
 /// A web node and an orders node that the coordinator tells of each other, wherever they are.
 #[derive(Debug)]
 pub struct Meeting {
@@ -27,11 +30,26 @@ pub struct Meeting {
 }
 
 impl Meeting {
-    fn new(street: Street) -> Meeting {
-        let coordinator = Coordinator::start(&street, "coord", Underlay::V4);
+    fn new(street: Street, underlay: Underlay) -> Meeting {
+        let coordinator = Coordinator::start(&street, "coord", underlay);
         let web = Node::enrol(&street, &coordinator, "web-1", &["web"]);
         let orders = Node::enrol(&street, &coordinator, "orders-1", &["orders"]);
         Meeting { coordinator, web, orders, street }
+    }
+
+    /// Without any NAT; each host has a firewall that lets in what answers and nothing else, and forgets after 25 s without a word.
+    pub fn behind_firewalls(underlay: Underlay) -> Meeting {
+        let street = Street::new(&["coord", "web-1", "orders-1"], underlay);
+        for name in ["web-1", "orders-1"] {
+            let host = street.host(name);
+            let short = [
+                "net.netfilter.nf_conntrack_udp_timeout=25",
+                "net.netfilter.nf_conntrack_udp_timeout_stream=25",
+            ];
+            host.run(&["nft", FIREWALL]).ok();
+            host.run(&[&["sysctl", "-qw"][..], &short].concat()).ok();
+        }
+        Meeting::new(street, underlay)
     }
 
     /// Nobody has said a word to the other, and both agents are stopped.
@@ -113,7 +131,7 @@ impl Neighbours {
         let mut street = Street::new(&HOSTS, Underlay::V4);
         let home = Home::new(&mut street, "web-1", "gate-a", home);
         let office = Home::new(&mut street, "orders-1", "gate-b", office);
-        Neighbours { meeting: Meeting::new(street), home, office, carrier: None }
+        Neighbours { meeting: Meeting::new(street, Underlay::V4), home, office, carrier: None }
     }
 
     /// The home router has no address of the street: it is behind a carrier's NAT.
@@ -122,7 +140,7 @@ impl Neighbours {
         let carrier = Home::carrier(&mut street, "gate-a", "carrier", carrier);
         let home = Home::new(&mut street, "web-1", "gate-a", home);
         let office = Home::new(&mut street, "orders-1", "gate-b", office);
-        Neighbours { meeting: Meeting::new(street), home, office, carrier: Some(carrier) }
+        Neighbours { meeting: Meeting::new(street, Underlay::V4), home, office, carrier: Some(carrier) }
     }
 
     /// As [`Neighbours::new`]; the home router has a public address, as a router that maps ports must.
@@ -131,7 +149,7 @@ impl Neighbours {
         street.make_public("gate-a");
         let home = Home::new(&mut street, "web-1", "gate-a", home);
         let office = Home::new(&mut street, "orders-1", "gate-b", office);
-        Neighbours { meeting: Meeting::new(street), home, office, carrier: None }
+        Neighbours { meeting: Meeting::new(street, Underlay::V4), home, office, carrier: None }
     }
 
     /// Other NATs, new agents, and nobody has said a word to the other.
@@ -163,7 +181,7 @@ impl Roommates {
     pub fn new() -> Roommates {
         let mut street = Street::new(&["coord", "gate-a", "web-1", "orders-1"], Underlay::V4);
         let lan = Lan::new(&mut street, ["web-1", "orders-1"], "gate-a");
-        Roommates { meeting: Meeting::new(street), lan }
+        Roommates { meeting: Meeting::new(street, Underlay::V4), lan }
     }
 
     pub fn become_kind(&mut self, hairpin: bool, isolated: bool) {
