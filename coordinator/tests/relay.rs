@@ -187,7 +187,7 @@ fn talk(settings: Value, threads: u64) {
     );
     assert_eq!((&status["pairs"], &status["frames"], &status["unsent"]), (&1.into(), &44.into(), &0.into()));
     let text = world.ok(&["status"]);
-    assert!(text.contains("4 seats, 3 of them here, 1 pairs; 44 frames passed on"), "{text}");
+    assert!(text.contains("4 seats, 3 of them here, 1 pair; 44 frames passed on"), "{text}");
     let metrics = world.ok(&["metrics"]);
     let line = |text: &str| assert!(metrics.lines().any(|l| l == text), "{text} in {metrics}");
     line("warren_relay_frames_total{relay=\"coordinator\",outcome=\"forwarded\"} 44");

@@ -29,6 +29,8 @@ pub enum Nat {
     Restricted,
     /// Address- and port-dependent both: "symmetric".
     Symmetric,
+    /// Address- and port-dependent mapping, endpoint-independent filtering.
+    Lenient,
 }
 
 /// By what a router is asked to map ports.
@@ -103,10 +105,23 @@ impl Home {
                 nft(&format!("add rule ip nat out oifname up0 {keep}"));
             }
             Nat::Restricted => drop(nft(&format!("add rule ip nat out oifname up0 {keep}"))),
+            // Every port leads in; which one it leaves by is another for each destination all the same.
+            Nat::Lenient => {
+                drop(nft(&format!(
+                    "add rule ip nat in iifname up0 udp dport 1024-65535 dnat to {inner}:{port}"
+                )));
+            }
             Nat::Symmetric => {}
         }
         nft("add rule ip nat out oifname up0 masquerade fully-random");
         self.forget();
+    }
+
+    /// Until another kind is made of it, what comes to this port goes to the inner host's WireGuard socket.
+    pub fn forward(&self, port: u16) {
+        let (inner, own) = self.inside;
+        let rule = format!("add rule ip nat in iifname up0 udp dport {port} dnat to {inner}:{own}");
+        self.router.run(&["nft", &rule]).ok();
     }
 
     /// Lets no UDP through between the inner host and `other` any more, or again: only a way round is left.

@@ -43,11 +43,12 @@ impl Transfer {
 }
 
 /// Whatever the NATs are, the first packet is answered within 3 s: over the relay if need be. Wherever two NATs let two hosts
-/// meet at all (RFC 5128 section 3.3), the path is direct, and each knows the other where the world sees it.
+/// meet at all (RFC 5128 section 3.3), the path is direct, and each knows the other where the world sees it. A transfer that runs meanwhile
+/// notices nothing.
 #[test]
 fn behind_any_two_nats_nodes_talk_within_three_seconds_and_directly_where_that_is_possible() {
-    use Nat::{Open, Restricted, Symmetric};
-    let kinds = [Open, Restricted, Symmetric];
+    use Nat::{Lenient, Open, Restricted, Symmetric};
+    let kinds = [Open, Restricted, Symmetric, Lenient];
     let mut meeting = Neighbours::new(Restricted, Restricted);
     let mut table = String::new();
     for (home, office) in kinds.iter().flat_map(|home| kinds.map(|office| (*home, office))) {
@@ -56,6 +57,7 @@ fn behind_any_two_nats_nodes_talk_within_three_seconds_and_directly_where_that_i
         meeting.coordinator.apply(BEFORE);
         let took = meeting.first_answer(Duration::from_secs(3));
         assert!(took.is_some(), "{table}\n{home:?} {office:?} {:#}", meeting.path(&meeting.web, "orders-1"));
+        let mut transfer = Transfer::begin(&meeting, 4_000_000, "1M");
         let possible =
             !matches!((home, office), (Symmetric, Symmetric | Restricted) | (Restricted, Symmetric));
         let used = || meeting.path(&meeting.web, "orders-1")["endpoint"].as_str().map(str::to_owned);
@@ -66,12 +68,15 @@ fn behind_any_two_nats_nodes_talk_within_three_seconds_and_directly_where_that_i
             });
             let outside = format!("{}:{OUTSIDE}", meeting.office.router.v4);
             let path = meeting.path(&meeting.web, "orders-1");
-            assert!(office == Symmetric || path["endpoint"] == outside.as_str(), "{table}\n{path:#}");
+            // Where both ends' first packets come in, each router has an entry for either, and gives the second another port.
+            let keeps_its_port = matches!(office, Open | Restricted) && home != Lenient;
+            assert!(!keeps_its_port || path["endpoint"] == outside.as_str(), "{table}\n{path:#}");
         } else {
             let path = meeting.path(&meeting.web, "orders-1");
             assert!(used().is_some_and(|place| place.starts_with("relayed")), "{path:#}");
             assert!(path["why"].as_str().unwrap().contains("the relay carries"), "{path:#}");
         }
+        transfer.end();
         table.push_str(&format!(
             "{home:?} and {office:?}: {took:?}, {}\n",
             if possible { "direct" } else { "relayed" }
@@ -195,6 +200,20 @@ fn behind_a_router_that_maps_ports_by_upnp_alone_it_is_the_same() {
     }
 }
 
+/// The same where somebody has told the router by hand, and the node.
+#[test]
+fn behind_a_router_that_was_told_by_hand_a_node_is_reached_at_the_endpoint_it_names() {
+    let mut meeting = Neighbours::new(Nat::Symmetric, Nat::Symmetric);
+    let place = format!("{}:4500", meeting.home.router.v4);
+    meeting.home.forward(4500);
+    meeting.part();
+    meeting.web.set_flags(&["--endpoint", &place]);
+    meeting.come_back();
+    settles(&meeting, "web-1 names its endpoint", |used| !used.is_empty() && !used.starts_with("relayed"));
+    let path = meeting.path(&meeting.orders, "web-1");
+    assert_eq!(path["endpoint"], place.as_str(), "{path:#}");
+}
+
 /// What is said of it names the relay, and nothing that was sent can be read on it.
 #[test]
 fn a_transfer_survives_that_the_direct_path_comes_and_goes() {
@@ -214,7 +233,8 @@ fn a_transfer_survives_that_the_direct_path_comes_and_goes() {
         until("the transfer runs", LIMIT, || transfer.size() > size);
         wall(up);
         let begun = Instant::now();
-        until("the path follows", Duration::from_secs(30), || used().starts_with("relayed") == up);
+        let limit = Duration::from_secs(if up { 5 } else { 30 });
+        until("the path follows", limit, || used().starts_with("relayed") == up);
         println!("wall {up}: the path follows after {:?}", begun.elapsed());
     }
     transfer.end();

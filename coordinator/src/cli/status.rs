@@ -96,9 +96,18 @@ fn relay_line(report: &RelayReport) -> String {
     let reasons = relay.refused.iter().filter(|(_, count)| **count > 0);
     let reasons: Vec<String> = reasons.map(|(why, count)| format!("{why} {count}")).collect();
     let reasons = if reasons.is_empty() { String::new() } else { format!(" ({})", reasons.join(", ")) };
+    let carried =
+        carried(relay.seats as u64, relay.here as u64, relay.pairs as u64, relay.frames, relay.bytes);
+    format!("relay      {carried}, {refused} refused{reasons}")
+}
+
+fn carried(seats: u64, here: u64, pairs: u64, frames: u64, bytes: u64) -> String {
     format!(
-        "relay      {} seats, {} of them here, {} pairs; {} frames passed on ({} bytes), {refused} refused{reasons}",
-        relay.seats, relay.here, relay.pairs, relay.frames, relay.bytes
+        "{}, {here} of them here, {}; {} passed on ({})",
+        output::count(seats, "seat", "seats"),
+        output::count(pairs, "pair", "pairs"),
+        output::count(frames, "frame", "frames"),
+        output::bytes(bytes)
     )
 }
 
@@ -121,15 +130,11 @@ fn other_relay_line(relay: &RelayRow) -> String {
     let doors =
         relay.doors.as_ref().filter(|doors| !doors.listening.is_empty()).map(open).unwrap_or_default();
     format!(
-        "relay      {} {} ({}): {} seats, {} of them here, {} pairs; {} frames passed on ({} bytes), {refused} refused{doors}",
+        "relay      {} {} ({}): {}, {refused} refused{doors}",
         relay.name,
         relay.state.word(),
         if relay.places.is_empty() { "nowhere yet".to_owned() } else { relay.places.join(", ") },
-        relay.seats,
-        relay.here,
-        relay.pairs,
-        relay.frames,
-        relay.bytes
+        carried(relay.seats, relay.here, relay.pairs, relay.frames, relay.bytes)
     )
 }
 
