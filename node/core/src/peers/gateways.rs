@@ -204,7 +204,8 @@ mod tests {
 
     /// What is chosen if they have said this just now.
     fn chosen(said: [Standing; 3]) -> Option<NodeId> {
-        let news = |(number, standing)| (node(number + 1), News { standing, heard: Some(NOW) });
+        let news =
+            |(number, standing): (u8, Standing)| (node(number + 1), News { standing, heard: Some(NOW) });
         group().better(&(0..).zip(said).map(news).collect(), NOW)
     }
 
