@@ -92,6 +92,7 @@ impl Coordinator {
                 let by = &entry.body.principal;
                 self.notice(Level::Info, None, format!("policy generation {generation} applied by {by}"));
                 self.distribution.policy_changed(&self.state);
+                self.grant_ends = Coordinator::grant_ends(&self.state);
                 if !self.names_are_told() {
                     self.names.clear();
                 }

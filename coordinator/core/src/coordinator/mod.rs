@@ -11,6 +11,7 @@ mod relayed;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::net::SocketAddr;
+use std::ops::Bound;
 
 use ed25519_dalek::SigningKey;
 use warren_config::time::UnixTime;
@@ -77,7 +78,8 @@ pub struct Coordinator {
     /// Alarms that live only as long as this process.
     alarms: Alarms,
     fresh: Option<Fresh>,
-    /// Ends of grants up to here have been told.
+    /// Ends of grants of the policy in force, and up to where they have been told.
+    grant_ends: BTreeSet<UnixTime>,
     ends_told: UnixTime,
     refusals: Refusals,
     names: NamesAsked,
@@ -118,6 +120,7 @@ impl Coordinator {
             flows: FlowMap::default(),
             alarms: Alarms::default(),
             fresh: None,
+            grant_ends: BTreeSet::new(),
             ends_told: now,
             refusals: Refusals::default(),
             names: NamesAsked::default(),
@@ -136,6 +139,7 @@ impl Coordinator {
         for node in nodes {
             coordinator.place_device(node);
         }
+        coordinator.grant_ends = Coordinator::grant_ends(&coordinator.state);
         coordinator.freshness(now);
         coordinator.outputs.extend(coordinator.state.alarms.iter().cloned().map(Output::Alarm));
         Ok(coordinator)
@@ -242,7 +246,7 @@ impl Coordinator {
             at(Some(self.freshness_due()), Reason::Freshness),
             at(self.offers.next_expiry(), Reason::Offer),
             at(self.sessions.next_deadline(), Reason::Stranger),
-            at(self.grant_ends().filter(|end| *end > self.ends_told).min(), Reason::GrantEnds),
+            at(self.next_grant_end(), Reason::GrantEnds),
             at(self.look_due, Reason::Conditions),
             at(self.seats.as_ref().and_then(Seats::next_due), Reason::Seats),
             at(self.leases_due, Reason::Leases),
@@ -282,9 +286,14 @@ impl Coordinator {
         signed
     }
 
-    fn grant_ends(&self) -> impl Iterator<Item = UnixTime> + '_ {
-        let policy = self.state.policies.in_force();
-        policy.into_iter().flat_map(|p| p.policy.grants.values()).filter_map(|grant| grant.until)
+    /// Of the policy in force.
+    fn grant_ends(state: &State) -> BTreeSet<UnixTime> {
+        let policy = state.policies.in_force();
+        policy.into_iter().flat_map(|p| p.policy.grants.values()).filter_map(|grant| grant.until).collect()
+    }
+
+    fn next_grant_end(&self) -> Option<UnixTime> {
+        self.grant_ends.range((Bound::Excluded(self.ends_told), Bound::Unbounded)).next().copied()
     }
 
     /// Nodes judge `until` themselves; here its passing is only written down.

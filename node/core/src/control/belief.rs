@@ -110,8 +110,7 @@ pub struct Judge<'a> {
 impl Judge<'_> {
     /// `head` is the signed view head that came with `view`.
     pub fn believe(&self, view: View, head: Signed) -> Result<Believed, Refusal> {
-        let charter = self.charter(&view)?;
-        let network = Arc::new(self.trust.network(&charter)?);
+        let network = self.network(&view)?;
         self.not_older("charter serial", network.serial, self.memory.charter_serial)?;
         let signed = self.trust.view_head(&network, &head, self.me.id)?;
         if view.digest().0.as_slice() != signed.digest {
@@ -154,11 +153,21 @@ impl Judge<'_> {
         Ok(Believed { belief, memory, isolated })
     }
 
-    fn charter(&self, view: &View) -> Result<Signed, Refusal> {
+    /// As the charter says; one that was checked before needs no second look.
+    fn network(&self, view: &View) -> Result<Arc<Network>, Refusal> {
+        if let Some(held) = self.held_if_same(view, &Key::Charter) {
+            return Ok(held.network.clone());
+        }
         match view.entries.get(&Key::Charter).and_then(|entry| entry.body.as_ref()) {
-            Some(Body::Charter(charter)) => Ok(charter.clone()),
+            Some(Body::Charter(charter)) => Ok(Arc::new(self.trust.network(charter)?)),
             _ => Err(Refusal::Missing("charter")),
         }
+    }
+
+    /// What is held, if this entry of it has not changed.
+    fn held_if_same(&self, view: &View, key: &Key) -> Option<&Belief> {
+        let (held, entry) = (self.held?, view.entries.get(key)?);
+        held.view.entries.get(key).is_some_and(|known| same(known, entry)).then_some(held)
     }
 
     /// This node's own record. It cannot be isolated: without it the node is nobody.
@@ -186,7 +195,9 @@ impl Judge<'_> {
     }
 
     fn policy(&self, view: &View, head: &ViewHead) -> Result<Option<SignedPolicy>, Refusal> {
+        let known = self.held_if_same(view, &Key::PolicyHead).and_then(|held| held.policy);
         let policy = match view.entries.get(&Key::PolicyHead).and_then(|entry| entry.body.as_ref()) {
+            Some(Body::PolicyHead(_)) if known.is_some() => known,
             Some(Body::PolicyHead(signed)) => Some(self.trust.policy(signed)?),
             _ => None,
         };
