@@ -107,13 +107,28 @@ fn rooms_depend_only_downwards() {
         ("warren-node-core", vec!["warren-config", "warren-wire"]),
         ("warren-kernel", vec![]),
         ("warren-door", vec!["warren-config", "warren-wire", "warren-kernel"]),
+        ("warren-scrape", vec![]),
         (
             "warren-coordinator",
-            vec!["warren-config", "warren-wire", "warren-coordinator-core", "warren-kernel", "warren-door"],
+            vec![
+                "warren-config",
+                "warren-wire",
+                "warren-coordinator-core",
+                "warren-kernel",
+                "warren-door",
+                "warren-scrape",
+            ],
         ),
         (
             "warren-node",
-            vec!["warren-config", "warren-wire", "warren-node-core", "warren-kernel", "warren-door"],
+            vec![
+                "warren-config",
+                "warren-wire",
+                "warren-node-core",
+                "warren-kernel",
+                "warren-door",
+                "warren-scrape",
+            ],
         ),
     ];
     for (room, below) in order {

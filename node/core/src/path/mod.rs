@@ -28,6 +28,9 @@ use crate::clock::Mono;
 
 /// Moves remembered of a peer.
 pub const MAX_MOVES: usize = 8;
+/// So many moves from port to port of one host within so long are a chase.
+const CHASED: usize = 4;
+const CHASE_MS: u64 = 60_000;
 /// Relays that a handshake takes at once as long as nothing is proven.
 const SPARES: usize = 2;
 
@@ -304,6 +307,11 @@ impl Endpoints {
             self.seen = Some(from);
             return false;
         }
+        if !used && both_direct && proven && self.is_chased(from, now) {
+            self.seen = Some(from);
+            self.watch.ask_soon(now);
+            return false;
+        }
         let reason = match current {
             Some(current) if !used && current.is_direct() != from.is_direct() => {
                 let works = match current {
@@ -331,6 +339,18 @@ impl Endpoints {
         self.move_to(Some(from), reason, now);
         self.watch.heard(now);
         !used
+    }
+
+    /// Two NATs that have another port for every destination, and let everybody in, would have two peers follow each other from
+    /// port to port without end: each move makes the next mapping. Who was followed [`CHASED`] times to another port of one host
+    /// in a short time is sent to where it was last, as long as that place answers.
+    fn is_chased(&self, from: Place, now: Mono) -> bool {
+        let host = |place: Place| place.direct().map(|at| at.ip());
+        let recent = |step: &&Move| now.millis_since(step.at) < CHASE_MS && step.reason == MoveReason::Roamed;
+        let here =
+            |step: &&Move| step.to.and_then(host) == host(from) && step.from.and_then(host) == host(from);
+        let steps = self.moves.iter().rev().take(CHASED).filter(recent).filter(here).count();
+        steps == CHASED && self.watch.is_answering(now)
     }
 
     /// The peer, which is reached over one relay, was heard over another: is the one in use kept?
@@ -424,6 +444,7 @@ impl Endpoints {
         }
         if used {
             self.watch.confirm();
+            self.watch.heard(now);
         }
         let gone = self.watch.is_doubted(now) || self.watch.is_beaten(now) || self.proven != self.current;
         let reason = match (self.current, place) {

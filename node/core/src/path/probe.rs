@@ -109,6 +109,11 @@ impl Watch {
         self.waits(now) >= DOUBT_MS
     }
 
+    /// Nothing was sent over the path in use for so long without an answer that a question over it could have been answered, too.
+    pub fn is_answering(&self, now: Mono) -> bool {
+        self.waits(now) < DOUBT_MS + 1_000
+    }
+
     /// The same, soon enough to leave one relay for another.
     pub fn is_relay_doubted(&self, now: Mono) -> bool {
         self.waits(now) >= RELAY_DOUBT_MS

@@ -155,15 +155,12 @@ fn an_unproven_endpoint_follows_the_hints() {
 #[test]
 fn the_history_is_bounded() {
     let mut endpoints = Endpoints::default();
-    for port in 1..100 {
-        endpoints.handle_authenticated(
-            SocketAddr::from(([192, 0, 2, 1], port)).into(),
-            Heard::Used,
-            Mono(u64::from(port)),
-        );
+    for host in 1..100 {
+        let place = SocketAddr::from(([192, 0, 2, host], 1)).into();
+        endpoints.handle_authenticated(place, Heard::Used, Mono(u64::from(host)));
     }
     assert_eq!(endpoints.moves().count(), MAX_MOVES);
-    assert_eq!(endpoints.moves().last().and_then(|m| m.to), Some(at("192.0.2.1:99").into()));
+    assert_eq!(endpoints.moves().last().and_then(|m| m.to), Some(at("192.0.2.99:1").into()));
 }
 
 /// What closes UDP to a peer closes it to relays, too: they are asked before the direct place is given up, so that a door is open in time.
@@ -357,4 +354,36 @@ fn a_relay_that_may_not_be_used_any_more_is_left_at_once_for_the_quickest_that_a
         endpoints.handle_authenticated(over(1), Heard::Used, now.plus_millis(step * 100));
     }
     assert_eq!(endpoints.current(), Some(over(3)));
+}
+
+/// Two NATs with another port for every destination, both of which let everybody in: each packet makes a mapping that the other has
+/// not seen. Ends in packets and not in moves.
+#[test]
+fn two_peers_do_not_chase_each_other_from_port_to_port_for_ever() {
+    let ms = Mono::from_millis;
+    let port = |n: u16| Place::Direct(SocketAddr::from(([203, 0, 113, 7], n)));
+    let mut path = Endpoints::new(&[SocketAddr::from(([203, 0, 113, 7], 1))], None, ms(0));
+    path.handle_authenticated(port(1), Heard::Used, ms(0));
+    // Every half second it speaks from another port; what is sent to the last one is heard there, too.
+    let mut moves = Vec::new();
+    for step in 1..200_u64 {
+        let now = ms(step * 500);
+        let current = path.current();
+        if path.handle_authenticated(port(1 + step as u16), Heard::Used, now) {
+            moves.push(step * 500);
+        }
+        for ping in path.poll_pings(step, now).into_iter().filter(|ping| Some(ping.to) == current) {
+            path.handle_pong(ping.nonce, now.plus_millis(70));
+        }
+    }
+    assert!(moves.len() <= 2 * CHASED, "{moves:?}");
+    // A host that does not answer there any more is followed, as ever.
+    let last = path.current();
+    for step in 200..210_u64 {
+        path.poll_pings(step, ms(step * 500));
+        path.handle_authenticated(port(1 + step as u16), Heard::Used, ms(step * 500));
+    }
+    assert_ne!(path.current(), last, "silence is left");
+    let elsewhere = Place::Direct(SocketAddr::from(([198, 51, 100, 1], 9)));
+    assert!(path.handle_authenticated(elsewhere, Heard::Used, ms(105_000)), "another host is no chase");
 }
