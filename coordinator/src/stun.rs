@@ -22,6 +22,10 @@ impl Stun {
 
     /// The answer to a question, never longer than it; `None` to everything else.
     pub fn reply(&self, datagram: &[u8], from: SocketAddr) -> Option<Vec<u8>> {
+        // Whatever else comes to the port waits for no lock.
+        if !stun::is_stun(datagram) {
+            return None;
+        }
         let key = self.0.lock();
         stun::reply(datagram, from, key.as_ref().map(|key| (key, clock::now())))
     }
