@@ -154,15 +154,16 @@ impl Doors {
         }
     }
 
-    /// By what the relay is reached, since when, and why.
+    /// By what the relay is reached, since when, and why. Over UDP from the first frame on, which may be before its first turn here.
     pub fn shown(&self, relay: &RelayId, now: Mono) -> Value {
-        let Some(entry) = self.entries.get(relay) else { return Value::Null };
-        let (transport, since, why) = entry.passage.standing();
+        let entry = self.entries.get(relay);
+        let (transport, since, why) =
+            entry.map_or_else(|| Passage::new(now).standing(), |entry| entry.passage.standing());
         json!({
             "transport": transport.name(),
             "seconds": now.millis_since(since) / 1000,
             "why": why,
-            "last_error": entry.error.as_ref().map(ToString::to_string),
+            "last_error": entry.and_then(|entry| entry.error.as_ref()).map(ToString::to_string),
         })
     }
 
@@ -208,4 +209,17 @@ fn ask_udp<E: Engine>(relay: SocketAddr, shared: &Shared<E>) {
     let question = shared.outlook.lock().ask(relay, id);
     let transmit = Transmit { to: relay, bytes: &question, segment: None, pieces: false };
     shared.sockets.send_straight(&transmit, Sender::Control);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_relay_that_carries_before_its_first_turn_is_shown_as_reached_over_udp() {
+        let (doors, relay) = (Doors::default(), RelayId([7; 16]));
+        let shown = doors.shown(&relay, Mono(5_000));
+        assert_eq!(shown["transport"], doors.transport(&relay).name());
+        assert_eq!((&shown["transport"], &shown["seconds"]), (&json!("udp"), &json!(0)));
+    }
 }
