@@ -8,10 +8,12 @@
 //!                          └────── a door at the node          at the server ──────┘
 //! ```
 //!
-//! How a door is opened, and who may have one, is not here: `node/src/door` and `coordinator/src/door`.
+//! How a door is opened, and who may have one, is not here: `node/src/door` and `coordinator/src/door`. What goes through one or
+//! straight, the client's end of a control channel, is set up here ([`control_channel`]).
 
 #![forbid(unsafe_code)]
 
+mod channel;
 mod end;
 mod handshake;
 mod local;
@@ -19,6 +21,7 @@ mod quic;
 mod tally;
 mod websocket;
 
+pub use channel::control_channel;
 pub use end::End;
 pub use handshake::{accept, ask};
 pub use local::Local;

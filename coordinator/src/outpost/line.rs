@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ed25519_dalek::{Signer as _, SigningKey};
-use quinn::{ClientConfig, Endpoint, IdleTimeout, RecvStream, SendStream, TransportConfig, VarInt};
+use quinn::{ClientConfig, Endpoint, RecvStream, SendStream, VarInt};
 use tokio::sync::mpsc;
 use warren_wire::frame::{
-    Decoder, FIRST_ROUND_TRIP, MAX_FRAME, RELAY_ALPN, RelayEnrol, RelayHello, RelaySays, ToRelay, enrolment,
+    Decoder, MAX_FRAME, RELAY_ALPN, RelayEnrol, RelayHello, RelaySays, ToRelay, enrolment,
 };
 use warren_wire::token::Token;
 
@@ -17,8 +17,6 @@ use crate::tls;
 
 /// A coordinator that does not answer is given up after this long.
 const CONNECT: Duration = Duration::from_secs(6);
-const IDLE: Duration = Duration::from_secs(12);
-const KEEP_ALIVE: Duration = Duration::from_secs(4);
 const SERVER_NAME: &str = "warren";
 /// Messages that wait, each way.
 const INBOX: usize = 64;
@@ -95,7 +93,7 @@ async fn connect(plan: &Plan, to: SocketAddr) -> Result<Line, LineError> {
     let crypto =
         tls::client(&plan.seed, plan.membership.coordinator_key, RELAY_ALPN).map_err(|e| setup(&e))?;
     let mut config = ClientConfig::new(Arc::new(crypto));
-    config.transport_config(Arc::new(transport()));
+    config.transport_config(Arc::new(warren_door::control_channel()));
     let any: IpAddr = if to.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
     let endpoint = Endpoint::client((any, 0).into()).map_err(|e| setup(&e))?;
     let foreign = |error: &dyn std::fmt::Display| LineError::Foreign { address: to, why: error.to_string() };
@@ -157,17 +155,4 @@ async fn read(mut recv: RecvStream, into: mpsc::Sender<Result<ToRelay, String>>)
             }
         }
     }
-}
-
-fn transport() -> TransportConfig {
-    let mut transport = TransportConfig::default();
-    transport
-        .max_idle_timeout(IdleTimeout::try_from(IDLE).ok())
-        .initial_rtt(FIRST_ROUND_TRIP)
-        .mtu_discovery_config(None)
-        .keep_alive_interval(Some(KEEP_ALIVE))
-        .max_concurrent_bidi_streams(VarInt::from_u32(0))
-        .max_concurrent_uni_streams(VarInt::from_u32(0))
-        .stream_receive_window(VarInt::from_u32(u32::try_from(4 * MAX_FRAME).unwrap_or(u32::MAX)));
-    transport
 }

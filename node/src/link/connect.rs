@@ -8,14 +8,11 @@ use std::time::Duration;
 use ed25519_dalek::SigningKey;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
-use quinn::{
-    ClientConfig, ConnectionError, Endpoint, IdleTimeout, TransportConfig, TransportErrorCode, VarInt,
-};
+use quinn::{ClientConfig, ConnectionError, Endpoint, TransportErrorCode};
 use quinn::{EndpointConfig, Runtime as _, TokioRuntime};
 use warren_kernel::option::{self, Fragmentation};
 use warren_node_core::door::{Race, Transport, Way};
 use warren_wire::door::DoorAt;
-use warren_wire::frame::{FIRST_ROUND_TRIP, MAX_FRAME};
 use warren_wire::id::IdentityKey;
 
 use super::probe;
@@ -29,9 +26,6 @@ const CONNECT: Duration = Duration::from_secs(6);
 const RESOLVE: Duration = Duration::from_secs(10);
 /// How often UDP is asked about while the channel goes through a door.
 const BETTER: Duration = Duration::from_secs(10);
-/// Silence after which a channel is lost; the keep-alive keeps NAT mappings open meanwhile.
-const IDLE: Duration = Duration::from_secs(12);
-const KEEP_ALIVE: Duration = Duration::from_secs(4);
 /// SNI is required by the library and means nothing here.
 pub(crate) const SERVER_NAME: &str = "warren";
 
@@ -296,7 +290,7 @@ impl Connector {
         let crypto = tls::client(&self.identity, servers.clone(), Arc::clone(&stranger))
             .map_err(|e| ConnectError::Setup(e.to_string()))?;
         let mut config = ClientConfig::new(Arc::new(crypto));
-        config.transport_config(Arc::new(transport()));
+        config.transport_config(Arc::new(warren_door::control_channel()));
         let (endpoint, door) = match door {
             Some((endpoint, door)) => (endpoint, Some(door)),
             None => (bound(self.from, to.is_ipv4()).map_err(|e| ConnectError::Setup(e.to_string()))?, None),
@@ -354,21 +348,6 @@ fn explain(
         ConnectionError::VersionMismatch => ConnectError::Foreign { address, why: e.to_string() },
         _ => ConnectError::Unreachable { address, why: e.to_string() },
     }
-}
-
-fn transport() -> TransportConfig {
-    let mut transport = TransportConfig::default();
-    transport
-        .max_idle_timeout(IdleTimeout::try_from(IDLE).ok())
-        .initial_rtt(FIRST_ROUND_TRIP)
-        // Where fragments are let through, looking for the largest packet finds any.
-        .mtu_discovery_config(None)
-        .keep_alive_interval(Some(KEEP_ALIVE))
-        // The coordinator opens nothing towards a node.
-        .max_concurrent_bidi_streams(VarInt::from_u32(0))
-        .max_concurrent_uni_streams(VarInt::from_u32(0))
-        .stream_receive_window(VarInt::from_u32(u32::try_from(4 * MAX_FRAME).unwrap_or(u32::MAX)));
-    transport
 }
 
 #[cfg(test)]

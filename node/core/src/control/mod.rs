@@ -14,6 +14,7 @@
 //!
 //! Call any `handle_*`, then drain [`Control::poll_output`], then ask [`Control::poll_timeout`].
 
+mod accounts;
 mod belief;
 pub mod clock;
 pub mod enrolment;
@@ -31,26 +32,22 @@ mod start;
 pub mod stored;
 #[cfg(test)]
 pub(crate) mod tests;
+mod whereabouts;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use warren_config::policy::Told;
 use warren_config::time::UnixTime;
-use warren_wire::flow::{Amount, Ended, FlowRecord, FlowReport};
 use warren_wire::frame::{FrameError, Knock, NodeSays};
 use warren_wire::id::{Epoch, Generation, NodeId, Revision, WgKey};
-use warren_wire::names::NamesReport;
-use warren_wire::path::{PathsReport, PeerPath};
 use warren_wire::signed::Signed;
 use warren_wire::trust::{Member, Network, Record, Trust, TrustError};
 use warren_wire::view::Assembler;
 
 use crate::clock::{Mono, Now};
-use crate::flows::{self, Flows, Legacy};
+use crate::flows::{self, Flows};
 use crate::mapping::Seen;
-use crate::path::{self, Locality};
 
 use belief::Belief;
 use life::Life;
@@ -63,8 +60,6 @@ pub use output::{Account, CutReason, Notice, Output, Publication, Severity, Star
 
 /// How often the stored view is written again only because signed time moves on.
 const STORE_EVERY_MS: u64 = 600_000;
-/// Endpoints of its own that a node reports at most.
-const MAX_OWN: usize = 8;
 
 /// Everything a control half is born with. The roots come from enrolment, never from the coordinator's say-so.
 #[derive(Clone, Debug)]
@@ -222,46 +217,6 @@ impl Control {
         self.give_up(&format!("the coordinator sent what cannot be read: {error}"), now);
     }
 
-    /// `addr:port` of the WireGuard socket on each local address, and its port.
-    pub fn handle_local_endpoints(&mut self, local: Vec<SocketAddr>, port: u16) {
-        let locality = Locality::of(&local);
-        let usable = local.into_iter().filter(|a| path::acceptable(*a, &self.network, locality));
-        let own: Vec<SocketAddr> = usable.take(MAX_OWN).collect();
-        if (&own, port) == (&self.own, self.port) {
-            return;
-        }
-        (self.own, self.port) = (own, port);
-        self.say_endpoints();
-        // Which candidates make sense depends on where this node is.
-        if self.publication.as_ref().is_some_and(|p| !p.assembly.peers.is_empty()) {
-            self.publish();
-        }
-    }
-
-    /// Where the world sees the WireGuard socket ([`crate::mapping`]).
-    pub fn handle_mapped(&mut self, seen: Vec<Seen>) {
-        let foreign = |seen: &Seen| !self.own.contains(&seen.place);
-        let usable = |seen: &Seen| path::acceptable(seen.place, &self.network, Locality::Wide);
-        let mapped: Vec<Seen> = seen.into_iter().filter(foreign).filter(usable).collect();
-        let places = |seen: &[Seen]| seen.iter().map(|seen| seen.place).collect::<Vec<_>>();
-        let moved = places(&self.mapped) != places(&mapped);
-        // A newer proof of the same place is for the next session.
-        self.mapped = mapped;
-        if moved {
-            self.say_endpoints();
-        }
-    }
-
-    /// Where the gateway says that this port is outside ([`crate::portmap`]).
-    pub fn handle_granted(&mut self, outside: Option<SocketAddr>) {
-        let usable = |place: &SocketAddr| path::acceptable(*place, &self.network, Locality::Wide);
-        let granted = outside.filter(usable).filter(|place| !self.own.contains(place));
-        if self.granted != granted {
-            self.granted = granted;
-            self.say_endpoints();
-        }
-    }
-
     /// Peers that do not answer: the coordinator tells them, so that they show themselves.
     pub fn handle_unanswering(&mut self, peers: Vec<NodeId>) {
         if self.session == Session::Authorised {
@@ -278,75 +233,6 @@ impl Control {
         }
         self.enforced = Some((epoch, revision, generation));
         self.say_enforced();
-    }
-
-    pub fn handle_flow_records(&mut self, records: Vec<FlowRecord>, now: Mono) {
-        self.latest = now;
-        records.into_iter().for_each(|record| self.flows.offer(record));
-        self.say_flows();
-    }
-
-    /// What the data plane itself had to drop: declared as lost.
-    pub fn handle_flow_losses(&mut self, lost: Amount) {
-        self.flows.add_lost(lost);
-        self.say_flows();
-    }
-
-    /// Does the policy in force want to know which names are asked here, and is there somebody to tell?
-    pub fn wants_names(&self) -> bool {
-        let told = self.publication.as_ref().map(|publication| publication.settings.report);
-        self.session == Session::Authorised && told == Some(Told::Names)
-    }
-
-    /// Names that were asked here. They stay here unless they are wanted.
-    pub fn handle_names(&mut self, report: NamesReport) {
-        if self.wants_names() {
-            self.say(NodeSays::Names(report));
-        }
-    }
-
-    /// Is there somebody who may be told which way packets take?
-    pub fn wants_paths(&self) -> bool {
-        self.session == Session::Authorised
-    }
-
-    /// Which way packets take, for those who do not sit at this host. Nothing waits for it.
-    pub fn handle_paths(&mut self, paths: Vec<PeerPath>) {
-        if self.wants_paths() && !paths.is_empty() {
-            self.say(NodeSays::Paths(PathsReport { paths }));
-        }
-    }
-
-    /// All that this start has judged; told with the next report.
-    pub fn handle_offered(&mut self, offered: Amount) {
-        self.flows.set_offered(offered);
-    }
-
-    /// What earlier starts had judged when they ended: told until the coordinator has taken it down.
-    pub fn handle_ended_starts(&mut self, ended: Vec<Ended>) {
-        self.flows.set_ended(ended);
-        self.say_flows();
-    }
-
-    /// What earlier starts saw and could not report: reported first, under their numbers. Before any record of this start.
-    pub fn handle_legacy(&mut self, reports: Vec<FlowReport>) {
-        self.flows.take_over(reports);
-        self.say_flows();
-    }
-
-    /// The coordinator has taken down every earlier start, and all that it left.
-    pub fn earlier_starts_are_told(&self) -> bool {
-        self.flows.earlier_is_told()
-    }
-
-    /// While this is true, waiting helps: something is not acknowledged, and there is a channel.
-    pub fn waits_for_acknowledgement(&self) -> bool {
-        self.session == Session::Authorised && !self.flows.is_told()
-    }
-
-    /// The agent has ended: what the next one must report. Nothing is offered after that.
-    pub fn leave(&mut self) -> Legacy {
-        self.flows.leave()
     }
 
     /// The serial that new WireGuard keys must have ([`keys::sign`]).

@@ -1,8 +1,6 @@
 //! What this node says: to the coordinator, and to the log.
 
-use warren_wire::frame::{
-    Complaint, Enforced, Hello, MAX_MAPPED, MyEndpoints, NodeSays, ProvenPlace, printable,
-};
+use warren_wire::frame::{Complaint, Enforced, Hello, NodeSays, printable};
 
 use super::Control;
 use super::output::{Notice, Output, Severity};
@@ -31,20 +29,6 @@ impl Control {
         self.say_keys();
         self.say_enforced();
         self.say_flows();
-    }
-
-    pub(super) fn say_endpoints(&mut self) {
-        if self.session == Session::Authorised && self.port != 0 {
-            let candidates = self.own.iter().map(ToString::to_string).collect();
-            // What was granted lets everybody in, so it comes first.
-            let seen = self.mapped.iter().map(|seen| seen.place).filter(|place| Some(*place) != self.granted);
-            let mapped =
-                self.granted.into_iter().chain(seen).take(MAX_MAPPED).map(|p| p.to_string()).collect();
-            let proven = self.mapped.iter().filter_map(|seen| Some(ProvenPlace::of(seen.place, seen.proof?)));
-            let port = u32::from(self.port);
-            let mine = MyEndpoints { candidates, port, mapped, proven: proven.take(MAX_MAPPED).collect() };
-            self.say(NodeSays::Endpoints(mine));
-        }
     }
 
     pub(super) fn say_keys(&mut self) {

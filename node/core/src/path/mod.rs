@@ -2,21 +2,23 @@
 //! answers, its seat at one of the network's relays does; [`probe`] says when one is left for the other, [`survey`] which of
 //! several direct places is used.
 
+mod hints;
+mod moves;
 mod place;
 pub mod probe;
 mod size;
 pub mod survey;
 
-use std::collections::VecDeque;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use warren_wire::id::RelayId;
 use warren_wire::relay::Seat;
-use warren_wire::trust::Network;
-use warren_wire::underlay;
 pub use warren_wire::view::MAX_CANDIDATES;
 
+pub use hints::{Locality, acceptable, order, speakable};
+use moves::Moves;
+pub use moves::{MAX_MOVES, Move, MoveReason};
 pub use place::{Place, source_of};
 use probe::Watch;
 pub use probe::{Answer, Ping};
@@ -26,104 +28,8 @@ use survey::Survey;
 
 use crate::clock::Mono;
 
-/// Moves remembered of a peer.
-pub const MAX_MOVES: usize = 8;
-/// So many moves from port to port of one host within so long are a chase.
-const CHASED: usize = 4;
-const CHASE_MS: u64 = 60_000;
 /// Relays that a handshake takes at once as long as nothing is proven.
 const SPARES: usize = 2;
-
-/// Where the underlay is. Loopback endpoints are believed only by a node that itself has nothing but loopback
-/// candidates: that is a test on one machine, where nothing else could work.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Locality {
-    #[default]
-    Wide,
-    Loopback,
-}
-
-impl Locality {
-    /// Judged by this node's own candidates; none at all is `Wide`.
-    pub fn of(own: &[SocketAddr]) -> Locality {
-        match !own.is_empty() && own.iter().all(|a| a.ip().is_loopback()) {
-            true => Locality::Loopback,
-            false => Locality::Wide,
-        }
-    }
-}
-
-/// May `endpoint` be a peer's underlay address? Never an address of the overlay itself (a tunnel inside the tunnel),
-/// nor one that no single host answers at.
-pub fn acceptable(endpoint: SocketAddr, network: &Network, locality: Locality) -> bool {
-    let ip = endpoint.ip();
-    let overlay = match ip {
-        IpAddr::V4(v4) => network.v4_range.contains(&v4),
-        IpAddr::V6(v6) => network.v6_prefix.contains(&v6),
-    };
-    let local = !ip.is_loopback() || locality == Locality::Loopback;
-    endpoint.port() != 0 && !overlay && local && underlay::is_of_one_host(ip)
-}
-
-/// Those in a subnet of ours first (IPv4 /24, IPv6 /64), otherwise as given; as many as [`underlay::add`] takes.
-pub fn order(candidates: &[SocketAddr], own: &[SocketAddr]) -> Vec<SocketAddr> {
-    let near = |c: &SocketAddr| own.iter().any(|o| same_subnet(c.ip(), o.ip()));
-    let (first, rest): (Vec<SocketAddr>, Vec<SocketAddr>) = candidates.iter().copied().partition(near);
-    let mut ordered = Vec::new();
-    for candidate in first.into_iter().chain(rest) {
-        underlay::add(&mut ordered, candidate);
-    }
-    ordered
-}
-
-/// Those of an address family this node has itself; all, if that leaves none, or if its own addresses are unknown.
-pub fn speakable(candidates: Vec<SocketAddr>, own: &[SocketAddr]) -> Vec<SocketAddr> {
-    let spoken = |c: &SocketAddr| own.iter().any(|o| o.is_ipv4() == c.is_ipv4());
-    match candidates.iter().any(spoken) {
-        true => candidates.into_iter().filter(spoken).collect(),
-        false => candidates,
-    }
-}
-
-fn same_subnet(a: IpAddr, b: IpAddr) -> bool {
-    match (a, b) {
-        (IpAddr::V4(a), IpAddr::V4(b)) => a.octets()[..3] == b.octets()[..3],
-        (IpAddr::V6(a), IpAddr::V6(b)) => a.segments()[..4] == b.segments()[..4],
-        _ => false,
-    }
-}
-
-/// Why a peer's place changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum MoveReason {
-    /// The coordinator's candidates, when nothing better was known.
-    Told,
-    /// An authenticated packet came from there.
-    Roamed,
-    /// Handshakes went unanswered at the one before.
-    Unanswered,
-    /// The coordinator no longer names it and no packet ever proved it.
-    Withdrawn,
-    /// The peer is heard over the relay, and over the direct path no more.
-    Silent,
-    /// A question sent there was answered: the direct path works both ways.
-    Answered,
-    /// It answers sooner than the one before, by far and for long ([`survey`]).
-    Faster,
-    /// The relay does not answer any more, drains, or this node has no seat there.
-    NoRelay,
-    /// Another relay is clearly nearer to both.
-    Nearer,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Move {
-    pub at: Mono,
-    pub from: Option<Place>,
-    pub to: Option<Place>,
-    pub reason: MoveReason,
-}
 
 /// The places of one peer.
 #[derive(Clone, Debug, Default)]
@@ -140,7 +46,7 @@ pub struct Endpoints {
     proven: Option<Place>,
     /// A direct place that packets came from while a relay is used, named by nobody: a NAT may have made it for this node alone.
     seen: Option<Place>,
-    moves: VecDeque<Move>,
+    moves: Moves,
     watch: Watch,
     survey: Survey,
     sizes: Sizes,
@@ -307,7 +213,8 @@ impl Endpoints {
             self.seen = Some(from);
             return false;
         }
-        if !used && both_direct && proven && self.is_chased(from, now) {
+        if !used && both_direct && proven && self.moves.are_a_chase(from, now) && self.watch.is_answering(now)
+        {
             self.seen = Some(from);
             self.watch.ask_soon(now);
             return false;
@@ -339,18 +246,6 @@ impl Endpoints {
         self.move_to(Some(from), reason, now);
         self.watch.heard(now);
         !used
-    }
-
-    /// Two NATs that have another port for every destination, and let everybody in, would have two peers follow each other from
-    /// port to port without end: each move makes the next mapping. Who was followed [`CHASED`] times to another port of one host
-    /// in a short time is sent to where it was last, as long as that place answers.
-    fn is_chased(&self, from: Place, now: Mono) -> bool {
-        let host = |place: Place| place.direct().map(|at| at.ip());
-        let recent = |step: &&Move| now.millis_since(step.at) < CHASE_MS && step.reason == MoveReason::Roamed;
-        let here =
-            |step: &&Move| step.to.and_then(host) == host(from) && step.from.and_then(host) == host(from);
-        let steps = self.moves.iter().rev().take(CHASED).filter(recent).filter(here).count();
-        steps == CHASED && self.watch.is_answering(now)
     }
 
     /// The peer, which is reached over one relay, was heard over another: is the one in use kept?
@@ -503,10 +398,7 @@ impl Endpoints {
         if self.current == to {
             return;
         }
-        if self.moves.len() == MAX_MOVES {
-            self.moves.pop_front();
-        }
-        self.moves.push_back(Move { at, from: self.current, to, reason });
+        self.moves.push(Move { at, from: self.current, to, reason });
         self.current = to;
         self.watch.moved(at);
         self.survey.moved(at);

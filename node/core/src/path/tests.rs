@@ -1,3 +1,6 @@
+use warren_wire::trust::Network;
+
+use super::moves::CHASED;
 use super::*;
 
 /// A host that has moved to the other family is not there any more, whatever was proven.
