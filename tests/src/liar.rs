@@ -12,6 +12,7 @@ use warren_wire::frame::{
 };
 use warren_wire::issue::State;
 use warren_wire::revocation;
+use warren_wire::roll::Roll;
 use warren_wire::signed::Signed;
 use warren_wire::specimen::{SpecimenNetwork, SpecimenNode};
 use warren_wire::view::{Body, DELTA_BYTES, Entry, ProvenItem, View, cut};
@@ -31,6 +32,8 @@ pub struct Liar {
     pub me: SpecimenNode,
     policies: BTreeMap<u64, (ItemTree, Signed)>,
     revoked: Vec<Signed>,
+    /// As freshness speaks of it; in views it is what they put there.
+    pub roll: Roll,
 }
 
 impl Liar {
@@ -42,7 +45,8 @@ impl Liar {
             (generation, (tree, head))
         };
         let policies = texts.iter().zip(1..).map(signed).collect();
-        Liar { net, me, policies, revoked: Vec::new() }
+        let roll = Roll::new(*net.id());
+        Liar { net, me, policies, revoked: Vec::new(), roll }
     }
 
     pub fn policy_head(&self, generation: u64) -> Signed {
@@ -60,6 +64,11 @@ impl Liar {
                 ProvenItem { index, item: bytes.clone(), path: proof.path }
             })
             .collect()
+    }
+
+    /// The pages of the roll as it is.
+    pub fn show_roll(&self, view: &mut View) {
+        self.roll.pages().for_each(|(number, page)| view.insert(Entry::roll(number, page)).unwrap());
     }
 
     /// An honest view: these peers, this generation.
@@ -89,6 +98,7 @@ impl Liar {
             generation,
             policy_root: Some(self.policies[&generation].0.root()),
             revocation_head: revocation::head(self.net.id(), &self.revoked),
+            roll: self.roll.root(),
         }
     }
 

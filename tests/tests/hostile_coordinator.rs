@@ -11,6 +11,7 @@ use warren_tests::policies::{grant, policy};
 use warren_wire::frame::CoordinatorSays;
 use warren_wire::id::NodeId;
 use warren_wire::issue::{self, State};
+use warren_wire::roll::REVOKED;
 use warren_wire::signed::Signed;
 use warren_wire::specimen::{SpecimenNetwork, SpecimenNode, name};
 use warren_wire::view::{Body, DELTA_BYTES, Entry, Key, View, cut};
@@ -287,7 +288,9 @@ fn confidants(told: impl Fn(&mut Liar) -> State) -> (Stage, Victim) {
     let mut other = Liar::new(net, me, &[older, text.clone(), text]);
     let state = told(&mut other);
     let mut orders = Victim::new(&other);
-    orders.hear(&other.tell(&other.view(state.generation, &[&web]), &state, 0));
+    let mut view = other.view(state.generation, &[&web]);
+    other.show_roll(&mut view);
+    orders.hear(&other.tell(&view, &state, 0));
     assert_eq!(orders.agent.peers(), vec![web.id], "{:?}", orders.complaints);
     for _ in 0..75 {
         // Honest traffic, as ever: only where some is do agents speak.
@@ -326,6 +329,43 @@ fn two_truths_for_two_nodes_are_noticed_when_they_speak() {
     });
     for (who, victim) in [("web-1", &stage.victim), ("orders-1", &orders)] {
         assert!(victim.complaints.iter().any(|c| c.contains("two truths")), "{who}: {:?}", victim.complaints);
+    }
+}
+
+/// The stolen `db-1` is revoked; the coordinator tells `orders-1`, and `web-1` nothing: neither its view nor its freshness.
+#[test]
+fn a_revocation_withheld_from_one_node_is_noticed_when_it_speaks_with_another() {
+    let (stage, orders) = confidants(|other| {
+        other.roll.set(&name_of_nobody(), REVOKED);
+        other.state(11, 2)
+    });
+    let heard = stage.victim.complaints.iter().find(|c| c.contains("withholds news"));
+    assert!(heard.is_some_and(|c| c.contains("orders-1")), "{:?}", stage.victim.complaints);
+    assert!(orders.complaints.is_empty(), "{:?}", orders.complaints);
+}
+
+/// It shows both the same good freshness, and keeps the revoked node, or its former tags, in the view of one.
+#[test]
+fn a_peer_whose_revocation_or_amendment_is_withheld_is_cut_at_once_or_the_view_runs_out() {
+    for serial in [REVOKED, 1] {
+        let mut told = stage();
+        told.liar.roll.set(&told.orders.id, serial);
+        let mut view = told.liar.view(2, &[&told.orders]);
+        told.liar.show_roll(&mut view);
+        let frames = told.liar.tell(&view, &told.liar.state(11, 2), 0);
+        told.victim.hear(&frames);
+        assert!(told.victim.agent.peers().is_empty(), "the roll speaks against it");
+        assert!(told.victim.complaints.iter().any(|c| c.contains("roll")), "{:?}", told.victim.complaints);
+
+        let mut kept = stage();
+        kept.liar.roll.set(&kept.orders.id, serial);
+        for _ in 0..12 {
+            kept.victim.wait(60);
+            let frame = kept.liar.freshness(&kept.liar.state(11, 2), kept.victim.now);
+            kept.victim.hear(&[frame]);
+        }
+        assert!(kept.victim.agent.peers().is_empty(), "a roll that was not shown lets the view run out");
+        assert!(kept.victim.cuts >= 1);
     }
 }
 

@@ -9,6 +9,7 @@ use warren_config::subnet::{IpNet, meet};
 use warren_config::time::UnixTime;
 use warren_wire::id::{Generation, IdentityKey, NetworkId, NodeId};
 use warren_wire::revocation::Chain;
+use warren_wire::roll::Roll;
 use warren_wire::signed::Signed;
 use warren_wire::statement::{Charter, Delegation};
 use warren_wire::trust::{Member, Record, Trust, TrustError};
@@ -129,8 +130,8 @@ pub(crate) fn founded(
     let id = NetworkId::from_slice(&claimed.network).ok_or_else(|| malformed("no network id".into()))?;
     let trust = Trust { network: id, authorities: authorities.to_vec() };
     let network = trust.network(charter).map_err(bad("charter"))?;
-    let revocations = Chain::new(&id);
-    Ok(Founded { charter: charter.clone(), trust, network, freshness, at, revocations })
+    let (revocations, roll) = (Chain::new(&id), Roll::new(id));
+    Ok(Founded { charter: charter.clone(), trust, network, freshness, at, revocations, roll })
 }
 
 fn raise_epoch(state: &State, why: String) -> Result<Vec<Change>, Refusal> {

@@ -7,6 +7,7 @@ use warren_config::name::Name;
 use warren_config::policy::Subject;
 use warren_config::time::UnixTime;
 use warren_wire::id::{IdentityKey, NodeId, WgKey};
+use warren_wire::roll::REVOKED;
 use warren_wire::signed::Signed;
 use warren_wire::trust::{Member, Record};
 
@@ -49,6 +50,14 @@ impl Node {
     }
     pub fn is_live(&self) -> bool {
         self.revoked.is_none()
+    }
+    /// What stands of it in the network's roll ([`warren_wire::roll`]); 0: nothing.
+    pub fn roll_serial(&self) -> u64 {
+        match &self.revoked {
+            None => self.member.amendment_serial,
+            Some(gone) if gone.statement.is_some() => REVOKED,
+            Some(_) => 0,
+        }
     }
     /// What is said to who is out; `None`: it is in.
     pub fn refusal(&self) -> Option<Refusal> {

@@ -80,4 +80,6 @@ pub enum Reason {
     Seats,
     /// A node that has not enforced one change is told the next all the same.
     Patience,
+    /// Somebody is to be told the newest roll.
+    Roll,
 }

@@ -10,6 +10,7 @@ use warren_config::time::UnixTime;
 use warren_wire::id::{Digest, Epoch, Generation, IdentityKey, NodeId};
 use warren_wire::issue;
 use warren_wire::revocation::Chain;
+use warren_wire::roll::Roll;
 use warren_wire::signed::Signed;
 use warren_wire::statement::Delegation;
 use warren_wire::trust::{Member, Network, Record, Trust, TrustError};
@@ -36,6 +37,7 @@ pub struct Founded {
     pub freshness: u64,
     pub at: UnixTime,
     pub revocations: Chain,
+    pub roll: Roll,
 }
 
 impl Founded {
@@ -153,6 +155,7 @@ impl State {
             generation: self.generation(),
             policy_root: self.policies.newest().map(|a| a.signed.root),
             revocation_head: self.revocation_head(),
+            roll: self.founded.as_ref().map_or(Digest([0; 32]), |f| f.roll.root()),
         }
     }
 
@@ -258,6 +261,21 @@ impl State {
         };
         if let Err(why) = outcome {
             self.isolate(change, &why, at);
+        }
+        self.enrol_in_roll(change);
+    }
+
+    /// As the directory has it now: a node that is gone without a revocation stands nowhere.
+    fn enrol_in_roll(&mut self, change: &Change) {
+        let (Change::NodeAmended { node, .. }
+        | Change::NodeRevoked { node, .. }
+        | Change::LeaseEnded { node, .. }) = change
+        else {
+            return;
+        };
+        let serial = self.directory.get(node).map_or(0, Node::roll_serial);
+        if let Some(founded) = &mut self.founded {
+            founded.roll.set(node, serial);
         }
     }
 

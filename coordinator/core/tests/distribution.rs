@@ -12,11 +12,22 @@ use warren_config::oracle;
 use warren_config::policy::Protocol;
 use warren_coordinator_core::alarm::AlarmKind;
 use warren_wire::frame::RefusalCode;
-use warren_wire::id::NodeId;
+use warren_wire::id::{NetworkId, NodeId};
+use warren_wire::roll::{REVOKED, Roll};
 use warren_wire::view::{Body, Key};
 
+/// Deltas about peers and policy; of the roll everybody hears.
 fn counts(world: &World) -> Vec<usize> {
-    world.hosts.iter().map(|h| h.deltas).collect()
+    world.hosts.iter().map(|h| h.deltas - h.rolls).collect()
+}
+
+/// The roll as a host holds it.
+fn roll(host: &Host, network: NetworkId) -> Roll {
+    let pages = host.view.entries.values().filter_map(|entry| match &entry.body {
+        Some(Body::Roll(page)) => page.read(),
+        _ => None,
+    });
+    Roll::of(network, pages.collect())
 }
 
 /// Which hosts got how many deltas by `act`.
@@ -109,6 +120,38 @@ fn one_event_is_one_delta_for_exactly_those_it_touches() {
         }),
         [1, 1, 0, 1, 1]
     );
+}
+
+/// An id and a number, also of who is no peer of theirs; and the freshness they get with it speaks of it.
+#[test]
+fn everybody_is_told_of_whom_the_authority_revokes_or_amends_and_of_nobody_else() {
+    let mut world = street(31);
+    let (network, ids) = (*world.net.id(), (0..4).map(|h| world.id(h)).collect::<Vec<_>>());
+    let all = |world: &World, left: &[usize], expected: &[(NodeId, u64)]| {
+        let mut roll_there_is = Roll::new(network);
+        expected.iter().for_each(|(node, serial)| drop(roll_there_is.set(node, *serial)));
+        for host in left.iter().map(|host| &world.hosts[*host]) {
+            assert_eq!(roll(host, network), roll_there_is);
+            let fresh = world.net.trust.freshness(&world.net.network, host.freshness.last().unwrap());
+            assert_eq!(fresh.unwrap().roll, roll_there_is.root().0);
+        }
+    };
+    all(&world, &[0, 1, 2, 3], &[]);
+    world.amend(2, 1, "db-1b", &["db"]).unwrap();
+    all(&world, &[0, 1, 2, 3], &[(ids[2], 1)]);
+    world.amend(2, 2, "db-1b", &[]).unwrap();
+    all(&world, &[0, 1, 2, 3], &[(ids[2], 2)]);
+    world.revoke(1).unwrap();
+    all(&world, &[0, 2, 3], &[(ids[2], 2), (ids[1], REVOKED)]);
+    // Who is away is told when it comes back, and a coordinator that is started anew says the same.
+    world.disconnect(3);
+    world.revoke(2).unwrap();
+    world.restart();
+    (0..4).filter(|host| [0, 3].contains(host)).for_each(|host| world.online(host));
+    all(&world, &[0, 3], &[(ids[2], REVOKED), (ids[1], REVOKED)]);
+    // Nothing else of it: no name, no key, no tag.
+    let lone = format!("{:?}", world.hosts[3].view);
+    assert!(!lone.contains("orders-1") && !lone.contains("db-1"), "{lone}");
 }
 
 #[test]

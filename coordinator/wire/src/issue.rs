@@ -65,6 +65,8 @@ pub struct State {
     pub policy_root: Option<Root>,
     /// [`crate::revocation::Chain::head`].
     pub revocation_head: Digest,
+    /// [`crate::roll::Roll::root`].
+    pub roll: Digest,
 }
 
 fn strings(tags: &BTreeSet<Name>) -> Vec<String> {
@@ -229,6 +231,7 @@ pub fn freshness(
         generation: state.generation,
         policy_root: state.policy_root.map(|root| root.0.to_vec()).unwrap_or_default(),
         revocation_head: state.revocation_head.0.to_vec(),
+        roll: state.roll.0.to_vec(),
         signed_at: signed_at.0,
         not_after: signed_at.plus(life).0,
     };

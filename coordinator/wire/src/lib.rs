@@ -30,6 +30,7 @@ pub mod path;
 pub mod possession;
 pub mod relay;
 pub mod revocation;
+pub mod roll;
 pub mod signed;
 pub mod specimen;
 pub mod statement;

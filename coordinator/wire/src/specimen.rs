@@ -15,6 +15,7 @@ use crate::flow::{FlowEnd, FlowPath, FlowRecord, FlowVerdict, address_bytes};
 use crate::id::{Digest, IdentityKey, NetworkId, NodeId, WgKey};
 use crate::issue::{self, LaneSecret, NameRule, Place, State, Terms};
 use crate::revocation;
+use crate::roll::Roll;
 use crate::signed::Signed;
 use crate::stored::StoredTrust;
 use crate::token::Token;
@@ -212,6 +213,7 @@ impl SpecimenNetwork {
             generation: policy.map_or(0, |p| p.generation),
             policy_root: policy.map(|p| p.root),
             revocation_head: revocation::head(self.id(), []),
+            roll: Roll::new(*self.id()).root(),
         }
     }
 

@@ -222,6 +222,9 @@ pub struct Freshness {
     pub signed_at: u64,
     #[prost(uint64, tag = "8")]
     pub not_after: u64,
+    /// Root of the roll ([`crate::roll`]); empty from a coordinator that knows of none.
+    #[prost(bytes = "vec", tag = "9")]
+    pub roll: Vec<u8>,
 }
 statement!(Freshness, 8, "freshness");
 

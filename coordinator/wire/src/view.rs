@@ -19,6 +19,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::id::{Digest, NodeId, Revision, WgKey};
 use crate::relay::Seat;
+use crate::roll::Page;
 use crate::signed::{MAX_SIGNATURES, Signed};
 use crate::trust::{MAX_ITEMS, Record};
 
@@ -43,7 +44,7 @@ pub const DELTA_BYTES: usize = 256 * 1024;
 
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct Entry {
-    #[prost(oneof = "Body", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9")]
+    #[prost(oneof = "Body", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10")]
     pub body: Option<Body>,
 }
 
@@ -67,6 +68,8 @@ pub enum Body {
     Audited(AuditedDestination),
     #[prost(message, tag = "9")]
     Filed(FiledKey),
+    #[prost(message, tag = "10")]
+    Roll(RollPage),
 }
 
 #[derive(Clone, PartialEq, Eq, prost::Message)]
@@ -132,6 +135,17 @@ pub struct FiledKey {
     /// External peers of this node whose file names the key. None: it is only kept, for files of others.
     #[prost(bytes = "vec", repeated, tag = "2")]
     pub peers: Vec<Vec<u8>>,
+}
+
+/// Unsigned, because the root of all pages is compared with the one in the freshness.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct RollPage {
+    /// 0 to 255.
+    #[prost(uint32, tag = "1")]
+    pub number: u32,
+    /// As [`crate::roll`] has it.
+    #[prost(bytes = "vec", tag = "2")]
+    pub rows: Vec<u8>,
 }
 
 /// A change to a view, cut into frames; applied only when the frame with the head has come and the digest agrees.
@@ -258,6 +272,20 @@ impl FiledKey {
     }
 }
 
+impl RollPage {
+    /// `None` if it is none.
+    pub fn read(&self) -> Option<(u8, Page)> {
+        let number = u8::try_from(self.number).ok()?;
+        Some((number, Page::read(number, &self.rows)?))
+    }
+
+    fn key(&self) -> Result<Key, ViewError> {
+        let page =
+            self.read().ok_or(ViewError::Malformed("a page of the roll is not rows of 24 bytes in order"));
+        page.map(|(number, _)| Key::Roll(number))
+    }
+}
+
 impl Entry {
     pub fn new(body: Body) -> Entry {
         Entry { body: Some(body) }
@@ -281,6 +309,10 @@ impl Entry {
         Entry::new(Body::Audited(AuditedDestination { v6: v6.octets().to_vec(), v4, services }))
     }
 
+    pub fn roll(number: u8, page: &Page) -> Entry {
+        Entry::new(Body::Roll(RollPage { number: number.into(), rows: page.rows().to_vec() }))
+    }
+
     pub fn filed(key: WgKey, peers: impl IntoIterator<Item = NodeId>) -> Entry {
         let peers = peers.into_iter().map(|node| node.0.to_vec()).collect();
         Entry::new(Body::Filed(FiledKey { key: key.0.to_vec(), peers }))
@@ -301,6 +333,7 @@ impl Entry {
             }
             Body::Audited(destination) => destination.key(),
             Body::Filed(filed) => filed.key(),
+            Body::Roll(page) => page.key(),
             Body::Endpoints(endpoints) => {
                 endpoints.check()?;
                 node(&endpoints.node).map(Key::Endpoints)
@@ -367,7 +400,7 @@ impl View {
     }
 
     fn check_counts(&self, change: &Change) -> Result<(), ViewError> {
-        let mut counts = [0_usize; 10];
+        let mut counts = [0_usize; 11];
         let kept = self.entries.keys().filter(|key| !change.remove.contains(key));
         let added = change.put.keys().filter(|key| !self.entries.contains_key(key));
         for key in kept.chain(added) {

@@ -19,6 +19,7 @@ impl Coordinator {
         if let Origin::Conn(conn) = origin {
             self.answer(conn, &entry.body.changes);
         }
+        self.follow_roll(now);
         let mut affected = BTreeSet::new();
         for change in &entry.body.changes {
             affected.extend(self.take_effect(change, &entry, now));
@@ -27,9 +28,20 @@ impl Coordinator {
             true => self.tell_soon(affected, now),
             false => self.tell(affected, now),
         }
+        self.call_roll(now);
         self.withdraw_permits();
         self.look_soon(now);
         Ok(entry.revision())
+    }
+
+    /// The authority has revoked or amended a node: everybody is to hear of it.
+    fn follow_roll(&mut self, now: UnixTime) {
+        let root = self.state.signable().roll;
+        if self.rolled != root {
+            self.rolled = root;
+            self.distribution.roll_changed(&self.state);
+            self.rollcall.begin(self.everyone_online(), now);
+        }
     }
 
     /// The proposal's entry is not in the store, or nobody knows: tells whoever waits and closes its connection. It comes

@@ -16,7 +16,7 @@ use std::ops::Bound;
 use ed25519_dalek::SigningKey;
 use warren_config::time::UnixTime;
 use warren_wire::frame::{CoordinatorSays, FlowsStored, Refused, RelayAt, ToNode};
-use warren_wire::id::{IdentityKey, NodeId};
+use warren_wire::id::{Digest, IdentityKey, NodeId};
 use warren_wire::issue;
 use warren_wire::signed::Signed;
 use warren_wire::stun::PlaceKey;
@@ -37,6 +37,7 @@ use crate::pace::Pace;
 use crate::paths::PathsKnown;
 use crate::refusal::Refusal;
 use crate::refusals::Refusals;
+use crate::rollcall::Rollcall;
 use crate::seats::Seats;
 use crate::session::Sessions;
 use crate::state::{Founded, State};
@@ -85,6 +86,9 @@ pub struct Coordinator {
     names: NamesAsked,
     paths: PathsKnown,
     pace: Pace,
+    rollcall: Rollcall,
+    /// Root of the roll that everybody has, or is being told.
+    rolled: Digest,
     /// With which it and its relays prove to nodes where they are seen.
     place_key: Option<PlaceKey>,
     /// `None`: this network has no relay.
@@ -108,7 +112,7 @@ impl Coordinator {
         if !founded.network.coordinators.contains(&key) {
             return Err(OpenError::ForeignKey { key });
         }
-        let distribution = Distribution::new(&state);
+        let (distribution, rolled) = (Distribution::new(&state), founded.roll.root());
         let mut coordinator = Coordinator {
             state,
             founded,
@@ -126,6 +130,8 @@ impl Coordinator {
             names: NamesAsked::default(),
             paths: PathsKnown::default(),
             pace: Pace::default(),
+            rollcall: Rollcall::default(),
+            rolled,
             place_key: None,
             seats: None,
             here: None,
@@ -215,6 +221,7 @@ impl Coordinator {
         }
         let overdue = self.pace.overdue(now);
         self.tell(overdue, now);
+        self.call_roll(now);
         self.renew_seats(now);
         self.tell_ends(now);
         self.look(now);
@@ -251,6 +258,7 @@ impl Coordinator {
             at(self.seats.as_ref().and_then(Seats::next_due), Reason::Seats),
             at(self.leases_due, Reason::Leases),
             at(self.pace.next_due(), Reason::Patience),
+            at(self.rollcall.next_due(), Reason::Roll),
         ]
         .into_iter()
         .flatten()
@@ -368,6 +376,12 @@ impl Coordinator {
             .filter(|node| self.sessions.is_online(node) && self.pace.may_tell(*node, now))
             .collect();
         self.tell(ready, now);
+    }
+
+    /// Who has not been told the newest roll is, a part of them each second.
+    fn call_roll(&mut self, now: UnixTime) {
+        let turn = self.rollcall.take(now);
+        self.tell_soon(turn, now);
     }
 
     /// A change of view is followed by a freshness that speaks of the same state.

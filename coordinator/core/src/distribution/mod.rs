@@ -12,6 +12,7 @@ use std::sync::Arc;
 use ed25519_dalek::SigningKey;
 use warren_wire::id::{Digest, NodeId, Revision};
 use warren_wire::issue;
+use warren_wire::roll::Page;
 use warren_wire::view::{Body, DELTA_BYTES, Delta, Entry, Key, ProvenItem, cut};
 
 use crate::endpoints::Endpoints;
@@ -33,6 +34,8 @@ pub struct Distribution {
     peers: BTreeMap<NodeId, Arc<Sealed>>,
     endpoints: BTreeMap<NodeId, Arc<Sealed>>,
     audited: BTreeMap<(NodeId, Arc<Vec<u64>>), Arc<Sealed>>,
+    /// Pages of the network's roll: everybody has them all.
+    roll: BTreeMap<u8, Arc<Sealed>>,
     sent: BTreeMap<NodeId, Sent>,
 }
 
@@ -50,6 +53,7 @@ impl Distribution {
         distribution.policy_changed(state);
         distribution.charter =
             state.founded.as_ref().map(|f| Sealed::new(Entry::new(Body::Charter(f.charter.clone()))));
+        distribution.roll_changed(state);
         distribution
     }
 
@@ -66,6 +70,21 @@ impl Distribution {
         self.audited.clear();
         let newest = state.policies.newest();
         self.policy_head = newest.map(|a| Sealed::new(Entry::new(Body::PolicyHead(a.head.clone()))));
+    }
+
+    /// The network's roll is another one. Everybody is affected, and nobody in a hurry whom nothing else touches.
+    pub fn roll_changed(&mut self, state: &State) {
+        let Some(founded) = &state.founded else { return };
+        let pages: BTreeMap<u8, &Page> = founded.roll.pages().collect();
+        self.roll.retain(|number, _| pages.contains_key(number));
+        for (number, page) in pages {
+            let known = self.roll.get(&number).is_some_and(
+                |sealed| matches!(&sealed.entry.body, Some(Body::Roll(known)) if known.rows == page.rows()),
+            );
+            if !known {
+                self.roll.insert(number, Sealed::new(Entry::roll(number, page)));
+            }
+        }
     }
 
     /// A node came, changed or went; who must be told, itself included.
@@ -122,6 +141,7 @@ impl Distribution {
         self.put_peers(state, id, &mut view);
         self.put_audited(state, id, &mut view);
         put_revoked(state, id, &mut view);
+        self.roll.iter().for_each(|(number, page)| view.put(Key::Roll(*number), page.clone()));
         self.put_filed(state, id, &mut view);
         Some(view)
     }

@@ -49,6 +49,8 @@ pub struct Host {
     pub view: View,
     pub held: (u64, Revision),
     pub deltas: usize,
+    /// Those of them that told nothing but the network's roll.
+    pub rolls: usize,
     pub whole: usize,
     pub freshness: Vec<Signed>,
     pub refused: Option<Refused>,
@@ -74,6 +76,7 @@ impl Host {
             view: View::default(),
             held: (0, 0),
             deltas: 0,
+            rolls: 0,
             whole: 0,
             freshness: Vec::new(),
             refused: None,
@@ -475,6 +478,10 @@ impl Host {
             }
             Some(base) => assert_eq!(base, self.held.1, "a delta builds on what was sent last"),
         }
+        let keys: Vec<Key> = delta.put.iter().map(|entry| entry.key().unwrap()).collect();
+        let gone = delta.remove.iter().map(|removed| Key::try_from(removed).unwrap());
+        let roll = keys.into_iter().chain(gone).all(|key| matches!(key, Key::Roll(_)));
+        self.rolls += usize::from(roll);
         self.view.apply(delta.put, &delta.remove).unwrap();
         let head = check(delta.head.as_ref().expect("small views come in one frame"));
         assert_eq!(head.digest, self.view.digest().0.to_vec(), "the head names the view's digest");

@@ -144,8 +144,9 @@ pub(super) fn check_freshness(freshness: &Freshness) -> Result<(), String> {
     if !no_policy && freshness.policy_root.len() != 32 {
         return Err("its policy root is not 32 bytes".into());
     }
-    match freshness.revocation_head.len() {
-        32 => Ok(()),
-        found => Err(format!("its revocation head has {found} bytes, not 32")),
+    match (freshness.revocation_head.len(), freshness.roll.len()) {
+        (32, 0 | 32) => Ok(()),
+        (32, found) => Err(format!("the root of its roll has {found} bytes, not 32")),
+        (found, _) => Err(format!("its revocation head has {found} bytes, not 32")),
     }
 }

@@ -25,6 +25,8 @@ pub enum Key {
     Audited(Ipv6Addr),
     /// A WireGuard key of this node that files of external devices name: it is kept for them.
     Filed(WgKey),
+    /// A page of the network's roll ([`crate::roll`]).
+    Roll(u8),
 }
 
 #[derive(Clone, PartialEq, Eq, prost::Message)]
@@ -32,7 +34,7 @@ pub struct RemovedKey {
     /// Discriminant as in [`super::Body`].
     #[prost(uint32, tag = "1")]
     pub kind: u32,
-    /// Node id, big-endian item index, address or key; empty for single entries.
+    /// Node id, big-endian item index, address, key or page; empty for single entries.
     #[prost(bytes = "vec", tag = "2")]
     pub id: Vec<u8>,
 }
@@ -50,10 +52,11 @@ impl Key {
             Key::Revoked(_) => 7,
             Key::Audited(_) => 8,
             Key::Filed(_) => 9,
+            Key::Roll(_) => 10,
         }
     }
 
-    /// Node id, big-endian item index, address, key, or nothing.
+    /// Node id, big-endian item index, address, key, number of a page, or nothing.
     pub fn id_bytes(&self) -> Vec<u8> {
         match self {
             Key::Charter | Key::Me | Key::PolicyHead => Vec::new(),
@@ -61,6 +64,7 @@ impl Key {
             Key::Peer(node) | Key::Endpoints(node) | Key::Revoked(node) => node.0.to_vec(),
             Key::Audited(address) => address.octets().to_vec(),
             Key::Filed(key) => key.0.to_vec(),
+            Key::Roll(page) => vec![*page],
         }
     }
 }
@@ -85,6 +89,7 @@ impl TryFrom<&RemovedKey> for Key {
             (7, 16) => NodeId::from_slice(&removed.id).map(Key::Revoked),
             (8, 16) => v6(&removed.id).map(Key::Audited),
             (9, 32) => WgKey::from_slice(&removed.id).map(Key::Filed),
+            (10, 1) => removed.id.first().copied().map(Key::Roll),
             _ => None,
         };
         key.ok_or(ViewError::Malformed("a removal names nothing this version knows"))

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use warren_config::item::{InclusionProof, Item, ItemError, verify};
 use warren_config::name::Name;
 use warren_wire::id::{Epoch, Generation, NodeId, Revision, WgKey};
+use warren_wire::roll::{REVOKED, Roll};
 use warren_wire::signed::Signed;
 use warren_wire::statement::ViewHead;
 use warren_wire::trust::{Member, Network, Record, SignedPolicy, Trust, TrustError};
@@ -43,6 +44,11 @@ pub enum Refusal {
         "policy generation {generation} is another one than the generation {generation} this node enforces: two were signed with one number; apply the policy again"
     )]
     Forked { generation: Generation },
+    /// Of a state that this node was not shown.
+    #[error(
+        "it speaks of another roll of revocations and amendments than the view of the same state: something is kept from this node"
+    )]
+    OtherRoll,
     #[error("the view is for node {found}, not for this node {me}")]
     NotMine { me: NodeId, found: NodeId },
 }
@@ -68,6 +74,8 @@ pub struct Belief {
     pub my_record: Record,
     pub policy: Option<SignedPolicy>,
     items: BTreeMap<u64, Item>,
+    /// Whom the authority has revoked or amended, in the whole network.
+    pub roll: Arc<Roll>,
     /// Peers in good standing: valid, not older, not revoked, with keys, addresses and names of their own.
     pub members: BTreeMap<NodeId, Arc<Member>>,
     /// As told, unsigned.
@@ -121,11 +129,13 @@ impl Judge<'_> {
         let (my_record, me) = self.own(&network, &view)?;
         let policy = self.policy(&view, &signed)?;
         let items = self.items(&view, policy.as_ref())?;
+        let roll = self.roll(&network, &view);
+        self.not_older("this node's amendment", me.amendment_serial, roll.serial(&me.id))?;
 
         let mut memory = self.memory.clone();
         let mut isolated = Vec::new();
         self.revocations(&view, &mut memory, &mut isolated);
-        let candidates = self.candidates(&network, &view, &memory, &mut isolated);
+        let candidates = self.candidates(&network, &view, &roll, &memory, &mut isolated);
         let members = self.unique(&me, candidates, &mut isolated);
 
         memory.view = numbers;
@@ -144,6 +154,7 @@ impl Judge<'_> {
             my_record,
             policy,
             items,
+            roll,
             members,
             endpoints,
             audited,
@@ -231,6 +242,26 @@ impl Judge<'_> {
         held.items.get(&index).cloned()
     }
 
+    /// All pages of it; what is no page has not come into the view.
+    fn roll(&self, network: &Network, view: &View) -> Arc<Roll> {
+        let pages = |view: &View| -> BTreeMap<Key, Arc<Entry>> {
+            let all = view.entries.range(Key::Roll(0)..=Key::Roll(u8::MAX));
+            all.map(|(key, entry)| (key.clone(), entry.clone())).collect()
+        };
+        let told = pages(view);
+        let alike = |held: &BTreeMap<Key, Arc<Entry>>| {
+            held.len() == told.len() && held.iter().zip(&told).all(|(a, b)| a.0 == b.0 && same(a.1, b.1))
+        };
+        if let Some(held) = self.held.filter(|held| alike(&pages(&held.view))) {
+            return held.roll.clone();
+        }
+        let read = told.values().filter_map(|entry| match &entry.body {
+            Some(Body::Roll(page)) => page.read(),
+            _ => None,
+        });
+        Arc::new(Roll::of(network.id, read.collect()))
+    }
+
     fn revocations(&self, view: &View, memory: &mut Memory, isolated: &mut Vec<Isolated>) {
         for (key, entry) in &view.entries {
             let (Key::Revoked(node), Some(Body::Revoked(revoked))) = (key, &entry.body) else { continue };
@@ -251,6 +282,7 @@ impl Judge<'_> {
         &self,
         network: &Network,
         view: &View,
+        roll: &Roll,
         memory: &Memory,
         isolated: &mut Vec<Isolated>,
     ) -> BTreeMap<NodeId, Arc<Member>> {
@@ -264,11 +296,16 @@ impl Judge<'_> {
             let known = self.known_member(network, key, entry, *node);
             let found = known.map_or_else(|| self.peer(network, memory, *node, peer.record.as_ref()), Ok);
             match found {
+                // Not even the last good record stays: the authority has signed another one, or that there is none.
+                Ok(member) if member.amendment_serial < roll.serial(node) => {
+                    isolate(isolated, *node, outdated(&member, roll.serial(node)));
+                }
                 Ok(member) => drop(members.insert(*node, member)),
                 Err(why) => {
                     // What cannot be verified changes nothing: the last good record stays.
                     let held = self.held.and_then(|held| held.members.get(node));
-                    members.extend(held.map(|member| (*node, member.clone())));
+                    let current = held.filter(|member| member.amendment_serial >= roll.serial(node));
+                    members.extend(current.map(|member| (*node, member.clone())));
                     isolate(isolated, *node, why);
                 }
             }
@@ -350,6 +387,16 @@ impl Judge<'_> {
             true => Err(Refusal::Older { what, found: format!("{found:?}"), seen: format!("{seen:?}") }),
             false => Ok(()),
         }
+    }
+}
+
+fn outdated(member: &Member, roll: u64) -> String {
+    match roll {
+        REVOKED => "the network's roll says that it is revoked".to_owned(),
+        newer => format!(
+            "the network's roll says that its tags or its name were changed: its record is number {}, the newest {newer}",
+            member.amendment_serial
+        ),
     }
 }
 

@@ -4,9 +4,10 @@
 //! | what two freshnesses show | what is said |
 //! |---|---|
 //! | one number for two states, or an earlier one that speaks of a later state | `split-view`, at once: no honest coordinator signs that |
-//! | the peer's speaks of a newer policy or epoch, or is newer by more than a renewal, and 30 s later still is | `news-withheld`, or `news-missed` while this node has no channel |
+//! | the peer's speaks of a newer policy, epoch or roll, or is newer by more than a renewal, and 30 s later still is | `news-withheld`, or `news-missed` while this node has no channel |
 //!
-//! A higher revision alone means nothing: a node is told only of what touches it, and of the rest with the next renewal.
+//! A higher revision alone means nothing: a node is told only of what touches it, and of the rest with the next renewal. Of whom
+//! the authority revokes or amends everybody is told within seconds, by the roll: an id and a number.
 //! Nothing that a peer says is taken over; a peer that forges a freshness only makes himself suspicious.
 
 pub(super) mod news;
@@ -81,12 +82,17 @@ pub(super) fn compare(mine: &Freshness, theirs: &Freshness) -> Stand {
     let state = |f: &Freshness| (f.generation, f.policy_root.clone(), f.revocation_head.clone());
     let back =
         numbers(late) < numbers(early) || late.epoch == early.epoch && late.generation < early.generation;
-    if back || numbers(mine) == numbers(theirs) && state(mine) != state(theirs) {
+    // A coordinator of an older version says nothing of the roll; the newer one does, and never again does not.
+    let other_roll = early.roll != late.roll && !early.roll.is_empty();
+    let same_numbers = numbers(mine) == numbers(theirs);
+    let silenced = other_roll && late.roll.is_empty();
+    if back || silenced || same_numbers && (other_roll || state(mine) != state(theirs)) {
         return Stand::Contradiction;
     }
     let life = mine.not_after.saturating_sub(mine.signed_at);
     let renewal = RENEWAL.min(life / 4).saturating_add(LATE);
-    let newer = (theirs.epoch, theirs.generation) > (mine.epoch, mine.generation);
+    let newer = (theirs.epoch, theirs.generation) > (mine.epoch, mine.generation)
+        || other_roll && numbers(theirs) > numbers(mine);
     match newer || theirs.signed_at > mine.signed_at.saturating_add(renewal) {
         true => Stand::Newer,
         false => Stand::Nothing,

@@ -1,7 +1,8 @@
 //! The life of a view: freshness says that nothing newer was known at its time, and how long that may be believed.
 //!
-//! Freshness counts only for the policy it names: one that speaks of a newer generation than the view waits for that
-//! view, so that a coordinator cannot keep an old policy alive with new signatures.
+//! Freshness counts only for the policy and the roll it names: one that speaks of a newer generation than the view, or of
+//! revocations and amendments that the view has not, waits for that view, so that a coordinator cannot keep an old policy or a
+//! revoked peer alive with new signatures.
 
 use warren_config::time::UnixTime;
 use warren_wire::id::Generation;
@@ -96,14 +97,20 @@ impl Life {
     }
 }
 
-/// Does it speak of the view's policy? `false`: of a newer one. An error: of an older one, or of another with the
+/// Does it speak of the view's policy and roll? `false`: of newer ones. An error: of older ones, or of others with the
 /// same number.
 fn speaks_of(fresh: &Fresh, belief: &Belief) -> Result<bool, Refusal> {
     let statement = &fresh.statement;
     let root: &[u8] = belief.policy.as_ref().map_or(&[], |policy| &policy.root.0);
     let policy = belief.generation;
+    // A coordinator that knows of no roll says nothing of it; the nodes it tells otherwise would notice.
+    let same_roll = statement.roll.is_empty() || statement.roll == belief.roll.root().0;
     match statement.generation == policy {
-        true if statement.policy_root == root => Ok(true),
+        true if statement.policy_root == root && same_roll => Ok(true),
+        true if statement.policy_root == root => match fresh.numbers() > (belief.epoch, belief.revision) {
+            true => Ok(false),
+            false => Err(Refusal::OtherRoll),
+        },
         true => Err(Refusal::Mixed { head: statement.generation, policy }),
         false if fresh.numbers() > (belief.epoch, belief.revision) => Ok(false),
         false => Err(older(statement.generation, policy)),

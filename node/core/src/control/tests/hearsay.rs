@@ -97,12 +97,13 @@ fn a_node_without_a_channel_says_that_it_missed_news_and_blames_nobody() {
 #[test]
 fn two_truths_are_noticed_at_once() {
     let world = World::new();
-    let lies: [(&str, Vec<u8>); 4] = [
+    let lies: [(&str, Vec<u8>); 5] = [
         ("another policy under one number", word(&world, 0, |state| state.policy_root = newer_root())),
         (
             "other revocations under one number",
             word(&world, 9, |state| state.revocation_head = Digest([3; 32])),
         ),
+        ("another roll under one number", word(&world, 9, |state| state.roll = Digest([3; 32]))),
         ("a later state signed before an earlier one", {
             let mut early = World::new();
             early.revision = 11;
@@ -116,6 +117,35 @@ fn two_truths_are_noticed_at_once() {
         assert!(node.has_notice("split-view"), "{what}");
         assert_eq!(node.complaints(), 1, "{what}");
     }
+}
+
+#[test]
+fn a_roll_that_is_withheld_is_noticed_half_a_minute_after_a_peer_has_shown_it() {
+    let world = World::new();
+    let newer_roll = |state: &mut State| (state.revision, state.roll) = (state.revision + 1, Digest([3; 32]));
+    let mut node = world.settled();
+    hear(&mut node, &world, &word(&world, 60, newer_roll));
+    node.advance_to(node.now.plus_millis(29_999));
+    assert!(!node.has_notice("news-withheld"), "it may be on its way");
+    node.advance_to(node.now.plus_millis(1));
+    assert!(node.has_notice("news-withheld"), "{:?}", node.notices());
+}
+
+/// A coordinator of an older version says nothing of the roll. One that has once spoken of it and is silent for somebody lies.
+#[test]
+fn a_coordinator_may_begin_to_speak_of_the_roll_and_not_cease() {
+    let world = World::new();
+    let without = |freshness: &Freshness| Freshness { roll: Vec::new(), ..freshness.clone() };
+    let checked = |at| world.net.trust.freshness(&world.net.network, &world.freshness(at)).unwrap();
+    let (early, late) = (checked(T0), checked(T0 + 60));
+    assert_eq!(compare(&without(&early), &late), Stand::Nothing);
+    assert_eq!(compare(&late, &without(&early)), Stand::Nothing);
+    assert_eq!(compare(&early, &without(&late)), Stand::Contradiction);
+    assert_eq!(compare(&without(&late), &early), Stand::Contradiction);
+    assert_eq!(compare(&without(&early), &without(&late)), Stand::Nothing);
+    let next = Freshness { revision: late.revision + 1, ..without(&late) };
+    assert_eq!(compare(&early, &next), Stand::Contradiction);
+    assert_eq!(compare(&without(&early), &next), Stand::Nothing);
 }
 
 /// The coordinator gave a freshness for news whose view it keeps back.
@@ -175,6 +205,7 @@ fn honest(steps: Vec<(u64, u64, bool, bool)>) -> Vec<Freshness> {
         now.revision += revisions;
         if revisions > 0 {
             now.revocation_head = vec![now.revision as u8; 32];
+            now.roll = vec![(now.revision / 2) as u8; 32];
             if policy {
                 now.generation += 1;
                 now.policy_root = vec![now.generation as u8; 32];
@@ -184,6 +215,7 @@ fn honest(steps: Vec<(u64, u64, bool, bool)>) -> Vec<Freshness> {
             (now.epoch, now.revision, now.generation) =
                 (now.epoch + 1, now.revision / 2 + 1, now.generation / 2);
             now.revocation_head = vec![0xee; 32];
+            now.roll = vec![0xed; 32];
         }
         said.push(now.clone());
     }

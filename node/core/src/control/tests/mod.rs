@@ -5,6 +5,7 @@ mod hearsay;
 mod lies;
 mod life;
 mod nats;
+mod roll;
 mod sessions;
 mod together;
 pub(crate) mod world;
