@@ -9,6 +9,7 @@ use std::time::Duration;
 use futures_util::{SinkExt as _, StreamExt as _};
 use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
+use tokio::sync::{RwLock, RwLockReadGuard};
 use tokio::time::{Instant, timeout};
 use tokio_rustls::client::TlsStream;
 use tokio_tungstenite::WebSocketStream;
@@ -22,8 +23,13 @@ mod stranger;
 
 const SEED: [u8; 32] = [7; 32];
 const SOON: Duration = Duration::from_secs(10);
+/// Nothing comes any more.
+const QUIET: Duration = Duration::from_millis(300);
 
 type Door = WebSocketStream<Box<TlsStream<TcpStream>>>;
+
+/// What this program holds is that of all tests that run: who measures it runs alone.
+static PROGRAM: RwLock<()> = RwLock::const_new(());
 
 /// A UDP port that gives everything back, and a door to it.
 struct House {
@@ -31,19 +37,30 @@ struct House {
     doors: Doors,
     at: SocketAddr,
     callers: Callers,
+    _others: Option<RwLockReadGuard<'static, ()>>,
 }
 
 impl House {
-    fn new() -> House {
+    async fn new() -> House {
+        House { _others: Some(PROGRAM.read().await), ..House::alone() }
+    }
+
+    fn alone() -> House {
         let port = UdpSocket::bind("127.0.0.1:0").unwrap();
-        port.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
         let callers = Callers::default();
         let at = "127.0.0.1:0".parse().unwrap();
         let (doors, at) = Doors::tcp_at(at, port.local_addr().unwrap(), &SEED, callers.clone()).unwrap();
-        House { port, doors, at, callers }
+        House { port, doors, at, callers, _others: None }
     }
 
-    fn heard(&self) -> Option<(Vec<u8>, SocketAddr)> {
+    /// What comes next, and it must.
+    fn heard(&self) -> (Vec<u8>, SocketAddr) {
+        self.heard_within(SOON).expect("a datagram")
+    }
+
+    /// What is there, or comes in this time.
+    fn heard_within(&self, time: Duration) -> Option<(Vec<u8>, SocketAddr)> {
+        self.port.set_read_timeout(Some(time)).unwrap();
         let mut buffer = vec![0; 65_536];
         let (len, from) = self.port.recv_from(&mut buffer).ok()?;
         Some((buffer[..len].to_vec(), from))
@@ -87,12 +104,12 @@ fn binary(bytes: &[u8]) -> Message {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_message_is_a_datagram_both_ways_and_the_port_knows_whose() {
-    let house = House::new();
+    let house = House::new().await;
     let mut door = house.open().await;
     for size in [1, 1_200, 1_472, MAX_DATAGRAM] {
         let datagram = vec![0x41; size];
         door.send(binary(&datagram)).await.unwrap();
-        let (heard, from) = house.heard().unwrap();
+        let (heard, from) = house.heard();
         assert_eq!(heard, datagram);
         let caller = house.callers.of(from);
         assert_eq!(
@@ -111,18 +128,18 @@ async fn a_message_is_a_datagram_both_ways_and_the_port_knows_whose() {
 /// RFC 6455 section 5.4: in pieces or not, it is one message.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_message_in_pieces_is_one_datagram() {
-    let house = House::new();
+    let house = House::new().await;
     let mut door = house.open().await;
     let piece =
         |bytes: &'static [u8], code, last| Message::Frame(Frame::message(bytes, OpCode::Data(code), last));
     door.send(piece(b"one ", Data::Binary, false)).await.unwrap();
     door.send(piece(b"datagram", Data::Continue, true)).await.unwrap();
-    assert_eq!(house.heard().unwrap().0, b"one datagram");
+    assert_eq!(house.heard().0, b"one datagram");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_no_datagram_ends_the_door_and_reaches_nobody() {
-    let house = House::new();
+    let house = House::new().await;
     let too_long = vec![0; MAX_DATAGRAM + 1];
     for (what, message) in [("text", Message::text("hello")), ("too long", binary(&too_long))] {
         let mut door = house.open().await;
@@ -137,13 +154,13 @@ async fn what_is_no_datagram_ends_the_door_and_reaches_nobody() {
     let _ = door.send(first).await;
     let _ = door.send(second).await;
     timeout(SOON, async { while let Some(Ok(_)) = door.next().await {} }).await.unwrap();
-    assert_eq!(house.heard(), None);
+    assert_eq!(house.heard_within(QUIET), None);
     house.until("all are closed", |house| house.open_now() == 0).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn garbage_instead_of_tls_and_other_things_than_a_door_are_refused() {
-    let house = House::new();
+    let house = House::new().await;
     let at = house.at;
     let said = tokio::task::spawn_blocking(move || {
         let mut stream = std::net::TcpStream::connect(at).unwrap();
@@ -162,13 +179,13 @@ async fn garbage_instead_of_tls_and_other_things_than_a_door_are_refused() {
     let _ = timeout(SOON, tls.read_to_end(&mut said)).await.unwrap();
     assert!(said.starts_with(b"HTTP/1.1 404"), "{}", String::from_utf8_lossy(&said));
     house.until("both are counted", |house| house.doors.report().failed == 2).await;
-    assert_eq!((house.open_now(), house.heard()), (0, None));
+    assert_eq!((house.open_now(), house.heard_within(QUIET)), (0, None));
 }
 
 /// Who has shown nothing has few places, for a while, and few datagrams; others come in.
 #[tokio::test(flavor = "multi_thread")]
 async fn strangers_of_one_source_have_few_doors_and_the_newest_gets_the_oldests() {
-    let house = House::new();
+    let house = House::new().await;
     let mut held = Vec::new();
     for _ in 0..16 {
         held.push(house.open().await);
@@ -184,14 +201,14 @@ async fn strangers_of_one_source_have_few_doors_and_the_newest_gets_the_oldests(
         tokio::time::sleep(Duration::from_millis(20)).await;
     };
     newest.send(binary(b"in")).await.unwrap();
-    assert_eq!(house.heard().unwrap().0, b"in");
+    assert_eq!(house.heard().0, b"in");
     house.until("one has gone for it", |house| house.open_now() == 16).await;
     assert!(timeout(SOON, held[0].next()).await.unwrap().is_none_or(|end| end.is_err()));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_door_of_which_nobody_says_that_it_is_good_carries_little() {
-    let house = House::new();
+    let house = House::new().await;
     let mut door = house.open().await;
     let mut sent = 0;
     while sent < 2_000 && door.send(binary(&[0; 20])).await.is_ok() {
@@ -201,9 +218,9 @@ async fn a_door_of_which_nobody_says_that_it_is_good_carries_little() {
     assert!(house.doors.report().inward <= 512, "{:?}", house.doors.report());
     // One that the relay has answered through is good.
     let mut door = house.open().await;
-    while house.heard().is_some() {}
+    while house.heard_within(QUIET).is_some() {}
     door.send(binary(b"question")).await.unwrap();
-    let (_, from) = house.heard().unwrap();
+    let (_, from) = house.heard();
     house.port.send_to(&[0x80; 28], from).unwrap();
     assert!(timeout(SOON, door.next()).await.unwrap().is_some());
     for _ in 0..2_000 {
@@ -215,13 +232,13 @@ async fn a_door_of_which_nobody_says_that_it_is_good_carries_little() {
 /// A client that takes nothing costs one socket's buffers; the port is not slowed down and other doors are not either.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_does_not_read_costs_its_own_buffers_and_nothing_more() {
-    let house = House::new();
+    let (_alone, house) = (PROGRAM.write().await, House::alone());
     let mut slow = house.open().await;
     slow.send(binary(b"here")).await.unwrap();
-    let (_, at) = house.heard().unwrap();
+    let (_, at) = house.heard();
     let mut quick = house.open().await;
     quick.send(binary(b"here too")).await.unwrap();
-    let (_, other) = house.heard().unwrap();
+    let (_, other) = house.heard();
     let before = memory_kib();
     for _ in 0..40_000 {
         let _ = house.port.send_to(&[0x80; 1400], at);

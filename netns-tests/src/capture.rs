@@ -211,7 +211,15 @@ impl Seen {
 pub struct Tap {
     daemon: Daemon,
     file: PathBuf,
+    host: Host,
+    interface: String,
 }
+
+/// A frame of a protocol for experiments (IEEE 802, local experimental ethertype), to nobody; it ends with the given words. What has
+/// no such frames is given the bytes as they are, and they are no packet.
+const END: &str = "import socket,sys
+s=socket.socket(socket.AF_PACKET,socket.SOCK_RAW); s.bind((sys.argv[1],0))
+s.send(b'\\2\\0\\0\\0\\0\\xfe\\2\\0\\0\\0\\0\\xfd\\x88\\xb5'+bytes(46)+sys.argv[2].encode())";
 
 impl Tap {
     pub fn start(host: &Host, interface: &str) -> Tap {
@@ -237,14 +245,21 @@ impl Tap {
         eventually("the tap listens", Duration::from_secs(10), || {
             daemon.output().contains("listening on").then_some(())
         });
-        Tap { daemon, file }
+        Tap { daemon, file, host: host.clone(), interface: interface.to_owned() }
     }
 
-    /// The packets, none missing.
+    /// The packets, none missing. What tcpdump has not read yet when it is told to end is lost: so a mark is sent over the interface
+    /// itself, and waited for.
     pub fn finish(mut self) -> Vec<Vec<u8>> {
+        let mark = format!("tap-ends-{}", self.daemon.pid());
+        let is_mark = |frame: &Vec<u8>| frame.ends_with(mark.as_bytes());
+        eventually("the tap holds its own end mark", Duration::from_secs(10), || {
+            self.host.run(&["python3", "-c", END, &self.interface, &mark]).ok();
+            frames(&std::fs::read(&self.file).unwrap_or_default()).iter().any(is_mark).then_some(())
+        });
         self.daemon.signal("INT");
         eventually("tcpdump has written all", Duration::from_secs(10), || self.daemon.finished());
         assert_eq!(dropped(&self.daemon.output()), 0, "a tap with holes proves nothing");
-        frames(&std::fs::read(&self.file).unwrap())
+        frames(&std::fs::read(&self.file).unwrap()).into_iter().filter(|frame| !is_mark(frame)).collect()
     }
 }

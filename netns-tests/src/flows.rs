@@ -83,7 +83,7 @@ impl Flows {
         };
         let mut all = Vec::new();
         for daemon in &mut self.0 {
-            eventually("every flow has ended", Duration::from_secs(30), || daemon.finished());
+            eventually("every flow has ended", Duration::from_secs(45), || daemon.finished());
             all.extend(daemon.output().lines().filter_map(read));
         }
         assert_eq!(all.len(), KINDS, "{all:?}");

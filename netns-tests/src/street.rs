@@ -10,6 +10,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
 use crate::process::{Daemon, Finished, run};
 
@@ -268,10 +269,20 @@ impl Drop for Street {
     }
 }
 
+/// What is killed is gone a moment later: until then it may still make files, in a directory that is about to go.
+const GONE: Duration = Duration::from_secs(5);
+
 fn remove(namespace: &str) {
-    let pids = run(None, &["ip", "netns", "pids", namespace], &[]).stdout;
-    for pid in pids.split_whitespace() {
-        run(None, &["kill", "-9", pid], &[]);
+    let begun = Instant::now();
+    loop {
+        let pids = run(None, &["ip", "netns", "pids", namespace], &[]).stdout;
+        for pid in pids.split_whitespace() {
+            run(None, &["kill", "-9", pid], &[]);
+        }
+        // Not insisted on: this also runs while a test fails.
+        if pids.trim().is_empty() || begun.elapsed() > GONE {
+            break;
+        }
     }
     run(None, &["ip", "netns", "del", namespace], &[]);
     let _ = std::fs::remove_dir_all(format!("/etc/netns/{namespace}"));

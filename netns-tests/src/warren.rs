@@ -342,8 +342,12 @@ impl Node {
         self.cli(&["down"]).ok();
         drop(self.agent.take());
     }
-    /// Asks the agent to stop and waits.
+    /// Asks the agent to stop and waits. One that is on its way up is let come up first: it hears signals from then on that it
+    /// answers.
     pub fn stop(&mut self) {
+        until("the agent hears what it is asked", LIMIT, || {
+            self.finished().is_some() || self.status().is_some()
+        });
         let agent = self.agent.take().expect("it runs");
         // `faketime` passes no signal on.
         let status = if self.clock_offset == 0 { agent.stop() } else { agent.stop_child() };
@@ -383,7 +387,7 @@ impl Node {
     }
     #[track_caller]
     fn address(&self, family: &str) -> String {
-        let status = self.status().expect("the agent answers");
+        let status = eventually("the agent answers", LIMIT, || self.status());
         status[family].as_str().unwrap_or_else(|| panic!("no {family} in {status}")).to_owned()
     }
     /// Base64 of the WireGuard keys, one a lane, as they lie on the host's disk.

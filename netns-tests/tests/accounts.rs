@@ -219,16 +219,18 @@ fn how_a_connection_fares_is_on_its_edge_what_it_is_in_its_records() {
     town.web.host.run(&["nft", LOSSY]).ok();
     let url = format!("http://{}:8080/large", town.orders.v4());
     let slow = ["curl", "-sS", "-o", "/dev/null", "--limit-rate", "4M", "--max-time", "60", url.as_str()];
+    let mut downloads = 0;
     // As soon as the helpers of both hosts answer.
     eventually("both ends tell how it fares", LIMIT, || {
         town.web.host.run(&slow).ok();
+        downloads += 1;
         let knows = |outbound| Some(flow(&town, 8080, outbound)?["retransmissions"].is_u64());
         (knows(true)? && knows(false)?).then_some(())
     });
     let list = || town.coordinator.json(&["flow", "list", "--from", "web-1", "--service", "orders"]);
-    let rows = eventually("both ends have told the end", LIMIT, || {
+    let rows = eventually("both ends have told the end of each", LIMIT, || {
         let rows = list().as_array()?.clone();
-        (rows.len() >= 2 && rows.iter().all(|row| row["end"] == "closed")).then_some(rows)
+        (rows.len() == 2 * downloads && rows.iter().all(|row| row["end"] == "closed")).then_some(rows)
     });
     let told: Vec<u64> = rows.iter().filter_map(|row| row["retransmissions"].as_u64()).collect();
     let again: u64 = told.iter().sum();

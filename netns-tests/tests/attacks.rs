@@ -78,7 +78,7 @@ fn icmp_errors_from_any_router_cost_an_established_tunnel_nothing() {
     outcome.came_back();
     assert_eq!(outcome.friend.sent, outcome.friend.back, "{outcome:?}");
     // Full-sized packets pass as before, whatever path MTU was claimed.
-    let large = ["ping", "-c", "3", "-i", "0.2", "-W", "1", "-s", "1390", &siege.town.orders.v4()];
+    let large = ["ping", "-c", "3", "-i", "0.2", "-W", "5", "-s", "1390", &siege.town.orders.v4()];
     let large = siege.friend.host.run(&large);
     assert!(large.stdout.contains("3 received"), "{}", large.text());
 }

@@ -65,7 +65,7 @@ fn an_established_connection_survives_a_restart_of_either_agent() {
     until("it goes on after the receiver's agent restarted", LIMIT, || size() > before + 5_000_000);
     town.orders.stop();
     town.orders.start();
-    let status = eventually("the transfer ends", LIMIT, || transfer.finished());
+    let status = eventually("the transfer ends", 3 * LIMIT, || transfer.finished());
     assert!(status.success(), "{}", transfer.output());
     assert!(std::fs::read(&got).unwrap() == bytes, "every byte came");
 }

@@ -138,6 +138,11 @@ fn a_host_that_boots_says_nothing_in_clear_before_its_agent_runs() {
             web.run(&["bash", "-c", &format!("printf {MARKER} >/dev/udp/{target}/8081")]);
         }
     };
+    // Or the leak would still wait for the gateway's link address when the eavesdropper ends.
+    for gateway in [&town.db.host.v4, &town.db.host.v6] {
+        let known = || web.run(&["ping", "-c", "1", "-W", "1", gateway]).status.success();
+        until("the gateway is known on the link", LIMIT, known);
+    }
     // That a leak would be seen is tried first.
     boot();
     let capture = Capture::start(&town.street, "unguarded");
@@ -219,7 +224,10 @@ fn the_agents_own_services_are_for_whom_the_policy_says() {
     assert!(ask(&town.web.v4()).stdout.contains("status: NOERROR"), "its own host");
     let other = ask(&town.orders.v4());
     assert!(!other.stdout.contains("status:"), "a peer's name server answers no peer: {}", other.text());
-    assert!(town.web.cli(&["ping", "orders-1", "--count", "1"]).status.success());
+    // It waits a second for each answer, and the first waits for a handshake.
+    until("who may ping is answered", LIMIT, || {
+        town.web.cli(&["ping", "orders-1", "--count", "1"]).status.success()
+    });
     let unpinged = BEFORE.replace(
         "from = [\"all-nodes\"]\nto = [\"service:ping\"]",
         "from = [\"tag:db\"]\nto = [\"service:ping\"]",

@@ -111,8 +111,9 @@ fn cut_power(installed: &Installed, node: &mut Node) {
         run(None, &["kill", "-STOP", child], &[]).ok();
     }
     node.kill_9();
+    // A command that had just ended for the agent is gone with it.
     for child in children.split_whitespace() {
-        run(None, &["kill", "-9", child], &[]).ok();
+        run(None, &["kill", "-9", child], &[]);
     }
     assert!(installed.is_ours(), "nobody was left to put it back");
 }

@@ -114,7 +114,7 @@ fn a_relay_that_drains_ends_without_a_lost_packet() {
     until("both have left the other", LIMIT, || town.used().iter().all(|relay| relay == "coordinator"));
     let friend = pings.stop();
     assert!(friend.loss_percent() == 0.0, "{friend:?}\n{}", town.fra.log());
-    assert_eq!(town.row("ams")["state"], "away");
+    until("the coordinator has seen it end", LIMIT, || town.row("ams")["state"] == "away");
     // Drained, it is no relay until that is taken back.
     town.meeting.coordinator.warren(&["relay", "drain", "fra", "--undo"]).ok();
     town.fra.again();

@@ -165,7 +165,7 @@ fn a_flow_that_stays_allowed_loses_nothing_through_a_change_of_policy() {
         let text = BEFORE.replace("tcp/5432", &format!("tcp/{}", 5432 + round));
         town.coordinator.apply(&text);
     }
-    let status = eventually("the transfer ends", LIMIT, || transfer.finished());
+    let status = eventually("the transfer ends", 3 * LIMIT, || transfer.finished());
     assert!(status.success(), "{}", transfer.output());
     assert!(std::fs::read(&got).unwrap() == bytes, "every byte came");
 }

@@ -110,7 +110,7 @@ fn an_upgrade_breaks_nothing_and_opens_nothing() {
 }
 
 fn program_of(node: &Node) -> String {
-    let pid = node.status().expect("the agent answers")["pid"].as_u64().unwrap();
+    let pid = eventually("the agent answers", LIMIT, || node.status())["pid"].as_u64().unwrap();
     std::fs::read_link(format!("/proc/{pid}/exe")).unwrap().to_string_lossy().into_owned()
 }
 

@@ -50,7 +50,7 @@ fn both_of_two_workers_carry_data_both_ways_whatever_the_nodes_enrolled_with() {
     let url = format!("http://{}:8080/bulk", pair.b.v4());
     let file = pair.a.host.path("www/bulk");
     let script = format!(
-        "for i in $(seq 12); do curl -sS --max-time 20 {url} | cmp - {file} & p+=\" $!\"; done; \
+        "for i in $(seq 12); do curl -sS --max-time 50 {url} | cmp - {file} & p+=\" $!\"; done; \
          for i in $p; do wait $i || exit 1; done"
     );
     pair.a.host.run(&["bash", "-c", &script]).ok();

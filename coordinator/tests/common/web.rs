@@ -2,12 +2,11 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::time::Duration;
 
 use serde_json::Value;
 use warren_coordinator_core::access::Scope;
 
-use super::{Service, World};
+use super::{PATIENCE, Service, World};
 
 /// `serve` with an API on a port of its own.
 pub const API: &[&str] = &["--api", "127.0.0.1:0"];
@@ -39,7 +38,7 @@ impl Web {
     }
     pub fn connect(&self) -> TcpStream {
         let stream = TcpStream::connect(&self.host).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream
     }
     pub fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Reply {
