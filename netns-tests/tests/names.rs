@@ -385,6 +385,34 @@ fn the_host_s_resolver_is_ours_while_the_agent_lives_and_only_then() {
 }
 
 #[test]
+fn a_guard_that_was_wished_stands_also_where_the_host_cannot_be_told() {
+    let street = Street::new(&["coord", "web-1", "dns"], Underlay::V4);
+    let dns = nameserver::unbound(&street.host("dns"));
+    let coordinator = Coordinator::start(&street, "coord", Underlay::V4);
+    let etc = OwnEtc::new(street.host("web-1"));
+    // As in a container: the file is a mount of its own, which cannot be replaced.
+    let dir = etc.host.path("etc");
+    let script =
+        format!("mount --bind {dir} /etc && mount --bind {dir}/hosts /etc/resolv.conf && exec \"$@\"");
+    let wrapper = ["unshare", "-m", "sh", "-c", &script, "sh"].map(str::to_owned).to_vec();
+    let env = vec![
+        ("WARREN_NODE_DNS_CA", dns.ca.clone()),
+        ("WARREN_NODE_DNS_HOST", "resolv.conf".to_owned()),
+        ("WARREN_NODE_DNS_GUARD", "on".to_owned()),
+    ];
+    let mut web = Node::enrol_with(&street, &coordinator, "web-1", &["web"], env, wrapper);
+    coordinator.apply(&policy(&[url("tls", &street.host("dns"))]));
+    until("it is guarded", LIMIT, || etc.guarded());
+    let server = format!("@{}", street.host("dns").v4);
+    let clear = web.host.run(&["dig", "+tries=1", "+time=2", &server, "x.example"]);
+    assert!(!clear.text().contains(ADDRESS), "{}", clear.text());
+    let doctor = web.cli(&["doctor"]).text();
+    assert!(doctor.contains("mount point"), "and it is said that programs ask elsewhere: {doctor}");
+    web.stop();
+    assert!(!etc.guarded(), "taken away with the agent");
+}
+
+#[test]
 fn without_upstreams_the_zone_is_ours_and_the_rest_of_the_host_stays_as_it_is() {
     let street = Street::new(&["coord", "web-1", "dns"], Underlay::V4);
     let _dns = nameserver::unbound(&street.host("dns"));

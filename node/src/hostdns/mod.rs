@@ -191,10 +191,21 @@ impl HostDns {
             // Before anything is changed, so that nothing stays changed.
             self.watchdog = Some(watchdog::start(self.interface.as_str())?);
         }
-        if !guard && self.told.as_ref().is_some_and(|told| self.wants_guard(told)) {
+        if !guard && self.refused.is_some() {
             load_rules(&leak::removal(&self.interface)).await?;
             (self.refused, self.ear) = (None, None);
         }
+        let told = self.tell_programs(means, wanted).await;
+        // Then only: whoever was still sent elsewhere has asked there, and gets his answer. Programs that could not be sent
+        // here are let out where nobody wished otherwise; a guard that was wished, or that stands, depends on nothing.
+        if guard && (told.is_ok() || self.guard == Guard::On || self.refused.is_some()) {
+            let guarded = self.put_guard().await;
+            return told.and(guarded);
+        }
+        told
+    }
+
+    async fn tell_programs(&mut self, means: Means, wanted: &Wanted) -> Result<(), HostDnsError> {
         match means {
             Means::Nothing => {}
             Means::File => self.file.tell(&wanted.servers, wanted.everything)?,
@@ -206,10 +217,6 @@ impl HostDns {
             }
         }
         self.told = Some(wanted.clone());
-        // Then only: whoever was still sent elsewhere has asked there, and gets his answer.
-        if guard {
-            self.put_guard().await?;
-        }
         Ok(())
     }
 
@@ -300,7 +307,7 @@ impl HostDns {
             "host": means,
             "servers": told.map(|t| &t.servers),
             "everything": told.is_some_and(|t| self.owns_all(t)),
-            "guarded": told.is_some_and(|t| self.wants_guard(t)),
+            "guarded": self.refused.is_some(),
             "refused": self.refused,
             "programs": self.programs.most().iter().map(|(program, tries)| json!({ "program": program, "tries": tries })).collect::<Vec<_>>(),
             "bridges": self.bridges.iter().map(InterfaceName::as_str).collect::<Vec<_>>(),
@@ -311,7 +318,8 @@ impl HostDns {
     /// Takes back what was told. True: until now programs were sent here, and some are still on their way.
     pub async fn give_back(&mut self) -> bool {
         let sent_here = self.told.is_some() && self.means() != Means::Nothing;
-        if self.told.is_some() {
+        // What waits for our end was started before anything was changed.
+        if self.told.is_some() || self.watchdog.is_some() {
             for e in restore(&self.interface).await {
                 tracing::error!("{e}");
             }
