@@ -93,7 +93,7 @@ impl Installed {
 
     /// What an agent leaves on a host.
     fn traces(&self) -> String {
-        let files = self.run(&["sh", "-c", "ls /etc/resolv.conf.* /usr/bin/warren-node 2>/dev/null"]).stdout;
+        let files = self.run(&["sh", "-c", "ls /etc/resolv.conf.* /usr/bin/warren-node /usr/share/polkit-1/rules.d/50-warren-node.rules 2>/dev/null"]).stdout;
         let tables = self.host.run(&["nft", "list", "tables"]).ok();
         let links = self.host.run(&["ip", "-o", "link", "show", "type", "tun"]).ok();
         let routes = self.host.run(&["ip", "route", "show", "type", "unreachable"]).ok();

@@ -76,6 +76,11 @@ pub enum HostDnsError {
     NoResolved,
     #[error("resolvectl {what}: {why}")]
     Resolved { what: String, why: String },
+    #[error(
+        "systemd-resolved takes nothing from this agent's user ({why}): install `polkitd` and the rule 50-warren-node.rules (the \
+         Debian package of the agent brings the rule; by hand it belongs into /etc/polkit-1/rules.d), or run with --dns-host off"
+    )]
+    Denied { why: String },
     #[error(transparent)]
     Guard(#[from] HostError),
 }
@@ -118,6 +123,8 @@ pub struct HostDns {
     programs: Programs,
     looks: u64,
     tells: u64,
+    /// systemd-resolved said no, in these words, and is asked again at this telling: each time it is written to the journal.
+    denied: Option<(u64, String)>,
 }
 
 impl HostDns {
@@ -139,6 +146,7 @@ impl HostDns {
             programs: Programs::default(),
             looks: 0,
             tells: 0,
+            denied: None,
         }
     }
 
@@ -211,13 +219,25 @@ impl HostDns {
             Means::File => self.file.tell(&wanted.servers, wanted.everything)?,
             Means::Resolved
                 if self.told.as_ref() == Some(wanted) && !self.tells.is_multiple_of(TELL_AGAIN) => {}
-            Means::Resolved => {
-                let all = self.owns_all(wanted);
-                resolved::tell(self.interface.as_str(), &wanted.servers, &wanted.zone, all).await?;
-            }
+            Means::Resolved => self.tell_resolved(wanted).await?,
         }
         self.told = Some(wanted.clone());
         Ok(())
+    }
+
+    async fn tell_resolved(&mut self, wanted: &Wanted) -> Result<(), HostDnsError> {
+        if let Some((again, why)) = &self.denied
+            && self.tells < *again
+        {
+            return Err(HostDnsError::Denied { why: why.clone() });
+        }
+        let all = self.owns_all(wanted);
+        let told = resolved::tell(self.interface.as_str(), &wanted.servers, &wanted.zone, all).await;
+        self.denied = match &told {
+            Err(HostDnsError::Denied { why }) => Some((self.tells + TELL_AGAIN, why.clone())),
+            _ => None,
+        };
+        told
     }
 
     /// Put back when another program flushed it; what it refused is read on the way. The first time it replaces what an
