@@ -552,4 +552,21 @@ fn a_coordinator_s_own_name_is_asked_encrypted_or_not_at_all() {
     enrol(&["--dns-upstream", &upstream, "--dns-ca", &dns.ca]).ok();
     let seen_all = capture.finish();
     assert_eq!((seen_all.dropped, seen_all.clear_dns(), seen(&seen_all, "coordinator")), (0, 0, 0));
+    // A policy with dead servers takes no node its coordinator: its own servers are asked, or it goes where that answered last.
+    let flags = ["--dns-upstream", &upstream, "--dns-ca", &dns.ca];
+    let mut web = Node::with_token(&street, "web-1", &std::fs::read_to_string(&file).unwrap());
+    web.kill_9();
+    let connected = |web: &mut Node, flags: &[&str], why: &str| {
+        web.set_flags(flags);
+        web.start();
+        until(why, LIMIT, || web.status().is_some_and(|status| status["coordinator"] == "connected"));
+    };
+    connected(&mut web, &flags, "found at its own server");
+    coordinator.apply(&policy(&[format!("tls://{}:1#{NAME}", street.host("dns").v4)]));
+    web.stop();
+    let _ = std::fs::remove_file(host.dir.join("node/places"));
+    connected(&mut web, &flags, "found at its own server again");
+    web.stop();
+    street.unplug("dns");
+    connected(&mut web, &[], "found where it was");
 }

@@ -1,5 +1,8 @@
 //! The coordinator's own name, before anything else works: `/etc/hosts`, then an encrypted upstream, or nothing.
 //!
+//! The node's own upstreams are asked before those of the policy: a policy that names dead ones could otherwise be mended by
+//! nobody, because nobody would find the coordinator that has a better one.
+//!
 //! The host's resolver is never asked: it may be the one that depends on this agent, and it asks in clear.
 
 use std::net::IpAddr;
@@ -12,7 +15,7 @@ use warren_node_core::names::forward::ask::Asked;
 use warren_node_core::names::forward::{Failure, Route};
 
 use super::Resolver;
-use super::race::Context;
+use super::race::{Context, Outward};
 
 const HOSTS: &str = "/etc/hosts";
 
@@ -41,15 +44,51 @@ impl Resolver {
         let bad = || LookupError::BadName(name.chars().take(100).collect());
         let lower = name.trim_end_matches('.').to_ascii_lowercase();
         let wire = Name::from_ascii(format!("{lower}.")).map_err(|_| bad())?;
-        let outward = self.outward.load_full();
-        let Route::Group(group) = outward.forwarding.route(&lower) else {
-            return Err(LookupError::NoUpstream);
+        let mut failure = LookupError::NoUpstream;
+        for (outward, group) in self.ways(&lower) {
+            match self.ask_for(&outward, group, &lower, &wire).await {
+                Ok(found) => return Ok(found),
+                Err(e) => failure = e,
+            }
+        }
+        Err(failure)
+    }
+
+    /// Who is asked for the coordinator's name, one after the other. What belongs to a split is asked there first.
+    fn ways(&self, lower: &str) -> Vec<(Arc<Outward>, usize)> {
+        let (own, now) = (&self.own_outward, self.outward.load_full());
+        let told = match now.forwarding.route(lower) {
+            Route::Group(group) => Some((Arc::clone(&now), group)),
+            Route::Special(_) | Route::Nobody => None,
+        };
+        let mine = match own.forwarding.route(lower) {
+            Route::Group(group) if now.forwarding.group(0) != own.forwarding.group(0) => {
+                Some((Arc::clone(own), group))
+            }
+            _ => None,
+        };
+        match told {
+            Some((_, group)) if group > 0 => told.into_iter().chain(mine).collect(),
+            _ => mine.into_iter().chain(told).collect(),
+        }
+    }
+
+    async fn ask_for(
+        self: &Arc<Self>,
+        outward: &Arc<Outward>,
+        group: usize,
+        lower: &str,
+        wire: &Name,
+    ) -> Result<Vec<IpAddr>, LookupError> {
+        let ask = async |kind: u16| {
+            let asked = Asked { name: lower.to_owned(), kind, dnssec_ok: false, checking_disabled: false };
+            let context = Context { names: self.names(), private: true };
+            outward.ask(group, &asked, wire, context).await
         };
         let (mut found, mut failure) = (Vec::new(), None);
-        for kind in [1, 28] {
-            let asked = Asked { name: lower.clone(), kind, dnssec_ok: false, checking_disabled: false };
-            let context = Context { names: self.names(), private: true };
-            match outward.ask(group, &asked, &wire, context).await {
+        let (v4, v6) = tokio::join!(ask(1), ask(28));
+        for answer in [v4, v6] {
+            match answer {
                 Ok(won) => found.extend(addresses(won.stored.bytes())),
                 Err(e) => failure = Some(e),
             }
