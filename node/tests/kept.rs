@@ -52,6 +52,52 @@ async fn past_its_end_an_answer_is_given_while_nobody_answers_and_says_so() {
     assert!(here.resolver.counters()["dns-forwarded-stale"] >= 2, "{:?}", here.resolver.counters());
 }
 
+/// Asks until the answer that was kept has reached its end.
+async fn outlive(here: &world::Answering, name: &str) -> world::Got {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let answer = here.ask(name, RecordType::A).await;
+        if answer.why.is_some() || answer.code != ResponseCode::NoError {
+            return answer;
+        }
+        assert!(Instant::now() < deadline, "its life does not end");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// What must not be passed on does not become better by an old answer, whoever asks.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lie_is_refused_to_everybody_though_a_good_answer_was_known() {
+    let world = World::new();
+    let upstream = world.upstream(Scheme::Tls, Manner::Honest).await;
+    let here = world.answering(&settings([url(Scheme::Tls, &upstream)])).await;
+    assert_eq!(here.ask("lives-1.example.", RecordType::A).await.code, ResponseCode::NoError);
+    upstream.turn(Manner::Private);
+    let first = outlive(&here, "lives-1.example.").await;
+    assert_eq!((first.code, first.why.unwrap().0), (ResponseCode::Refused, PRIVATE));
+    for _ in 0..10 {
+        let next = here.ask("lives-1.example.", RecordType::A).await;
+        assert_eq!((next.code, next.why.unwrap().0), (ResponseCode::Refused, PRIVATE));
+    }
+}
+
+/// RFC 8767 section 5, RFC 9520: an upstream that fails at once is spared, however often programs ask.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upstream_that_fails_is_not_asked_with_every_question_for_what_is_known() {
+    let world = World::new();
+    let upstream = world.upstream(Scheme::Tls, Manner::Honest).await;
+    let here = world.answering(&settings([url(Scheme::Tls, &upstream)])).await;
+    assert_eq!(here.ask("lives-1.example.", RecordType::A).await.code, ResponseCode::NoError);
+    upstream.turn(Manner::Failing);
+    assert_eq!(outlive(&here, "lives-1.example.").await.why.unwrap().0, STALE);
+    let before = upstream.questions.load(Ordering::SeqCst);
+    for _ in 0..200 {
+        let answer = here.ask("lives-1.example.", RecordType::A).await;
+        assert_eq!((answer.code, answer.why.unwrap().0), (ResponseCode::NoError, STALE));
+    }
+    assert_eq!(upstream.questions.load(Ordering::SeqCst), before, "until the recheck timer");
+}
+
 /// And it is the fresh one again as soon as somebody answers.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_used_is_fetched_ahead_of_its_end_and_nobody_waits() {

@@ -133,8 +133,8 @@ impl Resolver {
                 self.count(&asked.name, class, Outcome::Local);
                 Said::Now(delivered(&stored, &question, Age::Seconds(age), None))
             }
+            // Nobody is asked before the recheck timer has run out (RFC 8767 section 5).
             Found::Stale { stored, hopeless: true } => {
-                self.prefetch(group, &asked, &question);
                 self.count(&asked.name, class, Outcome::Stale);
                 Said::Now(stale(&stored, &question))
             }
@@ -142,6 +142,12 @@ impl Resolver {
             _ if !question.query.recursion_desired => {
                 self.count(&asked.name, class, Outcome::Refused);
                 Said::Now(plain(&question, REFUSED, None))
+            }
+            // Nor what has just failed (RFC 9520).
+            Found::Stale { stored, .. } if self.failed_lately(&asked).is_some() => {
+                self.tally.count_remembered();
+                self.count(&asked.name, class, Outcome::Stale);
+                Said::Now(stale(&stored, &question))
             }
             Found::Stale { stored, .. } => self.say_later(group, class, asked, question, Some(stored)),
             Found::Missing => match self.failed_lately(&asked) {

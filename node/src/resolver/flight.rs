@@ -72,7 +72,10 @@ impl Resolver {
                 self.failures().handle_answer(asked);
             }
             Err(failure) => {
-                self.cache().handle_failure(asked, boot());
+                match failure.is_verdict() {
+                    true => self.cache().handle_verdict(asked),
+                    false => self.cache().handle_failure(asked, boot()),
+                }
                 self.failures().handle_failure(asked, failure, boot());
             }
         }

@@ -9,8 +9,8 @@
 
 use std::net::SocketAddr;
 use std::str::FromStr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use hickory_proto::op::{Message, MessageType, ResponseCode};
@@ -113,11 +113,19 @@ pub struct Upstream {
     pub last_length: Arc<AtomicU64>,
     pub connections: Arc<AtomicU64>,
     pub task: tokio::task::JoinHandle<()>,
+    manner: Arc<Mutex<Manner>>,
+}
+
+impl Upstream {
+    /// From now on it behaves like this.
+    pub fn turn(&self, manner: Manner) {
+        *self.manner.lock().unwrap() = manner;
+    }
 }
 
 #[derive(Clone)]
 struct Shared {
-    manner: Manner,
+    manner: Arc<Mutex<Manner>>,
     questions: Arc<AtomicU64>,
     last_length: Arc<AtomicU64>,
     connections: Arc<AtomicU64>,
@@ -138,7 +146,7 @@ pub async fn serve(
     manner: Manner,
 ) -> Upstream {
     let shared = Shared {
-        manner,
+        manner: Arc::new(Mutex::new(manner)),
         questions: Arc::default(),
         last_length: Arc::default(),
         connections: Arc::default(),
@@ -159,8 +167,8 @@ pub async fn serve(
             (listener.local_addr().unwrap(), tokio::spawn(tcp(listener, acceptor, scheme, own)))
         }
     };
-    let Shared { questions, last_length, connections, .. } = shared;
-    Upstream { address, questions, last_length, connections, task }
+    let Shared { manner, questions, last_length, connections } = shared;
+    Upstream { address, questions, last_length, connections, task, manner }
 }
 
 async fn tcp(listener: TcpListener, acceptor: tokio_rustls::TlsAcceptor, scheme: Scheme, shared: Shared) {
@@ -276,12 +284,13 @@ impl Shared {
     async fn answer(&self, question: &[u8]) -> Option<Vec<u8>> {
         self.questions.fetch_add(1, Ordering::SeqCst);
         self.last_length.store(question.len() as u64, Ordering::SeqCst);
-        match self.manner {
+        let manner = *self.manner.lock().unwrap();
+        match manner {
             Manner::Silent => return None,
             Manner::Slow(wait) => tokio::time::sleep(wait).await,
             _ => {}
         }
-        Some(answer(question, self.manner))
+        Some(answer(question, manner))
     }
 }
 

@@ -348,6 +348,45 @@ fn an_answer_is_fresh_then_fetched_ahead_then_stale_then_gone() {
     assert_eq!(cache.len(), 1, "an answer without a life takes nothing away");
 }
 
+/// RFC 8767 section 5: a try that failed is not made again with every question.
+#[test]
+fn what_could_not_be_fetched_ahead_is_not_tried_again_before_the_recheck_timer() {
+    let mut cache = Cache::new(Limits::default());
+    let key = asked("a.example", 1);
+    let at = |s: u64| Mono::from_millis(s * S);
+    cache.insert(key.clone(), stored("a.example", 1_000), at(0));
+    let mut tries = Vec::new();
+    for s in 900..1_100 {
+        match cache.find(&key, at(s)) {
+            Found::Fresh { prefetch: true, .. } | Found::Stale { hopeless: false, .. } => {
+                tries.push(s);
+                cache.handle_failure(&key, at(s));
+            }
+            _ => {}
+        }
+    }
+    assert_eq!(tries, [900, 930, 960, 990, 1_020, 1_050, 1_080]);
+}
+
+#[test]
+fn after_a_verdict_what_was_known_is_given_to_nobody_until_there_is_a_good_answer() {
+    let mut cache = Cache::new(Limits::default());
+    let key = asked("a.example", 1);
+    for (before, after) in [(50, 51), (100, 101)] {
+        cache.insert(key.clone(), stored("a.example", 100), Mono(0));
+        assert!(!matches!(cache.find(&key, Mono::from_millis(before * S)), Found::Missing));
+        cache.handle_verdict(&key);
+        assert!(matches!(cache.find(&key, Mono::from_millis(after * S)), Found::Missing));
+    }
+    for _ in 0..1_000 {
+        cache.insert(key.clone(), stored("a.example", 100), Mono(0));
+        cache.handle_verdict(&key);
+    }
+    assert_eq!(cache.len(), 1, "and takes no more room than one");
+    cache.insert(key.clone(), stored("a.example", 100), Mono(0));
+    assert!(matches!(cache.find(&key, Mono(0)), Found::Fresh { .. }));
+}
+
 /// DN-16: random names push out their own kind.
 #[test]
 fn a_flood_of_names_takes_no_more_room_and_leaves_what_is_used() {
