@@ -247,9 +247,18 @@ fn a_negative_answer_lives_as_its_zone_says_and_no_longer() {
 /// DN-12: rebinding.
 #[test]
 fn public_names_have_no_private_addresses() {
-    for ip in
-        ["127.0.0.1", "10.1.2.3", "192.168.1.1", "172.20.0.1", "169.254.169.254", "0.0.0.0", "100.64.0.3"]
-    {
+    for ip in [
+        "127.0.0.1",
+        "192.0.0.2",
+        "198.18.0.1",
+        "198.19.255.255",
+        "10.1.2.3",
+        "192.168.1.1",
+        "172.20.0.1",
+        "169.254.169.254",
+        "0.0.0.0",
+        "100.64.0.3",
+    ] {
         let lie = answer("a.example", ResponseCode::NoError, vec![a("a.example", ip)], vec![]);
         let refusal = screen(&lie, "a.example").unwrap_err();
         assert!(refusal.is_private(), "{ip}");
@@ -288,7 +297,18 @@ fn private_means_the_same_in_ipv6() {
     for public in ["2001:4860:4860::8888", "64:ff9b::8.8.8.8", "2002:808:808::1", "2606:4700::1"] {
         assert!(!is_private_v6(public.parse::<Ipv6Addr>().unwrap()), "{public}");
     }
-    for public in ["8.8.8.8", "172.15.0.1", "172.32.0.1", "100.63.0.1", "100.128.0.1", "192.167.0.1"] {
+    for public in [
+        "8.8.8.8",
+        "172.15.0.1",
+        "172.32.0.1",
+        "100.63.0.1",
+        "100.128.0.1",
+        "192.167.0.1",
+        "192.0.0.8",
+        "192.0.0.170",
+        "198.17.0.1",
+        "198.20.0.1",
+    ] {
         assert!(!is_private_v4(public.parse::<Ipv4Addr>().unwrap()), "{public}");
     }
 }
