@@ -460,6 +460,48 @@ fn what_is_written_reads_back_as_it_was_meant() {
     }
 }
 
+/// Whatever the explanation is, no answer is longer than its asker can take, and none is cut short for words.
+#[test]
+fn an_explanation_that_does_not_fit_goes_before_anything_else() {
+    let long = [["a"; 63].concat(), ["b"; 63].concat(), ["c"; 63].concat(), ["d"; 61].concat()].join(".");
+    let query = Query::read(&wire(&long, 1, Some(512))).unwrap();
+    let extended = Extended { code: 22, text: "x".repeat(400) };
+    let soa = Data::Soa { mname: "a".into(), rname: "b".into(), serial: 1 };
+    let records = [Data::A(Ipv4Addr::LOCALHOST), Data::A(Ipv4Addr::LOCALHOST)];
+    for (body, answers, authorities) in [
+        (Body::Empty, 0, 0),
+        (Body::Nothing { zone: "prod.internal", soa: &soa }, 0, 1),
+        (Body::Records(&records), 2, 0),
+    ] {
+        let reply = Reply {
+            code: 2,
+            authoritative: false,
+            recursion_available: true,
+            body,
+            ttl: TTL_SECONDS,
+            extended: Some(&extended),
+        };
+        let bytes = reply.write(&query, Carrier::Datagram);
+        let message = judge(&bytes);
+        assert!(bytes.len() <= 512 && !message.metadata.truncation, "{} bytes", bytes.len());
+        assert_eq!((message.answers.len(), message.authorities.len()), (answers, authorities));
+        let options = format!("{:?}", message.edns.unwrap().options());
+        assert!(options.contains("Unknown(15"), "the code stays: {options}");
+    }
+    let many = vec![Data::A(Ipv4Addr::LOCALHOST); 40];
+    let body = Body::Records(&many);
+    let reply = Reply {
+        code: 0,
+        authoritative: true,
+        recursion_available: true,
+        body,
+        ttl: 5,
+        extended: Some(&extended),
+    };
+    let bytes = reply.write(&query, Carrier::Datagram);
+    assert!(bytes.len() <= 512 && judge(&bytes).metadata.truncation, "{} bytes", bytes.len());
+}
+
 #[test]
 fn what_does_not_fit_is_cut_over_udp_and_rotates_over_tcp() {
     let many: Vec<Data> = (0..5000u32).map(|i| Data::A(Ipv4Addr::from(0x6440_0000 + i))).collect();

@@ -343,6 +343,21 @@ fn a_kept_answer_is_given_in_the_asker_s_words_and_grows_older() {
     assert_eq!(kept.deliver(&longer, Age::Stale, Carrier::Datagram, None), None);
 }
 
+#[test]
+fn an_explanation_does_not_cut_short_an_answer_that_fits() {
+    let answers = (0..26).map(|_| a("www.example.com", "203.0.113.1")).collect();
+    let message = answer("www.example.com", ResponseCode::NoError, answers, vec![]);
+    let kept = Stored::new(&Screened { message, ttl: 60 }, false).unwrap();
+    let mut asked = query("www.example.com", 1);
+    asked.edns.as_mut().unwrap().size = 512;
+    let extended = Extended { code: code::STALE, text: "x".repeat(200) };
+    let given = kept.deliver(&asked, Age::Stale, Carrier::Datagram, Some(&extended)).unwrap();
+    let read = Message::from_vec(&given).unwrap();
+    assert!(given.len() <= 512 && !read.metadata.truncation, "{} bytes", given.len());
+    assert_eq!(read.answers.len(), 26);
+    assert!(format!("{:?}", read.edns.unwrap().options()).contains("Unknown(15"), "the code stays");
+}
+
 const S: u64 = 1_000;
 
 #[test]
