@@ -264,7 +264,8 @@ impl Drop for Room {
 
 fn written(names: &Names, question: &Question, answer: &Answer, now: UnixTime, available: bool) -> Vec<u8> {
     let soa = matches!(answer, Answer::NoData | Answer::NxDomain).then(|| names.soa());
-    let nothing = soa.as_ref().map_or(Body::Empty, |soa| Body::Nothing { zone: names.zone(), soa });
+    let zone = names.zone_above(&question.query.name);
+    let nothing = soa.as_ref().map_or(Body::Empty, |soa| Body::Nothing { zone, soa });
     let (code, body) = match answer {
         Answer::Records(records) => (NOERROR, Body::Records(records)),
         Answer::NoData => (NOERROR, nothing),
@@ -285,7 +286,8 @@ fn said_of(special: Special, question: &Question) -> Vec<u8> {
         Special::Loopback => (NOERROR, None),
         Special::Absent(why) => (NXDOMAIN, Some(Extended { code: code::BLOCKED, text: why.to_owned() })),
     };
-    let body = if found.is_empty() { Body::Empty } else { Body::Records(&found) };
+    let (zone, soa) = special::zone(&question.query.name);
+    let body = if found.is_empty() { Body::Nothing { zone, soa: &soa } } else { Body::Records(&found) };
     let (ttl, extended) = (TTL_SECONDS, extended.as_ref());
     Reply { code, authoritative: false, recursion_available: true, body, ttl, extended }
         .write(&question.query, question.carrier)

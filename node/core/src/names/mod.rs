@@ -215,6 +215,15 @@ impl Names {
         Data::Soa { mname, rname, serial }
     }
 
+    /// The zone that says of `name` what there is not: the SOA's owner (RFC 2308 section 3). `name` is lower case and one of those
+    /// that are answered here; an address outside the overlay is a zone of its own.
+    pub fn zone_above<'a>(&'a self, name: &'a str) -> &'a str {
+        if name == self.zone || name.strip_suffix(&self.zone).is_some_and(|rest| rest.ends_with('.')) {
+            return &self.zone;
+        }
+        reverse::zone(name, &self.network).unwrap_or(name)
+    }
+
     fn place<'a>(&self, name: &'a str) -> Place<'a> {
         if name == self.zone {
             return Place::Apex;
