@@ -418,8 +418,9 @@ fn without_upstreams_the_zone_is_ours_and_the_rest_of_the_host_stays_as_it_is() 
     let _dns = nameserver::unbound(&street.host("dns"));
     let coordinator = Coordinator::start(&street, "coord", Underlay::V4);
     let etc = OwnEtc::new(street.host("web-1"));
-    std::fs::write(etc.host.dir.join("etc/resolv.conf"), format!("nameserver {}\n", street.host("dns").v4))
-        .unwrap();
+    // The host's owner wished that any server may be the first.
+    let before = format!("nameserver {}\noptions rotate timeout:2\n", street.host("dns").v4);
+    std::fs::write(etc.host.dir.join("etc/resolv.conf"), before).unwrap();
     let env = vec![("WARREN_NODE_DNS_HOST", "resolv.conf".to_owned())];
     let web = Node::enrol_with(&street, &coordinator, "web-1", &["web"], env, etc.wrapper());
     coordinator.apply(&policy(&[]));
@@ -433,10 +434,23 @@ fn without_upstreams_the_zone_is_ours_and_the_rest_of_the_host_stays_as_it_is() 
     );
     assert!(!etc.guarded());
     // Here others are asked in clear, as before and by the host's own choice; names of the zone are not.
-    etc.run(&["getent", "ahosts", "absent.test.internal"]);
+    for _ in 0..12 {
+        etc.run(&["getent", "ahosts", "absent.test.internal"]);
+    }
+    let several = "import socket\nfor n in range(12):\n try: socket.getaddrinfo(f'absent-{n}.test.internal', 80)\n except OSError: pass";
+    etc.run(&["python3", "-c", several]).ok();
     let seen_all = capture.finish();
     assert!(seen_all.dropped == 0 && seen_all.clear_dns() > 0, "the detector sees what is there");
     assert_eq!((seen(&seen_all, "absent"), seen(&seen_all, "internal")), (0, 0));
+    // What README, SECURITY and `doctor` say of musl: it asks all servers at once, whatever stands first.
+    let musl = stock::musl(&etc.host);
+    let capture = Capture::start(&street, "musl");
+    // Whoever answers first is believed.
+    etc.run(&[&musl, "web-1.test.internal"]);
+    let seen_all = capture.finish();
+    assert!(seen(&seen_all, "internal") > 0, "names of the zone leave in clear");
+    let doctor = web.cli(&["doctor"]).text();
+    assert!(doctor.contains("musl") && doctor.contains("--dns-host resolved"), "{doctor}");
 }
 
 #[test]
