@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 
 use hickory_proto::op::{Message, ResponseCode};
 use hickory_proto::rr::RecordType;
-use tokio::net::UdpSocket;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpStream, UdpSocket};
 use upstream::Manner;
 use warren_config::policy::{Settings, Told};
 use warren_config::upstream::Scheme;
@@ -234,4 +235,39 @@ async fn who_asks_much_does_not_take_all_places_among_those_who_wait() {
         "it waits for the upstream and is not sent away: {:?}",
         got(&buffer[..at_once.unwrap().unwrap()])
     );
+}
+
+/// A program that keeps every connection there is, and uses each now and then, closes TCP to nobody else.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_holds_all_connections_gives_up_the_one_that_was_silent_longest() {
+    let world = World::new();
+    let here = world.answering(&Settings::default()).await;
+    let mut held = Vec::new();
+    for n in 0..256u16 {
+        let mut stream = TcpStream::connect(here.at).await.unwrap();
+        assert!(asked_over(&mut stream, n).await, "connection {n}");
+        held.push(stream);
+    }
+    assert!(asked_over(&mut held[0], 300).await, "heard of last");
+    assert_eq!(here.ask_by_tcp("me.prod.internal.", RecordType::A).await.records, ["100.64.0.1"]);
+    assert!(!asked_over(&mut held[1], 301).await, "this one gave way");
+    assert!(asked_over(&mut held[0], 302).await && asked_over(&mut held[255], 303).await);
+}
+
+/// Whether it is answered on this connection.
+async fn asked_over(stream: &mut TcpStream, id: u16) -> bool {
+    let question = question("me.prod.internal.", RecordType::A, id);
+    let framed = [&(question.len() as u16).to_be_bytes()[..], &question].concat();
+    if stream.write_all(&framed).await.is_err() {
+        return false;
+    }
+    let answer = async {
+        let length = stream.read_u16().await?;
+        let mut answer = vec![0; length.into()];
+        stream.read_exact(&mut answer).await.map(|_| answer)
+    };
+    match tokio::time::timeout(PATIENCE, answer).await.expect("an answer or an end") {
+        Ok(answer) => got(&answer).records == ["100.64.0.1"],
+        Err(_) => false,
+    }
 }

@@ -9,7 +9,8 @@
 //!
 //! - `behind`: services of hosts without an agent.
 //! - `zone`: which names there are, made once for each publication. [`standing`]: who of several is given first.
-//! - [`query`], [`reply`]: DNS messages as bytes. [`crowd`]: whose question is next when too many come.
+//! - [`query`], [`reply`]: DNS messages as bytes. [`crowd`]: whose question is next when too many come; [`seats`]: whose
+//!   connection stays.
 //! - [`forward`]: everything outside the zone. [`census`]: which names are asked, where the policy wants to know.
 
 mod behind;
@@ -19,6 +20,7 @@ pub mod forward;
 pub mod query;
 pub mod reply;
 mod reverse;
+pub mod seats;
 pub mod standing;
 #[cfg(test)]
 mod tests;
