@@ -5,13 +5,14 @@
 //!
 //! The host's resolver is never asked: it may be the one that depends on this agent, and it asks in clear.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;
 use std::sync::Arc;
 
 use hickory_proto::op::Message;
 use hickory_proto::rr::{Name, RData};
 use warren_node_core::names::forward::ask::Asked;
+use warren_node_core::names::forward::special::Special;
 use warren_node_core::names::forward::{Failure, Route};
 
 use super::Resolver;
@@ -26,6 +27,10 @@ pub enum LookupError {
          name, list the name in {HOSTS}, or give --dns-upstream"
     )]
     NoUpstream,
+    #[error(
+        "{why}, and no other server is asked for it: use the coordinator's address instead of its name, or list the name in {HOSTS}"
+    )]
+    Special { why: &'static str },
     #[error("`{0}` is not a name")]
     BadName(String),
     #[error("{0}")]
@@ -44,7 +49,13 @@ impl Resolver {
         let bad = || LookupError::BadName(name.chars().take(100).collect());
         let lower = name.trim_end_matches('.').to_ascii_lowercase();
         let wire = Name::from_ascii(format!("{lower}.")).map_err(|_| bad())?;
-        let mut failure = LookupError::NoUpstream;
+        let mut failure = match self.outward.load().forwarding.route(&lower) {
+            Route::Special(Special::Loopback) => {
+                return Ok(vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()]);
+            }
+            Route::Special(Special::Absent(why)) => LookupError::Special { why },
+            Route::Group(_) | Route::Nobody => LookupError::NoUpstream,
+        };
         for (outward, group) in self.ways(&lower) {
             match self.ask_for(&outward, group, &lower, &wire).await {
                 Ok(found) => return Ok(found),
@@ -126,6 +137,21 @@ fn in_hosts(file: &Path, name: &str) -> Vec<IpAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_special_name_is_called_that_and_not_a_lack_of_servers() {
+        let resolver = crate::agent::NameOptions::default().resolver().expect("TLS");
+        let why = |name: &'static str| {
+            let resolver = Arc::clone(&resolver);
+            async move { resolver.look_up(name).await.map_err(|e| e.to_string()) }
+        };
+        let corp = why("coordinator.corp").await.expect_err("nobody is asked");
+        assert!(corp.contains("private by custom") && corp.contains("/etc/hosts"), "{corp}");
+        assert!(!corp.contains("no encrypted DNS upstream"), "{corp}");
+        let public = why("coordinator.example.com").await.expect_err("there is nobody");
+        assert!(public.contains("no encrypted DNS upstream"), "{public}");
+        assert!(why("coordinator.localhost").await.expect("loopback").contains(&Ipv4Addr::LOCALHOST.into()));
+    }
 
     #[test]
     fn a_hosts_file_is_read_as_the_host_reads_it() {
