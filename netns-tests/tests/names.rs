@@ -35,7 +35,7 @@ fn authorities(street: &Street, servers: &[&NameServer]) -> String {
 }
 
 /// How servers misbehave, each over one transport.
-const MANNERS: [(&str, &str); 8] = [
+const MANNERS: [(&str, &str); 10] = [
     ("tls", "silent"),
     ("https", "truncating"),
     ("quic", "malformed"),
@@ -44,6 +44,8 @@ const MANNERS: [(&str, &str); 8] = [
     ("quic", "slow"),
     ("tls", "huge"),
     ("https", "private"),
+    ("https", "redirecting"),
+    ("https", "overloaded"),
 ];
 
 fn enrol(street: &Street, coordinator: &Coordinator, ca: &str) -> Node {
@@ -230,6 +232,15 @@ fn every_way_in_which_servers_fail_ends_closed_and_is_said() {
             assert!(answered, "{scheme} {manner}: {beside}");
         }
     }
+    // A network that lets no QUIC through to the server: alone it ends closed, and over TLS nobody notices.
+    let _quic = nameserver::special(&street.host("bad"), "quic", "honest");
+    let block = "table inet blocked { chain in { type filter hook input priority 0; udp dport 853 drop; }; }";
+    street.host("bad").run(&["nft", block]).ok();
+    coordinator.apply(&policy(&[url("quic", &street.host("bad"))]));
+    let blocked = dig(&web, &["blocked.marker-bad.example"]).ok();
+    assert!(blocked.contains("status: SERVFAIL") && blocked.contains("EDE: 22"), "{blocked}");
+    coordinator.apply(&policy(&[url("quic", &street.host("bad")), url("tls", &street.host("good"))]));
+    assert!(dig(&web, &["unblocked.marker-bad.example"]).ok().contains(ADDRESS));
     let seen_all = capture.finish();
     assert_eq!((seen_all.dropped, seen_all.clear_dns(), seen(&seen_all, "marker-bad")), (0, 0, 0));
     // What a policy may not say.

@@ -134,6 +134,22 @@ async fn bad_manners_alone_fail_closed_in_bounded_time() {
     }
 }
 
+/// An answer that comes with another code than success is none (RFC 8484 section 4.2.1), and nobody is sent elsewhere.
+#[tokio::test(flavor = "multi_thread")]
+async fn over_https_only_success_is_an_answer_and_no_redirection_is_followed() {
+    let world = World::new();
+    for manner in [Manner::Redirecting, Manner::Overloaded] {
+        let bad = world.upstream(Scheme::Https, manner).await;
+        let here = world.answering(&settings([url(Scheme::Https, &bad)])).await;
+        let failed = here.ask("www.example.", RecordType::A).await;
+        assert_eq!((failed.code, failed.records.len()), (ResponseCode::ServFail, 0), "{manner:?}");
+        assert_eq!(bad.questions.load(Ordering::SeqCst), 1, "{manner:?}: asked once, and nowhere else");
+        let good = world.upstream(Scheme::Tls, Manner::Honest).await;
+        let here = world.answering(&settings([url(Scheme::Https, &bad), url(Scheme::Tls, &good)])).await;
+        assert_eq!(here.ask("www.example.", RecordType::A).await.records, ["203.0.113.7"], "{manner:?}");
+    }
+}
+
 /// DN-09, DN-12, DN-20.
 #[tokio::test(flavor = "multi_thread")]
 async fn lies_are_not_passed_on() {

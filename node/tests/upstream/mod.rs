@@ -82,6 +82,9 @@ pub enum Manner {
     /// Everything is at a private address.
     Private,
     Failing,
+    /// Over HTTPS: says that the answer is elsewhere (302), or nothing but a code (503).
+    Redirecting,
+    Overloaded,
     /// Slips in records of other names.
     Poisoning,
 }
@@ -99,6 +102,8 @@ impl FromStr for Manner {
             "huge" => Manner::Huge,
             "private" => Manner::Private,
             "failing" => Manner::Failing,
+            "redirecting" => Manner::Redirecting,
+            "overloaded" => Manner::Overloaded,
             "poisoning" => Manner::Poisoning,
             other => return Err(format!("unknown manner {other}")),
         })
@@ -220,7 +225,15 @@ async fn http(tls: tokio_rustls::server::TlsStream<tokio::net::TcpStream>, share
     while let Some(Ok((request, mut respond))) = connection.accept().await {
         let shared = shared.clone();
         tokio::spawn(async move {
-            let good = request.uri().path() == "/dns-query" && request.method() == http::Method::POST;
+            let here = request.uri().path() == "/dns-query" && request.method() == http::Method::POST;
+            // Who follows a redirection finds an honest answer there.
+            let code = match *shared.manner.lock().unwrap() {
+                Manner::Redirecting if request.uri().path() == "/elsewhere" => 200,
+                Manner::Redirecting => 302,
+                Manner::Overloaded => 503,
+                _ if here => 200,
+                _ => 404,
+            };
             let mut body = request.into_body();
             let mut question = Vec::new();
             while let Some(Ok(part)) = body.data().await {
@@ -229,10 +242,10 @@ async fn http(tls: tokio_rustls::server::TlsStream<tokio::net::TcpStream>, share
             let Some(answer) = shared.answer(&question).await else {
                 return std::future::pending::<()>().await;
             };
-            let code = if good { 200 } else { 404 };
             let head = http::Response::builder()
                 .status(code)
                 .header("content-type", "application/dns-message")
+                .header("location", "/elsewhere")
                 .header("content-length", answer.len())
                 .body(())
                 .unwrap();
