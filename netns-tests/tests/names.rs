@@ -9,6 +9,7 @@ use warren_netns_tests::nameserver::{self, ADDRESS, NAME, NameServer};
 use warren_netns_tests::process::{Finished, run};
 use warren_netns_tests::stock;
 use warren_netns_tests::street::{Host, Street, Underlay};
+use warren_netns_tests::unit::{self, AGENT};
 use warren_netns_tests::wait::until;
 use warren_netns_tests::warren::{COORDINATOR_PORT, Coordinator, LIMIT, Node, WIREGUARD_PORT};
 
@@ -421,6 +422,33 @@ fn a_guard_that_was_wished_stands_also_where_the_host_cannot_be_told() {
     assert!(doctor.contains("mount point"), "and it is said that programs ask elsewhere: {doctor}");
     web.stop();
     assert!(!etc.guarded(), "taken away with the agent");
+}
+
+/// With the two settings that README names for it.
+#[test]
+fn under_the_shipped_unit_every_program_can_read_the_file_and_root_gets_its_own_back() {
+    use std::os::unix::fs::MetadataExt;
+    let street = Street::new(&["coord", "web-1", "dns"], Underlay::V4);
+    let dns = nameserver::unbound(&street.host("dns"));
+    let coordinator = Coordinator::start(&street, "coord", Underlay::V4);
+    let etc = OwnEtc::new(street.host("web-1"));
+    let before = std::fs::metadata(etc.host.dir.join("etc/resolv.conf")).unwrap();
+    run(None, &["chown", &format!("{AGENT}:{AGENT}"), &etc.host.path("")], &[]).ok();
+    let script = format!("mount --bind {} /etc\n{}exec \"$@\"", etc.host.path("etc"), unit::prepare());
+    let own = ["unshare", "-m", "sh", "-c", &script, "sh"].map(str::to_owned);
+    let wrapper = [own.to_vec(), unit::words(&["cap_dac_override"])].concat();
+    let env =
+        vec![("WARREN_NODE_DNS_CA", dns.ca.clone()), ("WARREN_NODE_DNS_HOST", "resolv.conf".to_owned())];
+    let mut web = Node::enrol_with(&street, &coordinator, "web-1", &["web"], env, wrapper);
+    coordinator.apply(&policy(&[url("tls", &street.host("dns"))]));
+    until("the file is ours", LIMIT, || etc.resolv_conf().starts_with("# Written by") && etc.guarded());
+    let nobody = ["setpriv", "--reuid", "65534", "--clear-groups", "getent", "ahostsv4", "a.example"];
+    until("programs of every user resolve", LIMIT, || etc.run(&nobody).stdout.contains(ADDRESS));
+    web.stop();
+    let after = std::fs::metadata(etc.host.dir.join("etc/resolv.conf")).unwrap();
+    let facts = |file: &std::fs::Metadata| (file.ino(), file.uid(), file.mode());
+    assert_eq!(facts(&after), facts(&before));
+    assert_eq!(etc.left_over(), Vec::<String>::new());
 }
 
 #[test]

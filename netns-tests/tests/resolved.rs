@@ -9,46 +9,11 @@ use warren_netns_tests::capture::Capture;
 use warren_netns_tests::nameserver::{self, ADDRESS, NAME};
 use warren_netns_tests::process::{Daemon, Finished, run};
 use warren_netns_tests::street::{Host, Street, Underlay};
+use warren_netns_tests::unit::{self, AGENT};
 use warren_netns_tests::wait::until;
 use warren_netns_tests::warren::{Coordinator, LIMIT, Node};
 
-/// The agent's user, who has no name on this machine itself.
-const AGENT: u32 = 992;
 const POLKIT: &str = "/usr/lib/polkit-1/polkitd";
-
-/// The words that make a program what the shipped unit makes of it: its user, its capabilities, its umask.
-fn as_in_the_unit() -> Vec<String> {
-    let unit =
-        Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("node/systemd/warren-node.service");
-    let unit = std::fs::read_to_string(unit).unwrap();
-    let value = |key: &str| unit.lines().find_map(|line| line.strip_prefix(&format!("{key}="))).unwrap();
-    let caps = value("AmbientCapabilities").to_lowercase();
-    let caps: Vec<String> =
-        caps.split(' ').map(|cap| format!("+{}", cap.strip_prefix("cap_").unwrap())).collect();
-    let caps = format!("-all,{}", caps.join(","));
-    let user = value("User");
-    let umask = format!("umask {}; exec \"$@\"", value("UMask"));
-    let words = [
-        "setpriv",
-        "--reuid",
-        user,
-        "--regid",
-        user,
-        "--clear-groups",
-        "--inh-caps",
-        &caps,
-        "--ambient-caps",
-        &caps,
-        "--bounding-set",
-        &caps,
-        "--no-new-privs",
-        "sh",
-        "-c",
-        &umask,
-        "sh",
-    ];
-    words.map(str::to_owned).to_vec()
-}
 
 /// Where `scripts/test` unpacked Debian's package: installing it would change the machine's own resolver.
 fn unpacked() -> PathBuf {
@@ -76,8 +41,7 @@ impl Resolved {
             "set -e\nmount --make-rprivate /\nmount -t tmpfs none /run\nmount --bind {etc} /etc\n\
              mount -t overlay overlay -o lowerdir={unpacked}/usr:/usr /usr\n\
              echo 'systemd-resolve:x:991:991::/:/usr/sbin/nologin' >>/etc/passwd\necho 'systemd-resolve:x:991:' >>/etc/group\n\
-             echo 'warren-node:x:{AGENT}:{AGENT}::/:/usr/sbin/nologin' >>/etc/passwd\necho 'warren-node:x:{AGENT}:' >>/etc/group\n\
-             mount -t tmpfs none /dev/net\nmknod -m 666 /dev/net/tun c 10 200\n\
+             {agent}\
              mkdir -p /run/dbus /run/systemd/resolve /run/systemd/system\nchown 991:991 /run/systemd/resolve\n\
              rm -f /etc/resolv.conf\nln -s /run/systemd/resolve/stub-resolv.conf /etc/resolv.conf\n\
              printf '[Resolve]\\nDNS={dns}\\nFallbackDNS=\\nDNSSEC=no\\nLLMNR=yes\\nMulticastDNS=yes\\nCache=no\\n' >/etc/systemd/resolved.conf\n\
@@ -86,6 +50,7 @@ impl Resolved {
              rm -f /etc/polkit-1/rules.d/*\n{POLKIT} --no-debug &\n\
              exec {unpacked}/lib/systemd/systemd-resolved\n",
             unpacked = unpacked.display(),
+            agent = unit::prepare(),
         );
         let holder = host.daemon("resolved", &["unshare", "-m", "bash", "-c", &script]);
         let resolved = Resolved { host, holder };
@@ -212,7 +177,7 @@ fn under_the_shipped_unit_polkit_lets_it_tell_resolved_and_without_the_rule_it_s
     let dir = &resolved.host.path("");
     run(None, &["chown", &format!("{AGENT}:{AGENT}"), dir], &[]).ok();
     let env = vec![("WARREN_NODE_DNS_CA", dns.ca.clone())];
-    let wrapper = [resolved.wrapper(), as_in_the_unit()].concat();
+    let wrapper = [resolved.wrapper(), unit::words(&[])].concat();
     let mut web = Node::enrol_with(&street, &coordinator, "web-1", &["web"], env, wrapper);
     let upstream = format!("upstream = [\"tls://{}#{NAME}\"]\n", street.host("dns").v4);
     coordinator.apply(&format!("{POLICY}{upstream}"));
