@@ -43,6 +43,7 @@ pub mod stock;
 pub mod streams;
 pub mod street;
 pub mod town;
+pub mod unit;
 pub mod wait;
 pub mod warren;
 pub mod watch;

@@ -9,6 +9,7 @@ use warren_netns_tests::nameserver::{self, ADDRESS, NAME, NameServer};
 use warren_netns_tests::process::{Finished, run};
 use warren_netns_tests::stock;
 use warren_netns_tests::street::{Host, Street, Underlay};
+use warren_netns_tests::unit::{self, AGENT};
 use warren_netns_tests::wait::until;
 use warren_netns_tests::warren::{COORDINATOR_PORT, Coordinator, LIMIT, Node, WIREGUARD_PORT};
 
@@ -35,7 +36,7 @@ fn authorities(street: &Street, servers: &[&NameServer]) -> String {
 }
 
 /// How servers misbehave, each over one transport.
-const MANNERS: [(&str, &str); 8] = [
+const MANNERS: [(&str, &str); 10] = [
     ("tls", "silent"),
     ("https", "truncating"),
     ("quic", "malformed"),
@@ -44,6 +45,8 @@ const MANNERS: [(&str, &str); 8] = [
     ("quic", "slow"),
     ("tls", "huge"),
     ("https", "private"),
+    ("https", "redirecting"),
+    ("https", "overloaded"),
 ];
 
 fn enrol(street: &Street, coordinator: &Coordinator, ca: &str) -> Node {
@@ -230,6 +233,15 @@ fn every_way_in_which_servers_fail_ends_closed_and_is_said() {
             assert!(answered, "{scheme} {manner}: {beside}");
         }
     }
+    // A network that lets no QUIC through to the server: alone it ends closed, and over TLS nobody notices.
+    let _quic = nameserver::special(&street.host("bad"), "quic", "honest");
+    let block = "table inet blocked { chain in { type filter hook input priority 0; udp dport 853 drop; }; }";
+    street.host("bad").run(&["nft", block]).ok();
+    coordinator.apply(&policy(&[url("quic", &street.host("bad"))]));
+    let blocked = dig(&web, &["blocked.marker-bad.example"]).ok();
+    assert!(blocked.contains("status: SERVFAIL") && blocked.contains("EDE: 22"), "{blocked}");
+    coordinator.apply(&policy(&[url("quic", &street.host("bad")), url("tls", &street.host("good"))]));
+    assert!(dig(&web, &["unblocked.marker-bad.example"]).ok().contains(ADDRESS));
     let seen_all = capture.finish();
     assert_eq!((seen_all.dropped, seen_all.clear_dns(), seen(&seen_all, "marker-bad")), (0, 0, 0));
     // What a policy may not say.
@@ -385,13 +397,69 @@ fn the_host_s_resolver_is_ours_while_the_agent_lives_and_only_then() {
 }
 
 #[test]
+fn a_guard_that_was_wished_stands_also_where_the_host_cannot_be_told() {
+    let street = Street::new(&["coord", "web-1", "dns"], Underlay::V4);
+    let dns = nameserver::unbound(&street.host("dns"));
+    let coordinator = Coordinator::start(&street, "coord", Underlay::V4);
+    let etc = OwnEtc::new(street.host("web-1"));
+    // As in a container: the file is a mount of its own, which cannot be replaced.
+    let dir = etc.host.path("etc");
+    let script =
+        format!("mount --bind {dir} /etc && mount --bind {dir}/hosts /etc/resolv.conf && exec \"$@\"");
+    let wrapper = ["unshare", "-m", "sh", "-c", &script, "sh"].map(str::to_owned).to_vec();
+    let env = vec![
+        ("WARREN_NODE_DNS_CA", dns.ca.clone()),
+        ("WARREN_NODE_DNS_HOST", "resolv.conf".to_owned()),
+        ("WARREN_NODE_DNS_GUARD", "on".to_owned()),
+    ];
+    let mut web = Node::enrol_with(&street, &coordinator, "web-1", &["web"], env, wrapper);
+    coordinator.apply(&policy(&[url("tls", &street.host("dns"))]));
+    until("it is guarded", LIMIT, || etc.guarded());
+    let server = format!("@{}", street.host("dns").v4);
+    let clear = web.host.run(&["dig", "+tries=1", "+time=2", &server, "x.example"]);
+    assert!(!clear.text().contains(ADDRESS), "{}", clear.text());
+    let doctor = web.cli(&["doctor"]).text();
+    assert!(doctor.contains("mount point"), "and it is said that programs ask elsewhere: {doctor}");
+    web.stop();
+    assert!(!etc.guarded(), "taken away with the agent");
+}
+
+/// With the two settings that README names for it.
+#[test]
+fn under_the_shipped_unit_every_program_can_read_the_file_and_root_gets_its_own_back() {
+    use std::os::unix::fs::MetadataExt;
+    let street = Street::new(&["coord", "web-1", "dns"], Underlay::V4);
+    let dns = nameserver::unbound(&street.host("dns"));
+    let coordinator = Coordinator::start(&street, "coord", Underlay::V4);
+    let etc = OwnEtc::new(street.host("web-1"));
+    let before = std::fs::metadata(etc.host.dir.join("etc/resolv.conf")).unwrap();
+    run(None, &["chown", &format!("{AGENT}:{AGENT}"), &etc.host.path("")], &[]).ok();
+    let script = format!("mount --bind {} /etc\n{}exec \"$@\"", etc.host.path("etc"), unit::prepare());
+    let own = ["unshare", "-m", "sh", "-c", &script, "sh"].map(str::to_owned);
+    let wrapper = [own.to_vec(), unit::words(&["cap_dac_override"])].concat();
+    let env =
+        vec![("WARREN_NODE_DNS_CA", dns.ca.clone()), ("WARREN_NODE_DNS_HOST", "resolv.conf".to_owned())];
+    let mut web = Node::enrol_with(&street, &coordinator, "web-1", &["web"], env, wrapper);
+    coordinator.apply(&policy(&[url("tls", &street.host("dns"))]));
+    until("the file is ours", LIMIT, || etc.resolv_conf().starts_with("# Written by") && etc.guarded());
+    let nobody = ["setpriv", "--reuid", "65534", "--clear-groups", "getent", "ahostsv4", "a.example"];
+    until("programs of every user resolve", LIMIT, || etc.run(&nobody).stdout.contains(ADDRESS));
+    web.stop();
+    let after = std::fs::metadata(etc.host.dir.join("etc/resolv.conf")).unwrap();
+    let facts = |file: &std::fs::Metadata| (file.ino(), file.uid(), file.mode());
+    assert_eq!(facts(&after), facts(&before));
+    assert_eq!(etc.left_over(), Vec::<String>::new());
+}
+
+#[test]
 fn without_upstreams_the_zone_is_ours_and_the_rest_of_the_host_stays_as_it_is() {
     let street = Street::new(&["coord", "web-1", "dns"], Underlay::V4);
     let _dns = nameserver::unbound(&street.host("dns"));
     let coordinator = Coordinator::start(&street, "coord", Underlay::V4);
     let etc = OwnEtc::new(street.host("web-1"));
-    std::fs::write(etc.host.dir.join("etc/resolv.conf"), format!("nameserver {}\n", street.host("dns").v4))
-        .unwrap();
+    // The host's owner wished that any server may be the first.
+    let before = format!("nameserver {}\noptions rotate timeout:2\n", street.host("dns").v4);
+    std::fs::write(etc.host.dir.join("etc/resolv.conf"), before).unwrap();
     let env = vec![("WARREN_NODE_DNS_HOST", "resolv.conf".to_owned())];
     let web = Node::enrol_with(&street, &coordinator, "web-1", &["web"], env, etc.wrapper());
     coordinator.apply(&policy(&[]));
@@ -405,10 +473,23 @@ fn without_upstreams_the_zone_is_ours_and_the_rest_of_the_host_stays_as_it_is() 
     );
     assert!(!etc.guarded());
     // Here others are asked in clear, as before and by the host's own choice; names of the zone are not.
-    etc.run(&["getent", "ahosts", "absent.test.internal"]);
+    for _ in 0..12 {
+        etc.run(&["getent", "ahosts", "absent.test.internal"]);
+    }
+    let several = "import socket\nfor n in range(12):\n try: socket.getaddrinfo(f'absent-{n}.test.internal', 80)\n except OSError: pass";
+    etc.run(&["python3", "-c", several]).ok();
     let seen_all = capture.finish();
     assert!(seen_all.dropped == 0 && seen_all.clear_dns() > 0, "the detector sees what is there");
     assert_eq!((seen(&seen_all, "absent"), seen(&seen_all, "internal")), (0, 0));
+    // What README, SECURITY and `doctor` say of musl: it asks all servers at once, whatever stands first.
+    let musl = stock::musl(&etc.host);
+    let capture = Capture::start(&street, "musl");
+    // Whoever answers first is believed.
+    etc.run(&[&musl, "web-1.test.internal"]);
+    let seen_all = capture.finish();
+    assert!(seen(&seen_all, "internal") > 0, "names of the zone leave in clear");
+    let doctor = web.cli(&["doctor"]).text();
+    assert!(doctor.contains("musl") && doctor.contains("--dns-host resolved"), "{doctor}");
 }
 
 #[test]
@@ -524,4 +605,21 @@ fn a_coordinator_s_own_name_is_asked_encrypted_or_not_at_all() {
     enrol(&["--dns-upstream", &upstream, "--dns-ca", &dns.ca]).ok();
     let seen_all = capture.finish();
     assert_eq!((seen_all.dropped, seen_all.clear_dns(), seen(&seen_all, "coordinator")), (0, 0, 0));
+    // A policy with dead servers takes no node its coordinator: its own servers are asked, or it goes where that answered last.
+    let flags = ["--dns-upstream", &upstream, "--dns-ca", &dns.ca];
+    let mut web = Node::with_token(&street, "web-1", &std::fs::read_to_string(&file).unwrap());
+    web.kill_9();
+    let connected = |web: &mut Node, flags: &[&str], why: &str| {
+        web.set_flags(flags);
+        web.start();
+        until(why, LIMIT, || web.status().is_some_and(|status| status["coordinator"] == "connected"));
+    };
+    connected(&mut web, &flags, "found at its own server");
+    coordinator.apply(&policy(&[format!("tls://{}:1#{NAME}", street.host("dns").v4)]));
+    web.stop();
+    let _ = std::fs::remove_file(host.dir.join("node/places"));
+    connected(&mut web, &flags, "found at its own server again");
+    web.stop();
+    street.unplug("dns");
+    connected(&mut web, &[], "found where it was");
 }

@@ -83,6 +83,29 @@ impl Installed {
         println!("{}", self.run(&["dpkg", "-r", "warren-node"]).ok());
     }
 
+    /// What the service manager does at boot with the unit that is enabled with the agent's: true if its conditions let it.
+    fn boots(&self) -> bool {
+        let offline = ["env", "SYSTEMD_OFFLINE=1", "systemctl"];
+        self.run(&[&offline[..], &["enable", "warren-node.service"]].concat()).ok();
+        let wanted =
+            self.run(&["cat", "/etc/systemd/system/sysinit.target.wants/warren-node-restore.service"]);
+        let unit = wanted.ok();
+        let lines = |key: &str| {
+            unit.lines().filter(|line| line.starts_with(key)).map(str::to_owned).collect::<Vec<_>>()
+        };
+        let conditions = lines("Condition");
+        let words: Vec<&str> = ["systemd-analyze", "condition"]
+            .into_iter()
+            .chain(conditions.iter().map(String::as_str))
+            .collect();
+        let met = self.run(&words).status.success();
+        if met {
+            let start = lines("ExecStart=").remove(0);
+            self.run(&start["ExecStart=".len()..].split(' ').collect::<Vec<_>>()).ok();
+        }
+        met
+    }
+
     fn resolv_conf(&self) -> String {
         self.run(&["cat", "/etc/resolv.conf"]).stdout
     }
@@ -93,7 +116,7 @@ impl Installed {
 
     /// What an agent leaves on a host.
     fn traces(&self) -> String {
-        let files = self.run(&["sh", "-c", "ls /etc/resolv.conf.* /usr/bin/warren-node 2>/dev/null"]).stdout;
+        let files = self.run(&["sh", "-c", "ls /etc/resolv.conf.* /usr/bin/warren-node /usr/share/polkit-1/rules.d/50-warren-node.rules 2>/dev/null"]).stdout;
         let tables = self.host.run(&["nft", "list", "tables"]).ok();
         let links = self.host.run(&["ip", "-o", "link", "show", "type", "tun"]).ok();
         let routes = self.host.run(&["ip", "route", "show", "type", "unreachable"]).ok();
@@ -166,7 +189,28 @@ fn when_the_package_goes_the_host_resolves_names_as_before_also_if_the_agent_was
     installed.remove();
     gone();
 
-    // The same after a boot: nothing is left in the kernel and under /run, and the file is still ours.
+    // Power is cut, and the host boots: the file is put back before anybody asks for a name, though no agent runs.
+    installed.install();
+    for link in [false, true] {
+        if link {
+            installed.run(&["ln", "-sf", "/run/only-later", "/etc/resolv.conf"]).ok();
+        }
+        assert!(!installed.boots(), "there is nothing to put back");
+        up(&mut web);
+        cut_power(&installed, &mut web);
+        installed.host.run(&["nft", "flush", "ruleset"]).ok();
+        assert!(installed.boots(), "it is put back at boot");
+        let restored = installed.run(&["readlink", "/etc/resolv.conf"]).stdout;
+        assert_eq!(restored.trim(), if link { "/run/only-later" } else { "" });
+        assert!(link || installed.resolv_conf() == BEFORE);
+        assert_eq!(installed.run(&["sh", "-c", "ls /etc/resolv.conf.*"]).stdout, "");
+    }
+    let before = format!("rm -f /etc/resolv.conf; printf '{BEFORE}' >/etc/resolv.conf");
+    installed.run(&["sh", "-c", &before]).ok();
+    installed.remove();
+    gone();
+
+    // The same after a boot without that unit: nothing is left in the kernel and under /run, and the file is still ours.
     installed.install();
     up(&mut web);
     cut_power(&installed, &mut web);

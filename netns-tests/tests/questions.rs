@@ -71,8 +71,8 @@ fn fifty_thousand_questions_a_second_take_bounded_memory_and_others_are_served()
         let (said, grown) =
             siege.under("attack-questions", &["--name", name, "--rate", &RATE.to_string(), "--ports", ports]);
         assert!(said.contains("verdict: held"), "{said}");
-        // The machine that runs the tests may be too slow to send so many; what it sent is printed.
-        assert!(value(&said, "sent") > RATE as f64 / 10.0, "{said}");
+        // The machine that runs the tests may be too slow to send them all beside the agent; what it sent is printed.
+        assert!(value(&said, "sent") > RATE as f64 / 2.0, "{said}");
         for client in ["served", "elsewhere"] {
             assert!(value(&said, client) > 99.0, "{said}");
         }

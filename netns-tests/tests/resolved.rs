@@ -9,8 +9,11 @@ use warren_netns_tests::capture::Capture;
 use warren_netns_tests::nameserver::{self, ADDRESS, NAME};
 use warren_netns_tests::process::{Daemon, Finished, run};
 use warren_netns_tests::street::{Host, Street, Underlay};
+use warren_netns_tests::unit::{self, AGENT};
 use warren_netns_tests::wait::until;
 use warren_netns_tests::warren::{Coordinator, LIMIT, Node};
+
+const POLKIT: &str = "/usr/lib/polkit-1/polkitd";
 
 /// Where `scripts/test` unpacked Debian's package: installing it would change the machine's own resolver.
 fn unpacked() -> PathBuf {
@@ -38,13 +41,16 @@ impl Resolved {
             "set -e\nmount --make-rprivate /\nmount -t tmpfs none /run\nmount --bind {etc} /etc\n\
              mount -t overlay overlay -o lowerdir={unpacked}/usr:/usr /usr\n\
              echo 'systemd-resolve:x:991:991::/:/usr/sbin/nologin' >>/etc/passwd\necho 'systemd-resolve:x:991:' >>/etc/group\n\
+             {agent}\
              mkdir -p /run/dbus /run/systemd/resolve /run/systemd/system\nchown 991:991 /run/systemd/resolve\n\
              rm -f /etc/resolv.conf\nln -s /run/systemd/resolve/stub-resolv.conf /etc/resolv.conf\n\
              printf '[Resolve]\\nDNS={dns}\\nFallbackDNS=\\nDNSSEC=no\\nLLMNR=yes\\nMulticastDNS=yes\\nCache=no\\n' >/etc/systemd/resolved.conf\n\
              dbus-daemon --config-file=/usr/share/dbus-1/system.conf --nofork --nopidfile &\n\
              while [ ! -S /run/dbus/system_bus_socket ]; do sleep 0.05; done\n\
+             rm -f /etc/polkit-1/rules.d/*\n{POLKIT} --no-debug &\n\
              exec {unpacked}/lib/systemd/systemd-resolved\n",
             unpacked = unpacked.display(),
+            agent = unit::prepare(),
         );
         let holder = host.daemon("resolved", &["unshare", "-m", "bash", "-c", &script]);
         let resolved = Resolved { host, holder };
@@ -160,4 +166,50 @@ fn if_it_is_wished_it_sends_every_name_here() {
         (seen.containing(b"other"), seen.containing(b"printer"), seen.containing(b"absent")),
         (0, 0, 0)
     );
+}
+
+#[test]
+fn under_the_shipped_unit_polkit_lets_it_tell_resolved_and_without_the_rule_it_says_what_to_do() {
+    let street = Street::new(&["coord", "web-1", "dns"], Underlay::V4);
+    let dns = nameserver::unbound(&street.host("dns"));
+    let coordinator = Coordinator::start(&street, "coord", Underlay::V4);
+    let resolved = Resolved::start(street.host("web-1"), &street.host("dns").v4);
+    let dir = &resolved.host.path("");
+    run(None, &["chown", &format!("{AGENT}:{AGENT}"), dir], &[]).ok();
+    let env = vec![("WARREN_NODE_DNS_CA", dns.ca.clone())];
+    let wrapper = [resolved.wrapper(), unit::words(&[])].concat();
+    let mut web = Node::enrol_with(&street, &coordinator, "web-1", &["web"], env, wrapper);
+    let upstream = format!("upstream = [\"tls://{}#{NAME}\"]\n", street.host("dns").v4);
+    coordinator.apply(&format!("{POLICY}{upstream}"));
+    // Refused: that is said, with what to do, and the link is as it was.
+    until("doctor says what to do", LIMIT, || {
+        let said = web.cli(&["doctor"]).text();
+        said.contains("BAD  resolver") && said.contains("50-warren-node.rules") && said.contains("polkitd")
+    });
+    assert!(!resolved.link().contains("test.internal"), "{}", resolved.link());
+    // As the package installs it; polkit reads it by itself.
+    let rule =
+        Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("node/polkit/50-warren-node.rules");
+    let rule = rule.to_string_lossy();
+    resolved.run(&["install", "-m", "644", &rule, "/etc/polkit-1/rules.d/50-warren-node.rules"]).ok();
+    let told = || {
+        let link = resolved.link();
+        link.contains("~test.internal") && link.contains(&web.v4()) && link.contains("-DefaultRoute")
+    };
+    until("the link is told", LIMIT, told);
+    until("nothing is wrong any more", LIMIT, || !web.cli(&["doctor"]).text().contains("BAD  resolver"));
+    // That user may do this and nothing more: not for services, and nobody else may do even this.
+    let may = |user: &str, action: &str| {
+        let words = ["setpriv", "--reuid", user, "--clear-groups", "sh", "-c"];
+        let check = format!("pkcheck --process $$ --action-id org.freedesktop.resolve1.{action}");
+        resolved.run(&[&words[..], &[&check]].concat()).status.success()
+    };
+    assert!(may("warren-node", "set-domains") && may("warren-node", "revert"));
+    assert!(!may("warren-node", "register-service") && !may("nobody", "set-domains"));
+    web.stop();
+    assert!(!resolved.link().contains("test.internal"), "after a stop: {}", resolved.link());
+    web.start();
+    until("the link is told again", LIMIT, || resolved.link().contains("~test.internal"));
+    web.kill_9();
+    until("forgotten after a kill -9", Duration::from_secs(5), || !resolved.link().contains("test.internal"));
 }

@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use warren_netns_tests::capture::Capture;
 use warren_netns_tests::process::Finished;
 use warren_netns_tests::street::{Street, Underlay};
 use warren_netns_tests::town::BEFORE;
@@ -63,6 +64,7 @@ impl Shop {
 #[test]
 fn a_service_has_addresses_ports_and_bindings_and_its_nodes_have_names() {
     let shop = Shop::new();
+    let capture = Capture::start(&shop.street, "zone");
     let (v4, v6) = ([shop.near.v4(), shop.far.v4()], [shop.near.v6(), shop.far.v6()]);
     let all = |lines: &[String; 2]| {
         let mut lines = lines.to_vec();
@@ -122,6 +124,12 @@ fn a_service_has_addresses_ports_and_bindings_and_its_nodes_have_names() {
     let ttls: Vec<u32> =
         records.map(|line| line.split_whitespace().nth(1).unwrap().parse().unwrap()).collect();
     assert!(ttls.len() == 2 && ttls.iter().all(|ttl| (1..=5).contains(ttl)), "{ttls:?}");
+    // None of it was asked of anybody else.
+    let seen = capture.finish();
+    assert_eq!((seen.dropped, seen.clear_dns()), (0, 0));
+    for name in [&b"orders"[..], b"absent", b"internal"] {
+        assert_eq!(seen.containing(name), 0, "{}", String::from_utf8_lossy(name));
+    }
 }
 
 #[test]

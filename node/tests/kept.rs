@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 
 use hickory_proto::op::{Message, ResponseCode};
 use hickory_proto::rr::RecordType;
-use tokio::net::UdpSocket;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpStream, UdpSocket};
 use upstream::Manner;
 use warren_config::policy::{Settings, Told};
 use warren_config::upstream::Scheme;
@@ -71,6 +72,52 @@ async fn until_fetched_ahead(here: &Answering, name: &str) -> Option<Duration> {
     }
     assert_eq!(fetched() - before, 1);
     Some(began.elapsed())
+}
+
+/// Asks until the answer that was kept has reached its end.
+async fn outlive(here: &Answering, name: &str) -> world::Got {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let answer = here.ask(name, RecordType::A).await;
+        if answer.why.is_some() || answer.code != ResponseCode::NoError {
+            return answer;
+        }
+        assert!(Instant::now() < deadline, "its life does not end");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// What must not be passed on does not become better by an old answer, whoever asks.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lie_is_refused_to_everybody_though_a_good_answer_was_known() {
+    let world = World::new();
+    let upstream = world.upstream(Scheme::Tls, Manner::Honest).await;
+    let here = world.answering(&settings([url(Scheme::Tls, &upstream)])).await;
+    assert_eq!(here.ask("lives-1.example.", RecordType::A).await.code, ResponseCode::NoError);
+    upstream.turn(Manner::Private);
+    let first = outlive(&here, "lives-1.example.").await;
+    assert_eq!((first.code, first.why.unwrap().0), (ResponseCode::Refused, PRIVATE));
+    for _ in 0..10 {
+        let next = here.ask("lives-1.example.", RecordType::A).await;
+        assert_eq!((next.code, next.why.unwrap().0), (ResponseCode::Refused, PRIVATE));
+    }
+}
+
+/// RFC 8767 section 5, RFC 9520: an upstream that fails at once is spared, however often programs ask.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upstream_that_fails_is_not_asked_with_every_question_for_what_is_known() {
+    let world = World::new();
+    let upstream = world.upstream(Scheme::Tls, Manner::Honest).await;
+    let here = world.answering(&settings([url(Scheme::Tls, &upstream)])).await;
+    assert_eq!(here.ask("lives-1.example.", RecordType::A).await.code, ResponseCode::NoError);
+    upstream.turn(Manner::Failing);
+    assert_eq!(outlive(&here, "lives-1.example.").await.why.unwrap().0, STALE);
+    let before = upstream.questions.load(Ordering::SeqCst);
+    for _ in 0..200 {
+        let answer = here.ask("lives-1.example.", RecordType::A).await;
+        assert_eq!((answer.code, answer.why.unwrap().0), (ResponseCode::NoError, STALE));
+    }
+    assert_eq!(upstream.questions.load(Ordering::SeqCst), before, "until the recheck timer");
 }
 
 /// And it is the fresh one again as soon as somebody answers.
@@ -209,4 +256,39 @@ async fn who_asks_much_does_not_take_all_places_among_those_who_wait() {
         "it waits for the upstream and is not sent away: {:?}",
         got(&buffer[..at_once.unwrap().unwrap()])
     );
+}
+
+/// A program that keeps every connection there is, and uses each now and then, closes TCP to nobody else.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_holds_all_connections_gives_up_the_one_that_was_silent_longest() {
+    let world = World::new();
+    let here = world.answering(&Settings::default()).await;
+    let mut held = Vec::new();
+    for n in 0..256u16 {
+        let mut stream = TcpStream::connect(here.at).await.unwrap();
+        assert!(asked_over(&mut stream, n).await, "connection {n}");
+        held.push(stream);
+    }
+    assert!(asked_over(&mut held[0], 300).await, "heard of last");
+    assert_eq!(here.ask_by_tcp("me.prod.internal.", RecordType::A).await.records, ["100.64.0.1"]);
+    assert!(!asked_over(&mut held[1], 301).await, "this one gave way");
+    assert!(asked_over(&mut held[0], 302).await && asked_over(&mut held[255], 303).await);
+}
+
+/// Whether it is answered on this connection.
+async fn asked_over(stream: &mut TcpStream, id: u16) -> bool {
+    let question = question("me.prod.internal.", RecordType::A, id);
+    let framed = [&(question.len() as u16).to_be_bytes()[..], &question].concat();
+    if stream.write_all(&framed).await.is_err() {
+        return false;
+    }
+    let answer = async {
+        let length = stream.read_u16().await?;
+        let mut answer = vec![0; length.into()];
+        stream.read_exact(&mut answer).await.map(|_| answer)
+    };
+    match tokio::time::timeout(PATIENCE, answer).await.expect("an answer or an end") {
+        Ok(answer) => got(&answer).records == ["100.64.0.1"],
+        Err(_) => false,
+    }
 }

@@ -7,7 +7,7 @@ mod upstream;
 mod world;
 
 use std::collections::BTreeSet;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -18,8 +18,9 @@ use tokio::net::UdpSocket;
 use tokio::sync::Mutex;
 use upstream::{Manner, serve};
 use warren_config::policy::Settings;
-use warren_config::upstream::Scheme;
-use world::{Answering, NAME, PATIENCE, SCHEMES, World, got, question, settings, url};
+use warren_config::upstream::{Scheme, Upstream};
+use warren_node_core::names::forward::Local;
+use world::{Answering, NAME, PATIENCE, SCHEMES, World, got, names, question, settings, url};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn names_are_asked_encrypted_over_all_three_transports_and_kept() {
@@ -145,6 +146,22 @@ async fn bad_manners_alone_fail_closed_in_bounded_time() {
     }
 }
 
+/// An answer that comes with another code than success is none (RFC 8484 section 4.2.1), and nobody is sent elsewhere.
+#[tokio::test(flavor = "multi_thread")]
+async fn over_https_only_success_is_an_answer_and_no_redirection_is_followed() {
+    let world = World::new();
+    for manner in [Manner::Redirecting, Manner::Overloaded] {
+        let bad = world.upstream(Scheme::Https, manner).await;
+        let here = world.answering(&settings([url(Scheme::Https, &bad)])).await;
+        let failed = here.ask("www.example.", RecordType::A).await;
+        assert_eq!((failed.code, failed.records.len()), (ResponseCode::ServFail, 0), "{manner:?}");
+        assert_eq!(bad.questions.load(Ordering::SeqCst), 1, "{manner:?}: asked once, and nowhere else");
+        let good = world.upstream(Scheme::Tls, Manner::Honest).await;
+        let here = world.answering(&settings([url(Scheme::Https, &bad), url(Scheme::Tls, &good)])).await;
+        assert_eq!(here.ask("www.example.", RecordType::A).await.records, ["203.0.113.7"], "{manner:?}");
+    }
+}
+
 /// DN-09, DN-12, DN-20.
 #[tokio::test(flavor = "multi_thread")]
 async fn lies_are_not_passed_on() {
@@ -192,6 +209,36 @@ async fn a_suffix_of_its_own_never_falls_back_to_the_others() {
     assert_eq!(here.ask("db.corp.example.", RecordType::A).await.code, ResponseCode::ServFail);
     assert_eq!(public.questions.load(Ordering::SeqCst), 0);
     assert_eq!(here.ask("www.example.", RecordType::A).await.records, ["203.0.113.7"]);
+}
+
+const FOUND: [&str; 2] = ["203.0.113.7", "2001:db8::7"];
+
+/// One policy with dead servers must not cut every node off from the one that mends it.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_coordinator_s_own_name_is_asked_of_the_node_s_own_servers_whatever_the_policy_names() {
+    let world = World::new();
+    let own = world.upstream(Scheme::Tls, Manner::Honest).await;
+    let gone = world.upstream(Scheme::Tls, Manner::Honest).await;
+    let dead = url(Scheme::Tls, &gone);
+    drop(gone);
+    let local = Local { upstream: vec![Upstream::parse(&url(Scheme::Tls, &own)).unwrap()] };
+    let resolver = world.resolver(local);
+    resolver.publish(&names(), &settings([dead.clone()]));
+    assert_eq!(resolver.look_up("www.example").await.unwrap(), FOUND.map(|ip| ip.parse::<IpAddr>().unwrap()));
+    // Without servers of its own: those of the policy, or the reason.
+    let honest = world.resolver(Local::default());
+    honest.publish(&names(), &settings([url(Scheme::Tls, &own)]));
+    assert_eq!(honest.look_up("www.example").await.unwrap(), FOUND.map(|ip| ip.parse::<IpAddr>().unwrap()));
+    honest.publish(&names(), &settings([dead.clone()]));
+    assert!(honest.look_up("www.example").await.unwrap_err().to_string().contains(&dead[..20]));
+    // What belongs to a split is asked there first, and only then elsewhere.
+    let split = world.upstream(Scheme::Tls, Manner::Honest).await;
+    let mut settings = settings([dead]);
+    settings.split.insert("example".into(), vec![url(Scheme::Tls, &split)]);
+    resolver.publish(&names(), &settings);
+    let before = own.questions.load(Ordering::SeqCst);
+    assert_eq!(resolver.look_up("www.example").await.unwrap(), FOUND.map(|ip| ip.parse::<IpAddr>().unwrap()));
+    assert_eq!((own.questions.load(Ordering::SeqCst), split.questions.load(Ordering::SeqCst)), (before, 2));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -43,6 +43,7 @@ use crate::portmap::PortMapper;
 use crate::resolver::{self, Resolver};
 use crate::service;
 use crate::socket::Waiting;
+use crate::state::places::Places;
 use crate::state::{StateDir, WgKeys};
 use crate::worker::{Shared, StopReason};
 use crate::workload::Workloads;
@@ -116,8 +117,13 @@ impl Driver {
     pub fn new(parts: Parts) -> Driver {
         let keys = coordinator_keys(&parts.kept, &parts.kept.network.coordinators);
         let resolver = Arc::clone(&parts.resolver);
-        let connector =
-            Connector::new(parts.kept.identity.clone(), keys, resolver).knowing(parts.kept.came_by);
+        let places = parts.state.places().unwrap_or_else(|e| {
+            tracing::warn!("where coordinators answered last is not known: {e}");
+            Places::new()
+        });
+        let connector = Connector::new(parts.kept.identity.clone(), keys, resolver)
+            .knowing(parts.kept.came_by)
+            .recalling(places);
         let port_mapper = outside::port_mapper(&parts);
         Driver {
             parts,

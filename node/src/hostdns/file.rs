@@ -1,17 +1,22 @@
-//! `/etc/resolv.conf`, replaced whole and atomically; what was there lies beside it, as it was (a link stays a link).
+//! `/etc/resolv.conf`, replaced whole and atomically; what was there lies beside it. It is that very file (or link), moved and
+//! not copied, so that its owner, its mode and everything else about it come back with it.
 
-use std::fs;
+use std::fs::{self, Permissions};
 use std::io::{self, ErrorKind, Write};
 use std::net::IpAddr;
-use std::os::unix::fs::{OpenOptionsExt, symlink};
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::io::Errno;
 use warren_node_core::host::resolv::{is_ours, render};
 
 use super::HostDnsError;
 
 const SYSTEM: &str = "/etc/resolv.conf";
-/// Content of the copy where there was no file at all.
+/// Every program of the host reads it, whatever the agent's umask is.
+const MODE: u32 = 0o644;
+/// What lies beside where there was no file at all.
 const ABSENT: &str = "# There was no file.\n";
 
 #[derive(Clone, Debug)]
@@ -38,18 +43,24 @@ impl File {
     /// Ours is written if it is not there. What another program wrote meanwhile is from then on what was there before.
     pub fn tell(&self, servers: &[IpAddr], everything: bool) -> Result<(), HostDnsError> {
         let now = self.read(&self.path)?;
-        if !now.as_deref().is_some_and(is_ours) {
-            self.keep()?;
-        }
-        let before = self.read(&self.before)?.unwrap_or_default();
-        let text = render(&before, servers, everything);
+        let ours = now.as_deref().is_some_and(is_ours);
+        let before = if ours { self.read(&self.before)? } else { now.clone() };
+        let text = render(&before.unwrap_or_default(), servers, everything);
         if now.as_deref() == Some(text.as_str()) {
             return Ok(());
         }
-        self.replace(&text)
+        self.write(&text)?;
+        match fs::symlink_metadata(&self.path).is_ok() {
+            true if !ours => self.exchange(),
+            true => self.rename(&self.new),
+            false => {
+                fs::write(&self.before, ABSENT).map_err(self.failed("write", &self.before))?;
+                self.rename(&self.new)
+            }
+        }
     }
 
-    /// A file of somebody else stays; then only our copy goes.
+    /// A file of somebody else stays; then what lies beside it is of no use any more.
     pub fn restore(&self) -> Result<(), HostDnsError> {
         let ours = self.read(&self.path)?.is_some_and(|text| is_ours(&text));
         let before = self.read(&self.before)?;
@@ -66,44 +77,58 @@ impl File {
         }
     }
 
-    /// A copy of what is there now. A link is copied as a link.
-    fn keep(&self) -> Result<(), HostDnsError> {
-        match fs::remove_file(&self.before) {
-            Err(e) if e.kind() != ErrorKind::NotFound => return Err(self.failed("remove", &self.before)(e)),
-            _ => {}
+    /// Ours and theirs change places in one step. Until then ours lies beside theirs, where [`File::restore`] throws it away:
+    /// a crash at any moment leaves what can be put back.
+    fn exchange(&self) -> Result<(), HostDnsError> {
+        fs::rename(&self.new, &self.before).map_err(self.failed("write", &self.before))?;
+        match renameat_with(CWD, &self.before, CWD, &self.path, RenameFlags::EXCHANGE) {
+            Ok(()) => Ok(()),
+            // NFS, say.
+            Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => self.move_aside(),
+            Err(e) => {
+                let _ = fs::remove_file(&self.before);
+                Err(self.explained(e.into()))
+            }
         }
-        let kept = match fs::read_link(&self.path) {
-            Ok(target) => symlink(target, &self.before),
-            Err(_) => match fs::copy(&self.path, &self.before) {
-                Err(e) if e.kind() == ErrorKind::NotFound => fs::write(&self.before, ABSENT),
-                other => other.map(drop),
-            },
-        };
-        kept.map_err(self.failed("write", &self.before))
     }
 
-    fn replace(&self, text: &str) -> Result<(), HostDnsError> {
+    /// Where a file system cannot exchange two files: theirs gets a second name first. Only a link is made anew.
+    fn move_aside(&self) -> Result<(), HostDnsError> {
+        fs::rename(&self.before, &self.new).map_err(self.failed("write", &self.new))?;
+        let kept = match fs::read_link(&self.path) {
+            Ok(target) => symlink(target, &self.before),
+            Err(_) => fs::hard_link(&self.path, &self.before),
+        };
+        kept.map_err(self.failed("write", &self.before))?;
+        self.rename(&self.new)
+    }
+
+    fn write(&self, text: &str) -> Result<(), HostDnsError> {
         let written = (|| {
             match fs::remove_file(&self.new) {
                 Err(e) if e.kind() != ErrorKind::NotFound => return Err(e),
                 _ => {}
             }
-            let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o644).open(&self.new)?;
+            let mut file = fs::OpenOptions::new().write(true).create_new(true).open(&self.new)?;
             file.write_all(text.as_bytes())?;
+            // Not as it is opened: the umask would take from that.
+            file.set_permissions(Permissions::from_mode(MODE))?;
             file.sync_all()
         })();
-        written.map_err(self.failed("write", &self.new))?;
-        self.rename(&self.new)
+        written.map_err(self.failed("write", &self.new))
     }
 
     fn rename(&self, from: &Path) -> Result<(), HostDnsError> {
-        match fs::rename(from, &self.path) {
-            Ok(()) => Ok(()),
-            Err(e) if e.kind() == ErrorKind::ResourceBusy => {
-                let _ = fs::remove_file(&self.new);
-                Err(HostDnsError::Mounted(self.path.clone()))
-            }
-            Err(e) => Err(self.failed("replace", &self.path)(e)),
+        fs::rename(from, &self.path).map_err(|e| {
+            let _ = fs::remove_file(&self.new);
+            self.explained(e)
+        })
+    }
+
+    fn explained(&self, e: io::Error) -> HostDnsError {
+        match e.kind() {
+            ErrorKind::ResourceBusy => HostDnsError::Mounted(self.path.clone()),
+            _ => self.failed("replace", &self.path)(e),
         }
     }
 
@@ -153,6 +178,71 @@ mod tests {
         file.restore().expect("twice");
         assert_eq!(text(&file.path), REAL);
         assert_eq!(fs::read_dir(dir.path()).expect("list").count(), 1, "nothing else is left");
+    }
+
+    /// As the shipped unit runs it. The umask is the whole process's, so the test is one of its own.
+    #[test]
+    fn every_program_can_read_it_whatever_the_agents_umask_is() {
+        const INSIDE: &str = "WARREN_TEST_UMASK";
+        if std::env::var_os(INSIDE).is_none() {
+            let name = "hostdns::file::tests::every_program_can_read_it_whatever_the_agents_umask_is";
+            let mut shell = std::process::Command::new("sh");
+            shell.args(["-c", "umask 077; exec \"$0\" --exact \"$1\""]);
+            let test = std::env::current_exe().expect("this test");
+            let output = shell.arg(test).arg(name).env(INSIDE, "1").output().expect("sh");
+            let said = String::from_utf8_lossy(&output.stdout).into_owned();
+            assert!(output.status.success() && said.contains("1 passed"), "{said}");
+            return;
+        }
+        let (_dir, file) = place();
+        let mode = |path: &Path| fs::metadata(path).expect("metadata").permissions().mode() & 0o7777;
+        file.tell(&servers(), true).expect("tell");
+        assert_eq!(mode(&file.path), 0o644, "where there was none");
+        file.restore().expect("restore");
+        fs::write(&file.path, REAL).expect("write");
+        assert_eq!(mode(&file.path), 0o600, "the umask holds");
+        file.tell(&servers(), true).expect("tell");
+        assert_eq!(mode(&file.path), 0o644);
+        file.tell(&["100.64.0.9".parse().expect("address")], true).expect("other servers");
+        assert_eq!(mode(&file.path), 0o644);
+    }
+
+    #[test]
+    fn what_comes_back_is_the_very_file_with_all_that_belongs_to_it() {
+        use std::os::unix::fs::MetadataExt;
+        let (dir, file) = place();
+        fs::write(&file.path, REAL).expect("write");
+        fs::set_permissions(&file.path, Permissions::from_mode(0o640)).expect("mode");
+        let facts = |path: &Path| {
+            let seen = fs::symlink_metadata(path).expect("metadata");
+            (seen.ino(), seen.mode(), seen.uid(), seen.mtime_nsec())
+        };
+        let before = facts(&file.path);
+        for exchange in [true, false] {
+            if exchange {
+                file.tell(&servers(), true).expect("tell");
+            } else {
+                file.write(&render(REAL, &servers(), true)).expect("write");
+                fs::rename(&file.new, &file.before).expect("as far as it was");
+                file.move_aside().expect("without an exchange");
+            }
+            assert!(is_ours(&text(&file.path)) && facts(&file.path).0 != before.0);
+            file.tell(&["100.64.0.9".parse().expect("address")], true).expect("other servers");
+            file.restore().expect("restore");
+            assert_eq!(facts(&file.path), before);
+        }
+        assert_eq!(fs::read_dir(dir.path()).expect("list").count(), 1, "nothing else is left");
+    }
+
+    #[test]
+    fn cut_off_before_ours_is_in_place_theirs_stays() {
+        let (_dir, file) = place();
+        fs::write(&file.path, REAL).expect("write");
+        file.write(&render(REAL, &servers(), true)).expect("write");
+        fs::rename(&file.new, &file.before).expect("as far as it came");
+        file.restore().expect("restore");
+        assert_eq!(text(&file.path), REAL);
+        assert!(!file.before.exists());
     }
 
     #[test]

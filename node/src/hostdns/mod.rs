@@ -76,6 +76,11 @@ pub enum HostDnsError {
     NoResolved,
     #[error("resolvectl {what}: {why}")]
     Resolved { what: String, why: String },
+    #[error(
+        "systemd-resolved takes nothing from this agent's user ({why}): install `polkitd` and the rule 50-warren-node.rules (the \
+         Debian package of the agent brings the rule; by hand it belongs into /etc/polkit-1/rules.d), or run with --dns-host off"
+    )]
+    Denied { why: String },
     #[error(transparent)]
     Guard(#[from] HostError),
 }
@@ -118,6 +123,8 @@ pub struct HostDns {
     programs: Programs,
     looks: u64,
     tells: u64,
+    /// systemd-resolved said no, in these words, and is asked again at this telling: each time it is written to the journal.
+    denied: Option<(u64, String)>,
 }
 
 impl HostDns {
@@ -139,6 +146,7 @@ impl HostDns {
             programs: Programs::default(),
             looks: 0,
             tells: 0,
+            denied: None,
         }
     }
 
@@ -191,26 +199,45 @@ impl HostDns {
             // Before anything is changed, so that nothing stays changed.
             self.watchdog = Some(watchdog::start(self.interface.as_str())?);
         }
-        if !guard && self.told.as_ref().is_some_and(|told| self.wants_guard(told)) {
+        if !guard && self.refused.is_some() {
             load_rules(&leak::removal(&self.interface)).await?;
             (self.refused, self.ear) = (None, None);
         }
+        let told = self.tell_programs(means, wanted).await;
+        // Then only: whoever was still sent elsewhere has asked there, and gets his answer. Programs that could not be sent
+        // here are let out where nobody wished otherwise; a guard that was wished, or that stands, depends on nothing.
+        if guard && (told.is_ok() || self.guard == Guard::On || self.refused.is_some()) {
+            let guarded = self.put_guard().await;
+            return told.and(guarded);
+        }
+        told
+    }
+
+    async fn tell_programs(&mut self, means: Means, wanted: &Wanted) -> Result<(), HostDnsError> {
         match means {
             Means::Nothing => {}
             Means::File => self.file.tell(&wanted.servers, wanted.everything)?,
             Means::Resolved
                 if self.told.as_ref() == Some(wanted) && !self.tells.is_multiple_of(TELL_AGAIN) => {}
-            Means::Resolved => {
-                let all = self.owns_all(wanted);
-                resolved::tell(self.interface.as_str(), &wanted.servers, &wanted.zone, all).await?;
-            }
+            Means::Resolved => self.tell_resolved(wanted).await?,
         }
         self.told = Some(wanted.clone());
-        // Then only: whoever was still sent elsewhere has asked there, and gets his answer.
-        if guard {
-            self.put_guard().await?;
-        }
         Ok(())
+    }
+
+    async fn tell_resolved(&mut self, wanted: &Wanted) -> Result<(), HostDnsError> {
+        if let Some((again, why)) = &self.denied
+            && self.tells < *again
+        {
+            return Err(HostDnsError::Denied { why: why.clone() });
+        }
+        let all = self.owns_all(wanted);
+        let told = resolved::tell(self.interface.as_str(), &wanted.servers, &wanted.zone, all).await;
+        self.denied = match &told {
+            Err(HostDnsError::Denied { why }) => Some((self.tells + TELL_AGAIN, why.clone())),
+            _ => None,
+        };
+        told
     }
 
     /// Put back when another program flushed it; what it refused is read on the way. The first time it replaces what an
@@ -300,7 +327,7 @@ impl HostDns {
             "host": means,
             "servers": told.map(|t| &t.servers),
             "everything": told.is_some_and(|t| self.owns_all(t)),
-            "guarded": told.is_some_and(|t| self.wants_guard(t)),
+            "guarded": self.refused.is_some(),
             "refused": self.refused,
             "programs": self.programs.most().iter().map(|(program, tries)| json!({ "program": program, "tries": tries })).collect::<Vec<_>>(),
             "bridges": self.bridges.iter().map(InterfaceName::as_str).collect::<Vec<_>>(),
@@ -311,7 +338,8 @@ impl HostDns {
     /// Takes back what was told. True: until now programs were sent here, and some are still on their way.
     pub async fn give_back(&mut self) -> bool {
         let sent_here = self.told.is_some() && self.means() != Means::Nothing;
-        if self.told.is_some() {
+        // What waits for our end was started before anything was changed.
+        if self.told.is_some() || self.watchdog.is_some() {
             for e in restore(&self.interface).await {
                 tracing::error!("{e}");
             }

@@ -60,5 +60,14 @@ async fn call(args: &[&str]) -> Result<(), HostDnsError> {
     if output.status.success() {
         return Ok(());
     }
-    Err(failed(String::from_utf8_lossy(&output.stderr).trim().chars().take(500).collect()))
+    let why: String = String::from_utf8_lossy(&output.stderr).trim().chars().take(500).collect();
+    Err(if is_denial(&why) { HostDnsError::Denied { why } } else { failed(why) })
+}
+
+/// In the words of systemd-resolved where polkit says no, asks for a password, or does not run.
+fn is_denial(why: &str) -> bool {
+    let why = why.to_ascii_lowercase();
+    ["authentication required", "access denied", "permission denied", "not authorized"]
+        .iter()
+        .any(|words| why.contains(words))
 }

@@ -20,6 +20,7 @@ use super::tls::{self, Stranger};
 use crate::clock::boot;
 use crate::door::{self, Door, DoorError, Opening};
 use crate::resolver::Resolver;
+use crate::state::places::{self, Places};
 
 /// A coordinator that does not answer is given up after this long.
 const CONNECT: Duration = Duration::from_secs(6);
@@ -81,6 +82,8 @@ pub struct Connector {
     servers: Mutex<Vec<IdentityKey>>,
     /// Last address each name resolved to.
     known: Mutex<BTreeMap<String, Vec<SocketAddr>>>,
+    /// Where a coordinator of that name answered with its key, the last place first.
+    proven: Mutex<Places>,
     resolver: Arc<Resolver>,
     /// The host's address to leave from; else the kernel chooses.
     from: Option<IpAddr>,
@@ -94,8 +97,8 @@ impl Connector {
     /// `resolver` finds coordinators that are given by name: encrypted, or not at all.
     pub fn new(identity: SigningKey, servers: Vec<IdentityKey>, resolver: Arc<Resolver>) -> Connector {
         let servers = Mutex::new(servers);
-        let (known, last) = (Mutex::default(), Mutex::default());
-        Connector { identity, servers, known, resolver, from: None, doors: true, last }
+        let (known, proven, last) = (Mutex::default(), Mutex::default(), Mutex::default());
+        Connector { identity, servers, known, proven, resolver, from: None, doors: true, last }
     }
 
     /// On a host with several addresses: leaves from this one, and so reaches only its address family.
@@ -108,6 +111,12 @@ impl Connector {
     #[must_use]
     pub fn knowing(self, last: Option<Transport>) -> Connector {
         Connector { last: Mutex::new(last), ..self }
+    }
+
+    /// Where coordinators answered an agent before this one.
+    #[must_use]
+    pub fn recalling(self, places: Places) -> Connector {
+        Connector { proven: Mutex::new(places), ..self }
     }
 
     /// Only over UDP.
@@ -128,16 +137,35 @@ impl Connector {
         self.known.lock().map(|known| known.values().flatten().copied().collect()).unwrap_or_default()
     }
 
-    /// Tries every address of `host:port` in turn; the last failure is the answer.
+    /// Where coordinators that are known by name answered, to be recalled after a restart.
+    pub fn proven(&self) -> Places {
+        self.proven.lock().map(|proven| proven.clone()).unwrap_or_default()
+    }
+
+    /// Tries every address of `host:port` in turn, at the end those where it answered before; the last failure is the answer.
     pub async fn connect(&self, address: &str) -> Result<Link, ConnectError> {
         let mut last = ConnectError::Address { address: address.to_owned() };
         for target in self.resolve(address).await? {
             match self.connect_to(target).await {
-                Ok(link) => return Ok(link),
+                Ok(link) => {
+                    self.remember_proven(address, target);
+                    return Ok(link);
+                }
                 Err(e) => last = e,
             }
         }
         Err(last)
+    }
+
+    fn remember_proven(&self, address: &str, at: SocketAddr) {
+        if address.parse::<SocketAddr>().is_err()
+            && let Ok(mut proven) = self.proven.lock()
+        {
+            let places = proven.entry(address.to_owned()).or_default();
+            places.retain(|place| *place != at);
+            places.insert(0, at);
+            places.truncate(places::EACH);
+        }
     }
 
     /// A name that resolved once is not forgotten when the resolver fails: it may be the one that depends on us.
@@ -153,13 +181,26 @@ impl Connector {
             Ok(Ok(found)) => {
                 let found: Vec<SocketAddr> = found.into_iter().map(|ip| SocketAddr::new(ip, port)).collect();
                 self.remember(address, &found);
-                return Ok(found);
+                // What a name says may be wrong; a key that answered was right.
+                let before = self.proven_at(address).into_iter().filter(|at| !found.contains(at));
+                return Ok(found.iter().copied().chain(before).collect());
             }
             Ok(Err(e)) => e.to_string(),
             Err(_) => format!("no answer within {} seconds", RESOLVE.as_secs()),
         };
-        let known = self.known.lock().ok().and_then(|known| known.get(address).cloned());
-        known.ok_or_else(|| ConnectError::Resolve { address: address.to_owned(), why })
+        let proven = self.proven_at(address);
+        let known = self.known.lock().ok().and_then(|known| known.get(address).cloned()).unwrap_or_default();
+        let others = known.into_iter().filter(|at| !proven.contains(at));
+        let known: Vec<SocketAddr> = proven.iter().copied().chain(others).collect();
+        if known.is_empty() {
+            return Err(ConnectError::Resolve { address: address.to_owned(), why });
+        }
+        tracing::debug!(address, "its name does not resolve, it is tried where it was: {why}");
+        Ok(known)
+    }
+
+    fn proven_at(&self, address: &str) -> Vec<SocketAddr> {
+        self.proven.lock().ok().and_then(|proven| proven.get(address).cloned()).unwrap_or_default()
     }
 
     fn remember(&self, address: &str, found: &[SocketAddr]) {
@@ -365,6 +406,25 @@ mod tests {
             let error = connector().connect(address).await.expect_err("refused");
             assert!(matches!(error, ConnectError::Address { .. }), "{address}: {error}");
         }
+    }
+
+    #[tokio::test]
+    async fn where_a_coordinator_answered_it_is_tried_again_though_its_name_is_lost_or_lies() {
+        let at = |last: u8| SocketAddr::from(([192, 0, 2, last], 7946));
+        let before = connector();
+        before.remember_proven("coordinator.invalid:7946", at(1));
+        before.remember_proven("coordinator.invalid:7946", at(2));
+        before.remember_proven("192.0.2.9:7946", at(9));
+        assert_eq!(before.proven().len(), 1, "an address needs no memory");
+        let after = connector().recalling(before.proven());
+        assert_eq!(after.resolve("coordinator.invalid:7946").await, Ok(vec![at(2), at(1)]));
+        after.remember("coordinator.invalid:7946", &[at(7), at(1)]);
+        assert_eq!(after.resolve("coordinator.invalid:7946").await, Ok(vec![at(2), at(1), at(7)]));
+        // A name that is found, and not where it was.
+        let local = SocketAddr::from(([127, 0, 0, 1], 7946));
+        let lied = connector().recalling(Places::from([("localhost:7946".to_owned(), vec![at(3)])]));
+        let found = lied.resolve("localhost:7946").await.expect("in /etc/hosts");
+        assert!(found.contains(&local) && found.last() == Some(&at(3)), "{found:?}");
     }
 
     #[tokio::test]

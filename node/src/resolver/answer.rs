@@ -133,8 +133,8 @@ impl Resolver {
                 self.count(&asked.name, class, Outcome::Local);
                 Said::Now(delivered(&stored, &question, Age::Seconds(age), None))
             }
+            // Nobody is asked before the recheck timer has run out (RFC 8767 section 5).
             Found::Stale { stored, hopeless: true } => {
-                self.prefetch(group, &asked, &question);
                 self.count(&asked.name, class, Outcome::Stale);
                 Said::Now(stale(&stored, &question))
             }
@@ -142,6 +142,12 @@ impl Resolver {
             _ if !question.query.recursion_desired => {
                 self.count(&asked.name, class, Outcome::Refused);
                 Said::Now(plain(&question, REFUSED, None))
+            }
+            // Nor what has just failed (RFC 9520).
+            Found::Stale { stored, .. } if self.failed_lately(&asked).is_some() => {
+                self.tally.count_remembered();
+                self.count(&asked.name, class, Outcome::Stale);
+                Said::Now(stale(&stored, &question))
             }
             Found::Stale { stored, .. } => self.say_later(group, class, asked, question, Some(stored)),
             Found::Missing => match self.failed_lately(&asked) {
@@ -258,7 +264,8 @@ impl Drop for Room {
 
 fn written(names: &Names, question: &Question, answer: &Answer, now: UnixTime, available: bool) -> Vec<u8> {
     let soa = matches!(answer, Answer::NoData | Answer::NxDomain).then(|| names.soa());
-    let nothing = soa.as_ref().map_or(Body::Empty, |soa| Body::Nothing { zone: names.zone(), soa });
+    let zone = names.zone_above(&question.query.name);
+    let nothing = soa.as_ref().map_or(Body::Empty, |soa| Body::Nothing { zone, soa });
     let (code, body) = match answer {
         Answer::Records(records) => (NOERROR, Body::Records(records)),
         Answer::NoData => (NOERROR, nothing),
@@ -279,7 +286,8 @@ fn said_of(special: Special, question: &Question) -> Vec<u8> {
         Special::Loopback => (NOERROR, None),
         Special::Absent(why) => (NXDOMAIN, Some(Extended { code: code::BLOCKED, text: why.to_owned() })),
     };
-    let body = if found.is_empty() { Body::Empty } else { Body::Records(&found) };
+    let (zone, soa) = special::zone(&question.query.name);
+    let body = if found.is_empty() { Body::Nothing { zone, soa: &soa } } else { Body::Records(&found) };
     let (ttl, extended) = (TTL_SECONDS, extended.as_ref());
     Reply { code, authoritative: false, recursion_available: true, body, ttl, extended }
         .write(&question.query, question.carrier)

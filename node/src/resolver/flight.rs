@@ -26,6 +26,18 @@ impl Flights {
     }
 }
 
+/// However it ends (the runtime may go, the task may panic), the next asker begins another one.
+struct Flight {
+    resolver: Arc<Resolver>,
+    asked: Asked,
+}
+
+impl Drop for Flight {
+    fn drop(&mut self) {
+        self.resolver.flights.lock().remove(&self.asked);
+    }
+}
+
 impl Resolver {
     /// Asks, or waits with those who asked before. What comes is kept in the cache. Must be called inside a runtime.
     pub(super) fn fly(self: &Arc<Self>, group: usize, asked: &Asked, name: Name) -> Ending {
@@ -36,13 +48,14 @@ impl Resolver {
         let (tell, ending) = watch::channel(None);
         under_way.insert(asked.clone(), ending.clone());
         drop(under_way);
-        let (resolver, asked) = (Arc::clone(self), asked.clone());
+        // Made here and not in the task, which may be thrown away before it begins.
+        let flight = Flight { resolver: Arc::clone(self), asked: asked.clone() };
         tokio::spawn(async move {
-            let outward = resolver.outward.load_full();
-            let context = Context { names: resolver.names(), private: false };
-            let outcome = outward.ask(group, &asked, &name, context).await;
-            resolver.land(&outward, &asked, &outcome);
-            resolver.flights.lock().remove(&asked);
+            let outward = flight.resolver.outward.load_full();
+            let context = Context { names: flight.resolver.names(), private: false };
+            let outcome = outward.ask(group, &flight.asked, &name, context).await;
+            flight.resolver.land(&outward, &flight.asked, &outcome);
+            drop(flight);
             let _ = tell.send(Some(outcome));
         });
         ending
@@ -59,7 +72,10 @@ impl Resolver {
                 self.failures().handle_answer(asked);
             }
             Err(failure) => {
-                self.cache().handle_failure(asked, boot());
+                match failure.is_verdict() {
+                    true => self.cache().handle_verdict(asked),
+                    false => self.cache().handle_failure(asked, boot()),
+                }
                 self.failures().handle_failure(asked, failure, boot());
             }
         }
@@ -71,5 +87,30 @@ pub async fn end(mut ending: Ending) -> Outcome {
     match ending.wait_for(Option::is_some).await {
         Ok(outcome) => outcome.clone().unwrap_or(Err(Failure::Busy)),
         Err(_) => Err(Failure::Busy),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flight_that_was_broken_off_is_begun_anew_by_the_next_asker() {
+        let resolver = crate::agent::NameOptions::default().resolver().expect("TLS");
+        let asked =
+            Asked { name: "a.example".to_owned(), kind: 1, dnssec_ok: false, checking_disabled: false };
+        let name = Name::from_ascii("a.example.").expect("name");
+        let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().expect("runtime");
+        let short = runtime();
+        let broken_off = {
+            let _inside = short.enter();
+            resolver.fly(0, &asked, name.clone())
+        };
+        drop(short);
+        let after = runtime();
+        assert_eq!(after.block_on(end(broken_off)).err(), Some(Failure::Busy));
+        let outcome = after.block_on(async { end(resolver.fly(0, &asked, name)).await });
+        assert_eq!(outcome.err(), Some(Failure::NoUpstream), "it was asked again");
+        assert!(resolver.flights.lock().is_empty());
     }
 }

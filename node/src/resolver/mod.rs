@@ -88,6 +88,8 @@ pub struct Resolver {
     settings: Own,
     names: ArcSwapOption<Names>,
     outward: ArcSwap<Outward>,
+    /// The node's own servers alone, whatever a policy names: for the coordinator's own name.
+    own_outward: Arc<Outward>,
     standings: ArcSwap<Standings>,
     own: ArcSwap<BTreeSet<IpAddr>>,
     neighbours: ArcSwap<Vec<IpNet>>,
@@ -106,12 +108,13 @@ pub struct Resolver {
 impl Resolver {
     pub fn new(clock: Arc<Clock>, settings: Own) -> Arc<Resolver> {
         let (forwarding, _) = Forwarding::new(&Settings::default(), &settings.local);
-        let outward = ArcSwap::from_pointee(settings.outward(forwarding));
+        let own_outward = Arc::new(settings.outward(forwarding));
         Arc::new(Resolver {
             clock,
             settings,
             names: ArcSwapOption::empty(),
-            outward,
+            outward: ArcSwap::new(Arc::clone(&own_outward)),
+            own_outward,
             standings: ArcSwap::default(),
             own: ArcSwap::default(),
             neighbours: ArcSwap::default(),

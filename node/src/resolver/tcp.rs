@@ -1,18 +1,22 @@
 //! Questions over TCP (RFC 7766): several on one connection, answered as they are ready.
 
+use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
+use tokio::task::AbortHandle;
 use tokio::time::timeout;
 use warren_node_core::names::reply::Carrier;
+use warren_node_core::names::seats::Seats;
 
 use super::Resolver;
 use super::answer::Said;
+use crate::clock::boot;
 
 /// Connections at the same time, and how long one may be silent; less when they become rare.
 const CONNECTIONS: usize = 256;
@@ -24,23 +28,66 @@ const UNWRITTEN: usize = 16;
 const LONGEST: u16 = 4096;
 
 pub async fn serve(resolver: Arc<Resolver>, listener: TcpListener) {
-    let room = Arc::new(Semaphore::new(CONNECTIONS));
+    let hall = Arc::new(Hall::default());
     loop {
         match listener.accept().await {
-            Ok((stream, asker)) => {
-                let Ok(place) = Arc::clone(&room).try_acquire_owned() else { continue };
-                let crowded = room.available_permits() < CONNECTIONS / 2;
-                let idle = if crowded { IDLE_WHEN_CROWDED } else { IDLE };
-                let resolver = Arc::clone(&resolver);
-                tokio::spawn(async move {
-                    // However it ends, the asker sees the end of its connection.
-                    let _ = converse(resolver, stream, asker, idle).await;
-                    drop(place);
-                });
-            }
+            Ok((stream, asker)) => hall.admit(&resolver, stream, asker),
             // Out of descriptors: wait until some asker is gone.
             Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
         }
+    }
+}
+
+/// Connections at one address. When all places are taken, somebody who is silent gives up his.
+struct Hall {
+    seats: Mutex<Seats>,
+    conversations: Mutex<HashMap<u64, AbortHandle>>,
+}
+
+impl Default for Hall {
+    fn default() -> Hall {
+        Hall { seats: Mutex::new(Seats::new(CONNECTIONS)), conversations: Mutex::default() }
+    }
+}
+
+impl Hall {
+    fn seats(&self) -> MutexGuard<'_, Seats> {
+        self.seats.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn conversations(&self) -> MutexGuard<'_, HashMap<u64, AbortHandle>> {
+        self.conversations.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn admit(self: &Arc<Self>, resolver: &Arc<Resolver>, stream: TcpStream, asker: SocketAddr) {
+        let (number, given_up) = self.seats().take(asker.ip().to_canonical(), boot());
+        // Held until this one is listed: it takes itself off the list at its end.
+        let mut conversations = self.conversations();
+        if let Some(gone) = given_up.and_then(|number| conversations.remove(&number)) {
+            gone.abort();
+        }
+        let crowded = conversations.len() > CONNECTIONS / 2;
+        let idle = if crowded { IDLE_WHEN_CROWDED } else { IDLE };
+        let seat = Seat { hall: Arc::clone(self), number };
+        let resolver = Arc::clone(resolver);
+        let conversation = tokio::spawn(async move {
+            // However it ends, the asker sees the end of its connection.
+            let _ = converse(resolver, stream, asker, idle, seat).await;
+        });
+        conversations.insert(number, conversation.abort_handle());
+    }
+}
+
+/// A place in the hall, given back at the end however it comes.
+struct Seat {
+    hall: Arc<Hall>,
+    number: u64,
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.hall.seats().leave(self.number);
+        self.hall.conversations().remove(&self.number);
     }
 }
 
@@ -49,24 +96,28 @@ async fn converse(
     stream: TcpStream,
     asker: SocketAddr,
     idle: Duration,
+    seat: Seat,
 ) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let (mut read, mut write) = stream.into_split();
     let (answers, mut ready) = mpsc::channel::<Vec<u8>>(UNWRITTEN);
+    let seat = &seat;
     let writer = async move {
         while let Some(answer) = ready.recv().await {
             let length = u16::try_from(answer.len()).unwrap_or(u16::MAX).to_be_bytes();
             let framed = [&length[..], &answer].concat();
             timeout(IDLE, write.write_all(&framed)).await??;
+            seat.hall.seats().handle_answer(seat.number, boot());
         }
         Ok(())
     };
     let reader = async move {
         while let Some(question) = timeout(idle, next(&mut read)).await?? {
             let Ok(place) = answers.clone().reserve_owned().await else { break };
+            seat.hall.seats().handle_question(seat.number, boot());
             match resolver.say(&question, asker, Carrier::Stream) {
                 Said::Now(answer) => drop(place.send(answer)),
-                Said::Silence => {}
+                Said::Silence => seat.hall.seats().handle_answer(seat.number, boot()),
                 Said::Later(later) => {
                     tokio::spawn(async move { drop(place.send(later.await)) });
                 }

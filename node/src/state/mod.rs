@@ -12,6 +12,7 @@
 //! | `record` | the node's own record with its newest keys; there last, so that it makes the node a member | at enrolment and rotation |
 //! | `stamps` | greatest handshake stamps received, by key | within 5 s of a handshake, and at stop |
 //! | `view` | the last good view | at every change |
+//! | `places` | where coordinators that are known by name answered last | when one answers elsewhere |
 //! | `mappings` | port mappings without end that a gateway must be asked to take back | before one is asked for; removed when none is left |
 //! | `legacy` | flow records the coordinator has not acknowledged, and what this start had judged | at an orderly stop; removed when the coordinator has it |
 //!
@@ -22,6 +23,7 @@
 mod error;
 mod file;
 mod keys;
+pub mod places;
 mod trust;
 
 use std::os::fd::OwnedFd;
@@ -54,6 +56,7 @@ const STAMPS: &str = "stamps";
 const VIEW: &str = "view";
 const LEGACY: &str = "legacy";
 const MAPPINGS: &str = "mappings";
+const PLACES: &str = "places";
 const VERSION_FILE: &str = "version";
 const LOCK: &str = "lock";
 /// Largest file read back; a view of thousands of peers stays far below.
@@ -232,10 +235,20 @@ impl StateDir {
         }
     }
 
+    /// Where coordinators answered last.
+    pub fn places(&self) -> Result<places::Places, StateError> {
+        let Some(bytes) = self.read(PLACES)? else { return Ok(places::Places::new()) };
+        serde_json::from_slice(&bytes).map(places::sane).map_err(|e| self.damaged(PLACES, e.to_string()))
+    }
+
+    pub fn store_places(&self, places: &places::Places) -> Result<(), StateError> {
+        self.write(PLACES, &serde_json::to_vec(places).unwrap_or_default())
+    }
+
     /// Makes this host a stranger again: the record goes first, because it makes the node a member. Its keys are never used again.
     /// What gateways still hold for it stays known.
     pub fn forget(&self) -> Result<(), StateError> {
-        let files = [RECORD, IDENTITY, WG_KEYS, VIEW, STAMPS, LEGACY, CHARTER, TRUST];
+        let files = [RECORD, IDENTITY, WG_KEYS, VIEW, STAMPS, LEGACY, PLACES, CHARTER, TRUST];
         files.iter().try_for_each(|name| file::remove(&self.path, &self.dir, name))
     }
 

@@ -9,8 +9,8 @@
 
 use std::net::SocketAddr;
 use std::str::FromStr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use hickory_proto::op::{Message, MessageType, ResponseCode};
@@ -82,6 +82,9 @@ pub enum Manner {
     /// Everything is at a private address.
     Private,
     Failing,
+    /// Over HTTPS: says that the answer is elsewhere (302), or nothing but a code (503).
+    Redirecting,
+    Overloaded,
     /// Slips in records of other names.
     Poisoning,
 }
@@ -99,6 +102,8 @@ impl FromStr for Manner {
             "huge" => Manner::Huge,
             "private" => Manner::Private,
             "failing" => Manner::Failing,
+            "redirecting" => Manner::Redirecting,
+            "overloaded" => Manner::Overloaded,
             "poisoning" => Manner::Poisoning,
             other => return Err(format!("unknown manner {other}")),
         })
@@ -113,11 +118,19 @@ pub struct Upstream {
     pub last_length: Arc<AtomicU64>,
     pub connections: Arc<AtomicU64>,
     pub task: tokio::task::JoinHandle<()>,
+    manner: Arc<Mutex<Manner>>,
+}
+
+impl Upstream {
+    /// From now on it behaves like this.
+    pub fn turn(&self, manner: Manner) {
+        *self.manner.lock().unwrap() = manner;
+    }
 }
 
 #[derive(Clone)]
 struct Shared {
-    manner: Manner,
+    manner: Arc<Mutex<Manner>>,
     questions: Arc<AtomicU64>,
     last_length: Arc<AtomicU64>,
     connections: Arc<AtomicU64>,
@@ -138,7 +151,7 @@ pub async fn serve(
     manner: Manner,
 ) -> Upstream {
     let shared = Shared {
-        manner,
+        manner: Arc::new(Mutex::new(manner)),
         questions: Arc::default(),
         last_length: Arc::default(),
         connections: Arc::default(),
@@ -159,8 +172,8 @@ pub async fn serve(
             (listener.local_addr().unwrap(), tokio::spawn(tcp(listener, acceptor, scheme, own)))
         }
     };
-    let Shared { questions, last_length, connections, .. } = shared;
-    Upstream { address, questions, last_length, connections, task }
+    let Shared { manner, questions, last_length, connections } = shared;
+    Upstream { address, questions, last_length, connections, task, manner }
 }
 
 async fn tcp(listener: TcpListener, acceptor: tokio_rustls::TlsAcceptor, scheme: Scheme, shared: Shared) {
@@ -212,7 +225,15 @@ async fn http(tls: tokio_rustls::server::TlsStream<tokio::net::TcpStream>, share
     while let Some(Ok((request, mut respond))) = connection.accept().await {
         let shared = shared.clone();
         tokio::spawn(async move {
-            let good = request.uri().path() == "/dns-query" && request.method() == http::Method::POST;
+            let here = request.uri().path() == "/dns-query" && request.method() == http::Method::POST;
+            // Who follows a redirection finds an honest answer there.
+            let code = match *shared.manner.lock().unwrap() {
+                Manner::Redirecting if request.uri().path() == "/elsewhere" => 200,
+                Manner::Redirecting => 302,
+                Manner::Overloaded => 503,
+                _ if here => 200,
+                _ => 404,
+            };
             let mut body = request.into_body();
             let mut question = Vec::new();
             while let Some(Ok(part)) = body.data().await {
@@ -221,10 +242,10 @@ async fn http(tls: tokio_rustls::server::TlsStream<tokio::net::TcpStream>, share
             let Some(answer) = shared.answer(&question).await else {
                 return std::future::pending::<()>().await;
             };
-            let code = if good { 200 } else { 404 };
             let head = http::Response::builder()
                 .status(code)
                 .header("content-type", "application/dns-message")
+                .header("location", "/elsewhere")
                 .header("content-length", answer.len())
                 .body(())
                 .unwrap();
@@ -276,12 +297,13 @@ impl Shared {
     async fn answer(&self, question: &[u8]) -> Option<Vec<u8>> {
         self.questions.fetch_add(1, Ordering::SeqCst);
         self.last_length.store(question.len() as u64, Ordering::SeqCst);
-        match self.manner {
+        let manner = *self.manner.lock().unwrap();
+        match manner {
             Manner::Silent => return None,
             Manner::Slow(wait) => tokio::time::sleep(wait).await,
             _ => {}
         }
-        Some(answer(question, self.manner))
+        Some(answer(question, manner))
     }
 }
 

@@ -55,10 +55,14 @@ impl World {
         serve(scheme, (Ipv4Addr::LOCALHOST, 0).into(), &self.authority, NAME, manner).await
     }
 
+    /// Not answering; its node's operator named these upstreams.
+    pub fn resolver(&self, local: Local) -> Arc<Resolver> {
+        let own = Own { local, tls: tls::config(Some(self.ca.path())).unwrap(), anchors: None };
+        Resolver::new(Arc::new(Clock::new(0)), own)
+    }
+
     pub async fn answering(&self, settings: &Settings) -> Answering {
-        let own =
-            Own { local: Local::default(), tls: tls::config(Some(self.ca.path())).unwrap(), anchors: None };
-        let resolver = Resolver::new(Arc::new(Clock::new(0)), own);
+        let resolver = self.resolver(Local::default());
         resolver.publish(&names(), settings);
         let ip = IpAddr::V4(Ipv4Addr::LOCALHOST);
         let free = || std::net::UdpSocket::bind((ip, 0)).unwrap().local_addr().unwrap().port();

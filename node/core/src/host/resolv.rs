@@ -1,12 +1,15 @@
 //! `/etc/resolv.conf` (resolv.conf(5)) as this node wants it, made from what was there before.
 //!
 //! Only the servers change. What the host's owner wrote besides (search domains, options) is kept as it is; nothing is
-//! added to what names mean here.
+//! added to what names mean here. Where others stand behind ours their order has a meaning, so `rotate` goes. That binds the C
+//! library glibc; musl asks all servers at once, which no file can change.
 
 use std::net::IpAddr;
 
 /// How a file of ours begins: by this it is known again after a crash.
 pub const MARK: &str = "# Written by warren-node.";
+
+const OPTIONS: &str = "options";
 
 const EXPLANATION: &str = "The file as it was before lies beside it; `warren-node dns restore` puts it back.";
 
@@ -18,28 +21,51 @@ pub fn is_ours(text: &str) -> bool {
 /// ours, for names that we refuse.
 pub fn render(before: &str, ours: &[IpAddr], everything: bool) -> String {
     let mut text = format!("{MARK} {EXPLANATION}\n");
-    let theirs = if everything { Vec::new() } else { servers(before) };
-    let mut servers: Vec<IpAddr> = ours.to_vec();
-    servers.extend(theirs.into_iter().filter(|ip| !ours.contains(ip)));
+    let mut all: Vec<String> = ours.iter().map(ToString::to_string).collect();
+    if !everything {
+        let is_ours = |server: &String| address(server).is_some_and(|ip| ours.contains(&ip));
+        all.extend(servers(before).into_iter().filter(|server| !is_ours(server)));
+    }
     // The C library reads three and ignores the rest.
-    servers.iter().take(3).for_each(|ip| text.push_str(&format!("nameserver {ip}\n")));
+    all.iter().take(3).for_each(|server| text.push_str(&format!("nameserver {server}\n")));
     for line in before.lines().filter(|line| kept(line)) {
-        text.push_str(line.trim_end());
-        text.push('\n');
+        let line = if everything { line.trim_end().to_owned() } else { in_order(line) };
+        if line != OPTIONS {
+            text.push_str(&line);
+            text.push('\n');
+        }
     }
     text
 }
 
-/// As the C library reads them: an address up to the first space, whatever stands behind it.
-pub fn servers(text: &str) -> Vec<IpAddr> {
+/// As the C library reads them: an address up to the first space, whatever stands behind it. One of the local link keeps its
+/// zone (`fe80::1%eth0`), without which it is nobody's.
+pub fn servers(text: &str) -> Vec<String> {
     let server = |line: &str| {
         let mut words = line.split_whitespace();
         let keyword = words.next() == Some("nameserver") && !line.starts_with(char::is_whitespace);
         let word = words.next()?.trim_end_matches(['#', ';']);
-        let word = word.split('%').next()?;
-        word.parse().ok().filter(|_| keyword)
+        (keyword && address(word).is_some()).then(|| word.to_owned())
     };
     text.lines().filter_map(server).collect()
+}
+
+/// Without its zone.
+fn address(server: &str) -> Option<IpAddr> {
+    match server.split_once('%') {
+        None => server.parse().ok(),
+        Some((v6, zone)) if !zone.is_empty() => v6.parse().ok().map(IpAddr::V6),
+        Some(_) => None,
+    }
+}
+
+/// With `rotate` the C library would begin at any server, and tell others what only ours knows.
+fn in_order(line: &str) -> String {
+    let rotates = line.split_whitespace().any(|word| word == "rotate");
+    if !rotates || !line.trim_start().starts_with(OPTIONS) {
+        return line.trim_end().to_owned();
+    }
+    line.split_whitespace().filter(|word| *word != "rotate").collect::<Vec<_>>().join(" ")
 }
 
 fn kept(line: &str) -> bool {
@@ -59,9 +85,27 @@ mod tests {
 
     #[test]
     fn real_files_are_read_as_the_c_library_reads_them() {
-        assert_eq!(servers(REAL), ips(&["192.0.2.1", "2001:db8::53", "fe80::1"]));
-        assert_eq!(servers(""), ips(&[]));
-        assert_eq!(servers("nameserver 127.0.0.53\r\n"), ips(&["127.0.0.53"]));
+        assert_eq!(servers(REAL), ["192.0.2.1", "2001:db8::53", "fe80::1%eth0"]);
+        assert!(
+            servers("").is_empty() && servers("nameserver fe80::1%\nnameserver 192.0.2.1%eth0").is_empty()
+        );
+        assert_eq!(servers("nameserver 127.0.0.53\r\n"), ["127.0.0.53"]);
+    }
+
+    #[test]
+    fn a_server_of_the_local_link_keeps_the_link_it_is_on() {
+        let zone = render("nameserver fe80::1%eth0\nnameserver 192.0.2.1\n", &ips(&["100.64.0.1"]), false);
+        assert_eq!(servers(&zone), ["100.64.0.1", "fe80::1%eth0", "192.0.2.1"]);
+    }
+
+    #[test]
+    fn where_others_stand_behind_ours_nothing_changes_their_order() {
+        let before = "nameserver 192.0.2.1\noptions edns0 rotate  timeout:1\noptions rotate\nsearch rotate\n";
+        let zone = render(before, &ips(&["100.64.0.1"]), false);
+        assert!(zone.contains("\noptions edns0 timeout:1\nsearch rotate\n"), "{zone}");
+        assert!(!zone.contains("options\n") && zone.matches("rotate").count() == 1, "{zone}");
+        // Alone, any of ours will do.
+        assert!(render(before, &ips(&["100.64.0.1"]), true).contains("options edns0 rotate  timeout:1\n"));
     }
 
     #[test]
@@ -69,11 +113,11 @@ mod tests {
         let ours = ips(&["100.64.0.1", "fd00::1"]);
         let all = render(REAL, &ours, true);
         assert!(is_ours(&all) && !is_ours(REAL));
-        assert_eq!(servers(&all), ours);
+        assert_eq!(servers(&all), ["100.64.0.1", "fd00::1"]);
         assert!(all.contains("search example.com corp.example\n") && all.contains("options edns0 ndots:1\n"));
         assert!(!render("nameserver 192.0.2.1\n", &ours, true).contains("search"));
         let zone = render(REAL, &ours, false);
-        assert_eq!(servers(&zone), ips(&["100.64.0.1", "fd00::1", "192.0.2.1"]), "three at most");
+        assert_eq!(servers(&zone), ["100.64.0.1", "fd00::1", "192.0.2.1"], "three at most");
         assert_eq!(render(&zone, &ours, false), zone, "again: the same");
     }
 }

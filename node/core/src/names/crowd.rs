@@ -67,13 +67,17 @@ impl<T> Crowd<T> {
     }
 
     fn shorten_the_longest(&mut self) -> Option<T> {
-        // Ties by address: rows have no order of their own.
-        let (asker, row) = self.rows.iter_mut().max_by_key(|(asker, row)| (row.len(), **asker))?;
-        let (asker, last) = (*asker, row.pop_back()?);
+        let longest = self.rows.values().map(VecDeque::len).max()?;
+        // Of several whose turn comes last: who has waited longest is next, and must not lose that to an address.
+        let is_longest = |asker: &SocketAddr| self.rows.get(asker).is_some_and(|row| row.len() == longest);
+        let place = self.turns.iter().rposition(is_longest)?;
+        let asker = *self.turns.get(place)?;
+        let row = self.rows.get_mut(&asker)?;
+        let last = row.pop_back()?;
         self.waiting -= 1;
         if row.is_empty() {
             self.rows.remove(&asker);
-            self.turns.retain(|turn| *turn != asker);
+            self.turns.remove(place);
         }
         Some(last)
     }
@@ -119,6 +123,17 @@ mod tests {
         assert_eq!(order.len(), 256);
         let place = order.iter().position(|(port, _)| *port == 200);
         assert!(place.is_some_and(|place| place <= 64), "{place:?}");
+    }
+
+    #[test]
+    fn where_all_have_one_question_the_newest_gives_way_whatever_his_address() {
+        let mut crowd = Crowd::new(4);
+        for n in [9, 1, 7, 3] {
+            assert_eq!(crowd.push(asker(n), n.into()), None);
+        }
+        assert_eq!(crowd.push(asker(5), 5), Some(3), "who came last before this one");
+        assert_eq!(crowd.push(asker(6), 6), Some(5));
+        assert_eq!(drain(&mut crowd), [(9, 9), (1, 1), (7, 7), (6, 6)]);
     }
 
     #[test]

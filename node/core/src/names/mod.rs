@@ -9,7 +9,8 @@
 //!
 //! - `behind`: services of hosts without an agent.
 //! - `zone`: which names there are, made once for each publication. [`standing`]: who of several is given first.
-//! - [`query`], [`reply`]: DNS messages as bytes. [`crowd`]: whose question is next when too many come.
+//! - [`query`], [`reply`]: DNS messages as bytes. [`crowd`]: whose question is next when too many come; [`seats`]: whose
+//!   connection stays.
 //! - [`forward`]: everything outside the zone. [`census`]: which names are asked, where the policy wants to know.
 
 mod behind;
@@ -19,6 +20,7 @@ pub mod forward;
 pub mod query;
 pub mod reply;
 mod reverse;
+pub mod seats;
 pub mod standing;
 #[cfg(test)]
 mod tests;
@@ -213,6 +215,15 @@ impl Names {
         // Only its change matters: wrapping is serial arithmetic (RFC 1982).
         let serial = (self.revision & u64::from(u32::MAX)) as u32;
         Data::Soa { mname, rname, serial }
+    }
+
+    /// The zone that says of `name` what there is not: the SOA's owner (RFC 2308 section 3). `name` is lower case and one of those
+    /// that are answered here; an address outside the overlay is a zone of its own.
+    pub fn zone_above<'a>(&'a self, name: &'a str) -> &'a str {
+        if name == self.zone || name.strip_suffix(&self.zone).is_some_and(|rest| rest.ends_with('.')) {
+            return &self.zone;
+        }
+        reverse::zone(name, &self.network).unwrap_or(name)
     }
 
     fn place<'a>(&self, name: &'a str) -> Place<'a> {

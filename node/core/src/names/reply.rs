@@ -31,6 +31,13 @@ pub struct Extended {
     pub text: String,
 }
 
+impl Extended {
+    /// The code alone, where the text has no room.
+    pub(super) fn brief(&self) -> Extended {
+        Extended { code: self.code, text: String::new() }
+    }
+}
+
 /// How the question came, and with it how long an answer may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Carrier {
@@ -73,18 +80,21 @@ pub struct Reply<'a> {
 
 impl Reply<'_> {
     pub fn write(&self, query: &Query, carrier: Carrier) -> Vec<u8> {
+        let brief = self.extended.map(Extended::brief);
+        let limit = carrier.limit(query);
         let mut out = head(query, self.flags(query));
-        let edns = opt(query, self.code, self.extended);
-        let room = carrier.limit(query).saturating_sub(edns.len());
-        let written = self.write_body(&mut out, room);
-        match written {
-            Ok((answers, authorities)) => {
+        // Rather without words than cut short.
+        for extended in [self.extended, brief.as_ref()] {
+            let edns = opt(query, self.code, extended);
+            out.truncate(HEADER + query.question.len());
+            if let Ok((answers, authorities)) = self.write_body(&mut out, limit.saturating_sub(edns.len())) {
                 set_word(&mut out, 6, answers);
                 set_word(&mut out, 8, authorities);
+                return finish(out, &edns);
             }
-            Err(TooLong) => truncate(&mut out, query),
         }
-        finish(out, &edns)
+        truncate(&mut out, query);
+        finish(out, &opt(query, self.code, brief.as_ref()))
     }
 
     fn flags(&self, query: &Query) -> u16 {
@@ -99,6 +109,7 @@ impl Reply<'_> {
     /// rotate, so each has its turn.
     fn write_body(&self, out: &mut Vec<u8>, room: usize) -> Result<(u16, u16), TooLong> {
         match &self.body {
+            Body::Empty if out.len() > room => Err(TooLong),
             Body::Empty => Ok((0, 0)),
             Body::Nothing { zone, soa } => {
                 let mut owner = Vec::new();

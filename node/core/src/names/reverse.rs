@@ -15,6 +15,25 @@ pub enum Reverse {
     Nothing,
 }
 
+/// The greatest zone above `name` that has nothing but addresses of ours; `None` if it is not among them.
+pub fn zone<'a>(name: &'a str, network: &Network) -> Option<&'a str> {
+    let labels = match name.strip_suffix(".in-addr.arpa") {
+        Some(_) => network.v4_range.prefix_len().div_ceil(8),
+        None => network.v6_prefix.prefix_len().div_ceil(4),
+    };
+    match read(name, network) {
+        Reverse::Elsewhere(_) => None,
+        // And the two of `in-addr.arpa` and `ip6.arpa`.
+        _ => Some(last_labels(name, usize::from(labels) + 2)),
+    }
+}
+
+/// All of it if it has no more.
+pub fn last_labels(name: &str, count: usize) -> &str {
+    let dot = name.rmatch_indices('.').nth(count.saturating_sub(1));
+    dot.and_then(|(at, _)| name.get(at + 1..)).unwrap_or(name)
+}
+
 /// `name` is lower case, without the final dot.
 pub fn read(name: &str, network: &Network) -> Reverse {
     if let Some(labels) = name.strip_suffix(".in-addr.arpa") {

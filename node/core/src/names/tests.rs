@@ -412,7 +412,7 @@ fn written(names: &Names, question: &[u8], carrier: Carrier) -> Vec<u8> {
     let query = Query::read(question).unwrap();
     let answer = names.answer_lower(&query.name, Type::of(query.kind), NOW, Order::turn(0));
     let soa = names.soa();
-    let nothing = Body::Nothing { zone: names.zone(), soa: &soa };
+    let nothing = Body::Nothing { zone: names.zone_above(&query.name), soa: &soa };
     let (code, body) = match &answer {
         Answer::Records(records) => (0, Body::Records(records)),
         Answer::NoData => (0, nothing),
@@ -458,6 +458,96 @@ fn what_is_written_reads_back_as_it_was_meant() {
         assert_eq!(message.authorities[0].name.to_ascii(), "prod.internal.");
         assert_eq!(message.authorities[0].record_type(), hickory_proto::rr::RecordType::SOA);
     }
+}
+
+/// RFC 2308 section 3: who believes a negative answer looks for its zone above the name.
+#[test]
+fn what_says_that_a_name_is_not_there_stands_above_that_name() {
+    let web = names_of(0);
+    for (name, owner) in [
+        ("no.prod.internal.", "prod.internal."),
+        ("prod.internal.", "prod.internal."),
+        ("99.0.64.100.in-addr.arpa.", "64.100.in-addr.arpa."),
+        ("64.100.in-addr.arpa.", "64.100.in-addr.arpa."),
+        ("x.0.64.100.in-addr.arpa.", "64.100.in-addr.arpa."),
+        ("8.2.0.0.0.1.0.0.0.0.d.f.ip6.arpa.", "2.0.0.0.1.0.0.0.0.0.d.f.ip6.arpa."),
+        ("2.0.0.0.1.0.0.0.0.0.d.f.ip6.arpa.", "2.0.0.0.1.0.0.0.0.0.d.f.ip6.arpa."),
+    ] {
+        let message = judge(&written(&web, &wire(name, 16, None), Carrier::Datagram));
+        let found = message.authorities.first().map(|soa| soa.name.to_ascii());
+        if u16::from(message.metadata.response_code) == 5 {
+            assert_eq!(found, None, "{name} is not ours");
+        } else {
+            assert_eq!(found.as_deref(), Some(owner), "{name}");
+        }
+    }
+}
+
+#[test]
+fn a_special_name_that_is_not_there_is_denied_by_a_zone_above_it() {
+    use super::forward::special;
+    for (name, apex) in [
+        ("localhost", "localhost"),
+        ("a.b.localhost", "localhost"),
+        ("printer.local", "local"),
+        ("x.y.home.arpa", "home.arpa"),
+        ("coord.corp", "corp"),
+        ("9.8.7.10.in-addr.arpa", "10.in-addr.arpa"),
+        ("1.0.0.127.in-addr.arpa", "127.in-addr.arpa"),
+        ("4.3.168.192.in-addr.arpa", "168.192.in-addr.arpa"),
+        ("3.2.17.172.in-addr.arpa", "17.172.in-addr.arpa"),
+        ("172.in-addr.arpa", "172.in-addr.arpa"),
+        ("1.2.c.f.ip6.arpa", "c.f.ip6.arpa"),
+        ("1.2.a.e.f.ip6.arpa", "a.e.f.ip6.arpa"),
+        ("fc.ip6.arpa", "ip6.arpa"),
+        ("c\\032.f.ip6.arpa", "f.ip6.arpa"),
+    ] {
+        let (zone, soa) = special::zone(name);
+        assert_eq!(zone, apex, "{name}");
+        assert!(matches!(soa, Data::Soa { serial: 1, .. }));
+    }
+}
+
+/// Whatever the explanation is, no answer is longer than its asker can take, and none is cut short for words.
+#[test]
+fn an_explanation_that_does_not_fit_goes_before_anything_else() {
+    let long = [["a"; 63].concat(), ["b"; 63].concat(), ["c"; 63].concat(), ["d"; 61].concat()].join(".");
+    let query = Query::read(&wire(&long, 1, Some(512))).unwrap();
+    let extended = Extended { code: 22, text: "x".repeat(400) };
+    let soa = Data::Soa { mname: "a".into(), rname: "b".into(), serial: 1 };
+    let records = [Data::A(Ipv4Addr::LOCALHOST), Data::A(Ipv4Addr::LOCALHOST)];
+    for (body, answers, authorities) in [
+        (Body::Empty, 0, 0),
+        (Body::Nothing { zone: "prod.internal", soa: &soa }, 0, 1),
+        (Body::Records(&records), 2, 0),
+    ] {
+        let reply = Reply {
+            code: 2,
+            authoritative: false,
+            recursion_available: true,
+            body,
+            ttl: TTL_SECONDS,
+            extended: Some(&extended),
+        };
+        let bytes = reply.write(&query, Carrier::Datagram);
+        let message = judge(&bytes);
+        assert!(bytes.len() <= 512 && !message.metadata.truncation, "{} bytes", bytes.len());
+        assert_eq!((message.answers.len(), message.authorities.len()), (answers, authorities));
+        let options = format!("{:?}", message.edns.unwrap().options());
+        assert!(options.contains("Unknown(15"), "the code stays: {options}");
+    }
+    let many = vec![Data::A(Ipv4Addr::LOCALHOST); 40];
+    let body = Body::Records(&many);
+    let reply = Reply {
+        code: 0,
+        authoritative: true,
+        recursion_available: true,
+        body,
+        ttl: 5,
+        extended: Some(&extended),
+    };
+    let bytes = reply.write(&query, Carrier::Datagram);
+    assert!(bytes.len() <= 512 && judge(&bytes).metadata.truncation, "{} bytes", bytes.len());
 }
 
 #[test]

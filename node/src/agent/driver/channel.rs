@@ -31,6 +31,17 @@ impl Driver {
         Channel::open(Arc::clone(&self.connector), address.clone(), self.turn, self.events.0.clone());
     }
 
+    /// For the next start, which may be one without names.
+    fn keep_places(&self) {
+        let (places, state) = (self.connector.proven(), &self.parts.state);
+        if state.places().is_ok_and(|kept| kept == places) {
+            return;
+        }
+        if let Err(e) = state.store_places(&places) {
+            tracing::warn!("where the coordinator answered is not kept for the next start: {e}");
+        }
+    }
+
     fn lose(&mut self, why: &str) {
         self.channel = None;
         self.turn += 1;
@@ -62,6 +73,7 @@ impl Driver {
                 self.channel = Some(channel);
                 self.channel_since = now;
                 control.handle_connected(now);
+                self.keep_places();
             }
             Event::Failed(_, e) => control.handle_disconnected(&e.to_string(), now),
             Event::Frame(_, frame) => control.handle_frame(*frame, now),

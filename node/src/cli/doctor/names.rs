@@ -45,6 +45,7 @@ pub fn hosts_resolver(status: &Value) -> Vec<Check> {
     }
     checks.push(match host["host"].as_str() {
         Some("untouched") => untouched(status),
+        Some("resolv.conf") if host["everything"] == false => one_of_several(),
         Some(means) => good("resolver", format!("this host's programs ask here, by {means}")),
         None => good("resolver", "not looked after"),
     });
@@ -124,10 +125,19 @@ pub fn orphaned() -> Option<Check> {
     })
 }
 
+/// Programs ask here first, and others may be asked too.
+fn one_of_several() -> Check {
+    let found = "this host's programs ask here first, by resolv.conf; those with musl (Alpine, static programs) ask the servers \
+                 behind this node at the same time, in clear, also for names of the zone";
+    let fix = "only if names of the zone must not leave this host: name an `upstream` in [dns] (or --dns-upstream), so that this \
+               node answers alone, or run with --dns-host resolved";
+    Check { fix: Some(fix.to_owned()), ..good("resolver", found) }
+}
+
 /// Nothing was changed by us: perhaps the host's owner did.
 fn untouched(status: &Value) -> Check {
     let text = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
-    let servers: Vec<String> = resolv::servers(&text).iter().map(ToString::to_string).collect();
+    let servers: Vec<String> = resolv::servers(&text);
     let own = |family: &str| status[family].as_str().is_some_and(|ip| servers.iter().any(|s| s == ip));
     if own("v4") || own("v6") {
         return good("resolver", "/etc/resolv.conf names this node");
@@ -165,6 +175,18 @@ mod tests {
                 && found[0].contains("another `zone`")
         );
         assert!(one_zone_twice(&json!({ "zone": null }), &[json!({ "zone": null })]).is_empty());
+    }
+
+    #[test]
+    fn that_some_programs_tell_others_names_of_the_zone_is_said_where_others_stand_behind_this_node() {
+        let of = |means: &str, everything: bool| {
+            let host = json!({ "host": means, "everything": everything, "bridges": bridges() });
+            hosts_resolver(&json!({ "dns": { "host": host } })).remove(0)
+        };
+        let several = of("resolv.conf", false);
+        assert!(several.ok && several.found.contains("musl"), "{}", several.found);
+        assert!(several.fix.is_some_and(|fix| fix.contains("upstream") && fix.contains("resolved")));
+        assert!(of("resolv.conf", true).fix.is_none() && of("resolved", false).fix.is_none());
     }
 
     #[test]

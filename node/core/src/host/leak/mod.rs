@@ -67,7 +67,7 @@ pub fn ruleset(interface: &InterfaceName, bridges: &[InterfaceName], group: Opti
     let refusals = |protocol: &str, ports: &str, how: &str| {
         format!("{} {how}\n", count(&format!("{protocol} dport {ports} ")))
     };
-    let (tcp, udp) = (refusals("tcp", "53", "reject with tcp reset"), refusals("udp", PORTS, "reject"));
+    let (tcp, udp) = (refusals("tcp", PORTS, "reject with tcp reset"), refusals("udp", PORTS, "reject"));
     let forwarded: String =
         bridges.iter().map(|b| format!("\t\tiifname \"{}\" jump asked\n", b.as_str())).collect();
     let held = group.map(|group| held_back(tun, &count(""), group)).unwrap_or_default();
@@ -93,7 +93,7 @@ fn held_back(tun: &str, count: &str, group: u16) -> String {
          \t\tudp dport set 9\n\t\tip daddr set 127.0.0.1\n\t\tip6 daddr set ::1\n\t}}\n\
          \tchain aside {{\n\t\ttype route hook output priority -150; policy accept;\n\
          \t\toifname {{ \"lo\", \"{tun}\" }} accept\n\t\tmeta l4proto . th sport @held accept\n\
-         \t\ttcp dport 53 tcp flags & (syn | ack) == syn {first}\t\tudp dport {PORTS} {first}\t}}\n\
+         \t\ttcp dport {PORTS} tcp flags & (syn | ack) == syn {first}\t\tudp dport {PORTS} {first}\t}}\n\
          \tchain turned-back {{\n\t\ttype filter hook input priority -150; policy accept;\n\
          \t\tiifname \"lo\" meta mark {MARK} drop\n\t}}\n"
     )
@@ -194,6 +194,23 @@ mod tests {
             |text: &str| text.lines().filter(|l| l.contains("reject")).map(str::to_owned).collect::<Vec<_>>();
         assert_eq!(refusals(&deaf), refusals(&hearing));
         assert_eq!(refusals(&deaf).len(), 2, "TCP and UDP");
+    }
+
+    /// LLMNR has TCP too (RFC 4795 section 2.3), and a server in clear may be at any of the three.
+    #[test]
+    fn the_same_ports_are_refused_over_tcp_and_over_udp() {
+        let text = rules(Some(21_300));
+        for chain in ["chain asked {", "chain aside {"] {
+            let body = text.split(chain).nth(1).unwrap().split("\t}\n").next().unwrap();
+            let ports = |protocol: &str| {
+                let word = format!("{protocol} dport ");
+                let all = body.split(&word).skip(1);
+                all.map(|rest| rest.split_inclusive('}').next().unwrap()).collect::<Vec<_>>()
+            };
+            let (tcp, udp) = (ports("tcp"), ports("udp"));
+            assert!(!tcp.is_empty() && tcp == udp, "{chain} {tcp:?} {udp:?}");
+            assert!(tcp.iter().all(|ports| *ports == PORTS), "{chain} {tcp:?}");
+        }
     }
 
     /// What is asked here and through the tunnel is nobody's business, in each chain that does something.

@@ -42,7 +42,7 @@ pub enum Found {
         age: u32,
         prefetch: bool,
     },
-    /// Ask, and give this if nobody answers; at once if `hopeless`.
+    /// Ask, and give this if nobody answers; at once, and without asking, if `hopeless`.
     Stale {
         stored: Arc<Stored>,
         hopeless: bool,
@@ -56,11 +56,17 @@ struct Entry {
     at: Mono,
     used: bool,
     prefetched: bool,
-    /// No upstream answered until then.
+    /// No upstream answered: nobody is asked until then.
     hopeless_until: Option<Mono>,
+    /// What upstreams say now must not be passed on, and this does not become better by that: as if it were not there.
+    revoked: bool,
 }
 
 impl Entry {
+    fn is_hopeless(&self, now: Mono) -> bool {
+        self.hopeless_until.is_some_and(|until| now < until)
+    }
+
     fn age(&self, now: Mono) -> u64 {
         now.millis_since(self.at) / 1000
     }
@@ -84,20 +90,22 @@ impl Cache {
     }
 
     pub fn find(&mut self, asked: &Asked, now: Mono) -> Found {
-        let Some(entry) = self.entries.get_mut(asked) else { return Found::Missing };
+        let Some(entry) = self.entries.get_mut(asked).filter(|entry| !entry.revoked) else {
+            return Found::Missing;
+        };
         entry.used = true;
         let (age, life) = (entry.age(now), u64::from(entry.stored.ttl));
         let stored = Arc::clone(&entry.stored);
         if age < life {
             let near = life >= PREFETCH_LIFE && (life - age) * PREFETCH_PART <= life;
-            let prefetch = near && !entry.prefetched;
+            let prefetch = near && !entry.prefetched && !entry.is_hopeless(now);
             entry.prefetched |= prefetch;
             return Found::Fresh { stored, age: age as u32, prefetch };
         }
         if age - life >= STALE_SECONDS {
             return Found::Missing;
         }
-        Found::Stale { stored, hopeless: entry.hopeless_until.is_some_and(|until| now < until) }
+        Found::Stale { stored, hopeless: entry.is_hopeless(now) }
     }
 
     /// Answers without a life are not kept, and take nothing away.
@@ -105,7 +113,8 @@ impl Cache {
         if stored.ttl == 0 {
             return;
         }
-        let entry = Entry { stored, at: now, used: false, prefetched: false, hopeless_until: None };
+        let entry =
+            Entry { stored, at: now, used: false, prefetched: false, hopeless_until: None, revoked: false };
         let size = entry.size(&asked);
         if size > self.limits.bytes {
             return;
@@ -123,6 +132,14 @@ impl Cache {
         if let Some(entry) = self.entries.get_mut(asked) {
             entry.hopeless_until = Some(now.plus_millis(RECHECK_MS));
             entry.prefetched = false;
+        }
+    }
+
+    /// An upstream answered this, and the answer must be given to nobody: neither must what was known before.
+    pub fn handle_verdict(&mut self, asked: &Asked) {
+        // Its room is given back in its turn.
+        if let Some(entry) = self.entries.get_mut(asked) {
+            (entry.revoked, entry.used) = (true, false);
         }
     }
 

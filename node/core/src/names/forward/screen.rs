@@ -233,13 +233,20 @@ fn addresses(data: &RData) -> Vec<IpAddr> {
     }
 }
 
-/// Addresses that mean something else in every network (RFC 6890).
+/// Addresses that mean something else in every network (RFC 6890): with those between a home and its provider (192.0.0.0/29, DS-Lite)
+/// and those of test benches (198.18.0.0/15). Those for examples are nobody's; 192.0.0.170 and 171 say how IPv4 is reached (RFC 7050).
 pub fn is_private_v4(ip: Ipv4Addr) -> bool {
-    let [a, b, ..] = ip.octets();
+    let [a, b, c, d] = ip.octets();
     matches!(
         (a, b),
-        (0 | 10 | 127, _) | (100, 64..=127) | (169, 254) | (172, 16..=31) | (192, 168) | (224.., _)
-    )
+        (0 | 10 | 127, _)
+            | (100, 64..=127)
+            | (169, 254)
+            | (172, 16..=31)
+            | (192, 168)
+            | (198, 18 | 19)
+            | (224.., _)
+    ) || matches!((a, b, c, d), (192, 0, 0, 0..=7))
 }
 
 pub fn is_private_v6(ip: Ipv6Addr) -> bool {

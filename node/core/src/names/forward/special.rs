@@ -4,6 +4,7 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
+use crate::names::reverse::last_labels;
 use crate::names::{Data, Type};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +38,32 @@ pub fn of(name: &str) -> Option<Special> {
             .then_some("reverse names of private addresses are not asked elsewhere (RFC 6303)")
     });
     absent.map(Special::Absent)
+}
+
+/// The zone above a special name that says what there is not in it (RFC 6303 section 3), and its SOA.
+pub fn zone(name: &str) -> (&str, Data) {
+    let mut suffixes = ABSENT.iter().map(|(suffix, _)| *suffix).chain(["localhost"]);
+    let apex = match suffixes.find(|suffix| under(name, suffix)) {
+        Some(suffix) => last_labels(name, suffix.split('.').count()),
+        None => private_reverse_zone(name),
+    };
+    let soa = Data::Soa { mname: apex.to_owned(), rname: "nobody.invalid".to_owned(), serial: 1 };
+    (apex, soa)
+}
+
+/// As they are cut in RFC 6303.
+fn private_reverse_zone(name: &str) -> &str {
+    let labels = match name.strip_suffix(".in-addr.arpa") {
+        Some(labels) if matches!(labels.rsplit('.').next(), Some("0" | "10" | "127")) => 1,
+        Some(_) => 2,
+        None => {
+            let labels = name.strip_suffix(".ip6.arpa").unwrap_or_default().rsplit('.');
+            let nibbles = labels.take_while(|label| label.len() == 1).collect::<String>();
+            let most = if nibbles.starts_with("fe") { 3 } else { 2 };
+            nibbles.len().min(most)
+        }
+    };
+    last_labels(name, labels + 2)
 }
 
 fn under(name: &str, suffix: &str) -> bool {

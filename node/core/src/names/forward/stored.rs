@@ -67,8 +67,13 @@ impl Stored {
         set_word(&mut out, 0, query.id);
         set_word(&mut out, 2, flags);
         self.ttls.iter().for_each(|at| grow_older(&mut out, *at, age));
-        let edns = opt(query, self.code, extended);
-        if out.len() + edns.len() > carrier.limit(query) {
+        let mut edns = opt(query, self.code, extended);
+        let room = carrier.limit(query);
+        if out.len() + edns.len() > room {
+            // Rather without words than cut short.
+            edns = opt(query, self.code, extended.map(Extended::brief).as_ref());
+        }
+        if out.len() + edns.len() > room {
             truncate(&mut out, query);
         }
         Some(finish(out, &edns))

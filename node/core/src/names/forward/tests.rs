@@ -247,9 +247,18 @@ fn a_negative_answer_lives_as_its_zone_says_and_no_longer() {
 /// DN-12: rebinding.
 #[test]
 fn public_names_have_no_private_addresses() {
-    for ip in
-        ["127.0.0.1", "10.1.2.3", "192.168.1.1", "172.20.0.1", "169.254.169.254", "0.0.0.0", "100.64.0.3"]
-    {
+    for ip in [
+        "127.0.0.1",
+        "192.0.0.2",
+        "198.18.0.1",
+        "198.19.255.255",
+        "10.1.2.3",
+        "192.168.1.1",
+        "172.20.0.1",
+        "169.254.169.254",
+        "0.0.0.0",
+        "100.64.0.3",
+    ] {
         let lie = answer("a.example", ResponseCode::NoError, vec![a("a.example", ip)], vec![]);
         let refusal = screen(&lie, "a.example").unwrap_err();
         assert!(refusal.is_private(), "{ip}");
@@ -288,7 +297,18 @@ fn private_means_the_same_in_ipv6() {
     for public in ["2001:4860:4860::8888", "64:ff9b::8.8.8.8", "2002:808:808::1", "2606:4700::1"] {
         assert!(!is_private_v6(public.parse::<Ipv6Addr>().unwrap()), "{public}");
     }
-    for public in ["8.8.8.8", "172.15.0.1", "172.32.0.1", "100.63.0.1", "100.128.0.1", "192.167.0.1"] {
+    for public in [
+        "8.8.8.8",
+        "172.15.0.1",
+        "172.32.0.1",
+        "100.63.0.1",
+        "100.128.0.1",
+        "192.167.0.1",
+        "192.0.0.8",
+        "192.0.0.170",
+        "198.17.0.1",
+        "198.20.0.1",
+    ] {
         assert!(!is_private_v4(public.parse::<Ipv4Addr>().unwrap()), "{public}");
     }
 }
@@ -323,6 +343,21 @@ fn a_kept_answer_is_given_in_the_asker_s_words_and_grows_older() {
     assert_eq!(kept.deliver(&longer, Age::Stale, Carrier::Datagram, None), None);
 }
 
+#[test]
+fn an_explanation_does_not_cut_short_an_answer_that_fits() {
+    let answers = (0..26).map(|_| a("www.example.com", "203.0.113.1")).collect();
+    let message = answer("www.example.com", ResponseCode::NoError, answers, vec![]);
+    let kept = Stored::new(&Screened { message, ttl: 60 }, false).unwrap();
+    let mut asked = query("www.example.com", 1);
+    asked.edns.as_mut().unwrap().size = 512;
+    let extended = Extended { code: code::STALE, text: "x".repeat(200) };
+    let given = kept.deliver(&asked, Age::Stale, Carrier::Datagram, Some(&extended)).unwrap();
+    let read = Message::from_vec(&given).unwrap();
+    assert!(given.len() <= 512 && !read.metadata.truncation, "{} bytes", given.len());
+    assert_eq!(read.answers.len(), 26);
+    assert!(format!("{:?}", read.edns.unwrap().options()).contains("Unknown(15"), "the code stays");
+}
+
 const S: u64 = 1_000;
 
 #[test]
@@ -346,6 +381,45 @@ fn an_answer_is_fresh_then_fetched_ahead_then_stale_then_gone() {
     assert!(matches!(cache.find(&key, at(100 + 86_400)), Found::Missing));
     cache.insert(key.clone(), stored("a.example", 0), at(0));
     assert_eq!(cache.len(), 1, "an answer without a life takes nothing away");
+}
+
+/// RFC 8767 section 5: a try that failed is not made again with every question.
+#[test]
+fn what_could_not_be_fetched_ahead_is_not_tried_again_before_the_recheck_timer() {
+    let mut cache = Cache::new(Limits::default());
+    let key = asked("a.example", 1);
+    let at = |s: u64| Mono::from_millis(s * S);
+    cache.insert(key.clone(), stored("a.example", 1_000), at(0));
+    let mut tries = Vec::new();
+    for s in 900..1_100 {
+        match cache.find(&key, at(s)) {
+            Found::Fresh { prefetch: true, .. } | Found::Stale { hopeless: false, .. } => {
+                tries.push(s);
+                cache.handle_failure(&key, at(s));
+            }
+            _ => {}
+        }
+    }
+    assert_eq!(tries, [900, 930, 960, 990, 1_020, 1_050, 1_080]);
+}
+
+#[test]
+fn after_a_verdict_what_was_known_is_given_to_nobody_until_there_is_a_good_answer() {
+    let mut cache = Cache::new(Limits::default());
+    let key = asked("a.example", 1);
+    for (before, after) in [(50, 51), (100, 101)] {
+        cache.insert(key.clone(), stored("a.example", 100), Mono(0));
+        assert!(!matches!(cache.find(&key, Mono::from_millis(before * S)), Found::Missing));
+        cache.handle_verdict(&key);
+        assert!(matches!(cache.find(&key, Mono::from_millis(after * S)), Found::Missing));
+    }
+    for _ in 0..1_000 {
+        cache.insert(key.clone(), stored("a.example", 100), Mono(0));
+        cache.handle_verdict(&key);
+    }
+    assert_eq!(cache.len(), 1, "and takes no more room than one");
+    cache.insert(key.clone(), stored("a.example", 100), Mono(0));
+    assert!(matches!(cache.find(&key, Mono(0)), Found::Fresh { .. }));
 }
 
 /// DN-16: random names push out their own kind.
