@@ -1,7 +1,6 @@
 //! The life of flows and the room they take, sentence by sentence.
 
 use super::*;
-use crate::conntrack::BEYOND;
 
 fn both_may_open() -> World {
     let rules = || allow(&[(Protocol::Tcp, 443), (Protocol::Tcp, 40_000)]);
@@ -113,8 +112,12 @@ fn a_pair_of_udp_or_ping_lives_as_long_as_it_is_used() {
     assert_eq!((answer(&mut world), pong(&mut world)), (Ruling::Pass, Ruling::Pass));
     world.pass_ms(30_001);
     assert_eq!(pong(&mut world), dropped(DropReason::NoFlow), "a ping waits thirty seconds, answered or not");
-    world.pass_ms(149_000);
-    assert_eq!(answer(&mut world), Ruling::Pass, "a UDP pair that was answered waits three minutes");
+    assert_eq!(answer(&mut world), dropped(DropReason::Denied), "nor does a question that was answered");
+    assert_eq!(world.exchange(dns()), (Ruling::Pass, Ruling::Pass));
+    world.pass_ms(2_001);
+    assert_eq!(answer(&mut world), Ruling::Pass);
+    world.pass_ms(179_999);
+    assert_eq!(answer(&mut world), Ruling::Pass, "a UDP pair that goes on waits three minutes");
     world.pass_ms(180_001);
     assert_eq!(answer(&mut world), dropped(DropReason::Denied), "then it is the peer who begins");
 }
@@ -177,56 +180,6 @@ fn eviction_is_recorded() {
     assert_eq!((evicted.src_port, evicted.packets_out), (1, 1), "the oldest, with what it carried");
 }
 
-/// Flows of `peer` that all tables together know of, opened one after the other.
-fn fill(world: &mut World, flows: u32) -> u32 {
-    let ask = |n: u32| {
-        let way = forge::tuple(Protocol::Udp, ME, 1 + (n % 60_000) as u16, PEER, 50 + (n / 60_000) as u16);
-        forge::udp(way, b"?")
-    };
-    (0..flows).filter(|n| world.out(&ask(*n)) == Ruling::Pass).count() as u32
-}
-
-fn neighbour(shared: &Arc<FlowIds>, limits: Limits) -> World {
-    let rules: Vec<_> = (50..60).map(|port| (Protocol::Udp, port)).collect();
-    let mut world = World::with_limits(allow(&rules), Rules::default(), limits);
-    world.table = FlowTable::new(NodeId([7; 16]), shared.clone(), limits);
-    world
-}
-
-#[test]
-fn the_room_of_all_peers_together_is_bounded_and_each_keeps_its_own_share() {
-    let shared = Arc::new(FlowIds::default());
-    let greedy = Limits { flows: BEYOND + 1000, share: 256, ..Limits::default() };
-    let mut attacker = neighbour(&shared, greedy);
-    fill(&mut attacker, BEYOND as u32 + 1000);
-    assert_eq!(attacker.table.len(), BEYOND + 256, "its share, and all the room beyond");
-    // Another peer keeps its own share, and gives up only its own half-open flows.
-    let mut other = neighbour(&shared, Limits::default());
-    assert_eq!(fill(&mut other, 300), 300);
-    assert_eq!(other.table.len(), 256);
-    assert_eq!(attacker.table.len(), BEYOND + 256);
-    // Room that is given back is there for all.
-    attacker.pass_ms(31_000);
-    attacker.timeout();
-    assert_eq!(attacker.table.len(), 0);
-    assert_eq!(fill(&mut other, 2000), 2000);
-    assert_eq!(other.table.len(), 2000);
-    drop(other);
-    assert_eq!(shared.beyond.load(std::sync::atomic::Ordering::Relaxed), 0, "nothing is kept by the dead");
-}
-
-#[test]
-fn a_peer_that_fills_its_table_takes_nothing_from_another() {
-    let shared = Arc::new(FlowIds::default());
-    let (mut attacker, mut honest) =
-        (neighbour(&shared, Limits::default()), neighbour(&shared, Limits::default()));
-    assert_eq!(fill(&mut honest, 1000), 1000);
-    assert_eq!(fill(&mut attacker, 100_000), 100_000);
-    assert_eq!((attacker.table.len(), honest.table.len()), (Limits::default().flows, 1000));
-    assert_eq!(fill(&mut honest, 5000), 5000);
-    assert_eq!(honest.table.len(), 5000);
-}
-
 /// A flood of flows that are never answered, among `honest` ones that are; then the flood has run out.
 fn after_a_flood(honest: u16) -> (World, Vec<Tuple>) {
     let mut world = web();
@@ -235,12 +188,13 @@ fn after_a_flood(honest: u16) -> (World, Vec<Tuple>) {
     let all: Vec<Tuple> = (1..16_000).map(way).filter(|way| !kept.contains(way)).collect();
     for (at, flood) in all.iter().enumerate() {
         if let Some(way) = kept.get(at / 50).filter(|_| at % 50 == 0) {
-            assert_eq!(world.out(&forge::udp(*way, b"?")), Ruling::Pass);
-            assert_eq!(world.arrive(&forge::udp(way.reversed(), b"!")), Ruling::Pass);
+            assert_eq!(world.exchange(*way), (Ruling::Pass, Ruling::Pass));
         }
         assert_eq!(world.out(&forge::udp(*flood, b"?")), Ruling::Pass);
     }
     assert!(world.table.room() >= 15_999);
+    world.pass_ms(2_001);
+    kept.iter().for_each(|way| assert_eq!(world.exchange(*way), (Ruling::Pass, Ruling::Pass)));
     world.pass_ms(31_000);
     world.timeout();
     assert_eq!(world.table.len(), usize::from(honest));
