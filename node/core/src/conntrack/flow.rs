@@ -155,6 +155,10 @@ impl Traffic {
     }
 }
 
+/// Longer than two hours, at which hosts ask idle connections for a sign of life: by so much that such a question may be lost
+/// three times (RFC 5382 REQ-5 asks for four minutes more).
+const ESTABLISHED_SECS: u64 = 2 * 3600 + 300;
+
 /// What a flow is worth to those who need its place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Standing {
@@ -227,7 +231,7 @@ impl Flow {
         match (self.key.protocol, self.tcp) {
             (_, Some(tcp)) => match tcp.state {
                 TcpState::SynSent | TcpState::SynReceived => 30,
-                TcpState::Established => 2 * 3600,
+                TcpState::Established => ESTABLISHED_SECS,
                 TcpState::Closing => 600,
                 TcpState::Closed | TcpState::Reset => 10,
             },

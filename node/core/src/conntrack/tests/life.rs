@@ -69,6 +69,20 @@ fn a_half_open_connection_lives_thirty_seconds() {
     assert_eq!(world.out(&forge::tcp(https(), ACK, 1001, 5001, b"")), Ruling::Refuse(DropReason::NoFlow));
 }
 
+/// Hosts ask after two hours of silence, and are late rather than early; a question that is lost is asked again.
+#[test]
+fn a_connection_that_is_silent_for_two_hours_is_there_when_a_host_asks_for_it() {
+    for asked_after_ms in [7_200_001, 7_425_000] {
+        let mut world = web();
+        world.connect();
+        world.pass_ms(asked_after_ms);
+        world.timeout();
+        let question = forge::tcp(https(), ACK, 1000, 5001, b"");
+        assert_eq!(world.out(&question), Ruling::Pass);
+        assert_eq!(world.arrive(&forge::tcp(https().reversed(), ACK, 5001, 1001, b"")), Ruling::Pass);
+    }
+}
+
 #[test]
 fn two_syns_that_cross_are_one_connection_where_each_side_may_open_it() {
     let mut world = both_may_open();

