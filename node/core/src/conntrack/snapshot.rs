@@ -202,7 +202,7 @@ impl<'a> Reader<'a> {
             5 => TcpState::Reset,
             _ => return Err(SnapshotError::Damaged("TCP state")),
         };
-        Ok(TcpTrack { state, opener: self.half()?, responder: self.half()? })
+        Ok(TcpTrack::of(state, self.half()?, self.half()?))
     }
 
     /// `away`: milliseconds between the snapshot and now. The flow belongs to no edition, so it will be judged.

@@ -84,6 +84,91 @@ fn a_connection_that_is_silent_for_two_hours_is_there_when_a_host_asks_for_it() 
 }
 
 #[test]
+fn a_half_closed_connection_is_forgotten_after_ten_minutes_however_long_it_was_open() {
+    let mut world = web();
+    world.connect();
+    world.pass_ms(60_000);
+    world.timeout();
+    world.out(&forge::tcp(https(), FIN_ACK, 1001, 5001, b""));
+    world.pass_ms(600_001);
+    world.timeout();
+    assert_eq!(world.table.len(), 0);
+}
+
+/// The opener has closed its half, or was never seen to do so, and has begun anew from the same port with number `seq`.
+fn begun_anew(closed: bool, seq: u32) -> World {
+    let mut world = web();
+    world.connect();
+    if closed {
+        assert_eq!(world.out(&forge::tcp(https(), FIN_ACK, 1001, 5001, b"")), Ruling::Pass);
+        assert_eq!(world.arrive(&forge::tcp(https().reversed(), ACK, 5001, 1002, b"")), Ruling::Pass);
+    }
+    assert_eq!(world.out(&forge::tcp(https(), SYN, seq, 0, b"")), Ruling::Pass);
+    world
+}
+
+/// The number of the RST that tells the local host that its connection is cut.
+fn cut_at(mut world: World) -> u32 {
+    world.change(Rules::default(), Rules::default());
+    let packets = world.rejudge()[0].packets();
+    let Kind::Tcp(tcp) = read(&packets[0]).kind else { panic!("not TCP") };
+    tcp.seq
+}
+
+#[test]
+fn a_new_connection_on_the_ports_of_a_half_closed_one_has_nothing_of_the_old() {
+    let back = https().reversed();
+    // Ahead of the old numbers, and behind them.
+    for (closed, ours, theirs) in [(true, 90_000, 70_000), (true, 10, 20), (false, 10, 20)] {
+        let mut world = begun_anew(closed, ours);
+        assert_eq!(world.arrive(&forge::tcp(back, SYN_ACK, theirs, ours + 1, b"")), Ruling::Pass);
+        assert_eq!(world.out(&forge::tcp(https(), ACK, ours + 1, theirs + 1, b"")), Ruling::Pass);
+        world.pass_ms(7_000_000);
+        world.timeout();
+        assert_eq!(world.table.len(), 1, "it is established, not closing");
+        // The other side's FIN is the first of this connection.
+        world.arrive(&forge::tcp(back, FIN_ACK, theirs + 1, ours + 1, b""));
+        world.out(&forge::tcp(https(), ACK, ours + 1, theirs + 2, b""));
+        world.pass_ms(10_001);
+        world.timeout();
+        assert_eq!(world.table.len(), 1, "one half is open");
+        assert_eq!(cut_at(world), theirs + 2);
+    }
+}
+
+/// Who still has the old connection acknowledges that, and not the SYN.
+#[test]
+fn a_syn_that_the_other_side_does_not_agree_to_changes_nothing() {
+    let back = https().reversed();
+    for seq in [1000, 90_000, 10] {
+        let mut world = begun_anew(true, seq);
+        assert_eq!(world.arrive(&forge::tcp(back, ACK, 5001, 1002, b"")), Ruling::Pass);
+        assert_eq!(world.arrive(&forge::tcp(back, SYN_ACK, 60_000, seq.wrapping_add(9), b"")), Ruling::Pass);
+        world.pass_ms(599_000);
+        world.timeout();
+        assert_eq!(world.table.len(), 1, "it is closing, and not half open");
+        // The opener, who has forgotten it, says so with the number that it was answered with.
+        world.out(&forge::tcp(https(), RST, 1002, 0, b""));
+        world.pass_ms(10_001);
+        world.timeout();
+        assert_eq!(ends_of(&mut world).last(), Some(&FlowEnd::Reset));
+    }
+}
+
+#[test]
+fn a_connection_that_begins_anew_is_half_open_again() {
+    let mut world = begun_anew(true, 90_000);
+    world.arrive(&forge::tcp(https().reversed(), SYN_ACK, 70_000, 90_001, b""));
+    world.table.limits.flows = 3;
+    for sport in 1..=3 {
+        let way = forge::tuple(Protocol::Tcp, ME, sport, PEER, 443);
+        assert_eq!(world.out(&forge::tcp(way, SYN, 1, 0, b"")), Ruling::Pass);
+    }
+    let late = forge::tcp(https(), ACK, 90_001, 70_001, b"");
+    assert_eq!(world.out(&late), Ruling::Refuse(DropReason::NoFlow), "the oldest gave way");
+}
+
+#[test]
 fn two_syns_that_cross_are_one_connection_where_each_side_may_open_it() {
     let mut world = both_may_open();
     let back = https().reversed();
