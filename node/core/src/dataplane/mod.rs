@@ -26,6 +26,7 @@ mod hearsay;
 mod ingress;
 mod knock;
 mod narrow;
+mod notes;
 pub mod outbox;
 pub mod paths;
 mod publish;
