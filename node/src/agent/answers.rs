@@ -71,6 +71,9 @@ fn peers(driver: &Driver) -> Value {
     publication.assembly.peers.iter().map(one).collect()
 }
 
+/// Beside the counters; `why` looks at all.
+const DROPS_SHOWN: usize = 64;
+
 fn counters(driver: &Driver) -> Value {
     let shared = &driver.parts.shared;
     let fixed =
@@ -78,7 +81,9 @@ fn counters(driver: &Driver) -> Value {
     let mut all: BTreeMap<String, u64> = fixed.map(|(name, count)| (name.to_owned(), count)).collect();
     all.extend(driver.parts.resolver.counters());
     all.extend(driver.doors.counters().map(|(name, count)| (name.to_owned(), count)));
-    let drops: Vec<Value> = shared.plane.explain_last_drops().iter().map(|d| dropped(driver, d)).collect();
+    let all_drops = shared.plane.explain_last_drops();
+    let newest = all_drops.iter().skip(all_drops.len().saturating_sub(DROPS_SHOWN));
+    let drops: Vec<Value> = newest.map(|d| dropped(driver, d)).collect();
     json!({ "counters": all, "drops": drops })
 }
 

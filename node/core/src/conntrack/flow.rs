@@ -155,6 +155,26 @@ impl Traffic {
     }
 }
 
+/// Longer than two hours, at which hosts ask idle connections for a sign of life: by so much that such a question may be lost
+/// three times (RFC 5382 REQ-5 asks for four minutes more).
+const ESTABLISHED_SECS: u64 = 2 * 3600 + 300;
+
+/// What a flow is worth to those who need its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// Nothing but stragglers can come.
+    Over,
+    /// The other end has not agreed yet.
+    HalfOpen,
+    /// Answered once and no more, as a question to a name server is: it can be asked again.
+    Brief,
+    Lasting,
+}
+
+/// A dialogue without connections that has been answered and goes on so long after its first packet lasts; what is shorter
+/// is a question and its answer. (As Linux's `nf_conntrack` tells them apart.)
+const LASTING_MS: u64 = 2_000;
+
 #[derive(Clone, Debug)]
 pub(crate) struct Flow {
     pub key: FlowKey,
@@ -165,8 +185,11 @@ pub(crate) struct Flow {
     pub tcp: Option<TcpTrack>,
     /// The other end has answered.
     pub replied: bool,
+    /// Not TCP: it went on after its first answer.
+    pub lasts: bool,
     /// The local host has sent on it.
     pub local_sent: bool,
+    pub began: Mono,
     pub started_ms: u64,
     pub last_ms: u64,
     /// Last packet that keeps it alive.
@@ -192,11 +215,14 @@ impl Flow {
         self.tcp.is_some_and(|tcp| tcp.is_over())
     }
 
-    /// The other end has not agreed yet: first to go when room is needed.
-    pub fn is_half_open(&self) -> bool {
+    pub fn standing(&self) -> Standing {
         match self.tcp {
-            Some(tcp) => tcp.is_half_open(),
-            None => !self.replied,
+            Some(tcp) if tcp.is_over() => Standing::Over,
+            Some(tcp) if tcp.is_half_open() => Standing::HalfOpen,
+            Some(_) => Standing::Lasting,
+            None if self.lasts => Standing::Lasting,
+            None if self.replied => Standing::Brief,
+            None => Standing::HalfOpen,
         }
     }
 
@@ -205,11 +231,11 @@ impl Flow {
         match (self.key.protocol, self.tcp) {
             (_, Some(tcp)) => match tcp.state {
                 TcpState::SynSent | TcpState::SynReceived => 30,
-                TcpState::Established => 2 * 3600,
+                TcpState::Established => ESTABLISHED_SECS,
                 TcpState::Closing => 600,
                 TcpState::Closed | TcpState::Reset => 10,
             },
-            (Protocol::Udp, _) if self.replied => 180,
+            (Protocol::Udp, _) if self.lasts => 180,
             (Protocol::Udp | Protocol::IcmpEcho, _) => 30,
             _ => 600,
         }
@@ -231,20 +257,20 @@ impl Flow {
         }
     }
 
-    /// One judged packet that passed. True if the flow has just come to its end.
-    pub fn observe(&mut self, packet: &Packet, way: Way, load: Load, now: Now) -> bool {
+    /// One judged packet that passed.
+    pub fn observe(&mut self, packet: &Packet, way: Way, load: Load, now: Now) {
         let from_opener = self.outbound == (way == Way::Out);
         let was_over = self.is_over();
         if let (Some(track), Kind::Tcp(tcp)) = (&mut self.tcp, packet.kind) {
             track.observe(from_opener, &tcp);
         }
+        self.lasts |= self.replied && now.mono.millis_since(self.began) > LASTING_MS;
         self.replied |= !from_opener;
         self.local_sent |= way == Way::Out;
         if !was_over {
             self.last = self.last.max(now.mono);
         }
         self.account(from_opener, load, now);
-        self.is_over() && !was_over
     }
 
     pub fn account(&mut self, from_opener: bool, load: Load, now: Now) {

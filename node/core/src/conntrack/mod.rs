@@ -1,8 +1,11 @@
 //! The flows between this node and one peer. One table per peer, so that no two peers share a lock, and one that
-//! fills its share takes nothing from the others: beyond that share all tables draw from one bounded room.
+//! fills its share takes nothing from the others: beyond that share all tables draw from one bounded room, of which none
+//! may hold more than a part of what is left free (dynamic thresholds, Choudhury and Hahne 1998). So there is always
+//! some left for one who comes later, however many fill theirs with flows that last, and however greedy they are.
 //!
 //! - [`FlowTable`] finds, admits, re-judges, forgets and reports flows; [`crate::judge`] asks it.
-//! - `flow` one flow and its key; `tcp` its state and numbers; `fragments` pieces of packets that were let through.
+//! - `flow` one flow and its key; `tcp` its state and numbers; `turns` who goes first when there is no room; `fragments`
+//!   pieces of packets that were let through.
 //! - `cut` what the local host hears; `records` what the coordinator hears; `snapshot` what the next agent takes over.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -28,6 +31,7 @@ mod table;
 mod tcp;
 #[cfg(test)]
 mod tests;
+mod turns;
 
 pub use cut::Cut;
 pub(crate) use flow::{FlowKey, Way};
@@ -126,9 +130,10 @@ impl<'a> Ends<'a> {
 
 /// What the tables of one agent share: the number of the next flow (over all peers and workers, from 1), and the room
 /// for flows beyond each table's own [`Limits::share`].
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct FlowIds {
     last: AtomicU64,
+    room: usize,
     beyond: AtomicUsize,
     /// Who asks whose a flow is.
     openings: Openings,
@@ -136,15 +141,29 @@ pub struct FlowIds {
 
 /// Flows beyond the shares of their tables, over all peers: about 64 MiB.
 const BEYOND: usize = 131_072;
+/// A table may hold a quarter of what is free: `n` greedy ones come to rest at one part in `n + 4` each, and four are free.
+/// Where all they hold lasts, the first has more than the second; the next one still gets a fifth of what is left.
+const PARTS: usize = 4;
+
+impl Default for FlowIds {
+    fn default() -> FlowIds {
+        FlowIds::with_room(BEYOND)
+    }
+}
 
 impl FlowIds {
+    fn with_room(room: usize) -> FlowIds {
+        let (last, beyond) = (AtomicU64::new(0), AtomicUsize::new(0));
+        FlowIds { last, room, beyond, openings: Openings::default() }
+    }
+
     pub(crate) fn next(&self) -> u64 {
         self.last.fetch_add(1, Ordering::Relaxed).wrapping_add(1)
     }
 
-    /// Workers that ask at the same moment may overshoot by one each.
-    fn has_room(&self) -> bool {
-        self.beyond.load(Ordering::Relaxed) < BEYOND
+    /// So much of the common room one table may hold now. Workers that ask at the same moment may overshoot by one each.
+    fn part(&self) -> usize {
+        self.room.saturating_sub(self.beyond.load(Ordering::Relaxed)) / PARTS
     }
 
     pub fn openings(&self) -> &Openings {

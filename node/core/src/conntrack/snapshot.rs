@@ -87,7 +87,7 @@ fn write_flow(out: &mut Vec<u8>, flow: &Flow, now: Now) {
         Protocol::IcmpEcho => [2, 1],
         Protocol::Number(number) => [3, number],
     });
-    let flags = [key.local_asks, flow.outbound, flow.replied, flow.local_sent];
+    let flags = [flow.lasts, key.local_asks, flow.outbound, flow.replied, flow.local_sent];
     out.push(flags.iter().fold(0, |bits, flag| bits << 1 | u8::from(*flag)));
     out.extend(now.mono.millis_since(flow.last).to_be_bytes());
     out.extend(flow.started_ms.to_be_bytes());
@@ -202,7 +202,7 @@ impl<'a> Reader<'a> {
             5 => TcpState::Reset,
             _ => return Err(SnapshotError::Damaged("TCP state")),
         };
-        Ok(TcpTrack { state, opener: self.half()?, responder: self.half()? })
+        Ok(TcpTrack::of(state, self.half()?, self.half()?))
     }
 
     /// `away`: milliseconds between the snapshot and now. The flow belongs to no edition, so it will be judged.
@@ -215,6 +215,7 @@ impl<'a> Reader<'a> {
         let (started_ms, last_ms) = (u64::from_be_bytes(self.take()?), u64::from_be_bytes(self.take()?));
         let tcp = if protocol == Protocol::Tcp { Some(self.tcp()?) } else { None };
         let local_asks = flags & 8 != 0;
+        let ago = |ms: u64| Mono(now.mono.0.saturating_sub(ms.saturating_mul(1_000_000)));
         Ok(Flow {
             key: FlowKey { local, remote, local_port, remote_port, protocol, local_asks },
             id: 0,
@@ -222,10 +223,13 @@ impl<'a> Reader<'a> {
             admission: unjudged(),
             tcp,
             replied: flags & 2 != 0,
+            // An agent that does not know the bit leaves it empty: then it is seen again at the next packet.
+            lasts: flags & 16 != 0,
             local_sent: flags & 1 != 0,
+            began: ago(now.wall_ms.saturating_sub(started_ms)),
             started_ms,
             last_ms,
-            last: Mono(now.mono.0.saturating_sub(idle_ms.saturating_mul(1_000_000))),
+            last: ago(idle_ms),
             window: Traffic::default(),
             total: Traffic::default(),
             recorded: true,

@@ -1,5 +1,5 @@
-//! The table itself: a slab of flows, an index by key, one timer a flow, and two queues that say who goes first when
-//! room is needed.
+//! The table itself: a slab of flows, an index by key, one timer a flow, and turns that say who goes first when room is
+//! needed.
 //!
 //! The way of a packet of a known flow costs one comparison (same flow as the last packet) or one hash look-up, and
 //! allocates nothing.
@@ -19,6 +19,7 @@ use super::fragments::Fragments;
 use super::limits::{Bucket, Limits};
 use super::records::Records;
 use super::tcp::{TcpState, TcpTrack};
+use super::turns::{self, Turns};
 use super::{Cut, Drained, Ends, FlowIds, Load};
 use crate::clock::{Mono, Now};
 use crate::packet::{DropReason, Kind, Packet};
@@ -44,9 +45,7 @@ pub struct FlowTable {
     /// Where the last packet's flow is.
     recent: Option<(FlowKey, usize)>,
     timers: BinaryHeap<Reverse<(Mono, u64, usize)>>,
-    /// Who goes first when there is no room: oldest in front. Checked when taken, so stale entries do no harm.
-    over: VecDeque<(usize, u64)>,
-    half_open: VecDeque<(usize, u64)>,
+    turns: Turns,
     dirty: VecDeque<(usize, u64)>,
     records: Records,
     cuts: Vec<Cut>,
@@ -67,8 +66,7 @@ impl FlowTable {
             free: Vec::new(),
             recent: None,
             timers: BinaryHeap::new(),
-            over: VecDeque::new(),
-            half_open: VecDeque::new(),
+            turns: Turns::default(),
             dirty: VecDeque::new(),
             records: Records::new(peer, limits.records, limits.refusals),
             cuts: Vec::new(),
@@ -114,7 +112,8 @@ impl FlowTable {
         self.take_cuts()
     }
 
-    /// Removes what is over; a flow whose `until` has come is judged again.
+    /// Removes what is over; a flow whose `until` has come is judged again. What is held beyond the table's part is given
+    /// up, as far as it does not last.
     pub fn handle_timeout(&mut self, ends: &Ends<'_>, now: Now) -> Vec<Cut> {
         while let Some(Reverse((at, id, slot))) = self.timers.peek().copied() {
             if at > now.mono {
@@ -125,6 +124,7 @@ impl FlowTable {
                 self.handle_flow_timeout(slot, ends, now);
             }
         }
+        while self.is_greedy() && self.give_way() {}
         self.fragments.expire(now.mono);
         self.tombstones.retain(|_, until| *until > now.mono);
         self.shrink();
@@ -157,10 +157,8 @@ impl FlowTable {
         self.timers = std::mem::take(&mut self.timers).into_iter().filter_map(moved).collect();
         // Collected in place, with the room of before.
         self.timers.shrink_to_fit();
-        for queue in [&mut self.over, &mut self.half_open, &mut self.dirty] {
-            let moved = |(slot, id)| Some((place_of(&slot)?, id));
-            *queue = std::mem::take(queue).into_iter().filter_map(moved).collect();
-        }
+        self.turns.move_to(place_of);
+        turns::move_to(&mut self.dirty, place_of);
         self.fragments.shrink();
     }
 
@@ -290,12 +288,16 @@ impl FlowTable {
     /// One packet of a known flow passed.
     pub(crate) fn observe(&mut self, slot: usize, packet: &Packet, way: Way, load: Load, now: Now) {
         let Some(flow) = self.slots.get_mut(slot).and_then(Option::as_mut) else { return };
-        let ended = flow.observe(packet, way, load, now);
-        let id = flow.id;
+        let before = flow.standing();
+        flow.observe(packet, way, load, now);
+        let (entry, standing) = ((slot, flow.id), flow.standing());
+        let is_shorter = flow.deadline() < flow.timer;
         self.mark_dirty(slot);
-        if ended {
+        if is_shorter {
             self.schedule(slot, now, false);
-            push_bounded(&mut self.over, (slot, id), &self.slots, self.limits.flows, Flow::is_over);
+        }
+        if standing != before {
+            self.turns.enter(entry, standing, &self.slots, self.limits.flows);
         }
     }
 
@@ -314,7 +316,7 @@ impl FlowTable {
         {
             flow.dirty = true;
             let entry = (slot, flow.id);
-            push_bounded(&mut self.dirty, entry, &self.slots, self.limits.flows, |flow| flow.dirty);
+            turns::push_bounded(&mut self.dirty, entry, &self.slots, self.limits.flows, |flow| flow.dirty);
         }
     }
 
@@ -388,7 +390,9 @@ impl FlowTable {
             admission,
             tcp,
             replied: false,
+            lasts: false,
             local_sent: outbound,
+            began: now.mono,
             started_ms: now.wall_ms,
             last_ms: now.wall_ms,
             last: now.mono,
@@ -407,7 +411,7 @@ impl FlowTable {
     }
 
     pub(super) fn insert(&mut self, flow: Flow) -> usize {
-        let (key, id, half_open, over) = (flow.key, flow.id, flow.is_half_open(), flow.is_over());
+        let (key, id, standing) = (flow.key, flow.id, flow.standing());
         let slot = match self.free.pop() {
             Some(slot) => slot,
             None => {
@@ -423,12 +427,7 @@ impl FlowTable {
             self.ids.take();
         }
         self.tombstones.remove(&key);
-        if half_open {
-            push_bounded(&mut self.half_open, (slot, id), &self.slots, self.limits.flows, Flow::is_half_open);
-        }
-        if over {
-            push_bounded(&mut self.over, (slot, id), &self.slots, self.limits.flows, Flow::is_over);
-        }
+        self.turns.enter((slot, id), standing, &self.slots, self.limits.flows);
         slot
     }
 
@@ -436,15 +435,34 @@ impl FlowTable {
         self.ids.next()
     }
 
-    /// The oldest flow that is over goes first, then the oldest half-open one; an established one never.
     fn make_room(&mut self) -> bool {
         let flows = self.index.len();
-        if flows < self.limits.flows && (flows < self.limits.share || self.ids.has_room()) {
+        let may_grow =
+            flows < self.limits.flows && (flows < self.limits.share || self.held() < self.ids.part());
+        if may_grow {
             return true;
         }
-        let over = first_of(&mut self.over, &self.slots, Flow::is_over);
-        let victim = over.or_else(|| first_of(&mut self.half_open, &self.slots, Flow::is_half_open));
-        let Some(slot) = victim else { return false };
+        let made = self.give_way();
+        // Two go for one that comes, so a table that holds too much comes down while it is used.
+        if self.is_greedy() {
+            self.give_way();
+        }
+        made
+    }
+
+    /// Flows beyond the table's own share.
+    fn held(&self) -> usize {
+        self.index.len().saturating_sub(self.limits.share)
+    }
+
+    /// Holds more of the common room than would be given to it now.
+    pub(crate) fn is_greedy(&self) -> bool {
+        self.held() > self.ids.part()
+    }
+
+    /// One flow ends to make room, unless all of them last.
+    fn give_way(&mut self) -> bool {
+        let Some(slot) = self.turns.first(&self.slots) else { return false };
         self.remove(slot, FlowEnd::Evicted);
         true
     }
@@ -482,7 +500,7 @@ impl FlowTable {
             let entry = Reverse((at, flow.id, slot));
             if self.timers.len() >= self.limits.flows.saturating_mul(4).max(64) {
                 let slots = &self.slots;
-                self.timers.retain(|Reverse((_, id, slot))| is_valid(slots, &(*slot, *id), |_| true));
+                self.timers.retain(|Reverse((_, id, slot))| turns::is_valid(slots, &(*slot, *id), |_| true));
             }
             self.timers.push(entry);
         }
@@ -501,34 +519,4 @@ fn idle_end(flow: &Flow) -> FlowEnd {
         Some(TcpState::Reset) => FlowEnd::Reset,
         _ => FlowEnd::Idle,
     }
-}
-
-type Queue = VecDeque<(usize, u64)>;
-
-fn is_valid(slots: &[Option<Flow>], entry: &(usize, u64), class: fn(&Flow) -> bool) -> bool {
-    let flow = slots.get(entry.0).and_then(Option::as_ref);
-    flow.is_some_and(|flow| flow.id == entry.1 && class(flow))
-}
-
-fn first_of(queue: &mut Queue, slots: &[Option<Flow>], class: fn(&Flow) -> bool) -> Option<usize> {
-    while let Some(entry) = queue.pop_front() {
-        if is_valid(slots, &entry, class) {
-            return Some(entry.0);
-        }
-    }
-    None
-}
-
-/// Stale entries are swept before the queue grows over twice the flows there can be.
-fn push_bounded(
-    queue: &mut Queue,
-    entry: (usize, u64),
-    slots: &[Option<Flow>],
-    flows: usize,
-    class: fn(&Flow) -> bool,
-) {
-    if queue.len() >= flows.saturating_mul(2).max(64) {
-        queue.retain(|entry| is_valid(slots, entry, class));
-    }
-    queue.push_back(entry);
 }

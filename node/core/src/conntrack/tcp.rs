@@ -37,6 +37,9 @@ pub(crate) struct TcpTrack {
     pub state: TcpState,
     pub opener: Half,
     pub responder: Half,
+    /// Behind a SYN that the opener sent in the midst of a connection. It begins a new one if the responder agrees; until
+    /// then it may be a late copy, and what is known of the old one stays.
+    anew: Option<u32>,
 }
 
 /// `a - b` on the circle of sequence numbers.
@@ -48,7 +51,11 @@ impl Half {
     fn observe(&mut self, tcp: &Tcp, other_next: Option<u32>, opening: bool) {
         let step = ahead(tcp.end(), self.next);
         let restart = opening && tcp.flags.has(TcpFlags::SYN);
-        if !self.seen || restart || (step > 0 && step <= MAX_STEP) {
+        if restart {
+            // What was acknowledged before belongs to something else.
+            *self = Half::default();
+        }
+        if !self.seen || (step > 0 && step <= MAX_STEP) {
             self.next = tcp.end();
             self.seen = true;
         }
@@ -78,7 +85,11 @@ impl TcpTrack {
     pub fn new(syn: &Tcp) -> TcpTrack {
         let mut opener = Half::default();
         opener.observe(syn, None, true);
-        TcpTrack { state: TcpState::SynSent, opener, responder: Half::default() }
+        TcpTrack::of(TcpState::SynSent, opener, Half::default())
+    }
+
+    pub fn of(state: TcpState, opener: Half, responder: Half) -> TcpTrack {
+        TcpTrack { state, opener, responder, anew: None }
     }
 
     pub fn is_over(&self) -> bool {
@@ -93,11 +104,28 @@ impl TcpTrack {
         if tcp.flags.has(TcpFlags::RST) {
             return self.observe_reset(from_opener, tcp);
         }
+        if from_opener && self.state != TcpState::SynSent && tcp.flags.is_syn_only() {
+            self.anew = Some(tcp.end());
+            return;
+        }
+        if !from_opener {
+            self.begin_anew(tcp);
+        }
         let opening = self.state == TcpState::SynSent;
         let (me, other) = self.halves(from_opener);
         let other_next = other.seen.then_some(other.next);
-        me.observe(tcp, other_next, opening && from_opener);
+        me.observe(tcp, other_next, opening);
         self.advance(from_opener, tcp);
+    }
+
+    /// Ports are used again, and either end may have forgotten a connection of which the other's FIN was never seen. A responder
+    /// that knows the old one acknowledges that (RFC 5961 section 4); only one that begins a new one acknowledges the SYN.
+    fn begin_anew(&mut self, tcp: &Tcp) {
+        let agreed = tcp.flags.has(TcpFlags::SYN) && tcp.flags.has(TcpFlags::ACK);
+        if let Some(next) = self.anew.filter(|next| agreed && tcp.ack == *next) {
+            let opener = Half { seen: true, next, ..Half::default() };
+            *self = TcpTrack::of(TcpState::SynSent, opener, Half::default());
+        }
     }
 
     /// Only a RST that its receiver will believe ends the flow; any other leaves it as it is.
@@ -122,6 +150,10 @@ impl TcpTrack {
             }
             state => state,
         };
+        if self.state == TcpState::Established && from_opener {
+            // It speaks on: the SYN was a copy.
+            self.anew = None;
+        }
         let live = matches!(self.state, TcpState::Established | TcpState::Closing);
         let closing = self.opener.fin.is_some() || self.responder.fin.is_some();
         if live && closing {

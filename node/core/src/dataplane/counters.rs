@@ -1,16 +1,10 @@
-//! Every reason a packet did not pass and every event, counted; the newest drops, kept for `why` and `doctor`.
+//! Every reason a packet did not pass and every event, counted.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use parking_lot::Mutex;
-use warren_wire::id::NodeId;
-
-use crate::clock::Now;
-use crate::packet::{DropReason, Tuple};
-
-/// Kinds of drops remembered.
-const NOTES: usize = 64;
+use super::notes::{Note, Notes};
+use crate::packet::DropReason;
 
 macro_rules! events {
     ($($(#[$doc:meta])* $name:ident = $text:literal,)*) => {
@@ -74,41 +68,16 @@ events! {
     NoPeer = "destination-no-peer",
 }
 
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Note {
-    /// The last time.
-    pub at: Now,
-    /// Packets, all of one kind.
-    pub count: u64,
-    pub reason: &'static str,
-    pub outbound: bool,
-    pub peer: Option<NodeId>,
-    pub tuple: Option<Tuple>,
-}
-
-impl Note {
-    /// Of one kind are those that differ in nothing but the port the sender chose.
-    fn is_like(&self, other: &Note) -> bool {
-        let kind = |tuple: Option<Tuple>| tuple.map(|tuple| Tuple { sport: 0, ..tuple });
-        (self.reason, self.outbound, self.peer) == (other.reason, other.outbound, other.peer)
-            && kind(self.tuple) == kind(other.tuple)
-    }
-}
-
 pub(super) struct Counters {
     drops: Vec<AtomicU64>,
     events: Vec<AtomicU64>,
-    notes: Mutex<Vec<Note>>,
+    notes: Notes,
 }
 
 impl Counters {
     pub fn new() -> Counters {
         let zeros = |n: usize| (0..n).map(|_| AtomicU64::new(0)).collect();
-        Counters {
-            drops: zeros(DropReason::COUNT),
-            events: zeros(Event::ALL.len()),
-            notes: Mutex::new(Vec::with_capacity(NOTES)),
-        }
+        Counters { drops: zeros(DropReason::COUNT), events: zeros(Event::ALL.len()), notes: Notes::default() }
     }
 
     pub fn event(&self, event: Event, times: u64) {
@@ -123,23 +92,13 @@ impl Counters {
         }
     }
 
-    /// Never waits: a worker that meets a reader just does not leave a note.
     pub fn note(&self, note: Note) {
-        let Some(mut notes) = self.notes.try_lock() else { return };
-        if let Some(known) = notes.iter_mut().find(|known| known.is_like(&note)) {
-            *known = Note { count: known.count.saturating_add(note.count), ..note };
-        } else if notes.len() < NOTES {
-            notes.push(note);
-        } else if let Some(oldest) = notes.iter_mut().min_by_key(|known| known.at.mono) {
-            *oldest = note;
-        }
+        self.notes.note(note);
     }
 
     /// Oldest first.
     pub fn notes(&self) -> Vec<Note> {
-        let mut notes = self.notes.lock().clone();
-        notes.sort_by_key(|note| note.at.mono);
-        notes
+        self.notes.all()
     }
 
     pub fn read(&self) -> BTreeMap<&'static str, u64> {

@@ -5,7 +5,8 @@ use std::net::IpAddr;
 use warren_config::filter::Rules;
 use warren_config::subnet::NOTHING;
 
-use super::counters::{Event, Note};
+use super::counters::Event;
+use super::notes::Note;
 use super::{DataPlane, Outbox, VNET_LEN, frame_of};
 use crate::clock::Now;
 use crate::conntrack::{Addresses, Ends, Load};

@@ -26,6 +26,7 @@ mod hearsay;
 mod ingress;
 mod knock;
 mod narrow;
+mod notes;
 pub mod outbox;
 pub mod paths;
 mod publish;
@@ -154,7 +155,7 @@ pub struct DataPlane<E: Engine> {
     frames: Mutex<VecDeque<Vec<u8>>>,
     next_sweep: Mutex<Mono>,
     /// Words of other agents that control has not taken yet.
-    hearsay: Mutex<VecDeque<(NodeId, Vec<u8>)>>,
+    hearsay: Mutex<hearsay::Heard>,
     /// Peers that do not answer, until control asks the coordinator to tell them.
     waiting: Mutex<VecDeque<NodeId>>,
     shows: Mutex<knock::Shows>,
@@ -194,7 +195,7 @@ impl<E: Engine> DataPlane<E> {
             nobody: Mutex::new(nobody),
             frames: Mutex::new(VecDeque::new()),
             next_sweep: Mutex::new(now.mono),
-            hearsay: Mutex::new(VecDeque::new()),
+            hearsay: Mutex::default(),
             waiting: Mutex::new(VecDeque::new()),
             shows: Mutex::default(),
             aim: Mutex::default(),

@@ -186,7 +186,7 @@ impl Link {
             if due {
                 self.awake.stir();
             }
-            if due || table.is_empty() {
+            if due || table.is_empty() || table.is_greedy() {
                 cuts = table.handle_timeout(ends, now);
             }
         }

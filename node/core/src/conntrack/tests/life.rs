@@ -1,7 +1,6 @@
 //! The life of flows and the room they take, sentence by sentence.
 
 use super::*;
-use crate::conntrack::BEYOND;
 
 fn both_may_open() -> World {
     let rules = || allow(&[(Protocol::Tcp, 443), (Protocol::Tcp, 40_000)]);
@@ -70,6 +69,105 @@ fn a_half_open_connection_lives_thirty_seconds() {
     assert_eq!(world.out(&forge::tcp(https(), ACK, 1001, 5001, b"")), Ruling::Refuse(DropReason::NoFlow));
 }
 
+/// Hosts ask after two hours of silence, and are late rather than early; a question that is lost is asked again.
+#[test]
+fn a_connection_that_is_silent_for_two_hours_is_there_when_a_host_asks_for_it() {
+    for asked_after_ms in [7_200_001, 7_425_000] {
+        let mut world = web();
+        world.connect();
+        world.pass_ms(asked_after_ms);
+        world.timeout();
+        let question = forge::tcp(https(), ACK, 1000, 5001, b"");
+        assert_eq!(world.out(&question), Ruling::Pass);
+        assert_eq!(world.arrive(&forge::tcp(https().reversed(), ACK, 5001, 1001, b"")), Ruling::Pass);
+    }
+}
+
+#[test]
+fn a_half_closed_connection_is_forgotten_after_ten_minutes_however_long_it_was_open() {
+    let mut world = web();
+    world.connect();
+    world.pass_ms(60_000);
+    world.timeout();
+    world.out(&forge::tcp(https(), FIN_ACK, 1001, 5001, b""));
+    world.pass_ms(600_001);
+    world.timeout();
+    assert_eq!(world.table.len(), 0);
+}
+
+/// The opener has closed its half, or was never seen to do so, and has begun anew from the same port with number `seq`.
+fn begun_anew(closed: bool, seq: u32) -> World {
+    let mut world = web();
+    world.connect();
+    if closed {
+        assert_eq!(world.out(&forge::tcp(https(), FIN_ACK, 1001, 5001, b"")), Ruling::Pass);
+        assert_eq!(world.arrive(&forge::tcp(https().reversed(), ACK, 5001, 1002, b"")), Ruling::Pass);
+    }
+    assert_eq!(world.out(&forge::tcp(https(), SYN, seq, 0, b"")), Ruling::Pass);
+    world
+}
+
+/// The number of the RST that tells the local host that its connection is cut.
+fn cut_at(mut world: World) -> u32 {
+    world.change(Rules::default(), Rules::default());
+    let packets = world.rejudge()[0].packets();
+    let Kind::Tcp(tcp) = read(&packets[0]).kind else { panic!("not TCP") };
+    tcp.seq
+}
+
+#[test]
+fn a_new_connection_on_the_ports_of_a_half_closed_one_has_nothing_of_the_old() {
+    let back = https().reversed();
+    // Ahead of the old numbers, and behind them.
+    for (closed, ours, theirs) in [(true, 90_000, 70_000), (true, 10, 20), (false, 10, 20)] {
+        let mut world = begun_anew(closed, ours);
+        assert_eq!(world.arrive(&forge::tcp(back, SYN_ACK, theirs, ours + 1, b"")), Ruling::Pass);
+        assert_eq!(world.out(&forge::tcp(https(), ACK, ours + 1, theirs + 1, b"")), Ruling::Pass);
+        world.pass_ms(7_000_000);
+        world.timeout();
+        assert_eq!(world.table.len(), 1, "it is established, not closing");
+        // The other side's FIN is the first of this connection.
+        world.arrive(&forge::tcp(back, FIN_ACK, theirs + 1, ours + 1, b""));
+        world.out(&forge::tcp(https(), ACK, ours + 1, theirs + 2, b""));
+        world.pass_ms(10_001);
+        world.timeout();
+        assert_eq!(world.table.len(), 1, "one half is open");
+        assert_eq!(cut_at(world), theirs + 2);
+    }
+}
+
+/// Who still has the old connection acknowledges that, and not the SYN.
+#[test]
+fn a_syn_that_the_other_side_does_not_agree_to_changes_nothing() {
+    let back = https().reversed();
+    for seq in [1000, 90_000, 10] {
+        let mut world = begun_anew(true, seq);
+        assert_eq!(world.arrive(&forge::tcp(back, ACK, 5001, 1002, b"")), Ruling::Pass);
+        assert_eq!(world.arrive(&forge::tcp(back, SYN_ACK, 60_000, seq.wrapping_add(9), b"")), Ruling::Pass);
+        world.pass_ms(599_000);
+        world.timeout();
+        assert_eq!(world.table.len(), 1, "it is closing, and not half open");
+        // The opener, who has forgotten it, says so with the number that it was answered with.
+        world.out(&forge::tcp(https(), RST, 1002, 0, b""));
+        world.pass_ms(10_001);
+        world.timeout();
+        assert_eq!(ends_of(&mut world).last(), Some(&FlowEnd::Reset));
+    }
+}
+
+#[test]
+fn a_connection_that_begins_anew_is_half_open_again() {
+    let mut world = begun_anew(true, 90_000);
+    world.arrive(&forge::tcp(https().reversed(), SYN_ACK, 70_000, 90_001, b""));
+    world.table.limits.flows = 3;
+    for sport in 1..=3 {
+        let way = forge::tuple(Protocol::Tcp, ME, sport, PEER, 443);
+        assert_eq!(world.out(&forge::tcp(way, SYN, 1, 0, b"")), Ruling::Pass);
+    }
+    let late = forge::tcp(https(), ACK, 90_001, 70_001, b"");
+    assert_eq!(world.out(&late), Ruling::Refuse(DropReason::NoFlow), "the oldest gave way");
+}
+
 #[test]
 fn two_syns_that_cross_are_one_connection_where_each_side_may_open_it() {
     let mut world = both_may_open();
@@ -113,8 +211,12 @@ fn a_pair_of_udp_or_ping_lives_as_long_as_it_is_used() {
     assert_eq!((answer(&mut world), pong(&mut world)), (Ruling::Pass, Ruling::Pass));
     world.pass_ms(30_001);
     assert_eq!(pong(&mut world), dropped(DropReason::NoFlow), "a ping waits thirty seconds, answered or not");
-    world.pass_ms(149_000);
-    assert_eq!(answer(&mut world), Ruling::Pass, "a UDP pair that was answered waits three minutes");
+    assert_eq!(answer(&mut world), dropped(DropReason::Denied), "nor does a question that was answered");
+    assert_eq!(world.exchange(dns()), (Ruling::Pass, Ruling::Pass));
+    world.pass_ms(2_001);
+    assert_eq!(answer(&mut world), Ruling::Pass);
+    world.pass_ms(179_999);
+    assert_eq!(answer(&mut world), Ruling::Pass, "a UDP pair that goes on waits three minutes");
     world.pass_ms(180_001);
     assert_eq!(answer(&mut world), dropped(DropReason::Denied), "then it is the peer who begins");
 }
@@ -177,56 +279,6 @@ fn eviction_is_recorded() {
     assert_eq!((evicted.src_port, evicted.packets_out), (1, 1), "the oldest, with what it carried");
 }
 
-/// Flows of `peer` that all tables together know of, opened one after the other.
-fn fill(world: &mut World, flows: u32) -> u32 {
-    let ask = |n: u32| {
-        let way = forge::tuple(Protocol::Udp, ME, 1 + (n % 60_000) as u16, PEER, 50 + (n / 60_000) as u16);
-        forge::udp(way, b"?")
-    };
-    (0..flows).filter(|n| world.out(&ask(*n)) == Ruling::Pass).count() as u32
-}
-
-fn neighbour(shared: &Arc<FlowIds>, limits: Limits) -> World {
-    let rules: Vec<_> = (50..60).map(|port| (Protocol::Udp, port)).collect();
-    let mut world = World::with_limits(allow(&rules), Rules::default(), limits);
-    world.table = FlowTable::new(NodeId([7; 16]), shared.clone(), limits);
-    world
-}
-
-#[test]
-fn the_room_of_all_peers_together_is_bounded_and_each_keeps_its_own_share() {
-    let shared = Arc::new(FlowIds::default());
-    let greedy = Limits { flows: BEYOND + 1000, share: 256, ..Limits::default() };
-    let mut attacker = neighbour(&shared, greedy);
-    fill(&mut attacker, BEYOND as u32 + 1000);
-    assert_eq!(attacker.table.len(), BEYOND + 256, "its share, and all the room beyond");
-    // Another peer keeps its own share, and gives up only its own half-open flows.
-    let mut other = neighbour(&shared, Limits::default());
-    assert_eq!(fill(&mut other, 300), 300);
-    assert_eq!(other.table.len(), 256);
-    assert_eq!(attacker.table.len(), BEYOND + 256);
-    // Room that is given back is there for all.
-    attacker.pass_ms(31_000);
-    attacker.timeout();
-    assert_eq!(attacker.table.len(), 0);
-    assert_eq!(fill(&mut other, 2000), 2000);
-    assert_eq!(other.table.len(), 2000);
-    drop(other);
-    assert_eq!(shared.beyond.load(std::sync::atomic::Ordering::Relaxed), 0, "nothing is kept by the dead");
-}
-
-#[test]
-fn a_peer_that_fills_its_table_takes_nothing_from_another() {
-    let shared = Arc::new(FlowIds::default());
-    let (mut attacker, mut honest) =
-        (neighbour(&shared, Limits::default()), neighbour(&shared, Limits::default()));
-    assert_eq!(fill(&mut honest, 1000), 1000);
-    assert_eq!(fill(&mut attacker, 100_000), 100_000);
-    assert_eq!((attacker.table.len(), honest.table.len()), (Limits::default().flows, 1000));
-    assert_eq!(fill(&mut honest, 5000), 5000);
-    assert_eq!(honest.table.len(), 5000);
-}
-
 /// A flood of flows that are never answered, among `honest` ones that are; then the flood has run out.
 fn after_a_flood(honest: u16) -> (World, Vec<Tuple>) {
     let mut world = web();
@@ -235,12 +287,13 @@ fn after_a_flood(honest: u16) -> (World, Vec<Tuple>) {
     let all: Vec<Tuple> = (1..16_000).map(way).filter(|way| !kept.contains(way)).collect();
     for (at, flood) in all.iter().enumerate() {
         if let Some(way) = kept.get(at / 50).filter(|_| at % 50 == 0) {
-            assert_eq!(world.out(&forge::udp(*way, b"?")), Ruling::Pass);
-            assert_eq!(world.arrive(&forge::udp(way.reversed(), b"!")), Ruling::Pass);
+            assert_eq!(world.exchange(*way), (Ruling::Pass, Ruling::Pass));
         }
         assert_eq!(world.out(&forge::udp(*flood, b"?")), Ruling::Pass);
     }
     assert!(world.table.room() >= 15_999);
+    world.pass_ms(2_001);
+    kept.iter().for_each(|way| assert_eq!(world.exchange(*way), (Ruling::Pass, Ruling::Pass)));
     world.pass_ms(31_000);
     world.timeout();
     assert_eq!(world.table.len(), usize::from(honest));

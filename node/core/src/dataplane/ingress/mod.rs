@@ -11,7 +11,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use super::DataPlane;
-use super::counters::{Event, Note};
+use super::counters::Event;
+use super::notes::Note;
 use super::relayed::{Datagrams, PathWord};
 use crate::clock::Now;
 use crate::conntrack::Load;
