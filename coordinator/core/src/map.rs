@@ -24,7 +24,7 @@ pub struct NetworkMap {
     /// The stretch is from `from` up to but not including `at`.
     pub at: UnixTime,
     pub from: UnixTime,
-    /// Both are multiples of this, seconds.
+    /// Both are multiples of this, seconds: the finest that fits the stretch and is still kept of its beginning.
     pub resolution: u64,
     /// Up to now, and not about the past.
     pub live: bool,
@@ -32,8 +32,12 @@ pub struct NetworkMap {
     pub generation: Generation,
     /// The policy only records.
     pub observe: bool,
+    /// What came before is not kept in this resolution any more, and is not on the map; the same as `from`: all is.
+    pub complete_from: UnixTime,
     /// Sums before this are not expected to grow.
     pub complete_until: UnixTime,
+    /// The oldest sum that is kept, in any resolution: how far back one can ask. None: nothing was recorded yet.
+    pub recorded_since: Option<UnixTime>,
     pub lost: LostRecords,
     pub extent: MapExtent,
     pub nodes: Vec<MapNode>,
@@ -255,7 +259,7 @@ pub fn services(state: &State) -> Vec<MapService> {
     .collect()
 }
 
-/// The finest step in which a stretch is answered: an answer has at most some hundred steps.
+/// The finest step in which a stretch is answered, as long as it is kept: an answer has at most some hundred steps.
 pub fn resolution(window: u64) -> u64 {
     match window {
         0..=600 => 1,

@@ -243,7 +243,7 @@ pub async fn policy_plan(
     State(app): State<App>,
     Given(asked): Given<PlanAsked>,
 ) -> Reply<PlanReply> {
-    super::map::back(asked.within)?;
+    super::stretch::back(asked.within)?;
     let now = clock::now();
     let since = UnixTime(now.0.saturating_sub(asked.within));
     let basis = app.owner.ask(move |owner| {

@@ -14,6 +14,7 @@ pub mod openapi;
 pub mod problem;
 pub mod relays;
 pub mod stream;
+mod stretch;
 pub mod types;
 pub mod web;
 
@@ -37,6 +38,7 @@ use crate::otlp::Export;
 use crate::owner::Handle;
 use crate::relay::Carrier;
 use crate::state_dir::{MapSettings, StateDir};
+use crate::store::edges::EdgeRetention;
 use crate::text::plain;
 use caller::{Admin, Caller, Doorkeeper, Operator, Principal, Reader};
 use extract::MAX_BODY;
@@ -58,6 +60,8 @@ pub struct App {
     pub web: WebDoor,
     pub hub: Hub,
     pub map: MapSettings,
+    /// How long sums are kept.
+    pub keep: EdgeRetention,
     /// Where the page is found, `http://HOST:PORT`; none: it is not served.
     pub page: Option<String>,
     /// Flow records that could not be written to history.

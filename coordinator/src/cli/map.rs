@@ -20,6 +20,7 @@ pub async fn run(context: &Context, args: &MapArgs) -> Outcome {
         return Ok(());
     }
     output::line(&head(&map));
+    not_kept(&map).iter().for_each(|line| output::line(line));
     left_out(&map.extent).iter().for_each(|line| output::line(line));
     match args.table {
         true => output::table(&HEAD, map.edges.iter().map(cells).collect(), NOTHING),
@@ -50,14 +51,29 @@ pub fn moment(text: &str) -> Result<u64, Failure> {
 fn head(map: &NetworkMap) -> String {
     let lost = map.lost.declared + map.lost.rejected + map.lost.skipped;
     let lost = if lost == 0 { String::new() } else { format!("; {lost} records are missing from it") };
+    let steps = match map.resolution {
+        1 => "",
+        60 => " (whole minutes)",
+        _ => " (whole hours)",
+    };
     format!(
-        "{} to {}, generation {}, {}, {}{lost}",
+        "{} to {}{steps}, generation {}, {}, {}{lost}",
         map.from,
         map.at,
         map.generation,
         output::count(map.nodes.len() as u64, "node", "nodes"),
         output::count(map.edges.len() as u64, "edge", "edges")
     )
+}
+
+/// An empty map of a time of which nothing is kept any more would be a lie.
+fn not_kept(map: &NetworkMap) -> Option<String> {
+    let what = match map.complete_from < map.at {
+        true => "what came before is not kept any more",
+        false => "of this time nothing is kept any more",
+    };
+    let since = map.complete_from;
+    (since > map.from).then(|| format!("{what}: sums are kept since {since} (`history` in settings.json)"))
 }
 
 /// Of a very large network the lightest edges are not here: how much they are, and how to see all.
@@ -197,6 +213,7 @@ fn verdict(edge: &MapEdge) -> &'static str {
 #[cfg(test)]
 mod tests {
     use warren_coordinator_core::edges::Sum;
+    use warren_coordinator_core::map::LostRecords;
 
     use super::*;
 
@@ -257,6 +274,32 @@ mod tests {
         assert!(sentence(&edge(unknown)).ends_with("2.5 MB back"));
         let both = serde_json::json!({ "mismatch": { "from_bytes": 1, "to_bytes": 2 } });
         assert!(sentence(&edge(both)).contains("the two ends contradict each other"));
+    }
+
+    #[test]
+    fn a_map_of_what_is_not_kept_says_since_when_there_is_something() {
+        let map = |complete_from: u64, resolution: u64| -> NetworkMap {
+            serde_json::from_value(serde_json::json!({
+                "at": 7200, "from": 3600, "resolution": resolution, "live": false, "revision": 1, "generation": 1,
+                "observe": false, "complete_from": complete_from, "complete_until": 7200, "recorded_since": null,
+                "lost": LostRecords::default(), "extent": MapExtent::default(), "nodes": [], "services": [], "edges": [],
+            }))
+            .expect("a map")
+        };
+        assert_eq!(not_kept(&map(3600, 60)), None);
+        let part = not_kept(&map(5400, 60)).unwrap_or_default();
+        assert!(
+            part.starts_with("what came before") && part.contains("since 1970-01-01T01:30:00Z"),
+            "{part}"
+        );
+        let all = not_kept(&map(86_400, 3600)).unwrap_or_default();
+        assert!(all.starts_with("of this time nothing is kept any more"), "{all}");
+        let heads = [1, 60, 3600].map(|resolution| head(&map(3600, resolution)));
+        assert!(
+            heads[0].contains("02:00:00Z, generation") && heads[1].contains("whole minutes"),
+            "{heads:?}"
+        );
+        assert!(heads[2].contains("whole hours"), "{heads:?}");
     }
 
     #[test]

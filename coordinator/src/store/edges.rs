@@ -313,10 +313,14 @@ impl EdgeStore {
         Ok(steps)
     }
 
-    /// Use of each grant since `from`, by hours: the opener's word, the other end's where there is none.
-    pub fn grant_use(&self, from: UnixTime) -> rusqlite::Result<BTreeMap<String, GrantUse>> {
-        let all =
-            self.totals(3600, floor(from, 3600), UnixTime(u64::MAX), &EdgeFilter::default(), usize::MAX)?;
+    /// Use of each grant in `[from, until)`: the opener's word, the other end's where there is none.
+    pub fn grant_use(
+        &self,
+        resolution: u64,
+        from: UnixTime,
+        until: UnixTime,
+    ) -> rusqlite::Result<BTreeMap<String, GrantUse>> {
+        let all = self.totals(resolution, from, until, &EdgeFilter::default(), usize::MAX)?;
         let mut used: BTreeMap<String, GrantUse> = BTreeMap::new();
         for total in all {
             let Some(grant) = total.key.grant else { continue };
@@ -565,7 +569,7 @@ fn add_step(connection: &Connection, step: u64, edge: i64, second: &EdgeSecond) 
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use warren_coordinator_core::edges::Tally;
     use warren_coordinator_core::flows::{FlowPoint, FlowRow};
     use warren_wire::flow::FlowRecord;
@@ -573,7 +577,7 @@ mod tests {
 
     use super::*;
 
-    fn second(at: u64, opener: bool, bytes: u64, grant: &str) -> EdgeSecond {
+    pub fn second(at: u64, opener: bool, bytes: u64, grant: &str) -> EdgeSecond {
         EdgeSecond {
             key: EdgeKey {
                 from: EdgeEnd::Node(NodeId([1; 16])),
@@ -594,7 +598,7 @@ mod tests {
         }
     }
 
-    fn store() -> (tempfile::TempDir, EdgeStore) {
+    pub fn store() -> (tempfile::TempDir, EdgeStore) {
         let dir = tempfile::tempdir().expect("directory");
         let store = EdgeStore::open(&dir.path().join("edges.db")).expect("store");
         (dir, store)
@@ -626,7 +630,7 @@ mod tests {
         assert_eq!(bytes(&store, 1, 0, 100), [5, 7]);
         let filter = EdgeFilter { grant: Some("b".into()), ..EdgeFilter::default() };
         assert_eq!(store.totals(1, UnixTime(0), UnixTime(100), &filter, 9).expect("read").len(), 1);
-        let used = store.grant_use(UnixTime(0)).expect("use");
+        let used = store.grant_use(3600, UnixTime(0), UnixTime(3600)).expect("use");
         assert_eq!(used.get("a").map(|u| (u.flows, u.bytes, u.last_ms)), Some((1, 5, 10_001)));
     }
 

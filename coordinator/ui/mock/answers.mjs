@@ -213,7 +213,9 @@ export function mapOf(mock, q, now) {
     revision: world.revision,
     generation: world.generation,
     observe: false,
+    complete_from: from,
     complete_until: Math.min(at, now - 2),
+    recorded_since: now - 30 * 86400,
     lost: { declared: 0, rejected: 0, skipped: 0 },
     extent,
     nodes: world.nodes.map((n) =>
@@ -277,7 +279,8 @@ export function edgesOf(mock, q, now) {
       if (edge) rows.push({ at, edge });
     }
   }
-  return { resolution, rows, next: null };
+  const from = Math.floor(since / resolution) * resolution;
+  return { resolution, from, until: Math.ceil(until / resolution) * resolution, complete_from: from, rows, next: null };
 }
 
 export function flowList(mock, q, now) {
@@ -356,7 +359,15 @@ export function usageOf(mock, within, now) {
     row.bytes += shown.bytes_out + shown.bytes_back;
     row.last_seen = Math.max(row.last_seen ?? 0, Math.floor(shown.last_seen / 1000));
   }
-  return { generation: world.generation, within, grants: [...sum.values()], observed_since: mock.world.begin };
+  const grants = [...sum.values()];
+  return {
+    generation: world.generation,
+    within,
+    from: now - within,
+    resolution: within <= 600 ? 1 : 3600,
+    grants,
+    observed_since: mock.world.begin,
+  };
 }
 
 const listen = (text) => {

@@ -73,7 +73,8 @@ pub struct MapArgs {
     /// About the past: a time like 2026-11-28T18:00:00Z.
     #[arg(long, value_name = "TIME")]
     pub at: Option<String>,
-    /// How long a stretch up to then (default 5m). Up to 10m it is exact to the second, up to 10h to the minute.
+    /// How long a stretch up to then (default 5m). Up to 10m it is exact to the second, up to 10h to the minute, as long as
+    /// those are kept (an hour, three days; `history` in settings.json); then to the hour.
     #[arg(long, value_name = "DURATION")]
     pub within: Option<Seconds>,
     /// A table instead of a tree.

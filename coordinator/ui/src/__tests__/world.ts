@@ -20,7 +20,9 @@ export function mapOf(size: number, from = NOW - 300, at = NOW, seed = 7, now = 
     revision: 1,
     generation: 1,
     observe: false,
+    complete_from: from,
     complete_until: at,
+    recorded_since: from,
     lost: { declared: 0, rejected: 0, skipped: 0 },
     extent: {
       shown: 0,

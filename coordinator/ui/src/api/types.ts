@@ -170,7 +170,11 @@ export interface FlowMap {
   revision: number;
   generation: number;
   observe: boolean;
+  /** What came before is not kept any more; the same as `from`: all is. */
+  complete_from: UnixTime;
   complete_until: UnixTime;
+  /** How far back one can ask; null: nothing was recorded yet. */
+  recorded_since: UnixTime | null;
   lost: { declared: number; rejected: number; skipped: number };
   /** Of a very large network the lightest edges are left out. */
   extent: { shown: number; total: number; limit: number; left_out: Sums };
@@ -181,6 +185,9 @@ export interface FlowMap {
 
 export interface EdgeHistory {
   resolution: number;
+  from: UnixTime;
+  until: UnixTime;
+  complete_from: UnixTime;
   rows: { edge: Edge; at: UnixTime }[];
   next: string | null;
 }
@@ -303,6 +310,8 @@ export interface PolicyText {
 export interface PolicyUsage {
   generation: number;
   within: number;
+  from: UnixTime;
+  resolution: number;
   grants: { name: string; flows: number; bytes: number; last_seen: UnixTime | null }[];
   observed_since: UnixTime | null;
 }

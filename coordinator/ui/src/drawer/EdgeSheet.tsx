@@ -141,7 +141,6 @@ function EdgeSpark({ edge }: { edge: Edge }) {
     ...filterOf(edge),
     since,
     until: beat,
-    resolution: window > 3600 * 6 ? 3600 : window > 600 ? 60 : 1,
     limit: 10000,
   });
   if (!data) return <div class="spark-room" />;
@@ -153,10 +152,11 @@ function EdgeSpark({ edge }: { edge: Edge }) {
   return (
     <Spark
       points={points}
-      from={since}
-      to={beat}
+      from={data.from}
+      to={data.until}
       step={step}
       label={refused ? `tries ${per}` : `bytes ${per}`}
+      since={data.complete_from > data.from ? data.complete_from : null}
       format={refused ? String : bytes}
       refused={refused}
     />

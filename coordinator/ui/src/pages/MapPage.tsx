@@ -176,8 +176,17 @@ function Footer({ map, live }: { map: FlowMap; live: FlowMap }) {
       <LeftOut extent={live.extent} />
       <span title={`each value is exact to ${live.resolution} s`}>
         {utc(live.from).slice(0, 19)} – {utc(live.at).slice(11)}
+        {live.resolution > 1 ? ` in whole ${live.resolution === 60 ? "minutes" : "hours"}` : ""}
       </span>
-      {lost ? (
+      {live.complete_from > live.from ? (
+        <span
+          class="v-would-deny"
+          title="What came before is not kept any more: history in settings.json says for how long"
+        >
+          {live.complete_from >= live.at ? "nothing of this time is kept: " : ""}
+          kept since {utc(live.complete_from)}
+        </span>
+      ) : lost ? (
         <span
           class="v-would-deny"
           title={`${live.lost.declared} lost at nodes, ${live.lost.rejected} rejected, ${live.lost.skipped} not stored`}
