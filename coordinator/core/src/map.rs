@@ -9,6 +9,7 @@ use warren_config::time::UnixTime;
 use warren_wire::flow::FlowVerdict;
 use warren_wire::id::{Generation, NodeId, Revision};
 
+use crate::accounts::Balance;
 use crate::directory::Node;
 use crate::edges::{EdgeEnd, EdgeKey, Sides, Sum};
 use crate::state::State;
@@ -59,16 +60,38 @@ pub struct MapExtent {
     pub left_out: Sum,
 }
 
-/// Flow records that are on no edge, since the coordinator started.
+/// What was judged and is on no edge, as the accounts of all nodes tell it (`/v1/accounts`): of all time that they know, not of
+/// one stretch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct LostRecords {
-    /// Nodes say they lost them before they could be sent.
+    /// Records that nodes say they lost before they could be sent.
     pub declared: u64,
-    /// Not about the reporter's own side, or malformed.
+    /// Records that were not about the reporter's own side, or malformed.
     pub rejected: u64,
-    /// Taken, and not written fast enough.
+    /// Records that were taken, and could not be written.
     pub skipped: u64,
+    /// Packets, of which no record was made: taken along by agents that ended before they could report them.
+    pub lost_at_end: u64,
+    /// Ends of agents of which nobody knows how much they took along.
+    pub untold_ends: u64,
+}
+
+impl LostRecords {
+    /// `unwritten`: records that could not be written since the coordinator started; of those before, the accounts know.
+    pub fn of(all: &Balance, unwritten: u64) -> LostRecords {
+        LostRecords {
+            declared: all.lost.records,
+            rejected: all.rejected.records,
+            skipped: all.skipped.records.saturating_add(unwritten),
+            lost_at_end: all.lost_at_end.packets,
+            untold_ends: all.untold_ends,
+        }
+    }
+
+    pub fn records(&self) -> u64 {
+        self.declared.saturating_add(self.rejected).saturating_add(self.skipped)
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

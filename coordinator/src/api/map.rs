@@ -156,9 +156,8 @@ fn totals(
 async fn lost(app: &App) -> Result<LostRecords, Problem> {
     let failed = app.failed.load(std::sync::atomic::Ordering::Relaxed);
     let lost = app.owner.ask(move |owner| {
-        let flows = owner.coordinator().status(clock::now()).flows;
-        let skipped = owner.flows_skipped().saturating_add(failed);
-        LostRecords { declared: flows.declared_lost, rejected: flows.rejected, skipped }
+        let unwritten = owner.flows_skipped().saturating_add(failed);
+        LostRecords::of(&owner.coordinator().accounts().total, unwritten)
     });
     Ok(lost.await?)
 }

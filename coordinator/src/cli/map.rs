@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use warren_coordinator_core::map::{MapEdge, MapEnd, MapExtent, NetworkMap};
+use warren_coordinator_core::map::{LostRecords, MapEdge, MapEnd, MapExtent, NetworkMap};
 use warren_wire::flow::FlowVerdict;
 
 use super::args::MapArgs;
@@ -49,8 +49,7 @@ pub fn moment(text: &str) -> Result<u64, Failure> {
 }
 
 fn head(map: &NetworkMap) -> String {
-    let lost = map.lost.declared + map.lost.rejected + map.lost.skipped;
-    let lost = if lost == 0 { String::new() } else { format!("; {lost} records are missing from it") };
+    let lost = lost(&map.lost);
     let steps = match map.resolution {
         1 => "",
         60 => " (whole minutes)",
@@ -64,6 +63,18 @@ fn head(map: &NetworkMap) -> String {
         output::count(map.nodes.len() as u64, "node", "nodes"),
         output::count(map.edges.len() as u64, "edge", "edges")
     )
+}
+
+/// Of all time: which stretch it belonged to, nobody knows.
+fn lost(lost: &LostRecords) -> String {
+    let records = (lost.records() > 0).then(|| output::count(lost.records(), "record", "records"));
+    let packets = output::count(lost.lost_at_end, "packet", "packets");
+    let packets = (lost.lost_at_end > 0).then(|| format!("{packets} at the ends of agents"));
+    let all: Vec<String> = [records, packets].into_iter().flatten().collect();
+    match all.is_empty() {
+        true => String::new(),
+        false => format!("; lost in all {} (`warren flow accounts`)", all.join(" and ")),
+    }
 }
 
 /// An empty map of a time of which nothing is kept any more would be a lie.
@@ -213,7 +224,6 @@ fn verdict(edge: &MapEdge) -> &'static str {
 #[cfg(test)]
 mod tests {
     use warren_coordinator_core::edges::Sum;
-    use warren_coordinator_core::map::LostRecords;
 
     use super::*;
 
@@ -274,6 +284,20 @@ mod tests {
         assert!(sentence(&edge(unknown)).ends_with("2.5 MB back"));
         let both = serde_json::json!({ "mismatch": { "from_bytes": 1, "to_bytes": 2 } });
         assert!(sentence(&edge(both)).contains("the two ends contradict each other"));
+    }
+
+    #[test]
+    fn what_was_lost_is_said_in_records_and_where_there_are_none_in_packets() {
+        assert_eq!(lost(&LostRecords::default()), "");
+        let known = LostRecords { declared: 2, rejected: 1, skipped: 4, lost_at_end: 9, untold_ends: 1 };
+        assert_eq!(
+            lost(&known),
+            "; lost in all 7 records and 9 packets at the ends of agents (`warren flow accounts`)"
+        );
+        assert_eq!(
+            lost(&LostRecords { lost_at_end: 1, ..LostRecords::default() }),
+            "; lost in all 1 packet at the ends of agents (`warren flow accounts`)"
+        );
     }
 
     #[test]
