@@ -4,7 +4,7 @@
 mod common;
 
 use common::web::{API, Web, key};
-use common::{Node, Service, World, block_on};
+use common::{Node, Service, World, block_on, stderr};
 use warren_wire::flow::{FlowRecord, FlowReport};
 use warren_wire::frame::{CoordinatorSays, NodeSays};
 
@@ -97,4 +97,74 @@ fn the_use_of_a_grant_within_a_minute_is_not_that_of_the_clock_hour() {
     // Known since an hour that has begun; the question's own beginning is later.
     assert_eq!(minute["observed_since"], minute["from"], "{minute}");
     assert_eq!(used(31_622_400)["resolution"], 3600, "a year, as far as it is kept");
+}
+
+#[test]
+fn a_list_of_flows_is_read_to_its_end_page_by_page_also_of_one_second() {
+    let (world, service) = enrolled();
+    let mut records: Vec<FlowRecord> = (1..=30).map(|flow| window(&world, flow, 5)).collect();
+    records[0].grant = "rare".into();
+    records[1].dst_port = 22;
+    // A window of a flow that was told before, and that comes late.
+    let late = FlowRecord { last_ms: records[4].last_ms - 3000, ..records[4].clone() };
+    told(&world, &service, vec![records.clone(), vec![late]]);
+    let web = Web::of(&service);
+    let reader = key(&world, "reader", &[]);
+    let ask = |path: &str| web.with_key(&reader, "GET", path, "");
+    for (path, flag) in [("/v1/flows", None), ("/v1/flows/history", Some("--history"))] {
+        let (mut seen, mut pages, mut before) = (Vec::new(), 0, String::new());
+        loop {
+            let page = ask(&format!("{path}?limit=7{before}")).json();
+            let flow =
+                |row: &serde_json::Value| (row["flow"].as_u64().unwrap(), row["bytes_out"].as_u64().unwrap());
+            seen.extend(page["rows"].as_array().unwrap().iter().map(flow));
+            assert!(page["kept_since"].as_u64().is_some(), "{page}");
+            pages += 1;
+            let Some(next) = page["next"].as_str() else { break };
+            before = format!("&before={next}");
+        }
+        seen.sort_unstable();
+        let sent = |flow: u64| if flow == 5 { 200 } else { 100 };
+        assert_eq!(seen, (1..=30).map(|flow| (flow, sent(flow))).collect::<Vec<_>>(), "{path}");
+        assert_eq!(pages, 5, "{path}");
+        let count = |query: &str| ask(&format!("{path}?{query}")).json()["rows"].as_array().map(Vec::len);
+        assert_eq!(
+            [count("port=22"), count("port=8443"), count("protocol=17")],
+            [Some(1), Some(29), Some(0)]
+        );
+        assert_eq!(count("protocol=6&limit=100"), Some(30));
+        // A place of another list is refused, and not misread.
+        let other = ask(&format!("{path}?before=1.2.3"));
+        assert_eq!(other.status, 400, "{}", other.body);
+        let args = |more: &[&'static str]| -> Vec<&str> {
+            ["flow", "list"].into_iter().chain(flag).chain(more.iter().copied()).collect()
+        };
+        assert_eq!(world.json(&args(&["--grant", "rare"])).as_array().map(Vec::len), Some(1));
+        assert_eq!(world.json(&args(&["--port", "tcp/22"])).as_array().map(Vec::len), Some(1));
+        let whole = world.run(&args(&["--limit", "30"]));
+        assert!(!stderr(&whole).contains("--before"), "{}", stderr(&whole));
+        let cut = world.run(&args(&["--limit", "20", "--json"]));
+        let said = stderr(&cut);
+        let place =
+            said.split('`').nth(1).and_then(|text| text.strip_prefix("--before ")).unwrap_or_default();
+        let mut rest: Vec<&str> = args(&["--before"]);
+        rest.push(place);
+        assert_eq!(world.json(&rest).as_array().map(Vec::len), Some(10), "{said}");
+    }
+    assert!(world.ok(&["flow", "list", "--history", "--grant", "none"]).contains("records are kept since"));
+}
+
+#[test]
+fn the_map_tells_of_all_that_was_ever_lost_and_not_since_the_start_alone() {
+    let (world, service) = enrolled();
+    let good = window(&world, 1, 0);
+    let bad = FlowRecord { src: vec![1], ..window(&world, 2, 0) };
+    told(&world, &service, vec![vec![good, bad]]);
+    let lost = || world.json(&["map"])["lost"].clone();
+    assert_eq!(lost()["rejected"], 1, "{}", lost());
+    let before = lost();
+    assert_eq!(service.stop(), 0);
+    let _service = world.serve();
+    assert_eq!(lost(), before);
+    assert!(world.ok(&["map"]).contains("lost in all 1 record (`warren flow accounts`)"));
 }

@@ -216,7 +216,7 @@ export function mapOf(mock, q, now) {
     complete_from: from,
     complete_until: Math.min(at, now - 2),
     recorded_since: now - 30 * 86400,
-    lost: { declared: 0, rejected: 0, skipped: 0 },
+    lost: { declared: 0, rejected: 0, skipped: 0, lost_at_end: 0, untold_ends: 0 },
     extent,
     nodes: world.nodes.map((n) =>
       live
@@ -265,7 +265,9 @@ export const matches = (q) => {
     is(q.to, e.to) &&
     (!q.service || keyOf(e).service === q.service) &&
     (!q.verdict || e.verdict === q.verdict) &&
-    (!q.grant || e.grant === q.grant);
+    (!q.grant || e.grant === q.grant) &&
+    (!q.protocol || e.protocol === Number(q.protocol)) &&
+    (!q.port || (e.port ?? e.to.port) === Number(q.port));
 };
 
 export function edgesOf(mock, q, now) {
@@ -289,8 +291,12 @@ export function flowList(mock, q, now) {
   const since = Math.max(Number(q.since ?? until - 300), until - 3600);
   const rows = [];
   const fits = matches(q);
-  for (let t = until - 1; t >= since && rows.length < limit; t--) rows.push(...flowsOf(mock.world, t).filter(fits));
-  return rows.sort((a, b) => b.last_ms - a.last_ms || b.cursor - a.cursor).slice(0, limit);
+  for (let t = until - 1; t >= since && rows.length <= limit + Number(q.before?.split(".")[2] ?? 0); t--)
+    rows.push(...flowsOf(mock.world, t).filter(fits));
+  rows.sort((a, b) => b.last_ms - a.last_ms || b.cursor - a.cursor);
+  const skip = Number(q.before?.split(".")[2] ?? 0);
+  const next = rows.length > skip + limit ? `0.0.${skip + limit}` : null;
+  return { rows: rows.slice(skip, skip + limit), next, searched_to: null, kept_since: now - 30 * 86400 };
 }
 
 export function alarmsOf(mock) {

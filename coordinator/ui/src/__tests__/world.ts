@@ -23,7 +23,7 @@ export function mapOf(size: number, from = NOW - 300, at = NOW, seed = 7, now = 
     complete_from: from,
     complete_until: at,
     recorded_since: from,
-    lost: { declared: 0, rejected: 0, skipped: 0 },
+    lost: { declared: 0, rejected: 0, skipped: 0, lost_at_end: 0, untold_ends: 0 },
     extent: {
       shown: 0,
       total: 0,

@@ -175,7 +175,8 @@ export interface FlowMap {
   complete_until: UnixTime;
   /** How far back one can ask; null: nothing was recorded yet. */
   recorded_since: UnixTime | null;
-  lost: { declared: number; rejected: number; skipped: number };
+  /** Of all time; the first three in records, the fourth in packets. */
+  lost: { declared: number; rejected: number; skipped: number; lost_at_end: number; untold_ends: number };
   /** Of a very large network the lightest edges are left out. */
   extent: { shown: number; total: number; limit: number; left_out: Sums };
   nodes: MapNode[];
@@ -282,6 +283,17 @@ export interface FlowRow {
   other: OtherEnd | null;
   /** In words, where not both ends can be right. */
   mismatch: string | null;
+}
+
+/** A page of flows. */
+export interface FlowList {
+  rows: FlowRow[];
+  /** Ask for `before` this to go on; null: that was all. */
+  next: string | null;
+  /** The search has only come so far back; null: it is at its end, or the page is full. */
+  searched_to: UnixTime | null;
+  /** When the oldest record that is kept was received. */
+  kept_since: UnixTime | null;
 }
 
 export interface PolicyRow {

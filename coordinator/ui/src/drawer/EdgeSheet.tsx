@@ -1,7 +1,6 @@
-import { useMemo } from "preact/hooks";
-import type { Edge, EdgeHistory, FlowRow, Why } from "../api/types";
+import type { Edge, EdgeHistory, FlowList, Why } from "../api/types";
 import { isRefused, VERDICT_WORDS } from "../map/graph";
-import { bytes, plural, port } from "../format";
+import { bytes, plural, port, utc } from "../format";
 import { useResource } from "../state/resource";
 import { clock, nodes as nodeRows, place } from "../state/live";
 import { useStore } from "../state/store";
@@ -115,7 +114,7 @@ function EdgeBody({ edge: e, text, from }: { edge: Edge; text: SheetData["text"]
       </dl>
       <EdgeSpark edge={e} />
       <Decision edge={e} text={text} />
-      <EdgeWorkloads rows={flows} from={endName(e.from)} to={endName(e.to)} />
+      <EdgeWorkloads rows={flows?.rows ?? null} from={endName(e.from)} to={endName(e.to)} />
       <FlowsBehind edge={e} flows={flows} />
     </>
   );
@@ -223,14 +222,22 @@ function useFlows(edge: Edge) {
   const beat = useStore(clock, (c) => (at === null ? Math.floor(c / 5) : 0));
   const grant = edge.verdict === "allow" ? edge.grant : null;
   const path = at === null ? "/flows" : "/flows/history";
-  const { data } = useResource<FlowRow[]>(path, { ...filterOf(edge), grant, until: at, limit: 200 }, beat);
-  // The question knows no ports.
-  const mine = (r: FlowRow) => r.protocol === edge.protocol && (edge.port === 0 || r.to.port === edge.port);
-  return useMemo(() => data?.filter(mine) ?? null, [data, edge.id]);
+  // Port 0 of an edge are many ports, or none.
+  const wanted = { ...filterOf(edge), grant, protocol: edge.protocol, port: edge.port || null };
+  return useResource<FlowList>(path, { ...wanted, until: at, limit: 200 }, beat).data;
 }
 
-function FlowsBehind({ edge, flows }: { edge: Edge; flows: FlowRow[] | null }) {
-  const rows = flows && oneEach(flows).slice(0, 12);
+/** Nothing was found: why that is. */
+export function noFlows({ next, searched_to, kept_since }: FlowList): string {
+  if (next !== null) {
+    const back = searched_to === null ? "" : ` received since ${utc(searched_to)}`;
+    return `No record was found${back}. Older ones were not looked for.`;
+  }
+  return kept_since === null ? "No record is kept." : `No record is kept: what is kept begins ${utc(kept_since)}.`;
+}
+
+function FlowsBehind({ edge, flows }: { edge: Edge; flows: FlowList | null }) {
+  const rows = flows && oneEach(flows.rows).slice(0, 12);
   return (
     <Part
       name="Flows behind it"
@@ -252,7 +259,7 @@ function FlowsBehind({ edge, flows }: { edge: Edge; flows: FlowRow[] | null }) {
       }
     >
       {rows === null ? <p class="soft">asking …</p> : null}
-      {rows?.length === 0 ? <p class="soft">No record is kept any more.</p> : null}
+      {flows && rows?.length === 0 ? <p class="soft">{noFlows(flows)}</p> : null}
       <ul class="lines">
         {rows?.map((r) => (
           <li key={`${r.reporter} ${r.boot} ${r.flow} ${r.cursor}`}>
