@@ -1,6 +1,6 @@
 import type { Edge, EdgeHistory, FlowList, Why } from "../api/types";
 import { isRefused, VERDICT_WORDS } from "../map/graph";
-import { bytes, plural, port, utc } from "../format";
+import { bytes, plural, port } from "../format";
 import { useResource } from "../state/resource";
 import { clock, nodes as nodeRows, place } from "../state/live";
 import { useStore } from "../state/store";
@@ -11,6 +11,7 @@ import { flowKey, oneEach } from "../pages/flows-data";
 import { EndLink, endName } from "./edges";
 import { EdgeWorkloads } from "./Workloads";
 import { GrantText } from "./GrantText";
+import { noFlows } from "./no-flows";
 
 export function EdgeSheet({ value, live, text }: SheetData) {
   const edge = live?.byId.get(value);
@@ -225,15 +226,6 @@ function useFlows(edge: Edge) {
   // Port 0 of an edge are many ports, or none.
   const wanted = { ...filterOf(edge), grant, protocol: edge.protocol, port: edge.port || null };
   return useResource<FlowList>(path, { ...wanted, until: at, limit: 200 }, beat).data;
-}
-
-/** Nothing was found: why that is. */
-export function noFlows({ next, searched_to, kept_since }: FlowList): string {
-  if (next !== null) {
-    const back = searched_to === null ? "" : ` received since ${utc(searched_to)}`;
-    return `No record was found${back}. Older ones were not looked for.`;
-  }
-  return kept_since === null ? "No record is kept." : `No record is kept: what is kept begins ${utc(kept_since)}.`;
 }
 
 function FlowsBehind({ edge, flows }: { edge: Edge; flows: FlowList | null }) {
