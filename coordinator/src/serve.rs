@@ -265,6 +265,7 @@ async fn serve(options: &Options, loaded: Loaded) -> Result<(), ServeError> {
         web: WebDoor::new(keys, hosts, secure),
         hub,
         map: settings.map,
+        keep: settings.history.edges,
         page: page.clone(),
         failed,
         unlisted,

@@ -23,6 +23,8 @@ fn impossible(path: &str, name: &str, later: u64) -> Vec<String> {
         ("/v1/policy/diff", "from" | "to") | (_, "generation") => &["-1", "x"],
         (_, "from" | "to" | "node") => &["a%20b", "%3Cb%3E", ""],
         (_, "grant" | "service" | "name") => &["No%20Name", ""],
+        (_, "before") => &["x", "1.", "1.2", "1.2.3.4", "1.2.3", "0.-1.2"],
+        (_, "protocol") => &["256", "-1", "tcp", ""],
         (_, "port") => &["tcp/0", "tcp/70000", "x", ""],
         (_, "verdict") => &["maybe", ""],
         (_, "revoked" | "flows" | "through") => &["maybe", "2"],

@@ -50,6 +50,7 @@ fn hollow() -> App {
         web: WebDoor::new(KeyRing::default(), [], false),
         hub: Hub::new(0),
         map: warren_coordinator::state_dir::MapSettings::default(),
+        keep: Default::default(),
         page: None,
         failed: Arc::default(),
         unlisted: Arc::default(),

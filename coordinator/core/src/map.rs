@@ -9,6 +9,7 @@ use warren_config::time::UnixTime;
 use warren_wire::flow::FlowVerdict;
 use warren_wire::id::{Generation, NodeId, Revision};
 
+use crate::accounts::Balance;
 use crate::directory::Node;
 use crate::edges::{EdgeEnd, EdgeKey, Sides, Sum};
 use crate::state::State;
@@ -24,7 +25,7 @@ pub struct NetworkMap {
     /// The stretch is from `from` up to but not including `at`.
     pub at: UnixTime,
     pub from: UnixTime,
-    /// Both are multiples of this, seconds.
+    /// Both are multiples of this, seconds: the finest that fits the stretch and is still kept of its beginning.
     pub resolution: u64,
     /// Up to now, and not about the past.
     pub live: bool,
@@ -32,8 +33,12 @@ pub struct NetworkMap {
     pub generation: Generation,
     /// The policy only records.
     pub observe: bool,
+    /// What came before is not kept in this resolution any more, and is not on the map; the same as `from`: all is.
+    pub complete_from: UnixTime,
     /// Sums before this are not expected to grow.
     pub complete_until: UnixTime,
+    /// The oldest sum that is kept, in any resolution: how far back one can ask. None: nothing was recorded yet.
+    pub recorded_since: Option<UnixTime>,
     pub lost: LostRecords,
     pub extent: MapExtent,
     pub nodes: Vec<MapNode>,
@@ -55,16 +60,38 @@ pub struct MapExtent {
     pub left_out: Sum,
 }
 
-/// Flow records that are on no edge, since the coordinator started.
+/// What was judged and is on no edge, as the accounts of all nodes tell it (`/v1/accounts`): of all time that they know, not of
+/// one stretch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct LostRecords {
-    /// Nodes say they lost them before they could be sent.
+    /// Records that nodes say they lost before they could be sent.
     pub declared: u64,
-    /// Not about the reporter's own side, or malformed.
+    /// Records that were not about the reporter's own side, or malformed.
     pub rejected: u64,
-    /// Taken, and not written fast enough.
+    /// Records that were taken, and could not be written.
     pub skipped: u64,
+    /// Packets, of which no record was made: taken along by agents that ended before they could report them.
+    pub lost_at_end: u64,
+    /// Ends of agents of which nobody knows how much they took along.
+    pub untold_ends: u64,
+}
+
+impl LostRecords {
+    /// `unwritten`: records that could not be written since the coordinator started; of those before, the accounts know.
+    pub fn of(all: &Balance, unwritten: u64) -> LostRecords {
+        LostRecords {
+            declared: all.lost.records,
+            rejected: all.rejected.records,
+            skipped: all.skipped.records.saturating_add(unwritten),
+            lost_at_end: all.lost_at_end.packets,
+            untold_ends: all.untold_ends,
+        }
+    }
+
+    pub fn records(&self) -> u64 {
+        self.declared.saturating_add(self.rejected).saturating_add(self.skipped)
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -255,7 +282,7 @@ pub fn services(state: &State) -> Vec<MapService> {
     .collect()
 }
 
-/// The finest step in which a stretch is answered: an answer has at most some hundred steps.
+/// The finest step in which a stretch is answered, as long as it is kept: an answer has at most some hundred steps.
 pub fn resolution(window: u64) -> u64 {
     match window {
         0..=600 => 1,

@@ -52,7 +52,9 @@ fn forecast(world: &World, policy: &str) -> Cuts {
     let (_, mut forecast) = world.coordinator.forecast(&sources, world.now).unwrap();
     world
         .coordinator
-        .flows(&FlowFilter::default(), world.now)
+        .flows()
+        .list(&FlowFilter::default(), 0, None, world.now)
+        .rows
         .iter()
         .for_each(|row| forecast.take(&row.into()));
     forecast.finish()

@@ -14,7 +14,7 @@ use warren_coordinator_core::accounts::AccountsView;
 use warren_coordinator_core::audit::{self, AuditRow};
 use warren_coordinator_core::change::{LogHead, Principal as Actor};
 use warren_coordinator_core::command::{Command, TokenRow};
-use warren_coordinator_core::flows::{FlowFilter, FlowPage, FlowRow};
+use warren_coordinator_core::flows::{FlowFilter, FlowList, FlowPage, Place};
 use warren_coordinator_core::inquiry::Inquiry;
 use warren_coordinator_core::names::{NamesFilter, NamesView};
 use warren_coordinator_core::paths::{PathsFilter, PathsView};
@@ -43,6 +43,7 @@ use crate::relay::Carrier;
 use crate::store::backup::{self, Kept};
 use crate::store::flows::FlowStore;
 use crate::store::log::LogStore;
+use crate::store::past;
 
 /// Rows of one answer at most.
 const MAX_ROWS: usize = 10_000;
@@ -243,7 +244,7 @@ pub async fn policy_plan(
     State(app): State<App>,
     Given(asked): Given<PlanAsked>,
 ) -> Reply<PlanReply> {
-    super::map::back(asked.within)?;
+    super::stretch::back(asked.within)?;
     let now = clock::now();
     let since = UnixTime(now.0.saturating_sub(asked.within));
     let basis = app.owner.ask(move |owner| {
@@ -320,13 +321,28 @@ pub fn possible(filter: &FlowFilter) -> Result<(), Problem> {
     filter.check(clock::now()).map_err(|why| Problem::new(Kind::BadRequest, why.to_string()))
 }
 
-pub async fn flows(
-    _: Reader,
-    State(app): State<App>,
-    Asked(filter): Asked<FlowFilter>,
-) -> Reply<Vec<FlowRow>> {
+/// The records are looked through beside the owner: a long look holds nobody up.
+pub async fn flows(_: Reader, State(app): State<App>, Asked(filter): Asked<FlowFilter>) -> Reply<FlowList> {
     possible(&filter)?;
-    Ok(Json(app.owner.ask(move |owner| owner.coordinator().flows(&filter, clock::now())).await?))
+    let list = app.started.0;
+    let place = place(&filter, list)?;
+    let view = app.owner.ask(|owner| owner.coordinator().flows()).await?;
+    if let Some(place) = place.filter(|place| place.top > view.newest()) {
+        return Err(beyond("before", place.top, view.newest()));
+    }
+    Ok(Json(blocking(move || Ok(view.list(&filter, list, place, clock::now()))).await?))
+}
+
+/// A place in another list would leave out something, or tell it twice.
+fn place(filter: &FlowFilter, list: u64) -> Result<Option<Place>, Problem> {
+    let place = filter.place().map_err(|why| Problem::new(Kind::BadRequest, why.to_string()))?;
+    match place {
+        Some(place) if place.list != list => {
+            let text = "`before` is of another list, or of another start of the coordinator";
+            Err(Problem::new(Kind::BadRequest, text).with_hint("begin again without `before`"))
+        }
+        place => Ok(place),
+    }
 }
 
 pub async fn accounts(_: Reader, State(app): State<App>) -> Reply<AccountsView> {
@@ -353,16 +369,16 @@ pub async fn flow_history(
     _: Reader,
     State(app): State<App>,
     Asked(filter): Asked<FlowFilter>,
-) -> Reply<Vec<FlowRow>> {
+) -> Reply<FlowList> {
     possible(&filter)?;
-    let path = app.state.flows();
-    let rows = blocking(move || {
+    let (path, place) = (app.state.flows(), place(&filter, past::LIST)?);
+    let list = blocking(move || {
         if !path.exists() {
-            return Ok(Vec::new());
+            return Ok(FlowList::default());
         }
-        FlowStore::reader(&path).map_err(internal)?.query(&filter).map_err(internal)
+        FlowStore::reader(&path).map_err(internal)?.list(&filter, place, clock::now()).map_err(internal)
     });
-    Ok(Json(rows.await?))
+    Ok(Json(list.await?))
 }
 
 pub async fn flows_since(
@@ -377,6 +393,8 @@ pub async fn flows_since(
         verdict: asked.verdict,
         grant: asked.grant,
         service: asked.service,
+        protocol: asked.protocol,
+        port: asked.port,
         ..FlowFilter::default()
     };
     possible(&filter)?;

@@ -20,14 +20,13 @@ use super::caller::Reader;
 use super::extract::{Asked, Reply, blocking, internal, rows};
 use super::handlers::possible;
 use super::problem::{Kind, Problem};
+use super::stretch::{self, MAX_WINDOW, Span, Stretch, back};
 use crate::clock;
 use crate::owner::Owner;
-use crate::store::edges::{EdgeFilter, EdgeStore, EdgeTotal, PORTS, floor};
+use crate::store::edges::{EdgeFilter, EdgeStore, EdgeTotal, PORTS};
 use crate::store::log::LogStore;
 
 const DEFAULT_WINDOW: u64 = 300;
-/// The longest stretch of time that can be asked about: a year.
-const MAX_WINDOW: u64 = 366 * 24 * 3600;
 const DEFAULT_ROWS: usize = 1000;
 const MAX_ROWS: usize = 10_000;
 
@@ -55,7 +54,7 @@ pub struct EdgesAsked {
     pub since: Option<u64>,
     /// Without: now.
     pub until: Option<u64>,
-    /// 1, 60 or 3600 seconds. Without: what fits the stretch.
+    /// 1, 60 or 3600 seconds. Without: what fits the stretch and is still kept of it.
     pub resolution: Option<u64>,
     /// `next` of the page before.
     pub after: Option<String>,
@@ -76,6 +75,8 @@ pub struct EdgeSeries {
     pub resolution: u64,
     pub from: UnixTime,
     pub until: UnixTime,
+    /// What came before is not kept in this resolution any more; the same as `from`: all is.
+    pub complete_from: UnixTime,
     pub rows: Vec<EdgeStep>,
     /// Ask for `after` this; none: that was all.
     pub next: Option<String>,
@@ -92,6 +93,9 @@ pub struct UsageAsked {
 pub struct PolicyUsage {
     pub generation: Generation,
     pub within: u64,
+    /// What is added up begins here: `within`, in whole steps of `resolution` seconds.
+    pub from: UnixTime,
+    pub resolution: u64,
     /// Grants of the policy in force, by name.
     pub grants: Vec<GrantUsage>,
     /// What came before is not known; none: nothing is known.
@@ -107,58 +111,14 @@ pub struct GrantUsage {
     pub last_seen: Option<UnixTime>,
 }
 
-/// How far back one may ask.
-pub fn back(within: u64) -> Result<(), Problem> {
-    match (1..=MAX_WINDOW).contains(&within) {
-        true => Ok(()),
-        false => Err(Problem::new(
-            Kind::BadRequest,
-            format!("`within` is {within}: it is between 1 and {MAX_WINDOW} seconds, a year"),
-        )),
-    }
-}
-
-struct Stretch {
-    from: UnixTime,
-    until: UnixTime,
-    resolution: u64,
-}
-
-/// `end`: the parameter that says where it ends.
-fn stretch(
-    end: &str,
-    until: u64,
-    window: u64,
-    resolution: Option<u64>,
-    now: UnixTime,
-) -> Result<Stretch, Problem> {
-    let bad = |detail: String| Err(Problem::new(Kind::BadRequest, detail));
-    if until > now.0 + 1 {
-        return bad(format!(
-            "`{end}` is {until}, in the future: a time is in seconds since 1970 and at most {}",
-            now.0
-        ));
-    }
-    if !(1..=MAX_WINDOW).contains(&window) {
-        return bad(format!(
-            "`window` (up to `{end}`) is {window} s: it is between 1 and {MAX_WINDOW} s, a year"
-        ));
-    }
-    let resolution = resolution.unwrap_or_else(|| map::resolution(window));
-    if !map::RESOLUTIONS.contains(&resolution) {
-        return bad(format!("`resolution` is {resolution}: it is 1, 60 or 3600"));
-    }
-    let from = floor(UnixTime(until.saturating_sub(window)), resolution);
-    // A step that has begun belongs to the stretch.
-    let until = UnixTime(until.saturating_add(resolution - 1) / resolution * resolution);
-    Ok(Stretch { from, until, resolution })
-}
-
 pub async fn map(_: Reader, State(app): State<App>, Asked(asked): Asked<MapAsked>) -> Reply<NetworkMap> {
     let now = clock::now();
     let until = asked.at.unwrap_or(now.0 + 1);
-    let stretch = stretch("at", until, asked.window.unwrap_or(DEFAULT_WINDOW), None, now)?;
-    let (totals, extent) = totals(&app, &stretch, EdgeFilter::default(), asked.edges).await?;
+    let span = Span::new("at", until, asked.window.unwrap_or(DEFAULT_WINDOW), None, now)?;
+    let limit = asked.edges.unwrap_or(usize::MAX).min(app.map.edges);
+    let (stretch, (totals, extent)) =
+        stretch::read(&app, span, move |store, stretch| totals(store, stretch, limit)).await?;
+    let extent = MapExtent { limit: limit as u64, ..extent };
     let named = EdgeStore::named(&totals);
     let lost = lost(&app).await?;
     let drawn = match asked.at {
@@ -173,39 +133,31 @@ pub async fn map(_: Reader, State(app): State<App>, Asked(asked): Asked<MapAsked
         from: stretch.from,
         resolution: stretch.resolution,
         live: asked.at.is_none(),
+        complete_from: stretch.complete_from,
         complete_until: stretch.until.min(UnixTime(now.0.saturating_sub(map::SETTLED))),
+        recorded_since: stretch.recorded_since,
         lost,
         extent,
         ..drawn
     }))
 }
 
-async fn totals(
-    app: &App,
+fn totals(
+    store: &EdgeStore,
     stretch: &Stretch,
-    filter: EdgeFilter,
-    edges: Option<usize>,
-) -> Result<(Vec<EdgeTotal>, MapExtent), Problem> {
-    let (path, step, from, until) = (app.state.edges(), stretch.resolution, stretch.from, stretch.until);
-    let limit = edges.unwrap_or(usize::MAX).min(app.map.edges);
-    blocking(move || {
-        if !path.exists() {
-            return Ok((Vec::new(), MapExtent { limit: limit as u64, ..MapExtent::default() }));
-        }
-        let store = EdgeStore::reader(&path).map_err(internal)?;
-        let (mut totals, extent) = store.busiest(step, from, until, &filter, limit).map_err(internal)?;
-        store.confirm(step, from, until, &filter, &mut totals).map_err(internal)?;
-        Ok((totals, extent))
-    })
-    .await
+    limit: usize,
+) -> rusqlite::Result<(Vec<EdgeTotal>, MapExtent)> {
+    let (step, from, until, all) = (stretch.resolution, stretch.from, stretch.until, EdgeFilter::default());
+    let (mut totals, extent) = store.busiest(step, from, until, &all, limit)?;
+    store.confirm(step, from, until, &all, &mut totals)?;
+    Ok((totals, extent))
 }
 
 async fn lost(app: &App) -> Result<LostRecords, Problem> {
     let failed = app.failed.load(std::sync::atomic::Ordering::Relaxed);
     let lost = app.owner.ask(move |owner| {
-        let flows = owner.coordinator().status(clock::now()).flows;
-        let skipped = owner.flows_skipped().saturating_add(failed);
-        LostRecords { declared: flows.declared_lost, rejected: flows.rejected, skipped }
+        let unwritten = owner.flows_skipped().saturating_add(failed);
+        LostRecords::of(&owner.coordinator().accounts().total, unwritten)
     });
     Ok(lost.await?)
 }
@@ -225,7 +177,9 @@ fn draw(state: &Truth, nodes: Vec<MapNode>, totals: &[EdgeTotal]) -> NetworkMap 
         revision: state.head().revision,
         generation: state.generation(),
         observe: state.policies().in_force().is_some_and(|policy| policy.observes()),
+        complete_from: UnixTime(0),
         complete_until: UnixTime(0),
+        recorded_since: None,
         lost: LostRecords::default(),
         extent: MapExtent::default(),
         nodes,
@@ -285,7 +239,7 @@ pub async fn edges(_: Reader, State(app): State<App>, Asked(asked): Asked<EdgesA
         );
         return Err(Problem::new(Kind::BadRequest, text));
     }
-    let stretch = stretch("until", until, until.saturating_sub(since), asked.resolution, now)?;
+    let span = Span::new("until", until, until.saturating_sub(since), asked.resolution, now)?;
     let after = asked.after.as_deref().map(cursor).transpose()?;
     let limit = rows(asked.limit, DEFAULT_ROWS, MAX_ROWS)?;
     possible(&FlowFilter {
@@ -296,16 +250,10 @@ pub async fn edges(_: Reader, State(app): State<App>, Asked(asked): Asked<EdgesA
         ..FlowFilter::default()
     })?;
     let filter = filter(&app, &asked).await?;
-    let path = app.state.edges();
-    let (step, from, end) = (stretch.resolution, stretch.from, stretch.until);
-    let steps = blocking(move || {
-        if !path.exists() {
-            return Ok(Vec::new());
-        }
-        let store = EdgeStore::reader(&path).map_err(internal)?;
-        store.series(step, from, end, &filter, after, limit).map_err(internal)
-    });
-    let steps = steps.await?;
+    let (stretch, steps) = stretch::read(&app, span, move |store, stretch| {
+        store.series(stretch.resolution, stretch.from, stretch.until, &filter, after, limit)
+    })
+    .await?;
     let next = steps.last().filter(|_| steps.len() == limit).map(|(edge, at, _)| format!("{}.{edge}", at.0));
     let rows = app.owner.ask(move |owner| {
         let state = owner.coordinator().state();
@@ -315,7 +263,14 @@ pub async fn edges(_: Reader, State(app): State<App>, Asked(asked): Asked<EdgesA
         };
         steps.iter().map(row).collect()
     });
-    Ok(Json(EdgeSeries { resolution: step, from, until: end, rows: rows.await?, next }))
+    Ok(Json(EdgeSeries {
+        resolution: stretch.resolution,
+        from: stretch.from,
+        until: stretch.until,
+        complete_from: stretch.complete_from,
+        rows: rows.await?,
+        next,
+    }))
 }
 
 fn cursor(text: &str) -> Result<(u64, u64), Problem> {
@@ -340,14 +295,10 @@ async fn filter(app: &App, asked: &EdgesAsked) -> Result<EdgeFilter, Problem> {
 pub async fn usage(_: Reader, State(app): State<App>, Asked(asked): Asked<UsageAsked>) -> Reply<PolicyUsage> {
     let within = asked.within.unwrap_or(30 * 24 * 3600);
     back(within)?;
-    let since = UnixTime(clock::now().0.saturating_sub(within));
-    let path = app.state.edges();
-    let (used, oldest) = blocking(move || {
-        if !path.exists() {
-            return Ok(Default::default());
-        }
-        let store = EdgeStore::reader(&path).map_err(internal)?;
-        Ok((store.grant_use(since).map_err(internal)?, store.oldest(3600).map_err(internal)?))
+    let now = clock::now();
+    let span = Span::new("within", now.0 + 1, within, None, now)?;
+    let (stretch, used) = stretch::read(&app, span, |store, stretch| {
+        store.grant_use(stretch.resolution, stretch.from, stretch.until)
     })
     .await?;
     let reply = app.owner.ask(move |owner| {
@@ -363,8 +314,14 @@ pub async fn usage(_: Reader, State(app): State<App>, Asked(asked): Asked<UsageA
                 last_seen: used.map(|used| UnixTime(used.last_ms / 1000)),
             }
         });
-        let observed_since = oldest.map(|oldest: UnixTime| oldest.max(since));
-        PolicyUsage { generation: state.generation(), within, grants: grants.collect(), observed_since }
+        PolicyUsage {
+            generation: state.generation(),
+            within,
+            from: stretch.from,
+            resolution: stretch.resolution,
+            grants: grants.collect(),
+            observed_since: stretch.recorded_since.map(|oldest| oldest.max(stretch.complete_from)),
+        }
     });
     Ok(Json(reply.await?))
 }

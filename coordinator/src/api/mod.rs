@@ -14,6 +14,7 @@ pub mod openapi;
 pub mod problem;
 pub mod relays;
 pub mod stream;
+mod stretch;
 pub mod types;
 pub mod web;
 
@@ -37,6 +38,7 @@ use crate::otlp::Export;
 use crate::owner::Handle;
 use crate::relay::Carrier;
 use crate::state_dir::{MapSettings, StateDir};
+use crate::store::edges::EdgeRetention;
 use crate::text::plain;
 use caller::{Admin, Caller, Doorkeeper, Operator, Principal, Reader};
 use extract::MAX_BODY;
@@ -58,6 +60,8 @@ pub struct App {
     pub web: WebDoor,
     pub hub: Hub,
     pub map: MapSettings,
+    /// How long sums are kept.
+    pub keep: EdgeRetention,
     /// Where the page is found, `http://HOST:PORT`; none: it is not served.
     pub page: Option<String>,
     /// Flow records that could not be written to history.
@@ -165,8 +169,8 @@ routes! {
     "GET" "/v1/ever" ("/v1/ever?from=tag:web&to=service:orders&through=true") => read handlers::ever, "Could any node that could be enrolled ever reach this";
     "GET" "/v1/can" ("/v1/can?from=tag:web&to=service:orders") => read handlers::can, "May FROM open a connection to TO";
     "GET" "/v1/why" ("/v1/why?from=web-1&to=orders-1&port=tcp/8443") => read handlers::why, "Why does one node (not) reach another";
-    "GET" "/v1/flows" ("/v1/flows?from=web-1&limit=10") => read handlers::flows, "Flows since the coordinator started, newest first";
-    "GET" "/v1/flows/history" ("/v1/flows/history?limit=10") => read handlers::flow_history, "Flows as they are stored, newest first";
+    "GET" "/v1/flows" ("/v1/flows?from=web-1&limit=10") => read handlers::flows, "Flows since the coordinator started, newest first, page by page";
+    "GET" "/v1/flows/history" ("/v1/flows/history?limit=10") => read handlers::flow_history, "Flows as they are stored, newest first, page by page";
     "GET" "/v1/flows/since" ("/v1/flows/since?cursor=0") => read handlers::flows_since, "Flow records after a cursor, oldest first";
     "GET" "/v1/accounts" ("/v1/accounts") => read handlers::accounts, "What each node judged, what was recorded of it, and what was lost";
     "GET" "/v1/names" ("/v1/names?node=web-1&limit=10") => read handlers::names, "Which names were asked on the nodes, where the policy wants to know";

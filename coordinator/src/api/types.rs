@@ -184,6 +184,10 @@ pub struct SinceAsked {
     pub verdict: Option<warren_wire::flow::FlowVerdict>,
     pub grant: Option<String>,
     pub service: Option<String>,
+    /// IP protocol number: 6 is TCP, 17 UDP.
+    pub protocol: Option<u8>,
+    /// The port at the other end, whom it went to.
+    pub port: Option<u16>,
     /// At most so many rows, up to 10,000; 0: 1,000.
     pub limit: usize,
 }

@@ -3,12 +3,12 @@
 use std::io::IsTerminal;
 use std::time::Duration;
 
-use warren_coordinator_core::flows::{FlowPage, FlowRow};
+use warren_coordinator_core::flows::{FlowList, FlowPage, FlowRow, newest_first};
 use warren_wire::flow::{FlowEnd, FlowPath, FlowVerdict, Workload};
 
 use super::args::{FlowArgs, FlowCommand};
 use super::flowline::Layout;
-use super::{Context, Outcome, output};
+use super::{Context, Failure, Outcome, output};
 use crate::client::url;
 use crate::clock;
 use warren_config::time::UnixTime;
@@ -18,9 +18,9 @@ const INTERVAL: Duration = Duration::from_millis(400);
 
 pub async fn run(context: &Context, command: FlowCommand) -> Outcome {
     match command {
-        FlowCommand::List { filter, history, within, limit } => {
+        FlowCommand::List { filter, history, within, limit, before } => {
             let since = within.map(|w| clock::now().0.saturating_sub(w.0));
-            list(context, &filter, history, since, limit).await
+            list(context, &filter, history, since, (limit as usize, before)).await
         }
         FlowCommand::Accounts => super::accounts::run(context).await,
         FlowCommand::Watch { filter, count } => watch(context, &filter, count).await,
@@ -35,6 +35,8 @@ fn query(filter: &FlowArgs) -> Vec<(&'static str, Option<String>)> {
         ("verdict", verdict),
         ("grant", filter.grant.clone()),
         ("service", filter.service.clone()),
+        ("protocol", filter.port.and_then(|target| target.protocol).map(|number| number.to_string())),
+        ("port", filter.port.and_then(|target| target.port).map(|port| port.to_string())),
     ]
 }
 
@@ -43,24 +45,55 @@ async fn list(
     filter: &FlowArgs,
     history: bool,
     since: Option<u64>,
-    limit: u32,
+    (limit, before): (usize, Option<String>),
 ) -> Outcome {
     let path: &[&str] = if history { &["v1", "flows", "history"] } else { &["v1", "flows"] };
     let mut query = query(filter);
-    query.extend([("since", since.map(|s| s.to_string())), ("limit", Some(limit.to_string()))]);
-    let rows: Vec<FlowRow> = context.client.get(&url(path, &query)).await?;
+    query.push(("since", since.map(|s| s.to_string())));
+    let found = pages(context, path, &query, limit, before).await?;
     super::status::warn_if_observing(context).await?;
     match context.json {
-        true => output::json(&rows),
-        false => {
-            let empty = match history {
-                true => "no flows match",
-                false => "no flows match since the coordinator started; older ones: --history",
-            };
-            output::table(&HEAD, rows.iter().map(cells).collect(), empty);
-        }
+        true => output::json(&found.rows),
+        false => output::table(&HEAD, found.rows.iter().map(cells).collect(), &empty(history, &found)),
+    }
+    if let Some(next) = &found.next {
+        output::error_line(&format!("there are older ones: `--before {next}` shows them"));
     }
     Ok(())
+}
+
+/// As many rows as are wanted, or all there are: a search that takes long is made in several pages.
+async fn pages(
+    context: &Context,
+    path: &[&str],
+    query: &[(&'static str, Option<String>)],
+    limit: usize,
+    before: Option<String>,
+) -> Result<FlowList, Failure> {
+    let mut found = FlowList { next: before, ..FlowList::default() };
+    loop {
+        let mut query = query.to_vec();
+        query.push(("limit", Some((limit - found.rows.len()).to_string())));
+        query.push(("before", found.next.take()));
+        let page: FlowList = context.client.get(&url(path, &query)).await?;
+        found.rows.extend(page.rows);
+        (found.next, found.kept_since) = (page.next, page.kept_since);
+        if found.next.is_none() || found.rows.len() >= limit {
+            newest_first(&mut found.rows);
+            return Ok(found);
+        }
+    }
+}
+
+fn empty(history: bool, found: &FlowList) -> String {
+    let since = |words: &str| found.kept_since.map(|at| format!("{words} {at}")).unwrap_or_default();
+    match history {
+        true => format!("no flows match{}", since("; records are kept since")),
+        false => format!(
+            "no flows match since the coordinator started{}; older ones: --history",
+            since(", of those in memory, which begin")
+        ),
+    }
 }
 
 async fn watch(context: &Context, filter: &FlowArgs, count: Option<u64>) -> Outcome {

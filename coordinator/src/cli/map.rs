@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use warren_coordinator_core::map::{MapEdge, MapEnd, MapExtent, NetworkMap};
+use warren_coordinator_core::map::{LostRecords, MapEdge, MapEnd, MapExtent, NetworkMap};
 use warren_wire::flow::FlowVerdict;
 
 use super::args::MapArgs;
@@ -20,6 +20,7 @@ pub async fn run(context: &Context, args: &MapArgs) -> Outcome {
         return Ok(());
     }
     output::line(&head(&map));
+    not_kept(&map).iter().for_each(|line| output::line(line));
     left_out(&map.extent).iter().for_each(|line| output::line(line));
     match args.table {
         true => output::table(&HEAD, map.edges.iter().map(cells).collect(), NOTHING),
@@ -48,16 +49,42 @@ pub fn moment(text: &str) -> Result<u64, Failure> {
 }
 
 fn head(map: &NetworkMap) -> String {
-    let lost = map.lost.declared + map.lost.rejected + map.lost.skipped;
-    let lost = if lost == 0 { String::new() } else { format!("; {lost} records are missing from it") };
+    let lost = lost(&map.lost);
+    let steps = match map.resolution {
+        1 => "",
+        60 => " (whole minutes)",
+        _ => " (whole hours)",
+    };
     format!(
-        "{} to {}, generation {}, {}, {}{lost}",
+        "{} to {}{steps}, generation {}, {}, {}{lost}",
         map.from,
         map.at,
         map.generation,
         output::count(map.nodes.len() as u64, "node", "nodes"),
         output::count(map.edges.len() as u64, "edge", "edges")
     )
+}
+
+/// Of all time: which stretch it belonged to, nobody knows.
+fn lost(lost: &LostRecords) -> String {
+    let records = (lost.records() > 0).then(|| output::count(lost.records(), "record", "records"));
+    let packets = output::count(lost.lost_at_end, "packet", "packets");
+    let packets = (lost.lost_at_end > 0).then(|| format!("{packets} at the ends of agents"));
+    let all: Vec<String> = [records, packets].into_iter().flatten().collect();
+    match all.is_empty() {
+        true => String::new(),
+        false => format!("; lost in all {} (`warren flow accounts`)", all.join(" and ")),
+    }
+}
+
+/// An empty map of a time of which nothing is kept any more would be a lie.
+fn not_kept(map: &NetworkMap) -> Option<String> {
+    let what = match map.complete_from < map.at {
+        true => "what came before is not kept any more",
+        false => "of this time nothing is kept any more",
+    };
+    let since = map.complete_from;
+    (since > map.from).then(|| format!("{what}: sums are kept since {since} (`history` in settings.json)"))
 }
 
 /// Of a very large network the lightest edges are not here: how much they are, and how to see all.
@@ -257,6 +284,46 @@ mod tests {
         assert!(sentence(&edge(unknown)).ends_with("2.5 MB back"));
         let both = serde_json::json!({ "mismatch": { "from_bytes": 1, "to_bytes": 2 } });
         assert!(sentence(&edge(both)).contains("the two ends contradict each other"));
+    }
+
+    #[test]
+    fn what_was_lost_is_said_in_records_and_where_there_are_none_in_packets() {
+        assert_eq!(lost(&LostRecords::default()), "");
+        let known = LostRecords { declared: 2, rejected: 1, skipped: 4, lost_at_end: 9, untold_ends: 1 };
+        assert_eq!(
+            lost(&known),
+            "; lost in all 7 records and 9 packets at the ends of agents (`warren flow accounts`)"
+        );
+        assert_eq!(
+            lost(&LostRecords { lost_at_end: 1, ..LostRecords::default() }),
+            "; lost in all 1 packet at the ends of agents (`warren flow accounts`)"
+        );
+    }
+
+    #[test]
+    fn a_map_of_what_is_not_kept_says_since_when_there_is_something() {
+        let map = |complete_from: u64, resolution: u64| -> NetworkMap {
+            serde_json::from_value(serde_json::json!({
+                "at": 7200, "from": 3600, "resolution": resolution, "live": false, "revision": 1, "generation": 1,
+                "observe": false, "complete_from": complete_from, "complete_until": 7200, "recorded_since": null,
+                "lost": LostRecords::default(), "extent": MapExtent::default(), "nodes": [], "services": [], "edges": [],
+            }))
+            .expect("a map")
+        };
+        assert_eq!(not_kept(&map(3600, 60)), None);
+        let part = not_kept(&map(5400, 60)).unwrap_or_default();
+        assert!(
+            part.starts_with("what came before") && part.contains("since 1970-01-01T01:30:00Z"),
+            "{part}"
+        );
+        let all = not_kept(&map(86_400, 3600)).unwrap_or_default();
+        assert!(all.starts_with("of this time nothing is kept any more"), "{all}");
+        let heads = [1, 60, 3600].map(|resolution| head(&map(3600, resolution)));
+        assert!(
+            heads[0].contains("02:00:00Z, generation") && heads[1].contains("whole minutes"),
+            "{heads:?}"
+        );
+        assert!(heads[2].contains("whole hours"), "{heads:?}");
     }
 
     #[test]

@@ -4,10 +4,12 @@ use std::ops::ControlFlow;
 use std::path::Path;
 
 use rusqlite::{Connection, params};
+use sha2::{Digest as _, Sha256};
 use warren_config::time::UnixTime;
 use warren_coordinator_core::accounts::Entry;
-use warren_coordinator_core::flows::{Batch, FlowFilter, FlowRow};
+use warren_coordinator_core::flows::{Batch, FlowRow};
 use warren_coordinator_core::plan;
+use warren_wire::flow::FlowVerdict;
 
 use super::OpenStoreError;
 use super::open::{self, Kind};
@@ -56,16 +58,22 @@ const TAKEN: &str = "CREATE TABLE IF NOT EXISTS taken (
      INSERT OR IGNORE INTO taken_of_start (reporter, boot, sequence) SELECT reporter, boot, sequence FROM taken;
      DROP TABLE taken;";
 
+/// Windows of one connection at both of its ends are found by a number made of its addresses and ports; and when records of a
+/// node were left out, so that nobody is accused of silence. A file of an earlier version gets both when it is opened: of what
+/// it holds, the other end is not known.
+const BOTH_ENDS: &str = "CREATE INDEX IF NOT EXISTS flow_both_ends ON flow (connection) WHERE connection IS NOT NULL;
+     CREATE TABLE IF NOT EXISTS gap (reporter TEXT, at INTEGER, PRIMARY KEY (reporter, at)) STRICT, WITHOUT ROWID;";
+
 /// Starts of one node that are told apart, as in its account.
 const STARTS: i64 = 16;
 
 /// Rows deleted in one transaction.
 const PRUNE_BATCH: u64 = 5_000;
-/// A question reads at most so many rows of the table.
-const SCAN: i64 = 200_000;
+/// A question reads at most so many rows to find others; then it says how far it has come.
+pub(super) const SCAN: usize = 200_000;
 
 pub struct FlowStore {
-    connection: Connection,
+    pub(super) connection: Connection,
 }
 
 impl FlowStore {
@@ -76,6 +84,7 @@ impl FlowStore {
             false => open::create(path, &KIND)?,
         };
         connection.execute_batch(TAKEN).map_err(|e| open::sort(path, &e))?;
+        widen(&connection).map_err(|e| open::sort(path, &e))?;
         Ok(FlowStore { connection })
     }
 
@@ -93,7 +102,11 @@ impl FlowStore {
             if !is_new(&transaction, &batch.entry)? {
                 continue;
             }
-            if batch.rows.len() > *room {
+            let is_left_out = batch.rows.len() > *room;
+            if is_left_out || batch.entry.skipped.records > 0 {
+                note_gap(&transaction, &batch.entry)?;
+            }
+            if is_left_out {
                 unlisted += batch.rows.len() as u64;
                 continue;
             }
@@ -115,36 +128,8 @@ impl FlowStore {
             "DELETE FROM flow WHERE id IN (SELECT id FROM flow WHERE id <= (SELECT max(id) FROM flow) - ?1 ORDER BY id LIMIT ?2)",
             params![number(keep.rows), number(PRUNE_BATCH)],
         )?;
+        self.connection.execute("DELETE FROM gap WHERE at < ?1", params![oldest])?;
         Ok((aged + extra) as u64 >= PRUNE_BATCH)
-    }
-
-    /// Rows that match, newest first, the windows of one flow added up.
-    pub fn query(&self, filter: &FlowFilter) -> rusqlite::Result<Vec<FlowRow>> {
-        let limit = if filter.limit == 0 { 1000 } else { filter.limit.min(10_000) };
-        let mut statement = self.connection.prepare_cached(
-            "SELECT row FROM flow WHERE received >= ?1 AND last_ms < ?3 ORDER BY id DESC LIMIT ?2",
-        )?;
-        let since = number(filter.since.map_or(0, |t| t.0));
-        let end = number(filter.until.map_or(u64::MAX, |t| t.0.saturating_add(1).saturating_mul(1000)));
-        let texts = statement.query_map(params![since, SCAN, end], |row| row.get::<_, String>(0))?;
-        let mut rows: Vec<FlowRow> = Vec::new();
-        let mut seen = std::collections::BTreeMap::new();
-        for text in texts {
-            // A row an older program wrote differently is left out; it decides nothing.
-            let Ok(row) = serde_json::from_str::<FlowRow>(&text?) else { continue };
-            if !filter.matches(&row) {
-                continue;
-            }
-            match seen.get(&(row.reporter, row.boot, row.flow)) {
-                Some(&at) => add(rows.get_mut(at), &row),
-                None if rows.len() < limit => {
-                    seen.insert((row.reporter, row.boot, row.flow), rows.len());
-                    rows.push(row);
-                }
-                None => {}
-            }
-        }
-        Ok(rows)
     }
 
     /// What a plan looks at of every row received at `since` or later, oldest first, windows one by one. A row an older
@@ -204,8 +189,8 @@ fn is_new(connection: &Connection, entry: &Entry) -> rusqlite::Result<bool> {
 
 fn insert(connection: &Connection, rows: &[FlowRow]) -> rusqlite::Result<()> {
     let mut insert = connection.prepare_cached(
-        "INSERT INTO flow (received, last_ms, reporter, boot, flow, source, destination, row)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        "INSERT INTO flow (received, last_ms, reporter, boot, flow, source, destination, row, connection)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
     )?;
     for row in rows {
         insert.execute(params![
@@ -217,34 +202,54 @@ fn insert(connection: &Connection, rows: &[FlowRow]) -> rusqlite::Result<()> {
             row.from.name.as_deref().unwrap_or(""),
             row.to.name.as_deref().unwrap_or(""),
             serde_json::to_string(row).unwrap_or_default(),
+            connection_of(row),
         ])?;
     }
     Ok(())
 }
 
-fn number(value: u64) -> i64 {
+fn widen(connection: &Connection) -> rusqlite::Result<()> {
+    let known = "SELECT count(*) FROM pragma_table_info('flow') WHERE name = 'connection'";
+    if connection.query_row(known, [], |row| row.get::<_, i64>(0))? == 0 {
+        connection.execute_batch("ALTER TABLE flow ADD COLUMN connection INTEGER;")?;
+    }
+    connection.execute_batch(BOTH_ENDS)
+}
+
+fn note_gap(connection: &Connection, entry: &Entry) -> rusqlite::Result<()> {
+    let at = entry.at.0 - entry.at.0 % 60;
+    connection
+        .prepare_cached("INSERT OR IGNORE INTO gap (reporter, at) VALUES (?1, ?2)")?
+        .execute(params![entry.node.to_string(), number(at)])?;
+    Ok(())
+}
+
+/// The same for both ends of a connection. None: only one end can know of it.
+pub(super) fn connection_of(row: &FlowRow) -> Option<i64> {
+    let passed = matches!(row.verdict, FlowVerdict::Allow | FlowVerdict::WouldDeny);
+    if !passed || row.from.node.is_none() || row.to.node.is_none() {
+        return None;
+    }
+    let (from, to) = (&row.from, &row.to);
+    let text = format!("{} {} {} {} {}", row.protocol, from.address, from.port, to.address, to.port);
+    let hash = Sha256::digest(text.as_bytes());
+    hash.first_chunk().map(|bytes| i64::from_be_bytes(*bytes))
+}
+
+pub(super) fn number(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
 
-/// Adds an older window to the newest one of the same flow.
-fn add(newest: Option<&mut FlowRow>, older: &FlowRow) {
-    let Some(sum) = newest else { return };
-    sum.packets_out = sum.packets_out.saturating_add(older.packets_out);
-    sum.bytes_out = sum.bytes_out.saturating_add(older.bytes_out);
-    sum.packets_back = sum.packets_back.saturating_add(older.packets_back);
-    sum.bytes_back = sum.bytes_back.saturating_add(older.bytes_back);
-}
-
 #[cfg(test)]
-mod tests {
-    use warren_coordinator_core::flows::FlowPoint;
+pub(super) mod tests {
+    use warren_coordinator_core::flows::{FlowFilter, FlowPoint};
     use warren_wire::flow::{FlowRecord, FlowReport};
     use warren_wire::id::NodeId;
     use warren_wire::specimen;
 
     use super::*;
 
-    fn row(flow: u64, received: u64) -> FlowRow {
+    pub fn row(flow: u64, received: u64) -> FlowRow {
         let point = |name: &str, port| FlowPoint {
             node: Some(NodeId([1; 16])),
             name: Some(name.to_owned()),
@@ -258,7 +263,7 @@ mod tests {
         FlowRow { cursor: flow, ..row }
     }
 
-    fn batch(sequence: u64, rows: Vec<FlowRow>) -> Batch {
+    pub fn batch(sequence: u64, rows: Vec<FlowRow>) -> Batch {
         batch_of(1, sequence, rows)
     }
 
@@ -267,8 +272,17 @@ mod tests {
         Batch { entry: Entry::of(NodeId([2; 16]), &report, UnixTime(1)), rows }
     }
 
-    fn append(store: &mut FlowStore, rows: Vec<FlowRow>) {
+    pub fn batch_at(node: NodeId, at: UnixTime, rows: Vec<FlowRow>) -> Batch {
+        let report = FlowReport { sequence: 1, boot: 9, ..FlowReport::default() };
+        Batch { entry: Entry::of(node, &report, at), rows }
+    }
+
+    pub fn append(store: &mut FlowStore, rows: Vec<FlowRow>) {
         assert_eq!(store.append(&[batch(1, rows)], &mut 1000).unwrap(), 0);
+    }
+
+    fn list(store: &FlowStore, filter: &FlowFilter) -> Vec<FlowRow> {
+        store.list(filter, None, UnixTime(1000)).unwrap().rows
     }
 
     #[test]
@@ -324,15 +338,15 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut store = FlowStore::open(&dir.path().join("flows.db")).unwrap();
         append(&mut store, vec![row(1, 10), row(2, 11), row(1, 12)]);
-        let rows = store.query(&FlowFilter::default()).unwrap();
+        let rows = list(&store, &FlowFilter::default());
         assert_eq!(rows.iter().map(|r| (r.flow, r.bytes_out)).collect::<Vec<_>>(), [(1, 200), (2, 100)]);
         let filter = FlowFilter { from: Some("orders-1".into()), ..FlowFilter::default() };
-        assert!(store.query(&filter).unwrap().is_empty());
+        assert!(list(&store, &filter).is_empty());
         // Of a moment in the past: what came later is not there, windows neither.
         let until = |at| FlowFilter { until: Some(UnixTime(at)), ..FlowFilter::default() };
-        let rows = store.query(&until(11)).unwrap();
+        let rows = list(&store, &until(11));
         assert_eq!(rows.iter().map(|r| (r.flow, r.bytes_out)).collect::<Vec<_>>(), [(2, 100), (1, 100)]);
-        assert!(store.query(&until(9)).unwrap().is_empty());
+        assert!(list(&store, &until(9)).is_empty());
     }
 
     #[test]
@@ -361,7 +375,7 @@ mod tests {
         assert!(!store.prune(keep(40, 1000), UnixTime(100)).unwrap());
         assert_eq!(store.len().unwrap(), 40);
         store.prune(keep(1000, 10), UnixTime(100)).unwrap();
-        let left: Vec<u64> = store.query(&FlowFilter::default()).unwrap().iter().map(|r| r.flow).collect();
+        let left: Vec<u64> = list(&store, &FlowFilter::default()).iter().map(|r| r.flow).collect();
         assert_eq!(left, (90..100).rev().collect::<Vec<_>>());
     }
 }

@@ -2,8 +2,9 @@
 //!
 //! - `warren.db`: the log, and nothing else ([`log`]). WAL with `synchronous=FULL`: a commit is on the disk before
 //!   anybody hears of it. The owner's thread is its only writer.
-//! - `edges.db`: who talked to whom, summed over seconds, minutes and hours ([`edges`]; [`busiest`]: what a map shows of it).
-//! - `flows.db`: flow history ([`flows`]), in a file of its own so that no flood of flows can delay or fill the log.
+//! - `edges.db`: who talked to whom, summed over seconds, minutes and hours ([`edges`]; [`busiest`]: what a map shows of it; [`reach`]:
+//!   which steps answer).
+//! - `flows.db`: flow history ([`flows`]; `past`: how it is searched), in a file of its own so that no flood of flows can delay or fill the log.
 //!
 //! [`backup`] copies the log, the settings and the online key into one file.
 
@@ -14,6 +15,8 @@ pub mod flows;
 pub mod history;
 pub mod log;
 mod open;
+pub mod past;
+pub mod reach;
 
 use std::path::PathBuf;
 

@@ -213,8 +213,10 @@ export function mapOf(mock, q, now) {
     revision: world.revision,
     generation: world.generation,
     observe: false,
+    complete_from: from,
     complete_until: Math.min(at, now - 2),
-    lost: { declared: 0, rejected: 0, skipped: 0 },
+    recorded_since: now - 30 * 86400,
+    lost: { declared: 0, rejected: 0, skipped: 0, lost_at_end: 0, untold_ends: 0 },
     extent,
     nodes: world.nodes.map((n) =>
       live
@@ -263,7 +265,9 @@ export const matches = (q) => {
     is(q.to, e.to) &&
     (!q.service || keyOf(e).service === q.service) &&
     (!q.verdict || e.verdict === q.verdict) &&
-    (!q.grant || e.grant === q.grant);
+    (!q.grant || e.grant === q.grant) &&
+    (!q.protocol || e.protocol === Number(q.protocol)) &&
+    (!q.port || (e.port ?? e.to.port) === Number(q.port));
 };
 
 export function edgesOf(mock, q, now) {
@@ -277,7 +281,8 @@ export function edgesOf(mock, q, now) {
       if (edge) rows.push({ at, edge });
     }
   }
-  return { resolution, rows, next: null };
+  const from = Math.floor(since / resolution) * resolution;
+  return { resolution, from, until: Math.ceil(until / resolution) * resolution, complete_from: from, rows, next: null };
 }
 
 export function flowList(mock, q, now) {
@@ -286,8 +291,12 @@ export function flowList(mock, q, now) {
   const since = Math.max(Number(q.since ?? until - 300), until - 3600);
   const rows = [];
   const fits = matches(q);
-  for (let t = until - 1; t >= since && rows.length < limit; t--) rows.push(...flowsOf(mock.world, t).filter(fits));
-  return rows.sort((a, b) => b.last_ms - a.last_ms || b.cursor - a.cursor).slice(0, limit);
+  for (let t = until - 1; t >= since && rows.length <= limit + Number(q.before?.split(".")[2] ?? 0); t--)
+    rows.push(...flowsOf(mock.world, t).filter(fits));
+  rows.sort((a, b) => b.last_ms - a.last_ms || b.cursor - a.cursor);
+  const skip = Number(q.before?.split(".")[2] ?? 0);
+  const next = rows.length > skip + limit ? `0.0.${skip + limit}` : null;
+  return { rows: rows.slice(skip, skip + limit), next, searched_to: null, kept_since: now - 30 * 86400 };
 }
 
 export function alarmsOf(mock) {
@@ -356,7 +365,15 @@ export function usageOf(mock, within, now) {
     row.bytes += shown.bytes_out + shown.bytes_back;
     row.last_seen = Math.max(row.last_seen ?? 0, Math.floor(shown.last_seen / 1000));
   }
-  return { generation: world.generation, within, grants: [...sum.values()], observed_since: mock.world.begin };
+  const grants = [...sum.values()];
+  return {
+    generation: world.generation,
+    within,
+    from: now - within,
+    resolution: within <= 600 ? 1 : 3600,
+    grants,
+    observed_since: mock.world.begin,
+  };
 }
 
 const listen = (text) => {

@@ -28,7 +28,7 @@ const LISTS: Record<string, { path: string; list: (d: Json) => Json; id: (row: J
   keys: { path: "/keys", list: (d) => d, id: (r) => String(at(r, "id")) },
   flows: {
     path: "/flows",
-    list: (d) => d,
+    list: (d) => at(d, "rows"),
     id: (r) => `${String(at(r, "reporter"))}.${String(at(r, "boot"))}.${String(at(r, "flow"))}`,
   },
   paths: { path: "/paths", list: (d) => at(d, "paths"), id: (r) => String(at(r, "to")) },

@@ -82,6 +82,31 @@ describe("every view", () => {
       );
     }
   });
+  test("of an edge of an earlier generation the grant is shown as it was then", async () => {
+    const edge = map.edges.find((e) => e.verdict === "allow" && e.grant);
+    if (isReal || !edge) return;
+    const then = edge.generation - 1;
+    // The same edge, judged by the generation before, in which the grant was written otherwise.
+    await w.page.route(/\/v1\/map\?/, async (route) => {
+      const answer = await route.fetch();
+      const told = (await answer.json()) as FlowMap;
+      for (const e of told.edges) if (e.id === edge.id) e.generation = then;
+      await route.fulfill({ response: answer, json: told });
+    });
+    await w.page.route(/\/v1\/policy\?generation=/, async (route) => {
+      const answer = await route.fetch();
+      const told = (await answer.json()) as { generation: number; sources: { text: string }[] };
+      expect(told.generation).toBe(then);
+      for (const s of told.sources)
+        s.text = `# as it was\n[[grant]]\nid = "${edge.grant}"\nfrom = ["tag:of-then"]\nto = ["*"]\n`;
+      await route.fulfill({ response: answer, json: told });
+    });
+    await w.page.goto(`${c.url}/map?at=${at}&sel=edge:${edge.id}`);
+    await w.page.waitForSelector(".drawer .written");
+    await w.page.getByText("tag:of-then").waitFor({ timeout: 10_000 });
+    expect(await w.page.textContent(".drawer")).toContain(`generation ${then}, applied by`);
+    await w.page.unrouteAll({ behavior: "wait" });
+  });
   test("a node, a service, a group", async () => {
     const flows = { "/flows": `since=1&until=${at}` };
     await look(`/map?at=${at}&sel=node:${nodes[0]!.id}`, "node", { ...past(), ...flows }, 8);
@@ -95,7 +120,7 @@ describe("every view", () => {
     if (tag) await look(`/map?at=${at}&sel=${encodeURIComponent(`tag:${tag}`)}`, "group", past(), 6);
   });
   test("whose traffic it is: at both ends of a flow, of an edge, and on a node", async () => {
-    const rows = await api<FlowRow[]>(c, "/flows?limit=2000");
+    const { rows } = await api<{ rows: FlowRow[] }>(c, "/flows?limit=2000");
     const both = (r: FlowRow) => r.workload && r.other?.workload && r.outbound;
     const row = rows.find(both) ?? rows.find((r) => r.workload && r.outbound);
     if (!isReal) expect(row && both(row), "the mock knows both").toBeTruthy();

@@ -16,7 +16,7 @@ use crate::change::SourceText;
 use crate::command::TokenRow;
 use crate::decide;
 use crate::directory::Node;
-use crate::flows::{FlowFilter, FlowPage, FlowRow};
+use crate::flows::{FlowFilter, FlowPage, FlowView};
 use crate::inquiry::{Inquiry, bad};
 use crate::names::{NamesFilter, NamesView};
 use crate::paths::{PathsFilter, PathsView};
@@ -338,11 +338,10 @@ impl Coordinator {
 
     // --- flows
 
-    /// One row per flow (its windows added up), newest first.
-    pub fn flows(&self, filter: &FlowFilter, now: UnixTime) -> Vec<FlowRow> {
-        let known = |node: &NodeId| self.state.directory.get(node).filter(|node| node.is_live());
-        let speaks = |node: &NodeId| known(node).is_some_and(|node| !node.member.is_external());
-        self.flows.list_matched(filter, speaks, now)
+    /// The newest flows as they are now: to be looked through beside whoever asks for this.
+    pub fn flows(&self) -> FlowView {
+        let alive = self.state.directory().alive().filter(|node| !node.member.is_external());
+        self.flows.view(alive.map(Node::id).collect())
     }
 
     /// Records after `cursor` that match, oldest first, at most `limit`.

@@ -8,7 +8,7 @@ use warren_config::time::UnixTime;
 use warren_wire::flow::FlowVerdict;
 use warren_wire::id::NodeId;
 
-use super::{DEFAULT_ANSWER, FlowPoint, FlowRow, MAX_ANSWER};
+use super::{DEFAULT_ANSWER, FlowPoint, FlowRow, MAX_ANSWER, NoPlace, Place};
 
 /// What `flow list` asks for. Empty: everything, newest first.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,10 +21,16 @@ pub struct FlowFilter {
     pub verdict: Option<FlowVerdict>,
     pub grant: Option<String>,
     pub service: Option<String>,
+    /// IP protocol number: 6 is TCP, 17 UDP.
+    pub protocol: Option<u8>,
+    /// The port at the other end, whom it went to.
+    pub port: Option<u16>,
     /// Only what was seen at or after this.
     pub since: Option<UnixTime>,
     /// Only what was seen at or before this.
     pub until: Option<UnixTime>,
+    /// `next` of the page before: this one goes on where that one ended.
+    pub before: Option<String>,
     /// At most so many, up to 10,000; 0 means 1,000.
     pub limit: usize,
 }
@@ -40,6 +46,8 @@ pub enum BadFilter {
     End { field: &'static str, value: String },
     #[error("`{field}`: {fault}")]
     Name { field: &'static str, fault: InvalidName },
+    #[error("`before` {0}")]
+    Before(NoPlace),
     #[error("`limit` is {limit}: it is at most {MAX_ANSWER}; 0 stands for {DEFAULT_ANSWER}")]
     Limit { limit: usize },
 }
@@ -70,6 +78,7 @@ impl FlowFilter {
             }
         }
         check_limit(self.limit)?;
+        self.place()?;
         match (self.since, self.until) {
             (Some(since), _) if since.since(now) > AHEAD => {
                 Err(BadFilter::Future { since: since.0, now: now.0 })
@@ -81,6 +90,21 @@ impl FlowFilter {
         }
     }
 
+    /// Where the page before ended.
+    pub fn place(&self) -> Result<Option<Place>, BadFilter> {
+        self.before.as_deref().map(str::parse).transpose().map_err(BadFilter::Before)
+    }
+
+    /// How many rows an answer has at most.
+    pub fn rows(&self) -> usize {
+        if self.limit == 0 { DEFAULT_ANSWER } else { self.limit.min(MAX_ANSWER) }
+    }
+
+    /// Of the past, both ends have said what they had to say only if they were still then.
+    pub fn then(&self, now: UnixTime) -> UnixTime {
+        self.until.map_or(now, |until| until.min(now))
+    }
+
     pub fn matches(&self, row: &FlowRow) -> bool {
         let end = |wanted: &Option<String>, point: &FlowPoint| wanted.as_ref().is_none_or(|w| point.is(w));
         let text = |wanted: &Option<String>, found: &Option<String>| wanted.is_none() || wanted == found;
@@ -89,6 +113,8 @@ impl FlowFilter {
             && self.verdict.is_none_or(|verdict| verdict == row.verdict)
             && text(&self.grant, &row.grant)
             && text(&self.service, &row.service)
+            && self.protocol.is_none_or(|protocol| protocol == row.protocol)
+            && self.port.is_none_or(|port| port == row.to.port)
             && self.since.is_none_or(|since| row.last_ms / 1000 >= since.0)
             && self.until.is_none_or(|until| row.last_ms / 1000 <= until.0)
     }

@@ -4,9 +4,13 @@
 //! numbered per agent start, so that a report that comes twice counts once ([`crate::accounts`]).
 
 mod filter;
+mod list;
+mod ring;
 mod row;
+#[cfg(test)]
+mod specimen;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use warren_config::time::UnixTime;
@@ -19,6 +23,8 @@ use crate::state::State;
 use crate::status::FlowStatus;
 
 pub use filter::{BadFilter, FlowFilter, check_limit, check_node};
+pub use list::{FlowList, FlowView, NoPlace, Place, newest_first};
+use ring::Ring;
 use row::row;
 pub use row::{FlowPoint, FlowRow, OtherEnd};
 
@@ -63,7 +69,7 @@ pub struct Taken {
 /// The newest records, in the order they came.
 #[derive(Clone, Debug, Default)]
 pub struct FlowMap {
-    rows: VecDeque<FlowRow>,
+    rows: Ring,
     cursor: u64,
     accounts: Accounts,
     /// Of each node and start: sequence of the last report that was written; and of each node, how many are not yet.
@@ -152,51 +158,21 @@ impl FlowMap {
         self.cursor = self.cursor.saturating_add(1);
         self.recorded = self.recorded.saturating_add(1);
         row.cursor = self.cursor;
-        if self.rows.len() >= MAX_FLOWS {
-            self.rows.pop_front();
-        }
-        self.rows.push_back(row.clone());
+        self.rows.push(row.clone());
         row
     }
 
-    /// One row per flow, its windows added up, newest first.
-    pub fn list(&self, filter: &FlowFilter) -> Vec<FlowRow> {
-        let limit = if filter.limit == 0 { DEFAULT_ANSWER } else { filter.limit.min(MAX_ANSWER) };
-        let mut places: BTreeMap<(NodeId, u64, u64), usize> = BTreeMap::new();
-        let mut list: Vec<FlowRow> = Vec::new();
-        for row in self.rows.iter().rev().filter(|row| filter.matches(row)) {
-            let key = (row.reporter, row.boot, row.flow);
-            if let Some(newer) = places.get(&key).and_then(|place| list.get_mut(*place)) {
-                newer.add(row);
-            } else if list.len() < limit {
-                places.insert(key, list.len());
-                list.push(row.clone());
-            }
-        }
-        // Reports of several nodes arrive interleaved: what counts is when a flow was last alive.
-        list.sort_by_key(|row| std::cmp::Reverse((row.last_ms, row.cursor)));
-        list
-    }
-
-    /// As [`FlowMap::list`], each row with what its other end says.
-    pub fn list_matched(
-        &self,
-        filter: &FlowFilter,
-        speaks: impl Fn(&NodeId) -> bool,
-        now: UnixTime,
-    ) -> Vec<FlowRow> {
-        let mut list = self.list(filter);
-        crate::matching::complete(&mut list, self.rows.iter(), speaks, now);
-        list
+    /// All there is now, to be looked through elsewhere; `speakers` are the nodes that report at all.
+    pub fn view(&self, speakers: BTreeSet<NodeId>) -> FlowView {
+        FlowView { rows: self.rows.clone(), newest: self.cursor, speakers }
     }
 
     /// Records after `cursor` that match, oldest first.
     pub fn since(&self, cursor: u64, filter: &FlowFilter, limit: usize) -> FlowPage {
-        let first = self.rows.front().map_or(self.cursor.saturating_add(1), |row| row.cursor);
+        let first = self.rows.iter().next().map_or(self.cursor.saturating_add(1), |row| row.cursor);
         let missed = first.saturating_sub(cursor.saturating_add(1));
-        let skip = usize::try_from(cursor.saturating_add(1).saturating_sub(first)).unwrap_or(usize::MAX);
         let mut page = FlowPage { rows: Vec::new(), cursor: cursor.min(self.cursor), missed };
-        for row in self.rows.iter().skip(skip) {
+        for row in self.rows.after(cursor) {
             if page.rows.len() >= limit.clamp(1, MAX_ANSWER) {
                 break;
             }

@@ -149,7 +149,7 @@ impl FlowRow {
     }
 
     /// Adds an older window of the same flow.
-    pub(crate) fn add(&mut self, older: &FlowRow) {
+    pub fn add(&mut self, older: &FlowRow) {
         let sum = |a: &mut u64, b: u64| *a = a.saturating_add(b);
         sum(&mut self.packets_out, older.packets_out);
         sum(&mut self.bytes_out, older.bytes_out);

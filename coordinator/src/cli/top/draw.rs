@@ -114,7 +114,7 @@ fn totals(shown: &Snapshot) -> Vec<Span<'static>> {
         words.push(warning(format!("{} edges are too many to list", shown.edges_left_out)));
     }
     if shown.records_lost > 0 {
-        words.push(warning(format!("{} records are missing", shown.records_lost)));
+        words.push(warning(format!("{} records lost in all", shown.records_lost)));
     }
     words.push(Span::raw(format!("{} flows opened in {RATE} s", shown.flows_opened)));
     words

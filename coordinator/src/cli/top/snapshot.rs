@@ -108,7 +108,6 @@ impl Snapshot {
         };
         let (flows_total, refusals_total) = (flows.len(), refusals.len());
         let status = status.status;
-        let lost = &rates.lost;
         let nodes = nodes.iter().map(|node| top_node(node, rates, span)).collect();
         let tries_refused =
             refusals.iter().map(|refusal| refusal.tries).fold(left.1.tries, u64::saturating_add);
@@ -132,7 +131,7 @@ impl Snapshot {
             flows_opened: sum(|sum| sum.flows),
             tries_refused,
             edges_left_out: rates.extent.total.saturating_sub(rates.extent.shown),
-            records_lost: lost.declared.saturating_add(lost.rejected).saturating_add(lost.skipped),
+            records_lost: rates.lost.records(),
         }
     }
 }

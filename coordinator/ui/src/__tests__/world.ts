@@ -20,8 +20,10 @@ export function mapOf(size: number, from = NOW - 300, at = NOW, seed = 7, now = 
     revision: 1,
     generation: 1,
     observe: false,
+    complete_from: from,
     complete_until: at,
-    lost: { declared: 0, rejected: 0, skipped: 0 },
+    recorded_since: from,
+    lost: { declared: 0, rejected: 0, skipped: 0, lost_at_end: 0, untold_ends: 0 },
     extent: {
       shown: 0,
       total: 0,

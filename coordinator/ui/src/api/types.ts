@@ -170,8 +170,13 @@ export interface FlowMap {
   revision: number;
   generation: number;
   observe: boolean;
+  /** What came before is not kept any more; the same as `from`: all is. */
+  complete_from: UnixTime;
   complete_until: UnixTime;
-  lost: { declared: number; rejected: number; skipped: number };
+  /** How far back one can ask; null: nothing was recorded yet. */
+  recorded_since: UnixTime | null;
+  /** Of all time; the first three in records, the fourth in packets. */
+  lost: { declared: number; rejected: number; skipped: number; lost_at_end: number; untold_ends: number };
   /** Of a very large network the lightest edges are left out. */
   extent: { shown: number; total: number; limit: number; left_out: Sums };
   nodes: MapNode[];
@@ -181,6 +186,9 @@ export interface FlowMap {
 
 export interface EdgeHistory {
   resolution: number;
+  from: UnixTime;
+  until: UnixTime;
+  complete_from: UnixTime;
   rows: { edge: Edge; at: UnixTime }[];
   next: string | null;
 }
@@ -277,6 +285,17 @@ export interface FlowRow {
   mismatch: string | null;
 }
 
+/** A page of flows. */
+export interface FlowList {
+  rows: FlowRow[];
+  /** Ask for `before` this to go on; null: that was all. */
+  next: string | null;
+  /** The search has only come so far back; null: it is at its end, or the page is full. */
+  searched_to: UnixTime | null;
+  /** When the oldest record that is kept was received. */
+  kept_since: UnixTime | null;
+}
+
 export interface PolicyRow {
   generation: number;
   epoch: number;
@@ -303,6 +322,8 @@ export interface PolicyText {
 export interface PolicyUsage {
   generation: number;
   within: number;
+  from: UnixTime;
+  resolution: number;
   grants: { name: string; flows: number; bytes: number; last_seen: UnixTime | null }[];
   observed_since: UnixTime | null;
 }

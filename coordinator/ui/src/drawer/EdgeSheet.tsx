@@ -1,5 +1,4 @@
-import { useMemo } from "preact/hooks";
-import type { Edge, EdgeHistory, FlowRow, Why } from "../api/types";
+import type { Edge, EdgeHistory, FlowList, Why } from "../api/types";
 import { isRefused, VERDICT_WORDS } from "../map/graph";
 import { bytes, plural, port } from "../format";
 import { useResource } from "../state/resource";
@@ -12,6 +11,7 @@ import { flowKey, oneEach } from "../pages/flows-data";
 import { EndLink, endName } from "./edges";
 import { EdgeWorkloads } from "./Workloads";
 import { GrantText } from "./GrantText";
+import { noFlows } from "./no-flows";
 
 export function EdgeSheet({ value, live, text }: SheetData) {
   const edge = live?.byId.get(value);
@@ -115,7 +115,7 @@ function EdgeBody({ edge: e, text, from }: { edge: Edge; text: SheetData["text"]
       </dl>
       <EdgeSpark edge={e} />
       <Decision edge={e} text={text} />
-      <EdgeWorkloads rows={flows} from={endName(e.from)} to={endName(e.to)} />
+      <EdgeWorkloads rows={flows?.rows ?? null} from={endName(e.from)} to={endName(e.to)} />
       <FlowsBehind edge={e} flows={flows} />
     </>
   );
@@ -141,7 +141,6 @@ function EdgeSpark({ edge }: { edge: Edge }) {
     ...filterOf(edge),
     since,
     until: beat,
-    resolution: window > 3600 * 6 ? 3600 : window > 600 ? 60 : 1,
     limit: 10000,
   });
   if (!data) return <div class="spark-room" />;
@@ -153,10 +152,11 @@ function EdgeSpark({ edge }: { edge: Edge }) {
   return (
     <Spark
       points={points}
-      from={since}
-      to={beat}
+      from={data.from}
+      to={data.until}
       step={step}
       label={refused ? `tries ${per}` : `bytes ${per}`}
+      since={data.complete_from > data.from ? data.complete_from : null}
       format={refused ? String : bytes}
       refused={refused}
     />
@@ -223,14 +223,13 @@ function useFlows(edge: Edge) {
   const beat = useStore(clock, (c) => (at === null ? Math.floor(c / 5) : 0));
   const grant = edge.verdict === "allow" ? edge.grant : null;
   const path = at === null ? "/flows" : "/flows/history";
-  const { data } = useResource<FlowRow[]>(path, { ...filterOf(edge), grant, until: at, limit: 200 }, beat);
-  // The question knows no ports.
-  const mine = (r: FlowRow) => r.protocol === edge.protocol && (edge.port === 0 || r.to.port === edge.port);
-  return useMemo(() => data?.filter(mine) ?? null, [data, edge.id]);
+  // Port 0 of an edge are many ports, or none.
+  const wanted = { ...filterOf(edge), grant, protocol: edge.protocol, port: edge.port || null };
+  return useResource<FlowList>(path, { ...wanted, until: at, limit: 200 }, beat).data;
 }
 
-function FlowsBehind({ edge, flows }: { edge: Edge; flows: FlowRow[] | null }) {
-  const rows = flows && oneEach(flows).slice(0, 12);
+function FlowsBehind({ edge, flows }: { edge: Edge; flows: FlowList | null }) {
+  const rows = flows && oneEach(flows.rows).slice(0, 12);
   return (
     <Part
       name="Flows behind it"
@@ -252,7 +251,7 @@ function FlowsBehind({ edge, flows }: { edge: Edge; flows: FlowRow[] | null }) {
       }
     >
       {rows === null ? <p class="soft">asking …</p> : null}
-      {rows?.length === 0 ? <p class="soft">No record is kept any more.</p> : null}
+      {flows && rows?.length === 0 ? <p class="soft">{noFlows(flows)}</p> : null}
       <ul class="lines">
         {rows?.map((r) => (
           <li key={`${r.reporter} ${r.boot} ${r.flow} ${r.cursor}`}>

@@ -1,5 +1,5 @@
 // A grant as it is written, with its place and who applied it.
-import type { PolicyRow } from "../api/types";
+import type { PolicyRow, PolicyText } from "../api/types";
 import { blocks } from "../policy-text";
 import { useResource } from "../state/resource";
 import { Link as To, When } from "../ui/parts";
@@ -17,8 +17,12 @@ export function GrantText({
   generation: number;
   said?: string;
 }) {
+  // What decided then may have been written otherwise than it is now.
+  const isPast = text !== null && generation > 0 && generation !== text.generation;
+  const past = useResource<PolicyText>(isPast ? "/policy" : null, { generation });
+  const then = isPast ? past.data : text;
   const { data: history } = useResource<PolicyRow[]>("/policy/history");
-  const block = text?.sources
+  const block = then?.sources
     .flatMap((s) => blocks(s.file, s.text))
     .find((b) => b.kind === "grant" && b.name === grant);
   const row = history?.find((r) => r.generation === generation);
@@ -28,7 +32,14 @@ export function GrantText({
         <div class="written">
           <Toml text={block.text} first={block.first} />
           <To
-            to={{ page: "policy", line: block.line, generation: null, q: "", filters: {}, sel: `grant:${grant}` }}
+            to={{
+              page: "policy",
+              line: block.line,
+              generation: isPast ? generation : null,
+              q: "",
+              filters: {},
+              sel: `grant:${grant}`,
+            }}
             className="written-foot"
           >
             <span class="mono">
@@ -36,10 +47,16 @@ export function GrantText({
             </span>
           </To>
         </div>
+      ) : isPast && !past.data && !past.problem ? (
+        <p class="soft">asking …</p>
+      ) : past.problem && isPast ? (
+        <p class="soft">
+          Grant <span class="mono">{grant}</span>: {past.problem.detail}
+        </p>
       ) : (
         <p class="soft">
-          Grant <span class="mono">{grant}</span> is not in the present policy
-          {text ? ` (generation ${text.generation})` : ""}.
+          Grant <span class="mono">{grant}</span> is not in {isPast ? "that" : "the present"} policy
+          {then ? ` (generation ${then.generation})` : ""}.
         </p>
       )}
       <p class="soft small">

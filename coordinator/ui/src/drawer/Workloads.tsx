@@ -1,6 +1,6 @@
 // Processes: whose traffic it is.
 import type { ComponentChildren } from "preact";
-import type { FlowRow, NodeRow, Workload } from "../api/types";
+import type { FlowList, FlowRow, NodeRow, Workload } from "../api/types";
 import { plural } from "../format";
 import { flowKey, oneEach } from "../pages/flows-data";
 import { useResource } from "../state/resource";
@@ -107,8 +107,8 @@ export function NodeFlows({ n }: { n: NodeRow }) {
   const at = useStore(place, (p) => p.at);
   const beat = useStore(clock, (c) => (at === null ? Math.floor(c / 10) : 0));
   const path = at === null ? "/flows" : "/flows/history";
-  const out = useResource<FlowRow[]>(path, { from: n.id, until: at, limit: 500 }, beat);
-  const into = useResource<FlowRow[]>(path, { to: n.id, until: at, limit: 500 }, beat);
+  const out = useResource<FlowList>(path, { from: n.id, until: at, limit: 500 }, beat);
+  const into = useResource<FlowList>(path, { to: n.id, until: at, limit: 500 }, beat);
   const problem = out.problem ?? into.problem;
   if (problem)
     return (
@@ -122,7 +122,7 @@ export function NodeFlows({ n }: { n: NodeRow }) {
         <Loading />
       </Part>
     );
-  const rows = [...out.data, ...into.data];
+  const rows = [...out.data.rows, ...into.data.rows];
   const found = doings(oneEach(rows), n.id);
   return (
     <>

@@ -1,16 +1,14 @@
 // Which time is shown: live, or a moment in the past, and how much before it counts.
 import { useEffect, useRef, useState } from "preact/hooks";
-import { clock, connection, go, now, place } from "../state/live";
+import { clock, connection, go, mapState, now, place } from "../state/live";
 import { useStore } from "../state/store";
 import { WINDOWS } from "../state/url";
 import { Icon } from "../ui/icons";
+import { reach } from "./reach";
 import { moment, span, utc } from "../format";
 
 const HAVE_TIME = new Set(["map", "flows"]);
 
-/** How far back the slider reaches for a window. */
-const reach = (window: number) =>
-  window <= 300 ? 6 * 3600 : window <= 3600 ? 86400 : window <= 21600 ? 7 * 86400 : 30 * 86400;
 const STEPS = 720;
 
 export function TimeBar() {
@@ -18,12 +16,13 @@ export function TimeBar() {
   const at = useStore(place, (p) => p.at);
   const window = useStore(place, (p) => p.window);
   const second = useStore(clock);
+  const since = useStore(mapState, (s) => s.live?.map.recorded_since ?? null);
   const isLost = useStore(connection, (l) => l.state === "lost");
   const [dragged, drag] = useState<number | null>(null);
   const timer = useRef<ReturnType<typeof setTimeout>>(undefined);
   useEffect(() => () => clearTimeout(timer.current), []);
   if (!HAVE_TIME.has(page)) return <div class="time" />;
-  const far = reach(window);
+  const far = reach(window, second, since);
   const shown = dragged ?? at;
   const value =
     shown === null ? STEPS : Math.max(0, Math.min(STEPS, Math.round(STEPS - ((second - shown) / far) * STEPS)));

@@ -1,7 +1,7 @@
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import type { JSX } from "preact";
 import { ApiError, address, get } from "../api/client";
-import type { FlowRow, Problem } from "../api/types";
+import type { FlowList, FlowRow, Problem } from "../api/types";
 import { VERDICT_WORDS } from "../map/graph";
 import { connection, go, nodes, now, place } from "../state/live";
 import { useStore } from "../state/store";
@@ -13,6 +13,9 @@ import { Table, type Column } from "../ui/table";
 import { clock, count, plural, port, spanMs, utc } from "../format";
 import { ends, words } from "../workload";
 import { csv, flowCache, flowKey, isBehind, mergeFlows, MOST, oneEach } from "./flows-data";
+
+/** Rows that are asked for at once. */
+const PAGE = 2000;
 
 function NoFlows({ isFiltered, isLive }: { isFiltered: boolean; isLive: boolean }) {
   if (isFiltered)
@@ -67,9 +70,11 @@ export function FlowsPage() {
   const [skipped, setSkipped] = useState(0);
   const [asked, setAsked] = useState(0);
   const [isLoaded, setLoaded] = useState(false);
-  /** Older rows of this time are not loaded. */
-  const [wasCut, setCut] = useState(false);
-  const isCut = wasCut || rows.length >= MOST;
+  /** Where older rows of this time begin that are not loaded; and how far a search for them has come. */
+  const [next, setNext] = useState<string | null>(null);
+  const [searched, setSearched] = useState<number | null>(null);
+  const [isAsking, setAsking] = useState(false);
+  const isCut = next !== null || rows.length >= MOST;
   // Back after a gap: what was missed is asked for.
   const link = useStore(connection, (l) => l.state);
   const was = useRef(link);
@@ -82,25 +87,41 @@ export function FlowsPage() {
   const asQuery = { ...filters };
   const key = JSON.stringify([at, window, filters, asked]);
 
+  const question = useRef<{ since: number; stop: AbortSignal }>(null);
+  /** The page of rows that begins at a place, or the first one. */
+  const load = async (before: string | null) => {
+    const asked = question.current;
+    if (!asked) return;
+    setAsking(true);
+    const path = at === null ? "/flows" : "/flows/history";
+    try {
+      const query = { ...asQuery, since: asked.since, until: at, limit: PAGE };
+      let list = await get<FlowList>(path, { ...query, before }, asked.stop);
+      // A search that takes long comes in several answers.
+      while (!list.rows.length && list.next !== null) {
+        setSearched(list.searched_to);
+        list = await get<FlowList>(path, { ...query, before: list.next }, asked.stop);
+      }
+      setRows((known) => (before === null ? list.rows : [...known, ...list.rows]));
+      setNext(list.next);
+      setSearched(list.searched_to);
+      setProblem(null);
+      setLoaded(true);
+    } catch (error) {
+      if (!asked.stop.aborted && error instanceof ApiError) setProblem(error.problem);
+    }
+    if (!asked.stop.aborted) setAsking(false);
+  };
+
   useEffect(() => {
     const stop = new AbortController();
     let source: EventSource | null = null;
     setHeld(null);
     setSkipped(0);
     const since = Math.floor((at ?? now()) - window);
-    const path = at === null ? "/flows" : "/flows/history";
-    const limit = at === null ? 1000 : 10000;
-    get<FlowRow[]>(path, { ...asQuery, since, until: at, limit }, stop.signal).then(
-      (list) => {
-        setRows(list);
-        setProblem(null);
-        setLoaded(true);
-        setCut(list.length >= limit);
-      },
-      (error: unknown) => {
-        if (error instanceof ApiError) setProblem(error.problem);
-      },
-    );
+    question.current = { since, stop: stop.signal };
+    setNext(null);
+    load(null).catch(() => {});
     if (at === null) {
       source = new EventSource(address("/events", { flows: true, ...asQuery }));
       source.addEventListener("flows", (event) => {
@@ -326,12 +347,18 @@ export function FlowsPage() {
         <h1>Flows</h1>
         <span
           class="soft num"
-          title={isCut ? "There are older ones: choose an earlier time, or filter, to see them" : undefined}
+          title={isCut ? "There are older ones: load them, choose an earlier time, or filter" : undefined}
         >
           {isCut ? "the newest " : ""}
           {count(shown.length)} {plural(shown.length, "row")}
           {skipped ? `, ${count(skipped)} skipped because this browser is slow` : ""}
+          {searched === null ? "" : `, searched back to ${utc(searched)}`}
         </span>
+        {next !== null && (at !== null || rows.length < MOST) ? (
+          <button type="button" class="button" disabled={isAsking} onClick={() => void load(next)}>
+            <Icon name="down" /> Older
+          </button>
+        ) : null}
         {Object.entries(filters)
           .filter(([, v]) => v)
           .map(([name, value]) => (

@@ -166,7 +166,6 @@ function VerdictFilter({ map }: { map: FlowMap }) {
 }
 
 function Footer({ map, live }: { map: FlowMap; live: FlowMap }) {
-  const lost = live.lost.declared + live.lost.rejected + live.lost.skipped;
   return (
     <footer class="map-foot" aria-live="off">
       <span>
@@ -176,19 +175,37 @@ function Footer({ map, live }: { map: FlowMap; live: FlowMap }) {
       <LeftOut extent={live.extent} />
       <span title={`each value is exact to ${live.resolution} s`}>
         {utc(live.from).slice(0, 19)} – {utc(live.at).slice(11)}
+        {live.resolution > 1 ? ` in whole ${live.resolution === 60 ? "minutes" : "hours"}` : ""}
       </span>
-      {lost ? (
+      {live.complete_from > live.from ? (
         <span
           class="v-would-deny"
-          title={`${live.lost.declared} lost at nodes, ${live.lost.rejected} rejected, ${live.lost.skipped} not stored`}
+          title="What came before is not kept any more: history in settings.json says for how long"
         >
-          <Num field="map.lost.declared+rejected+skipped" value={lost} of={plural(lost, "record")} /> missing
+          {live.complete_from >= live.at ? "nothing of this time is kept: " : ""}
+          kept since {utc(live.complete_from)}
         </span>
-      ) : (
-        <span>no record missing</span>
-      )}
+      ) : null}
+      <Lost lost={live.lost} />
       <span class="legend">wider: more bytes · ◇ new in this time</span>
     </footer>
+  );
+}
+
+/** What is on no map, of all time: which stretch it belonged to, nobody knows. */
+function Lost({ lost: l }: { lost: FlowMap["lost"] }) {
+  const records = l.declared + l.rejected + l.skipped;
+  const title = `Of all time: ${count(l.declared)} records lost at nodes, ${count(l.rejected)} rejected, ${count(l.skipped)} not stored, ${count(l.lost_at_end)} packets at the ends of agents`;
+  if (!records && !l.lost_at_end) return <span>no record lost</span>;
+  return (
+    <span class={records ? "v-would-deny" : ""} title={title}>
+      {records ? (
+        <Num field="map.lost.declared+rejected+skipped" value={records} of={plural(records, "record")} />
+      ) : (
+        <Num field="map.lost.lost_at_end" value={l.lost_at_end} of={plural(l.lost_at_end, "packet")} />
+      )}{" "}
+      lost in all
+    </span>
   );
 }
 

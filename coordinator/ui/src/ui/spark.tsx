@@ -14,6 +14,7 @@ export function Spark({
   label,
   format,
   refused,
+  since = null,
 }: {
   points: readonly Point[];
   from: number;
@@ -22,6 +23,8 @@ export function Spark({
   label: string;
   format: (n: number) => string;
   refused?: boolean;
+  /** What came before is not kept any more. */
+  since?: number | null;
 }) {
   const [w, h] = [320, 44];
   const most = Math.max(1, ...points.map((p) => p.value));
@@ -50,7 +53,7 @@ export function Spark({
         <path d={d} />
       </svg>
       <figcaption>
-        <span>{moment(from, to)}</span>
+        <span>{since === null ? moment(from, to) : `kept since ${moment(since, to)}`}</span>
         <span>
           {label}, at most {format(most)}
         </span>
