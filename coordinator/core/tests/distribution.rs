@@ -129,7 +129,9 @@ fn everybody_is_told_of_whom_the_authority_revokes_or_amends_and_of_nobody_else(
     let (network, ids) = (*world.net.id(), (0..4).map(|h| world.id(h)).collect::<Vec<_>>());
     let all = |world: &World, left: &[usize], expected: &[(NodeId, u64)]| {
         let mut roll_there_is = Roll::new(network);
-        expected.iter().for_each(|(node, serial)| drop(roll_there_is.set(node, *serial)));
+        for (node, serial) in expected {
+            roll_there_is.set(node, *serial);
+        }
         for host in left.iter().map(|host| &world.hosts[*host]) {
             assert_eq!(roll(host, network), roll_there_is);
             let fresh = world.net.trust.freshness(&world.net.network, host.freshness.last().unwrap());

@@ -16,7 +16,9 @@ fn with_roll(view: &View, roll: &Roll) -> View {
 
 fn roll_of(world: &World, rows: &[(NodeId, u64)]) -> Roll {
     let mut roll = Roll::new(*world.net.id());
-    rows.iter().for_each(|(node, serial)| drop(roll.set(node, *serial)));
+    for (node, serial) in rows {
+        roll.set(node, *serial);
+    }
     roll
 }
 
