@@ -4,7 +4,6 @@ use std::ops::ControlFlow;
 use std::path::Path;
 
 use rusqlite::{Connection, params};
-use sha2::{Digest as _, Sha256};
 use warren_config::time::UnixTime;
 use warren_coordinator_core::accounts::Entry;
 use warren_coordinator_core::flows::{Batch, FlowRow};
@@ -232,8 +231,10 @@ pub(super) fn connection_of(row: &FlowRow) -> Option<i64> {
     }
     let (from, to) = (&row.from, &row.to);
     let text = format!("{} {} {} {} {}", row.protocol, from.address, from.port, to.address, to.port);
-    let hash = Sha256::digest(text.as_bytes());
-    hash.first_chunk().map(|bytes| i64::from_be_bytes(*bytes))
+    // FNV-1a. That two connections may have one number costs a look: what is found is compared whole.
+    let step = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
+    let hash = text.bytes().fold(0xcbf2_9ce4_8422_2325, step);
+    Some(i64::from_be_bytes(hash.to_be_bytes()))
 }
 
 pub(super) fn number(value: u64) -> i64 {
