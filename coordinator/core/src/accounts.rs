@@ -143,11 +143,24 @@ impl Entry {
 }
 
 impl Start {
-    pub fn balance(&self) -> Balance {
+    /// What became of it is known.
+    fn taken(&self) -> Amount {
         let mut taken = self.recorded;
         for amount in [self.lost, self.rejected, self.skipped] {
             taken.add(amount);
         }
+        taken
+    }
+
+    /// What is still to be accounted for of so much.
+    pub fn owed(&self, offered: Amount) -> Amount {
+        let mut taken = self.taken();
+        taken.add(self.before);
+        Amount { records: 0, ..offered.less(taken) }
+    }
+
+    pub fn balance(&self) -> Balance {
+        let taken = self.taken();
         // Records are no measure of what was judged: one stands for many packets.
         let left = Amount { records: 0, ..self.offered.less(taken) };
         let (underway, lost_at_end) = match self.end {
@@ -213,7 +226,7 @@ impl Accounts {
         self.start(node, boot).is_some_and(|start| sequence <= start.sequence)
     }
 
-    fn start(&self, node: &NodeId, boot: u64) -> Option<&Start> {
+    pub fn start(&self, node: &NodeId, boot: u64) -> Option<&Start> {
         self.nodes.get(node)?.iter().find(|start| start.boot == boot)
     }
 
@@ -235,6 +248,9 @@ impl Accounts {
             start.recorded.add(entry.recorded);
             start.rejected.add(entry.rejected);
             start.skipped.add(entry.skipped);
+        }
+        if !known && entry.sequence > 1 {
+            start.before = start.owed(start.offered);
         }
         close_earlier(starts, entry.boot);
         fold(starts);

@@ -145,6 +145,7 @@ impl Coordinator {
 
     /// A node is out; returns who must be told.
     fn forget(&mut self, node: NodeId, refusal: &Refusal, now: UnixTime) -> BTreeSet<NodeId> {
+        self.overdue.forget(&node);
         for conn in self.sessions.with_key_of(node) {
             self.close(conn, refusal, now);
         }
