@@ -243,6 +243,9 @@ impl Accounts {
         start.lost = start.lost.most(entry.lost);
         start.offered = start.offered.most(entry.offered);
         let new = !known || entry.sequence > start.sequence;
+        if !known {
+            start.began = entry.at;
+        }
         if new {
             start.sequence = entry.sequence;
             start.recorded.add(entry.recorded);
