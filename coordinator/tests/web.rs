@@ -579,6 +579,54 @@ fn listen(web: &Web, key: &str, last: &str) -> TcpStream {
     stream
 }
 
+/// The id of the last event among `heard`.
+fn last_id(heard: &str) -> String {
+    heard.lines().filter_map(|l| l.strip_prefix("id: ")).next_back().unwrap().trim().to_owned()
+}
+
+#[test]
+fn a_sole_listener_that_was_away_while_flows_came_begins_anew_and_one_that_missed_none_goes_on() {
+    let world = World::new();
+    let service = world.serve_with(API);
+    for (number, name) in [(1, "web-1"), (2, "orders-1")] {
+        let token = world.token(&["--name", name]);
+        block_on(Node::new(number, &token).enrol(&token, service.addr())).unwrap();
+    }
+    let web = Web::of(&service);
+    let reader = key(&world, "reader", &[]);
+    let say = |sequence: u64| {
+        block_on(async {
+            let records = vec![record(&world, sequence, true, FlowVerdict::Allow)];
+            let mut line = Node::new(1, &world.token(&[])).join(service.addr()).await;
+            line.say(NodeSays::Flows(FlowReport { sequence, records, boot: 1, ..Default::default() })).await;
+            line.hear_until(|said| matches!(said, CoordinatorSays::FlowsStored(_)).then_some(())).await;
+        });
+    };
+    let mut stream = listen(&web, &reader, "");
+    hear(&mut stream, "event: resync");
+    say(1);
+    let before = last_id(&hear(&mut stream, "event: edges"));
+    drop(stream);
+    wait_for("nobody to listen", || {
+        let metrics = world.ok(&["metrics"]);
+        metrics.lines().any(|line| line.ends_with("event_listeners 0")).then_some(())
+    });
+    say(2);
+    let mut back = listen(&web, &reader, &before);
+    let heard = hear(&mut back, "\n\n");
+    assert!(heard.contains("event: resync"), "edges came that it will never hear of: {heard}");
+    // What a stream says first is a place to come back to, though nothing has happened.
+    let mut fresh = web.connect();
+    let head =
+        format!("GET /v1/events HTTP/1.1\r\nhost: {}\r\nauthorization: Bearer {reader}\r\n\r\n", web.host);
+    fresh.write_all(head.as_bytes()).unwrap();
+    let place = last_id(&hear(&mut fresh, "\n\n"));
+    let mut again = listen(&web, &reader, &place);
+    world.token(&["--name", "b-1"]);
+    let heard = hear(&mut again, "name b-1");
+    assert!(!heard.contains("resync"), "{heard}");
+}
+
 /// All that it hears until `word`.
 fn hear(stream: &mut TcpStream, word: &str) -> String {
     let mut heard = String::new();
