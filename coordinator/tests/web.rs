@@ -484,7 +484,7 @@ fn impossible_questions_are_refused_with_what_is_valid() {
         ("/v1/flows?verdict=maybe".to_owned(), "would-deny"),
         ("/v1/flows?until=tomorrow".to_owned(), "until"),
         ("/v1/flows?form=web-1".to_owned(), "`from`"),
-        ("/v1/flows/since?cursor=9223372036854775808".to_owned(), "the newest there is"),
+        ("/v1/flows/since?cursor=9223372036854775808".to_owned(), "is not the `cursor`"),
         ("/v1/edges?since=200&until=100".to_owned(), "between 1 and"),
         ("/v1/edges?resolution=7".to_owned(), "1, 60 or 3600"),
         ("/v1/edges?after=x".to_owned(), "`next`"),

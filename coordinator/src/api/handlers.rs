@@ -30,12 +30,13 @@ use super::extract::{Asked, Given, Reply, blocking, internal, rows, while_awaite
 use super::problem::{Kind, Problem};
 use super::relays;
 use super::types::{
-    AuditAsked, AuditPage, AuditVerified, Committed, DiffAsked, EverAsked, FilePeerRecord, NodeFile,
-    NodeRecord, NodesAsked, OfferAsked, Offered, PlanAsked, PlanReply, PolicyAsked, Question, ReviewAsked,
-    ServiceStatus, SinceAsked, StatusReply,
+    AuditAsked, AuditPage, AuditVerified, Committed, DiffAsked, EverAsked, FilePeerRecord, FlowsSince,
+    NodeFile, NodeRecord, NodesAsked, OfferAsked, Offered, PlanAsked, PlanReply, PolicyAsked, Question,
+    ReviewAsked, ServiceStatus, SinceAsked, StatusReply,
 };
 use crate::clock;
 use crate::door::Doors;
+use crate::events::parse_id;
 use crate::network::NetworkInfo;
 use crate::otlp::Export;
 use crate::owner::Owner;
@@ -369,8 +370,10 @@ pub async fn flows_since(
     _: Reader,
     State(app): State<App>,
     Asked(asked): Asked<SinceAsked>,
-) -> Reply<FlowPage> {
+) -> Reply<FlowsSince> {
     let limit = rows(asked.limit, 1_000, MAX_ROWS)?;
+    let place = asked.cursor.as_deref().map(|cursor| place(&app, cursor)).transpose()?;
+    let restarted = place == Some(Place::OfAnotherStart);
     let filter = FlowFilter {
         from: asked.from,
         to: asked.to,
@@ -382,13 +385,46 @@ pub async fn flows_since(
     possible(&filter)?;
     let page = app.owner.ask(move |owner| {
         let newest = owner.coordinator().flow_cursor();
-        match asked.cursor {
-            Some(cursor) if cursor > newest => Err(beyond("cursor", cursor, newest)),
-            Some(cursor) => Ok(owner.coordinator().flows_since(cursor, &filter, limit)),
+        match place {
+            Some(Place::After(after)) if after > newest => Err(no_cursor()),
+            Some(place) => Ok(owner.coordinator().flows_since(place.after(), &filter, limit)),
             None => Ok(FlowPage { cursor: newest, ..FlowPage::default() }),
         }
     });
-    Ok(Json(page.await??))
+    let FlowPage { rows, cursor, missed } = page.await??;
+    // Of another start nobody knows here how much came.
+    let missed = if restarted { 0 } else { missed };
+    Ok(Json(FlowsSince { rows, cursor: app.hub.id(cursor), missed, restarted }))
+}
+
+/// Where a page begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    After(u64),
+    /// Its numbers say nothing here.
+    OfAnotherStart,
+}
+
+impl Place {
+    fn after(self) -> u64 {
+        match self {
+            Place::After(after) => after,
+            Place::OfAnotherStart => 0,
+        }
+    }
+}
+
+fn place(app: &App, cursor: &str) -> Result<Place, Problem> {
+    match (cursor, app.hub.number(cursor)) {
+        ("0", _) => Ok(Place::After(0)),
+        (_, Some(after)) => Ok(Place::After(after)),
+        _ => parse_id(cursor).map(|_| Place::OfAnotherStart).ok_or_else(no_cursor),
+    }
+}
+
+fn no_cursor() -> Problem {
+    Problem::new(Kind::BadRequest, "`cursor` is not the `cursor` of an answer before")
+        .with_hint("leave it out to begin now, or begin with the oldest record in memory: 0")
 }
 
 /// A place behind the end is a mistake, or of another start of the coordinator: an empty answer would hide what came since.
