@@ -499,6 +499,11 @@ fn impossible_questions_are_refused_with_what_is_valid() {
         let detail = reply.json()["detail"].as_str().unwrap().to_owned();
         assert!(detail.contains(words), "{path}: {detail}");
     }
+    for path in ["/v1/nodes/%FF", "/v1/nodes/%FF/record", "/v1/nodes/a%C3/file"] {
+        let reply = web.with_key(&reader, "GET", path, "");
+        assert_eq!((reply.status, &reply.json()["type"]), (400, &json!("/problems/bad-request")), "{path}");
+        assert!(reply.head.to_ascii_lowercase().contains("application/problem+json"), "{}", reply.head);
+    }
     let wrong = web.with_key(&reader, "DELETE", "/v1/status", "");
     assert_eq!((wrong.status, &wrong.json()["type"]), (405, &json!("/problems/method-not-allowed")));
     assert!(wrong.head.to_ascii_lowercase().contains("allow: get"), "{}", wrong.head);

@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use tokio_stream::wrappers::ReceiverStream;
@@ -26,7 +26,7 @@ use warren_coordinator_core::store::Store;
 
 use super::App;
 use super::caller::{Admin, Operator, Reader};
-use super::extract::{Asked, Given, Reply, blocking, internal, rows, while_awaited};
+use super::extract::{Asked, Given, Named, Reply, blocking, internal, rows, while_awaited};
 use super::problem::{Kind, Problem};
 use super::relays;
 use super::types::{
@@ -138,13 +138,13 @@ pub async fn nodes(
     Ok(Json(app.owner.ask(move |owner| owner.coordinator().nodes(asked.revoked)).await?))
 }
 
-pub async fn node(_: Reader, State(app): State<App>, Path(who): Path<String>) -> Reply<NodeRow> {
+pub async fn node(_: Reader, State(app): State<App>, Named(who): Named) -> Reply<NodeRow> {
     let found =
         app.owner.ask(move |owner| owner.coordinator().node(&who).map_err(|r| near(owner, &r))).await?;
     Ok(Json(found?))
 }
 
-pub async fn node_record(_: Reader, State(app): State<App>, Path(who): Path<String>) -> Reply<NodeRecord> {
+pub async fn node_record(_: Reader, State(app): State<App>, Named(who): Named) -> Reply<NodeRecord> {
     let found = app.owner.ask(move |owner| {
         let coordinator = owner.coordinator();
         let record = coordinator.record(&who).map_err(|r| near(owner, &r))?;
@@ -154,7 +154,7 @@ pub async fn node_record(_: Reader, State(app): State<App>, Path(who): Path<Stri
     Ok(Json(found.await??))
 }
 
-pub async fn node_file(_: Reader, State(app): State<App>, Path(who): Path<String>) -> Reply<NodeFile> {
+pub async fn node_file(_: Reader, State(app): State<App>, Named(who): Named) -> Reply<NodeFile> {
     let found = app.owner.ask(move |owner| {
         let coordinator = owner.coordinator();
         let draft = coordinator.file_draft(&who).map_err(|r| near(owner, &r))?;

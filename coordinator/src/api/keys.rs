@@ -1,7 +1,7 @@
 //! Routes about access: API keys, and links that sign in on the page.
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use warren_config::time::UnixTime;
 use warren_coordinator_core::access::{KeyHash, KeyId, KeyRow, KeyText, Scope};
@@ -10,7 +10,7 @@ use warren_coordinator_core::command::Command;
 
 use super::App;
 use super::caller::{Admin, Principal};
-use super::extract::{Asked, Given, Reply};
+use super::extract::{Asked, Given, Named, Reply};
 use super::problem::{Kind, Problem};
 use super::web::sessions::LINK_LIFE;
 use crate::clock;
@@ -64,7 +64,7 @@ pub async fn make(
     Ok(Json(KeyMade { key: key.reveal().to_string(), row: row(&app, &id)? }))
 }
 
-pub async fn revoke(Admin(who): Admin, State(app): State<App>, Path(id): Path<String>) -> Reply<KeyRow> {
+pub async fn revoke(Admin(who): Admin, State(app): State<App>, Named(id): Named) -> Reply<KeyRow> {
     let id = KeyId::try_from(id).map_err(|_| {
         Problem::new(Kind::BadRequest, "a key's id has 12 of a-z and 2-7: see `warren key list`")
     })?;

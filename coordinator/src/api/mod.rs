@@ -24,11 +24,9 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::{ConnectInfo, DefaultBodyLimit, Request, State};
 use axum::handler::Handler;
-use axum::http::StatusCode;
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
-use tower_http::timeout::TimeoutLayer;
 
 use crate::door::Doors;
 use crate::events::Hub;
@@ -209,7 +207,7 @@ fn routes(app: &App) -> Router {
     routes
         .method_not_allowed_fallback(wrong_method)
         .layer(DefaultBodyLimit::max(MAX_BODY))
-        .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, TIME))
+        .layer(middleware::from_fn_with_state(TIME, in_time))
         .with_state(app.clone())
 }
 
@@ -239,10 +237,45 @@ async fn no_query(request: Request, next: Next) -> Response {
     }
 }
 
+/// Whoever waits for too long is told so, and what was done for it ends.
+async fn in_time(State(limit): State<Duration>, request: Request, next: Next) -> Response {
+    match tokio::time::timeout(limit, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => {
+            let why = format!("there was no answer within {} s, and it was given up", limit.as_secs());
+            let problem = Problem::new(Kind::Busy, why).with_hint(
+                "ask for less at once, or try again later; a change may have been carried out: look before you repeat it",
+            );
+            problem.into_response()
+        }
+    }
+}
+
 async fn unknown() -> Problem {
     Problem::new(Kind::NotFound, "there is no such route: use programs of the same version on both ends")
 }
 
 async fn wrong_method() -> Problem {
     Problem::new(Kind::WrongMethod, "this route does not know that method")
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt as _;
+    use tower::ServiceExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn who_waits_for_too_long_is_told_so_in_the_form_of_every_error() {
+        let late = middleware::from_fn_with_state(Duration::from_millis(1), in_time);
+        let router = Router::new().route("/", get(std::future::pending::<()>)).layer(late);
+        let request = Request::new(axum::body::Body::empty());
+        let response = router.oneshot(request).await.expect("an answer");
+        let head = (response.status().as_u16(), response.headers()["content-type"].clone());
+        assert_eq!(head, (503, "application/problem+json".parse().expect("header")));
+        let body = response.into_body().collect().await.expect("body").to_bytes();
+        let problem: Problem = serde_json::from_slice(&body).expect("a problem");
+        assert_eq!((problem.word(), problem.status), ("busy", 503));
+    }
 }

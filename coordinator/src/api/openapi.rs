@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
 use serde_json::{Map, Value, json};
@@ -15,7 +15,7 @@ use utoipa::{IntoParams, PartialSchema, ToSchema};
 use warren_coordinator_core::access::Scope;
 
 use super::caller::{Admin, Operator, Reader};
-use super::extract::{Asked, Given, Reply};
+use super::extract::{Asked, Given, Named, Reply};
 use super::problem::{Document, Problem};
 use super::{App, ROUTES, Route};
 
@@ -67,7 +67,7 @@ impl Part for HeaderMap {
     fn describe(_: &mut Draft) {}
 }
 /// Named in the path itself.
-impl Part for Path<String> {
+impl Part for Named {
     fn describe(_: &mut Draft) {}
 }
 impl<T: IntoParams> Part for Asked<T> {
