@@ -138,6 +138,54 @@ fn a_session_ends_with_the_key_it_began_with() {
 }
 
 #[test]
+fn sessions_are_shown_and_ended_by_an_administrator_and_that_is_in_the_audit() {
+    let world = World::new();
+    let service = world.serve_with(API);
+    let web = Web::of(&service);
+    let sign_in = |body: Value| web.ask("POST", "/v1/session", &[], &body.to_string());
+    let code = |scope: &str| {
+        let url = world.ok(&["ui", "--scope", scope]);
+        url.trim().split_once("/#link=").unwrap().1.to_owned()
+    };
+    let (lost, mine) = (sign_in(json!({ "link": code("admin") })), sign_in(json!({ "link": code("read") })));
+    let unopened = code("admin");
+    let status = |cookie: &str| web.ask("GET", "/v1/status", &[("cookie", cookie)], "").status;
+    assert_eq!((status(&lost.cookie()), status(&mine.cookie())), (200, 200));
+    // Only who may give access may take it, or see it.
+    let operate = key(&world, "operator", &["--scope", "operate"]);
+    for (method, path) in [("GET", "/v1/sessions"), ("POST", "/v1/sessions/end")] {
+        assert_eq!(web.with_key(&operate, method, path, "\"all\"").status, 403);
+    }
+    let rows = world.json(&["session", "list"]);
+    let rows = rows.as_array().unwrap();
+    assert_eq!(rows.len(), 3, "{rows:?}");
+    let of = |scope: &str, opened: bool| {
+        let row = rows.iter().find(|row| row["scope"] == scope && row["used"].is_null() != opened);
+        row.unwrap()["id"].as_str().unwrap().to_owned()
+    };
+    let mut stream = web.connect();
+    let head = format!("GET /v1/events HTTP/1.1\r\nhost: {}\r\ncookie: {}\r\n\r\n", web.host, lost.cookie());
+    stream.write_all(head.as_bytes()).unwrap();
+    hear(&mut stream, "id: ");
+    let ended = world.ok(&["session", "end", &of("admin", true)]);
+    assert!(ended.contains("127.0.0.1") && ended.contains("admin"), "{ended}");
+    assert_eq!((status(&lost.cookie()), status(&mine.cookie())), (401, 200));
+    // The last chunk (RFC 9112, section 7.1): its stream ends as well.
+    hear(&mut stream, "\r\n0\r\n\r\n");
+    let again = world.run(&["session", "end", &of("admin", true)]);
+    assert!(
+        !again.status.success() && String::from_utf8_lossy(&again.stderr).contains("there is no session")
+    );
+    world.ok(&["session", "end", "--all"]);
+    assert_eq!(status(&mine.cookie()), 401);
+    assert_eq!(sign_in(json!({ "link": unopened })).status, 401, "a link in wrong hands opens nothing");
+    assert_eq!(world.json(&["session", "list"]), json!([]));
+    let audit = world.ok(&["audit", "list"]);
+    assert!(audit.contains("1 session(s) of the page ended") && audit.contains("2 session(s)"), "{audit}");
+    world.ok(&["audit", "verify"]);
+}
+
+#[test]
 fn nothing_of_a_body_is_read_before_it_is_known_who_sends_it() {
     let world = World::new();
     let service = world.serve_with(API);

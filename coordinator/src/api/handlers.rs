@@ -88,6 +88,9 @@ pub async fn command(
     if matches!(command, Command::MakeApiKey { .. } | Command::RevokeApiKey { .. }) {
         return Err(Problem::new(Kind::Refused, "API keys are made and revoked at `/v1/keys`"));
     }
+    if matches!(command, Command::EndSessions { .. }) {
+        return Err(Problem::new(Kind::Refused, "sessions are ended at `/v1/sessions/end`"));
+    }
     if matches!(command, Command::AddRelay { .. } | Command::DrainRelay { .. } | Command::RemoveRelay { .. })
     {
         return Err(Problem::new(Kind::Refused, "relays are let in and removed at `/v1/relays`"));
@@ -120,6 +123,7 @@ fn named(command: &Command) -> &'static str {
         Command::RaiseEpoch { .. } => "raise-epoch",
         Command::MakeApiKey { .. } => "make-api-key",
         Command::RevokeApiKey { .. } => "revoke-api-key",
+        Command::EndSessions { .. } => "end-sessions",
         Command::AddRelay { .. } => "add-relay",
         Command::DrainRelay { .. } => "drain-relay",
         Command::RemoveRelay { .. } => "remove-relay",

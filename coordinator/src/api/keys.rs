@@ -1,4 +1,6 @@
-//! Routes about access: API keys, and links that sign in on the page.
+//! Routes about access: API keys, links that sign in on the page, and the sessions there are.
+
+use std::collections::BTreeSet;
 
 use axum::Json;
 use axum::extract::State;
@@ -12,8 +14,9 @@ use super::App;
 use super::caller::{Admin, Principal};
 use super::extract::{Asked, Given, Named, Reply};
 use super::problem::{Kind, Problem};
-use super::web::sessions::LINK_LIFE;
+use super::web::sessions::{LINK_LIFE, SessionRow, Which};
 use crate::clock;
+use crate::text::plain;
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -86,6 +89,36 @@ pub async fn link(
     let code = code.map_err(|e| Problem::new(Kind::Internal, e.to_string()))?;
     // Behind `#`, so that no server and no log ever sees it.
     Ok(Json(LinkMade { url: format!("{address}/#link={}", *code), ends: now.plus(LINK_LIFE) }))
+}
+
+pub async fn sessions(_: Admin, State(app): State<App>) -> Reply<Vec<SessionRow>> {
+    Ok(Json(app.web.sessions.rows(&Which::All, clock::now())))
+}
+
+/// In the log first, as with everything that an administrator does. Whoever signs in by such a link meanwhile is out as well.
+pub async fn end_sessions(
+    Admin(who): Admin,
+    State(app): State<App>,
+    Given(which): Given<Which>,
+) -> Reply<Vec<SessionRow>> {
+    let rows = app.web.sessions.rows(&which, clock::now());
+    let words = match &which {
+        Which::Id(id) => format!("session {}", id.as_str()),
+        Which::Name(name) => format!("sessions of {name}"),
+        Which::All => "all sessions".to_owned(),
+    };
+    if rows.is_empty() {
+        if which == Which::All {
+            return Ok(Json(rows));
+        }
+        return Err(Problem::new(Kind::NotFound, format!("there is no {}", plain(&words, 100)))
+            .with_hint("see `warren session list`"));
+    }
+    let names: BTreeSet<String> = rows.iter().map(|row| row.name.clone()).collect();
+    let (names, count) = (names.into_iter().collect(), rows.len() as u64);
+    carry_out(&app, &who, Command::EndSessions { names, count }).await?;
+    app.web.sessions.end(&which);
+    Ok(Json(rows))
 }
 
 async fn carry_out(app: &App, who: &Principal, command: Command) -> Result<(), Problem> {

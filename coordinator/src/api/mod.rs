@@ -184,6 +184,8 @@ routes! {
     "POST" "/v1/relays/{name}/drain" ("/v1/relays/fra/drain") => write relays::drain, "Nodes leave a relay, which ends when nobody sends any more";
     "POST" "/v1/relays/{name}/remove" ("/v1/relays/fra/remove") => write relays::remove, "A relay is none any more, at once";
     "POST" "/v1/links" ("/v1/links?scope=read") => write keys::link, "A link that opens the page signed in, once";
+    "GET" "/v1/sessions" ("/v1/sessions") => read keys::sessions, "Who is signed in on the page, and links that were not opened yet";
+    "POST" "/v1/sessions/end" ("/v1/sessions/end") => write keys::end_sessions, "End sessions of the page, and links that were not opened yet, now";
     "GET" "/metrics" ("/metrics") => read metrics::metrics, "How things are, in the OpenMetrics text format";
     "GET" "/openapi.json" ("/openapi.json") => read openapi::document, "This description";
     "GET" "/v1/backup" ("/v1/backup") => read handlers::backup, "A copy of the log, the settings and the online key; keep it secret";

@@ -90,7 +90,7 @@ struct Telling {
     sender: mpsc::Sender<Line>,
 }
 
-/// Why a stream ends: the browser has gone, or its key has ended.
+/// Why a stream ends: the browser has gone, or its key or session has ended.
 struct Ended;
 
 /// Until it ends. A browser that falls behind is told to load anew, and the stream goes on.
@@ -162,7 +162,7 @@ impl Telling {
     }
 
     fn recheck(&self) -> Result<(), Ended> {
-        self.app.web.still_good(&self.who, clock::now()).map_err(|_| Ended)
+        if self.app.web.still_good(&self.who, clock::now()) { Ok(()) } else { Err(Ended) }
     }
 
     fn resync(&self, last: u64, why: &str) -> Bytes {

@@ -116,6 +116,11 @@ impl Coordinator {
                 self.notice(Level::Info, None, format!("API key {name} ({id}) revoked"));
                 BTreeSet::new()
             }
+            Change::SessionsEnded { names, count } => {
+                let text = format!("{count} session(s) of the page ended: [{}]", names.join(", "));
+                self.notice(Level::Info, None, text);
+                BTreeSet::new()
+            }
             Change::RelayAdded { .. }
             | Change::RelayEnrolled { .. }
             | Change::RelayPlaced { .. }

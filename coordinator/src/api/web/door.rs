@@ -134,7 +134,7 @@ impl WebDoor {
         let cookie = cookie(headers).ok_or_else(|| Problem::unauthenticated("no key was sent"))?;
         let session = self.sessions.find(cookie, now);
         let session = session.ok_or_else(|| Problem::unauthenticated("the session has ended"))?;
-        match self.still_good(&session.who, now) {
+        match self.key_holds(&session.who, now) {
             Ok(()) => Ok(session),
             Err(why) => {
                 self.sessions.close(cookie);
@@ -144,8 +144,14 @@ impl WebDoor {
     }
 
     /// Is the key, with which this caller came, still one?
-    pub fn still_good(&self, who: &Principal, now: UnixTime) -> Result<(), KeyRefused> {
+    fn key_holds(&self, who: &Principal, now: UnixTime) -> Result<(), KeyRefused> {
         who.key().map_or(Ok(()), |key| self.keys.still(key, now).map(|_| ()))
+    }
+
+    /// May whoever began something long go on with it?
+    pub fn still_good(&self, who: &Principal, now: UnixTime) -> bool {
+        let in_session = who.session().is_none_or(|session| self.sessions.is_open(session, now));
+        in_session && self.key_holds(who, now).is_ok()
     }
 
     pub fn may_try(&self, from: IpAddr, now: UnixTime) -> Result<(), Problem> {

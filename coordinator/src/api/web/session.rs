@@ -63,8 +63,11 @@ pub async fn open(
         SignIn::Link(code) => (redeem(&app.web, &code, from.ip(), now)?, None),
     };
     tracing::info!(principal = %who, from = %from.ip(), "signed in on the page");
-    let (secret, session) =
-        app.web.sessions.open(who, until, now).map_err(|e| Problem::new(Kind::Internal, e.to_string()))?;
+    let (secret, session) = app
+        .web
+        .sessions
+        .open(who, until, from.ip(), now)
+        .map_err(|e| Problem::new(Kind::Internal, e.to_string()))?;
     let mut response = Json(SessionReply::of(&session)).into_response();
     set_cookie(&mut response, &app.web, &secret, session.ends.since(now));
     Ok(response)
