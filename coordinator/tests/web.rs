@@ -30,6 +30,9 @@ fn every_route_refuses_no_key_a_small_scope_and_an_ended_key() {
     let (mut reads, mut more) = (0, 0);
     let described = routes_of(&web.with_key(&read, "GET", "/openapi.json", "").json());
     assert_eq!(described.len(), ROUTES.len(), "everything in the table is described");
+    let document = web.with_key(&read, "GET", "/openapi.json", "").json();
+    let methods: Vec<&String> = document["paths"]["/v1/session"].as_object().unwrap().keys().collect();
+    assert_eq!(methods, ["delete", "get", "post"], "so is signing in, and out");
     for (method, path, scope) in described {
         let name = format!("{method} {path}");
         let refused = |reply: Reply, status: u16, word: &str| {

@@ -14,7 +14,7 @@ use super::door::{COOKIE, CSRF, WebDoor, cookie, single};
 use super::listen::Remote;
 use super::sessions::Session;
 use crate::api::App;
-use crate::api::extract::Given;
+use crate::api::extract::{Given, Reply};
 use crate::api::problem::{Kind, Problem};
 use crate::clock;
 
@@ -48,7 +48,7 @@ impl SessionReply {
     }
 }
 
-pub async fn show(State(app): State<App>, headers: HeaderMap) -> Result<Json<SessionReply>, Problem> {
+pub async fn show(State(app): State<App>, headers: HeaderMap) -> Reply<SessionReply> {
     app.web.session(&headers, clock::now()).map(|session| Json(SessionReply::of(&session)))
 }
 
