@@ -12,7 +12,7 @@ import { Icon } from "../ui/icons";
 import { Table, type Column } from "../ui/table";
 import { clock, count, plural, port, spanMs, utc } from "../format";
 import { ends, words } from "../workload";
-import { csv, flowCache, flowKey, isBehind, mergeFlows, MOST, oneEach } from "./flows-data";
+import { Arriving, csv, flowCache, flowKey, isBehind, mergeFlows, MOST, oneEach } from "./flows-data";
 
 function NoFlows({ isFiltered, isLive }: { isFiltered: boolean; isLive: boolean }) {
   if (isFiltered)
@@ -84,32 +84,43 @@ export function FlowsPage() {
 
   useEffect(() => {
     const stop = new AbortController();
+    const arriving = new Arriving();
     let source: EventSource | null = null;
     setHeld(null);
     setSkipped(0);
     const since = Math.floor((at ?? now()) - window);
     const path = at === null ? "/flows" : "/flows/history";
     const limit = at === null ? 1000 : 10000;
-    get<FlowRow[]>(path, { ...asQuery, since, until: at, limit }, stop.signal).then(
-      (list) => {
-        setRows(list);
-        setProblem(null);
-        setLoaded(true);
-        setCut(list.length >= limit);
-      },
-      (error: unknown) => {
-        if (error instanceof ApiError) setProblem(error.problem);
-      },
-    );
-    if (at === null) {
+    let isAsked = false;
+    const load = () => {
+      if (isAsked) return;
+      isAsked = true;
+      get<FlowRow[]>(path, { ...asQuery, since, until: at, limit }, stop.signal).then(
+        (list) => {
+          setRows(arriving.listed(list));
+          setProblem(null);
+          setLoaded(true);
+          setCut(list.length >= limit);
+        },
+        (error: unknown) => {
+          if (error instanceof ApiError) setProblem(error.problem);
+        },
+      );
+    };
+    if (at !== null) load();
+    else {
       source = new EventSource(address("/events", { flows: true, ...asQuery }));
       source.addEventListener("flows", (event) => {
         const said = JSON.parse((event as MessageEvent<string>).data) as { rows: FlowRow[]; skipped: number };
+        if (!arriving.take(said.rows)) return;
         if (holding.current) setHeld((h) => mergeFlows(h ?? [], said.rows));
         else setRows((r) => mergeFlows(r, said.rows));
         if (said.skipped) setSkipped((n) => n + said.skipped);
       });
       source.addEventListener("resync", () => setAsked((n) => n + 1));
+      // First the stream, then the list: so nothing comes between the two.
+      source.addEventListener("open", load);
+      source.addEventListener("error", load);
     }
     return () => {
       stop.abort();
