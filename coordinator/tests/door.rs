@@ -99,7 +99,7 @@ fn every_route_refuses_a_stranger_and_says_what_to_do() {
 }
 
 /// What changes something, or gives something away, by the scope it needs; reading is enough for all else.
-const MORE: [(&str, &str, Scope); 9] = [
+const MORE: [(&str, &str, Scope); 11] = [
     ("POST", "/v1/commands", Scope::Operate),
     ("GET", "/v1/keys", Scope::Admin),
     ("POST", "/v1/keys", Scope::Admin),
@@ -108,6 +108,8 @@ const MORE: [(&str, &str, Scope); 9] = [
     ("POST", "/v1/relays/{name}/drain", Scope::Operate),
     ("POST", "/v1/relays/{name}/remove", Scope::Admin),
     ("POST", "/v1/links", Scope::Admin),
+    ("GET", "/v1/sessions", Scope::Admin),
+    ("POST", "/v1/sessions/end", Scope::Admin),
     ("GET", "/v1/backup", Scope::Admin),
 ];
 

@@ -127,3 +127,46 @@ fn a_report_that_comes_again_after_a_kill_counts_once() {
     let text = world.ok(&["flow", "accounts"]);
     assert!(text.contains("web-1") && text.contains("12 packets, 1.8 kB"), "{text}");
 }
+
+#[test]
+fn whoever_follows_flows_over_a_restart_hears_of_it_and_misses_nothing_that_came_since() {
+    let world = World::new();
+    let service = world.serve_with(common::web::API);
+    for (number, name) in [(1, "web-1"), (2, "orders-1")] {
+        let token = world.token(&["--name", name]);
+        block_on(Node::new(number, &token).enrol(&token, service.addr())).unwrap();
+    }
+    let reader = common::web::key(&world, "reader", &[]);
+    let token = world.token(&[]);
+    let say = |service: &common::Service, from: u64, to: u64| {
+        block_on(async {
+            let mut line = Node::new(1, &token).join(service.addr()).await;
+            let records = (from..=to).map(|flow| record(&world, flow, 1)).collect();
+            line.say(NodeSays::Flows(FlowReport { sequence: to, records, boot: 1, ..Default::default() }))
+                .await;
+            line.hear_until(|said| matches!(said, CoordinatorSays::FlowsStored(_)).then_some(())).await;
+        });
+    };
+    let since = |service: &common::Service, cursor: &str| {
+        let path = format!("/v1/flows/since?cursor={cursor}");
+        common::web::Web::of(service).with_key(&reader, "GET", &path, "").json()
+    };
+    say(&service, 1, 2);
+    let page = since(&service, "0");
+    assert_eq!((page["rows"].as_array().map(Vec::len), &page["restarted"]), (Some(2), &false.into()));
+    let cursor = page["cursor"].as_str().unwrap().to_owned();
+    assert_eq!(since(&service, &cursor)["rows"].as_array().map(Vec::len), Some(0));
+    assert_eq!(service.stop(), 0);
+    // More has come since than before: by its number alone the old place would be one in the middle.
+    let service = world.serve_with(common::web::API);
+    say(&service, 3, 7);
+    let page = since(&service, &cursor);
+    assert_eq!(
+        (page["rows"].as_array().map(Vec::len), &page["restarted"]),
+        (Some(5), &true.into()),
+        "{page}"
+    );
+    let next = page["cursor"].as_str().unwrap();
+    let page = since(&service, next);
+    assert_eq!((page["rows"].as_array().map(Vec::len), &page["restarted"]), (Some(0), &false.into()));
+}

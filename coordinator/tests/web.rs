@@ -30,6 +30,9 @@ fn every_route_refuses_no_key_a_small_scope_and_an_ended_key() {
     let (mut reads, mut more) = (0, 0);
     let described = routes_of(&web.with_key(&read, "GET", "/openapi.json", "").json());
     assert_eq!(described.len(), ROUTES.len(), "everything in the table is described");
+    let document = web.with_key(&read, "GET", "/openapi.json", "").json();
+    let methods: Vec<&String> = document["paths"]["/v1/session"].as_object().unwrap().keys().collect();
+    assert_eq!(methods, ["delete", "get", "post"], "so is signing in, and out");
     for (method, path, scope) in described {
         let name = format!("{method} {path}");
         let refused = |reply: Reply, status: u16, word: &str| {
@@ -135,6 +138,54 @@ fn a_session_ends_with_the_key_it_began_with() {
     world.ok(&["key", "revoke", "browser"]);
     let after = web.ask("GET", "/v1/status", &[("cookie", &cookie)], "");
     assert!(after.status == 401 && after.body.contains("revoked"), "{}", after.body);
+}
+
+#[test]
+fn sessions_are_shown_and_ended_by_an_administrator_and_that_is_in_the_audit() {
+    let world = World::new();
+    let service = world.serve_with(API);
+    let web = Web::of(&service);
+    let sign_in = |body: Value| web.ask("POST", "/v1/session", &[], &body.to_string());
+    let code = |scope: &str| {
+        let url = world.ok(&["ui", "--scope", scope]);
+        url.trim().split_once("/#link=").unwrap().1.to_owned()
+    };
+    let (lost, mine) = (sign_in(json!({ "link": code("admin") })), sign_in(json!({ "link": code("read") })));
+    let unopened = code("admin");
+    let status = |cookie: &str| web.ask("GET", "/v1/status", &[("cookie", cookie)], "").status;
+    assert_eq!((status(&lost.cookie()), status(&mine.cookie())), (200, 200));
+    // Only who may give access may take it, or see it.
+    let operate = key(&world, "operator", &["--scope", "operate"]);
+    for (method, path) in [("GET", "/v1/sessions"), ("POST", "/v1/sessions/end")] {
+        assert_eq!(web.with_key(&operate, method, path, "\"all\"").status, 403);
+    }
+    let rows = world.json(&["session", "list"]);
+    let rows = rows.as_array().unwrap();
+    assert_eq!(rows.len(), 3, "{rows:?}");
+    let of = |scope: &str, opened: bool| {
+        let row = rows.iter().find(|row| row["scope"] == scope && row["used"].is_null() != opened);
+        row.unwrap()["id"].as_str().unwrap().to_owned()
+    };
+    let mut stream = web.connect();
+    let head = format!("GET /v1/events HTTP/1.1\r\nhost: {}\r\ncookie: {}\r\n\r\n", web.host, lost.cookie());
+    stream.write_all(head.as_bytes()).unwrap();
+    hear(&mut stream, "id: ");
+    let ended = world.ok(&["session", "end", &of("admin", true)]);
+    assert!(ended.contains("127.0.0.1") && ended.contains("admin"), "{ended}");
+    assert_eq!((status(&lost.cookie()), status(&mine.cookie())), (401, 200));
+    // The last chunk (RFC 9112, section 7.1): its stream ends as well.
+    hear(&mut stream, "\r\n0\r\n\r\n");
+    let again = world.run(&["session", "end", &of("admin", true)]);
+    assert!(
+        !again.status.success() && String::from_utf8_lossy(&again.stderr).contains("there is no session")
+    );
+    world.ok(&["session", "end", "--all"]);
+    assert_eq!(status(&mine.cookie()), 401);
+    assert_eq!(sign_in(json!({ "link": unopened })).status, 401, "a link in wrong hands opens nothing");
+    assert_eq!(world.json(&["session", "list"]), json!([]));
+    let audit = world.ok(&["audit", "list"]);
+    assert!(audit.contains("1 session(s) of the page ended") && audit.contains("2 session(s)"), "{audit}");
+    world.ok(&["audit", "verify"]);
 }
 
 #[test]
@@ -484,7 +535,7 @@ fn impossible_questions_are_refused_with_what_is_valid() {
         ("/v1/flows?verdict=maybe".to_owned(), "would-deny"),
         ("/v1/flows?until=tomorrow".to_owned(), "until"),
         ("/v1/flows?form=web-1".to_owned(), "`from`"),
-        ("/v1/flows/since?cursor=9223372036854775808".to_owned(), "the newest there is"),
+        ("/v1/flows/since?cursor=9223372036854775808".to_owned(), "is not the `cursor`"),
         ("/v1/edges?since=200&until=100".to_owned(), "between 1 and"),
         ("/v1/edges?resolution=7".to_owned(), "1, 60 or 3600"),
         ("/v1/edges?after=x".to_owned(), "`next`"),
@@ -498,6 +549,11 @@ fn impossible_questions_are_refused_with_what_is_valid() {
         assert_eq!(reply.status, 400, "{path}: {}", reply.body);
         let detail = reply.json()["detail"].as_str().unwrap().to_owned();
         assert!(detail.contains(words), "{path}: {detail}");
+    }
+    for path in ["/v1/nodes/%FF", "/v1/nodes/%FF/record", "/v1/nodes/a%C3/file"] {
+        let reply = web.with_key(&reader, "GET", path, "");
+        assert_eq!((reply.status, &reply.json()["type"]), (400, &json!("/problems/bad-request")), "{path}");
+        assert!(reply.head.to_ascii_lowercase().contains("application/problem+json"), "{}", reply.head);
     }
     let wrong = web.with_key(&reader, "DELETE", "/v1/status", "");
     assert_eq!((wrong.status, &wrong.json()["type"]), (405, &json!("/problems/method-not-allowed")));
@@ -577,6 +633,54 @@ fn listen(web: &Web, key: &str, last: &str) -> TcpStream {
     );
     stream.write_all(head.as_bytes()).unwrap();
     stream
+}
+
+/// The id of the last event among `heard`.
+fn last_id(heard: &str) -> String {
+    heard.lines().filter_map(|l| l.strip_prefix("id: ")).next_back().unwrap().trim().to_owned()
+}
+
+#[test]
+fn a_sole_listener_that_was_away_while_flows_came_begins_anew_and_one_that_missed_none_goes_on() {
+    let world = World::new();
+    let service = world.serve_with(API);
+    for (number, name) in [(1, "web-1"), (2, "orders-1")] {
+        let token = world.token(&["--name", name]);
+        block_on(Node::new(number, &token).enrol(&token, service.addr())).unwrap();
+    }
+    let web = Web::of(&service);
+    let reader = key(&world, "reader", &[]);
+    let say = |sequence: u64| {
+        block_on(async {
+            let records = vec![record(&world, sequence, true, FlowVerdict::Allow)];
+            let mut line = Node::new(1, &world.token(&[])).join(service.addr()).await;
+            line.say(NodeSays::Flows(FlowReport { sequence, records, boot: 1, ..Default::default() })).await;
+            line.hear_until(|said| matches!(said, CoordinatorSays::FlowsStored(_)).then_some(())).await;
+        });
+    };
+    let mut stream = listen(&web, &reader, "");
+    hear(&mut stream, "event: resync");
+    say(1);
+    let before = last_id(&hear(&mut stream, "event: edges"));
+    drop(stream);
+    wait_for("nobody to listen", || {
+        let metrics = world.ok(&["metrics"]);
+        metrics.lines().any(|line| line.ends_with("event_listeners 0")).then_some(())
+    });
+    say(2);
+    let mut back = listen(&web, &reader, &before);
+    let heard = hear(&mut back, "\n\n");
+    assert!(heard.contains("event: resync"), "edges came that it will never hear of: {heard}");
+    // What a stream says first is a place to come back to, though nothing has happened.
+    let mut fresh = web.connect();
+    let head =
+        format!("GET /v1/events HTTP/1.1\r\nhost: {}\r\nauthorization: Bearer {reader}\r\n\r\n", web.host);
+    fresh.write_all(head.as_bytes()).unwrap();
+    let place = last_id(&hear(&mut fresh, "\n\n"));
+    let mut again = listen(&web, &reader, &place);
+    world.token(&["--name", "b-1"]);
+    let heard = hear(&mut again, "name b-1");
+    assert!(!heard.contains("resync"), "{heard}");
 }
 
 /// All that it hears until `word`.

@@ -46,6 +46,15 @@ pub struct Start {
     pub skipped: Amount,
     pub lost: Amount,
     pub end: End,
+    /// When its first report came, and what had become of earlier ones nobody knows here (this store is younger than the
+    /// agent).
+    #[serde(default)]
+    pub began: UnixTime,
+    #[serde(default)]
+    pub before: Amount,
+    /// Starts that became this one, of whose end nothing is known.
+    #[serde(default)]
+    pub untold: u64,
 }
 
 /// How much is known of the end of a start.
@@ -134,11 +143,24 @@ impl Entry {
 }
 
 impl Start {
-    pub fn balance(&self) -> Balance {
+    /// What became of it is known.
+    fn taken(&self) -> Amount {
         let mut taken = self.recorded;
         for amount in [self.lost, self.rejected, self.skipped] {
             taken.add(amount);
         }
+        taken
+    }
+
+    /// What is still to be accounted for of so much.
+    pub fn owed(&self, offered: Amount) -> Amount {
+        let mut taken = self.taken();
+        taken.add(self.before);
+        Amount { records: 0, ..offered.less(taken) }
+    }
+
+    pub fn balance(&self) -> Balance {
+        let taken = self.taken();
         // Records are no measure of what was judged: one stands for many packets.
         let left = Amount { records: 0, ..self.offered.less(taken) };
         let (underway, lost_at_end) = match self.end {
@@ -157,7 +179,7 @@ impl Start {
             lost_at_end,
             underway,
             excess: Amount { records: 0, ..excess },
-            untold_ends: u64::from(self.end == End::Untold),
+            untold_ends: self.untold.saturating_add((self.end == End::Untold).into()),
         }
     }
 
@@ -204,7 +226,7 @@ impl Accounts {
         self.start(node, boot).is_some_and(|start| sequence <= start.sequence)
     }
 
-    fn start(&self, node: &NodeId, boot: u64) -> Option<&Start> {
+    pub fn start(&self, node: &NodeId, boot: u64) -> Option<&Start> {
         self.nodes.get(node)?.iter().find(|start| start.boot == boot)
     }
 
@@ -221,11 +243,17 @@ impl Accounts {
         start.lost = start.lost.most(entry.lost);
         start.offered = start.offered.most(entry.offered);
         let new = !known || entry.sequence > start.sequence;
+        if !known {
+            start.began = entry.at;
+        }
         if new {
             start.sequence = entry.sequence;
             start.recorded.add(entry.recorded);
             start.rejected.add(entry.rejected);
             start.skipped.add(entry.skipped);
+        }
+        if !known && entry.sequence > 1 {
+            start.before = start.owed(start.offered);
         }
         close_earlier(starts, entry.boot);
         fold(starts);
@@ -290,9 +318,33 @@ fn fold(starts: &mut VecDeque<Start>) {
         for start in [&oldest, &next] {
             let balance = start.balance();
             sum.absorb(start);
+            sum.untold = sum.untold.saturating_add(balance.untold_ends);
             // An excess of one must not hide what another lost.
             sum.offered.add(balance.excess);
         }
         starts.push_front(sum);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ends_of_which_nobody_knows_are_counted_however_many_starts_come_after() {
+        let (node, mut accounts) = (NodeId([1; 16]), Accounts::default());
+        let starts = 3 * BOOTS as u64;
+        for boot in 1..=starts {
+            let report = FlowReport { boot, sequence: 1, ..FlowReport::default() };
+            accounts.take(&Entry::of(node, &report, UnixTime(boot)));
+            assert_eq!(accounts.balance(&node).untold_ends, boot - 1);
+        }
+        assert!(accounts.starts(&node).count() <= BOOTS);
+        // As they are kept, and as an earlier version kept them.
+        let kept: Vec<Start> = accounts.starts(&node).cloned().collect();
+        let text = serde_json::to_string(&kept).expect("text");
+        assert_eq!(serde_json::from_str::<Vec<Start>>(&text).expect("read"), kept);
+        let earlier = text.replace(r#","began":1,"#, ",");
+        assert!(serde_json::from_str::<Vec<Start>>(&earlier).is_ok());
     }
 }

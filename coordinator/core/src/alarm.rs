@@ -39,7 +39,7 @@ pub enum AlarmKind {
     RefusalBurst,
     /// Something that was signed or made for a time is near its end. Clears itself.
     EndsSoon,
-    /// A node reports more than it judged. Clears itself.
+    /// A node reports more than it judged, or does not account for what it judged in time. Clears itself.
     AccountsUnbalanced,
 }
 

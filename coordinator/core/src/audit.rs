@@ -79,6 +79,9 @@ fn sentence(change: &Change) -> String {
             format!("API key {name} ({id}) made: scope {}, until {until}", scope.word())
         }
         Change::ApiKeyRevoked { id, name } => format!("API key {name} ({id}) revoked"),
+        Change::SessionsEnded { names, count } => {
+            format!("{count} session(s) of the page ended: [{}]", names.join(", "))
+        }
         Change::RelayAdded { name, token, ends, .. } => {
             format!("relay {name} may come in by token {token} until {ends}")
         }

@@ -120,6 +120,11 @@ pub enum Change {
         id: KeyId,
         name: String,
     },
+    /// Sessions of the page, and links to it that were not opened; whose they were.
+    SessionsEnded {
+        names: Vec<String>,
+        count: u64,
+    },
     /// A relay may come in that holds the other half of this key.
     RelayAdded {
         name: String,
@@ -168,6 +173,7 @@ impl Change {
             Change::AlarmRaised { .. } => "alarm-raised",
             Change::ApiKeyMade { .. } => "api-key-made",
             Change::ApiKeyRevoked { .. } => "api-key-revoked",
+            Change::SessionsEnded { .. } => "sessions-ended",
             Change::RelayAdded { .. } => "relay-added",
             Change::RelayEnrolled { .. } => "relay-enrolled",
             Change::RelayPlaced { .. } => "relay-placed",
@@ -187,6 +193,7 @@ impl Change {
             | Change::AlarmRaised { .. }
             | Change::ApiKeyMade { .. }
             | Change::ApiKeyRevoked { .. }
+            | Change::SessionsEnded { .. }
             | Change::RelayAdded { .. }
             | Change::RelayEnrolled { .. }
             | Change::RelayPlaced { .. }

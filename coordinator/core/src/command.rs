@@ -94,6 +94,12 @@ pub enum Command {
     RevokeApiKey {
         id: KeyId,
     },
+    /// Sessions of the page, and links to it that were not opened, end; who they are of. They are in nobody's log, but that
+    /// they were ended is.
+    EndSessions {
+        names: Vec<String>,
+        count: u64,
+    },
     /// A relay that is a program of its own may come in.
     AddRelay {
         name: String,

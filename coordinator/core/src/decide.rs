@@ -52,6 +52,7 @@ pub(crate) fn decide(state: &State, command: Command, now: UnixTime) -> Result<V
             Ok(vec![Change::ApiKeyMade { id, name, scope, hash, ends }])
         }
         Command::RevokeApiKey { id } => revoke_api_key(state, id),
+        Command::EndSessions { names, count } => Ok(vec![Change::SessionsEnded { names, count }]),
         Command::AddRelay { name, token, at, ends } => relays::add(state, &name, token, at, ends, now),
         Command::DrainRelay { name, draining } => relays::drain(state, &name, draining),
         Command::RemoveRelay { name } => relays::remove(state, &name),

@@ -16,7 +16,7 @@
 //! - [`state`]: the log folded: [`directory`], [`tokens`], [`access`] (API keys), [`relays`], [`addresses`], [`policies`], [`alarm`]s.
 //! - [`command`]: what administrators ask; [`refusal`]: every no; `decide`: the pure decisions.
 //! - [`external`]: devices without an agent, and the files they were given.
-//! - [`enrolment`], [`session`], [`endpoints`], `seats`, `pace`, [`distribution`], [`flows`], [`matching`], [`accounts`], [`edges`], [`refusals`], [`names`], [`paths`]: what is remembered only while running.
+//! - [`enrolment`], [`session`], [`endpoints`], `seats`, `pace`, [`distribution`], [`flows`], [`matching`], [`accounts`], [`overdue`], [`edges`], [`refusals`], [`names`], [`paths`]: what is remembered only while running.
 //! - [`relay`]: the heart of a relay, shared by the threads that forward; [`relays`]: which others there are; [`outpost`]: one of those,
 //!   at its own end; [`doors`]: by what they and the coordinator are reached.
 //! - [`status`], [`query`], [`inquiry`], [`plan`]: what administrators read.
@@ -47,6 +47,7 @@ pub mod matching;
 pub mod names;
 pub mod outpost;
 pub mod output;
+pub mod overdue;
 mod pace;
 pub mod paths;
 pub mod plan;

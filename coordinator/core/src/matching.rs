@@ -11,7 +11,7 @@ use warren_config::time::UnixTime;
 use warren_wire::flow::{FlowEnd, FlowVerdict};
 use warren_wire::id::NodeId;
 
-use crate::flows::{FlowRow, OtherEnd};
+use crate::flows::{FlowPoint, FlowRow, OtherEnd};
 
 /// Both ends have said all they have to say of a flow that has been still for so many seconds.
 pub const STILL: u64 = 10;
@@ -28,16 +28,65 @@ fn tuple(row: &FlowRow) -> Option<Tuple> {
     (ports && passed && known).then_some(tuple)
 }
 
-/// Fills in what the other end says. `all` are windows of any flows; `speaks` says which nodes report at all.
+/// What is known of a node that is silent about a flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Silent {
+    /// Since when it is there, when its agent reported for the first time, and when last.
+    pub online: UnixTime,
+    pub began: UnixTime,
+    pub last: UnixTime,
+    /// It has declared losses, or records of it were not taken: this flow may have been among them.
+    pub lossy: bool,
+}
+
+impl Silent {
+    /// It went on reporting long enough to have told of this flow, and lost nothing.
+    fn had_its_turn(&self, row: &FlowRow) -> bool {
+        let (began, ended) = (row.started_ms / 1000, row.last_ms / 1000);
+        let told = self.last > UnixTime(ended).max(self.online).plus(STILL);
+        told && self.began.0 < began && !self.lossy
+    }
+}
+
+/// Takes back that a node is silent, where it may not have had its turn, or has told of it to a coordinator that ran
+/// before this one `started`.
+pub fn excuse(rows: &mut [FlowRow], started: UnixTime, silent: impl Fn(&NodeId) -> Option<Silent>) {
+    for row in rows.iter_mut().filter(|row| row.other.is_none() && row.mismatch.is_some()) {
+        let node = other_end(row).node;
+        let fresh = row.started_ms / 1000 > started.plus(STILL).0;
+        let must = node.and_then(|node| silent(&node)).is_some_and(|silent| silent.had_its_turn(row));
+        if !(fresh && must) {
+            row.mismatch = None;
+        }
+    }
+}
+
+fn other_end(row: &FlowRow) -> &FlowPoint {
+    if row.outbound { &row.to } else { &row.from }
+}
+
+/// Records in which flows of one kind were put together: by whom, and between whom.
+type Folded = (NodeId, u8, IpAddr, IpAddr);
+
+fn folded(row: &FlowRow) -> Option<Folded> {
+    let portless = matches!(row.protocol, 6 | 17) && row.from.port == 0;
+    portless.then_some((row.reporter, row.protocol, row.from.address, row.to.address))
+}
+
+/// Fills in what the other end says. `all` are windows of any flows, without those that were received before `forgotten`; `speaks`
+/// says which nodes report at all.
 pub fn complete<'a>(
     rows: &mut [FlowRow],
     all: impl Iterator<Item = &'a FlowRow>,
+    forgotten: Option<UnixTime>,
     speaks: impl Fn(&NodeId) -> bool,
     now: UnixTime,
 ) {
     let wanted: BTreeSet<Tuple> = rows.iter().filter_map(tuple).collect();
+    let mut folds = BTreeSet::new();
     let mut found: BTreeMap<Tuple, BTreeMap<(NodeId, u64, u64), FlowRow>> = BTreeMap::new();
     for row in all {
+        folds.extend(folded(row));
         let Some(tuple) = tuple(row).filter(|tuple| wanted.contains(tuple)) else { continue };
         let flows = found.entry(tuple).or_default();
         match flows.get_mut(&(row.reporter, row.boot, row.flow)) {
@@ -55,6 +104,7 @@ pub fn complete<'a>(
         let other = other.min_by_key(|other| other.started_ms.abs_diff(row.started_ms));
         row.mismatch = match other {
             Some(other) => contradiction(row, other, now),
+            None if is_forgotten(row, forgotten) || is_folded(row, &folds) => None,
             None => silence(row, &speaks, now),
         };
         row.other = other.map(|other| OtherEnd {
@@ -67,6 +117,16 @@ pub fn complete<'a>(
             workload: other.workload.clone(),
         });
     }
+}
+
+/// The other end's record may have been pushed out by newer ones.
+fn is_forgotten(row: &FlowRow, forgotten: Option<UnixTime>) -> bool {
+    forgotten.is_some_and(|until| UnixTime(row.started_ms / 1000) <= until.plus(STILL))
+}
+
+fn is_folded(row: &FlowRow, folds: &BTreeSet<Folded>) -> bool {
+    let key = |node| (node, row.protocol, row.from.address, row.to.address);
+    other_end(row).node.is_some_and(|node| folds.contains(&key(node)))
 }
 
 /// Signed time of two nodes differs by little.
@@ -98,7 +158,7 @@ fn contradiction(row: &FlowRow, other: &FlowRow, now: UnixTime) -> Option<String
 
 /// The other end has answered, so it must have seen the flow.
 fn silence(row: &FlowRow, speaks: impl Fn(&NodeId) -> bool, now: UnixTime) -> Option<String> {
-    let other = if row.outbound { &row.to } else { &row.from };
+    let other = other_end(row);
     let took_part = if row.outbound { row.packets_back > 0 } else { row.packets_out > 0 };
     let must = is_settled(row, now) && took_part && other.node.as_ref().is_some_and(speaks);
     let name = || other.name.clone().unwrap_or_else(|| other.address.to_string());

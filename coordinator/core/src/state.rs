@@ -246,6 +246,7 @@ impl State {
                 self.keys.revoke(id, at);
                 Ok(())
             }
+            Change::SessionsEnded { .. } => Ok(()),
             Change::RelayAdded { name, token, at: places, ends } => {
                 self.relays.add(name, *token, *ends, places.clone(), at)
             }

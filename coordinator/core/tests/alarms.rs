@@ -11,6 +11,7 @@ use warren_coordinator_core::access::{KeyHash, KeyText, Scope};
 use warren_coordinator_core::alarm::{Alarm, AlarmKind};
 use warren_coordinator_core::command::Command;
 use warren_coordinator_core::conditions::{COME_BACK, ENFORCE, GRANT_ENDS, KEY_ENDS};
+use warren_coordinator_core::overdue::PATIENCE;
 use warren_coordinator_core::refusals::{BURST, WINDOW};
 use warren_wire::flow::{FlowRecord, FlowReport};
 use warren_wire::frame::NodeSays;
@@ -160,6 +161,88 @@ fn who_reports_more_than_it_judged_is_an_alarm_until_the_account_balances() {
     say(&mut world, 3, vec![], 6);
     assert_eq!(standing(&world, AlarmKind::AccountsUnbalanced), []);
     assert_eq!(world.cleared.len(), 1);
+}
+
+/// web-1 has judged so many packets of 100 bytes, recorded or declared lost so many, and says so in report `sequence`.
+fn account(world: &mut World, sequence: u64, [offered, recorded, lost]: [u64; 3]) {
+    let record =
+        FlowRecord { packets_out: recorded, bytes_out: 100 * recorded, ..refused(world, sequence, true, 1) };
+    let report = FlowReport {
+        sequence,
+        records: if recorded > 0 { vec![record] } else { Vec::new() },
+        boot: 1,
+        offered_packets: offered,
+        offered_bytes: 100 * offered,
+        lost: lost.min(1),
+        lost_packets: lost,
+        lost_bytes: 100 * lost,
+        ..Default::default()
+    };
+    world.says(0, NodeSays::Flows(report));
+    pass(world, 1);
+}
+
+#[test]
+fn who_goes_on_reporting_and_leaves_out_what_it_judged_is_an_alarm_until_it_says_what_became_of_it() {
+    let mut world = street(9);
+    for second in 1..=PATIENCE {
+        account(&mut world, second, [1_000_000, u64::from(second == 1) * 10, 0]);
+    }
+    assert_eq!(standing(&world, AlarmKind::AccountsUnbalanced), [], "it has its time");
+    for second in 1..=20 {
+        account(&mut world, PATIENCE + second, [1_000_000, 0, 0]);
+    }
+    let alarms = standing(&world, AlarmKind::AccountsUnbalanced);
+    let [alarm] = &alarms[..] else { panic!("{alarms:?}") };
+    assert!(alarm.message.contains("999990 packets (99999000 bytes)"), "{}", alarm.message);
+    assert!(alarm.message.contains("web-1"), "{}", alarm.message);
+    account(&mut world, 200, [1_000_000, 0, 999_990]);
+    assert_eq!(standing(&world, AlarmKind::AccountsUnbalanced), [], "it has declared them lost");
+    assert_eq!(world.cleared.len(), 1);
+}
+
+#[test]
+fn who_is_on_time_behind_for_a_reason_or_away_is_no_alarm_about_accounts() {
+    let mut world = street(10);
+    let mut sequence = 0;
+    let mut say = |world: &mut World, account_of: [u64; 3]| {
+        sequence += 1;
+        account(world, sequence, account_of);
+    };
+    // Always a second behind.
+    for second in 0..200 {
+        say(&mut world, [100 * (second + 1), if second == 0 { 0 } else { 100 }, 0]);
+    }
+    // Away for an hour, then a backlog: not even what was judged before has come after half a minute.
+    world.disconnect(0);
+    pass(&mut world, 3600);
+    world.online(0);
+    for _ in 0..30 {
+        say(&mut world, [100_000, 3, 0]);
+    }
+    say(&mut world, [100_000, 100_000 - 19_900 - 90, 0]);
+    // The coordinator's clock goes on an hour at once, and back.
+    for jump in [3600_i64, -7200] {
+        say(&mut world, [100_200, 0, 0]);
+        world.now = UnixTime(world.now.0.checked_add_signed(jump).unwrap());
+        say(&mut world, [100_300, 0, 0]);
+        say(&mut world, [100_300, 300 * u64::from(jump > 0), 0]);
+    }
+    assert_eq!(standing(&world, AlarmKind::AccountsUnbalanced), []);
+    assert!(world.alarms.iter().all(|alarm| alarm.kind != AlarmKind::AccountsUnbalanced), "not for a moment");
+}
+
+#[test]
+fn an_agent_older_than_the_store_is_asked_for_what_it_judges_from_now_on_only() {
+    let mut world = street(11);
+    for second in 0..200 {
+        account(&mut world, 500 + second, [1_000_000 + second, u64::from(second > 0), 0]);
+    }
+    assert_eq!(standing(&world, AlarmKind::AccountsUnbalanced), [], "the store was put back");
+    for second in 0..200 {
+        account(&mut world, 800 + second, [2_000_000, 0, 0]);
+    }
+    assert_eq!(standing(&world, AlarmKind::AccountsUnbalanced).len(), 1);
 }
 
 #[test]

@@ -5,6 +5,8 @@
 mod common;
 
 use common::*;
+use warren_config::time::UnixTime;
+use warren_coordinator_core::accounts::{Accounts, Start};
 use warren_coordinator_core::alarm::AlarmKind;
 use warren_coordinator_core::flows::{FlowFilter, FlowRow};
 use warren_wire::flow::{Ended, FlowEnd, FlowPath, FlowRecord, FlowReport, FlowVerdict, Workload};
@@ -183,12 +185,92 @@ fn more_received_than_sent_and_silence_are_said() {
         assert_eq!(said, "orders-1 received 301 bytes, the other end sent 300");
     }
     let mut world = street(12);
-    let opener = FlowRecord { packets_back: 1, first: true, ..record(&world, 1, true) };
-    report(&mut world, 0, 1, 1, vec![opener]);
-    assert_eq!(list(&world, FlowFilter::default())[0].mismatch, None, "the other end still has time");
+    let spoke = |sequence| FlowReport { sequence, boot: 1, ..Default::default() };
+    met(&mut world, 0, |_| spoke(2));
+    assert_eq!(silence(&world), None, "the other end still has time");
     world.wait(60);
-    let said = list(&world, FlowFilter::default())[0].mismatch.clone();
-    assert_eq!(said.as_deref(), Some("orders-1 took part in it and has not reported it"));
+    world.says(1, NodeSays::Flows(spoke(3)));
+    assert_eq!(silence(&world).as_deref(), Some("orders-1 took part in it and has not reported it"));
+}
+
+/// orders-1 reports, a flow to it is reported by web-1 alone, and after a while orders-1 says what `then` makes.
+fn met(world: &mut World, after: u64, then: impl FnOnce(&World) -> FlowReport) {
+    world.says(1, NodeSays::Flows(FlowReport { sequence: 1, boot: 1, ..Default::default() }));
+    world.wait(60);
+    let ms = world.now.0 * 1000;
+    let opener = FlowRecord {
+        packets_back: 1,
+        first: true,
+        started_ms: ms,
+        last_ms: ms + 500,
+        ..record(world, 1, true)
+    };
+    report(world, 0, 1, 1, vec![opener]);
+    world.wait(after);
+    let said = then(world);
+    world.says(1, NodeSays::Flows(said));
+}
+
+fn silence(world: &World) -> Option<String> {
+    let from = FlowFilter { from: Some("web-1".into()), ..FlowFilter::default() };
+    list(world, from).into_iter().find(|row| row.outbound).unwrap().mismatch
+}
+
+#[test]
+fn silence_is_held_against_nobody_who_may_have_told_or_had_no_turn() {
+    let spoke = FlowReport { sequence: 2, boot: 1, ..Default::default() };
+    let mut world = street(40);
+    met(&mut world, 60, |_| spoke.clone());
+    assert!(silence(&world).is_some(), "it went on reporting, and left this out");
+    // Away from the coordinator, which is not away from the flow; and back only now.
+    let mut world = street(41);
+    met(&mut world, 0, |_| spoke.clone());
+    world.disconnect(1);
+    world.wait(600);
+    assert_eq!(silence(&world), None, "it cannot tell");
+    world.online(1);
+    world.says(1, NodeSays::Flows(FlowReport { sequence: 3, ..spoke.clone() }));
+    assert_eq!(silence(&world), None, "it has only begun to tell");
+    world.wait(60);
+    world.says(1, NodeSays::Flows(FlowReport { sequence: 4, ..spoke.clone() }));
+    assert!(silence(&world).is_some());
+    // Put together with others for want of room.
+    let mut world = street(42);
+    met(&mut world, 60, |world| FlowReport {
+        records: vec![FlowRecord { src_port: 0, count: 9, ..record(world, 3, false) }],
+        ..spoke.clone()
+    });
+    assert_eq!(silence(&world), None, "it may be in that record");
+    // Declared lost; another start of the agent; a record that was not taken.
+    let mut world = street(43);
+    met(&mut world, 60, |_| FlowReport { lost: 1, ..spoke.clone() });
+    assert_eq!(silence(&world), None, "it may be what was lost");
+    let mut world = street(44);
+    met(&mut world, 60, |_| FlowReport { boot: 2, ..spoke.clone() });
+    assert_eq!(silence(&world), None, "the agent that saw it was killed");
+    let mut world = street(45);
+    met(&mut world, 60, |world| FlowReport {
+        records: vec![FlowRecord { dst_port: 70_000, ..record(world, 3, false) }],
+        ..spoke.clone()
+    });
+    assert_eq!(silence(&world), None, "it may be the record that was not taken");
+    // The record of the other end went to the coordinator that ran before.
+    let mut world = street(46);
+    let started_ms = world.now.0 * 1000;
+    world.wait(60);
+    let mut accounts = Accounts::default();
+    let start = Start { boot: 1, sequence: 1, began: UnixTime(1), last: world.now, ..Start::default() };
+    accounts.restore(world.id(1), start);
+    world.restart();
+    world.coordinator.restore_accounts(accounts);
+    [0, 1].into_iter().for_each(|host| world.online(host));
+    let ms = world.now.0 * 1000;
+    let opener =
+        FlowRecord { packets_back: 1, first: true, started_ms, last_ms: ms, ..record(&world, 1, true) };
+    report(&mut world, 0, 1, 1, vec![opener]);
+    world.wait(60);
+    world.says(1, NodeSays::Flows(spoke));
+    assert_eq!(silence(&world), None, "nobody knows here what was told before");
 }
 
 #[test]

@@ -15,6 +15,7 @@ use axum::serve::IncomingStream;
 use tokio::net::UnixListener;
 
 use super::problem::Problem;
+use super::web::sessions::SessionId;
 use warren_coordinator_core::access::{ApiKey, KeyId, Scope};
 
 use crate::account::Accounts;
@@ -36,6 +37,8 @@ pub struct Principal {
     scope: Scope,
     /// The API key it showed: what it does ends with the key.
     key: Option<KeyId>,
+    /// The session of the page in which it asks: what it does ends with that, too.
+    session: Option<SessionId>,
 }
 
 impl Principal {
@@ -49,14 +52,28 @@ impl Principal {
         self.key.as_ref()
     }
 
+    pub fn session(&self) -> Option<&SessionId> {
+        self.session.as_ref()
+    }
+
     /// Who showed this key.
     pub(super) fn of_key(key: &ApiKey) -> Principal {
-        Principal { name: format!("key:{}", key.name), scope: key.scope, key: Some(key.id.clone()) }
+        Principal {
+            name: format!("key:{}", key.name),
+            scope: key.scope,
+            key: Some(key.id.clone()),
+            session: None,
+        }
     }
 
     /// The same person with less: what a link of `warren ui` gives away.
     pub(super) fn narrowed(&self, scope: Scope) -> Principal {
         Principal { scope: scope.min(self.scope), ..self.clone() }
+    }
+
+    /// The same, in a session of its own.
+    pub(super) fn in_session(self, session: SessionId) -> Principal {
+        Principal { session: Some(session), ..self }
     }
 }
 
@@ -101,7 +118,7 @@ impl Doorkeeper {
         let member = |group: &String| accounts.is_member(uid, gid, group);
         if uid == 0 || uid == self.service_uid || self.group.as_ref().is_some_and(member) {
             let name = principal_name(&accounts, uid);
-            return Ok(Principal { name, scope: Scope::Admin, key: None });
+            return Ok(Principal { name, scope: Scope::Admin, key: None, session: None });
         }
         Err(Problem::forbidden(&principal_name(&accounts, uid), self.group.as_deref()))
     }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Weak};
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
-use axum::extract::{FromRequest, FromRequestParts, Query, Request};
+use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::request::Parts;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -74,6 +74,20 @@ pub fn rows(limit: usize, default: usize, most: usize) -> Result<usize, Problem>
             Kind::BadRequest,
             format!("`limit` is {limit}: it is at most {most}; 0 stands for {default}"),
         )),
+    }
+}
+
+/// The one parameter of the path.
+pub struct Named(pub String);
+
+impl<S: Send + Sync> FromRequestParts<S> for Named {
+    type Rejection = Problem;
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Named, Problem> {
+        match Path::<String>::from_request_parts(parts, state).await {
+            Ok(Path(name)) => Ok(Named(name)),
+            Err(error) => Err(Problem::new(Kind::BadRequest, plain(&error.body_text(), 300))
+                .with_hint("a name in the path is UTF-8, with what is not a letter or digit as %XX")),
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use tokio_stream::wrappers::ReceiverStream;
@@ -26,16 +26,17 @@ use warren_coordinator_core::store::Store;
 
 use super::App;
 use super::caller::{Admin, Operator, Reader};
-use super::extract::{Asked, Given, Reply, blocking, internal, rows, while_awaited};
+use super::extract::{Asked, Given, Named, Reply, blocking, internal, rows, while_awaited};
 use super::problem::{Kind, Problem};
 use super::relays;
 use super::types::{
-    AuditAsked, AuditPage, AuditVerified, Committed, DiffAsked, EverAsked, FilePeerRecord, NodeFile,
-    NodeRecord, NodesAsked, OfferAsked, Offered, PlanAsked, PlanReply, PolicyAsked, Question, ReviewAsked,
-    ServiceStatus, SinceAsked, StatusReply,
+    AuditAsked, AuditPage, AuditVerified, Committed, DiffAsked, EverAsked, FilePeerRecord, FlowsSince,
+    NodeFile, NodeRecord, NodesAsked, OfferAsked, Offered, PlanAsked, PlanReply, PolicyAsked, Question,
+    ReviewAsked, ServiceStatus, SinceAsked, StatusReply,
 };
 use crate::clock;
 use crate::door::Doors;
+use crate::events::parse_id;
 use crate::network::NetworkInfo;
 use crate::otlp::Export;
 use crate::owner::Owner;
@@ -88,6 +89,9 @@ pub async fn command(
     if matches!(command, Command::MakeApiKey { .. } | Command::RevokeApiKey { .. }) {
         return Err(Problem::new(Kind::Refused, "API keys are made and revoked at `/v1/keys`"));
     }
+    if matches!(command, Command::EndSessions { .. }) {
+        return Err(Problem::new(Kind::Refused, "sessions are ended at `/v1/sessions/end`"));
+    }
     if matches!(command, Command::AddRelay { .. } | Command::DrainRelay { .. } | Command::RemoveRelay { .. })
     {
         return Err(Problem::new(Kind::Refused, "relays are let in and removed at `/v1/relays`"));
@@ -120,6 +124,7 @@ fn named(command: &Command) -> &'static str {
         Command::RaiseEpoch { .. } => "raise-epoch",
         Command::MakeApiKey { .. } => "make-api-key",
         Command::RevokeApiKey { .. } => "revoke-api-key",
+        Command::EndSessions { .. } => "end-sessions",
         Command::AddRelay { .. } => "add-relay",
         Command::DrainRelay { .. } => "drain-relay",
         Command::RemoveRelay { .. } => "remove-relay",
@@ -138,13 +143,13 @@ pub async fn nodes(
     Ok(Json(app.owner.ask(move |owner| owner.coordinator().nodes(asked.revoked)).await?))
 }
 
-pub async fn node(_: Reader, State(app): State<App>, Path(who): Path<String>) -> Reply<NodeRow> {
+pub async fn node(_: Reader, State(app): State<App>, Named(who): Named) -> Reply<NodeRow> {
     let found =
         app.owner.ask(move |owner| owner.coordinator().node(&who).map_err(|r| near(owner, &r))).await?;
     Ok(Json(found?))
 }
 
-pub async fn node_record(_: Reader, State(app): State<App>, Path(who): Path<String>) -> Reply<NodeRecord> {
+pub async fn node_record(_: Reader, State(app): State<App>, Named(who): Named) -> Reply<NodeRecord> {
     let found = app.owner.ask(move |owner| {
         let coordinator = owner.coordinator();
         let record = coordinator.record(&who).map_err(|r| near(owner, &r))?;
@@ -154,7 +159,7 @@ pub async fn node_record(_: Reader, State(app): State<App>, Path(who): Path<Stri
     Ok(Json(found.await??))
 }
 
-pub async fn node_file(_: Reader, State(app): State<App>, Path(who): Path<String>) -> Reply<NodeFile> {
+pub async fn node_file(_: Reader, State(app): State<App>, Named(who): Named) -> Reply<NodeFile> {
     let found = app.owner.ask(move |owner| {
         let coordinator = owner.coordinator();
         let draft = coordinator.file_draft(&who).map_err(|r| near(owner, &r))?;
@@ -385,8 +390,10 @@ pub async fn flows_since(
     _: Reader,
     State(app): State<App>,
     Asked(asked): Asked<SinceAsked>,
-) -> Reply<FlowPage> {
+) -> Reply<FlowsSince> {
     let limit = rows(asked.limit, 1_000, MAX_ROWS)?;
+    let place = asked.cursor.as_deref().map(|cursor| place(&app, cursor)).transpose()?;
+    let restarted = place == Some(Place::OfAnotherStart);
     let filter = FlowFilter {
         from: asked.from,
         to: asked.to,
@@ -400,13 +407,46 @@ pub async fn flows_since(
     possible(&filter)?;
     let page = app.owner.ask(move |owner| {
         let newest = owner.coordinator().flow_cursor();
-        match asked.cursor {
-            Some(cursor) if cursor > newest => Err(beyond("cursor", cursor, newest)),
-            Some(cursor) => Ok(owner.coordinator().flows_since(cursor, &filter, limit)),
+        match place {
+            Some(Place::After(after)) if after > newest => Err(no_cursor()),
+            Some(place) => Ok(owner.coordinator().flows_since(place.after(), &filter, limit)),
             None => Ok(FlowPage { cursor: newest, ..FlowPage::default() }),
         }
     });
-    Ok(Json(page.await??))
+    let FlowPage { rows, cursor, missed } = page.await??;
+    // Of another start nobody knows here how much came.
+    let missed = if restarted { 0 } else { missed };
+    Ok(Json(FlowsSince { rows, cursor: app.hub.id(cursor), missed, restarted }))
+}
+
+/// Where a page begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    After(u64),
+    /// Its numbers say nothing here.
+    OfAnotherStart,
+}
+
+impl Place {
+    fn after(self) -> u64 {
+        match self {
+            Place::After(after) => after,
+            Place::OfAnotherStart => 0,
+        }
+    }
+}
+
+fn place(app: &App, cursor: &str) -> Result<Place, Problem> {
+    match (cursor, app.hub.number(cursor)) {
+        ("0", _) => Ok(Place::After(0)),
+        (_, Some(after)) => Ok(Place::After(after)),
+        _ => parse_id(cursor).map(|_| Place::OfAnotherStart).ok_or_else(no_cursor),
+    }
+}
+
+fn no_cursor() -> Problem {
+    Problem::new(Kind::BadRequest, "`cursor` is not the `cursor` of an answer before")
+        .with_hint("leave it out to begin now, or begin with the oldest record in memory: 0")
 }
 
 /// A place behind the end is a mistake, or of another start of the coordinator: an empty answer would hide what came since.

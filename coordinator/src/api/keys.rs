@@ -1,7 +1,9 @@
-//! Routes about access: API keys, and links that sign in on the page.
+//! Routes about access: API keys, links that sign in on the page, and the sessions there are.
+
+use std::collections::BTreeSet;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use warren_config::time::UnixTime;
 use warren_coordinator_core::access::{KeyHash, KeyId, KeyRow, KeyText, Scope};
@@ -10,10 +12,11 @@ use warren_coordinator_core::command::Command;
 
 use super::App;
 use super::caller::{Admin, Principal};
-use super::extract::{Asked, Given, Reply};
+use super::extract::{Asked, Given, Named, Reply};
 use super::problem::{Kind, Problem};
-use super::web::sessions::LINK_LIFE;
+use super::web::sessions::{LINK_LIFE, SessionRow, Which};
 use crate::clock;
+use crate::text::plain;
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -64,7 +67,7 @@ pub async fn make(
     Ok(Json(KeyMade { key: key.reveal().to_string(), row: row(&app, &id)? }))
 }
 
-pub async fn revoke(Admin(who): Admin, State(app): State<App>, Path(id): Path<String>) -> Reply<KeyRow> {
+pub async fn revoke(Admin(who): Admin, State(app): State<App>, Named(id): Named) -> Reply<KeyRow> {
     let id = KeyId::try_from(id).map_err(|_| {
         Problem::new(Kind::BadRequest, "a key's id has 12 of a-z and 2-7: see `warren key list`")
     })?;
@@ -86,6 +89,36 @@ pub async fn link(
     let code = code.map_err(|e| Problem::new(Kind::Internal, e.to_string()))?;
     // Behind `#`, so that no server and no log ever sees it.
     Ok(Json(LinkMade { url: format!("{address}/#link={}", *code), ends: now.plus(LINK_LIFE) }))
+}
+
+pub async fn sessions(_: Admin, State(app): State<App>) -> Reply<Vec<SessionRow>> {
+    Ok(Json(app.web.sessions.rows(&Which::All, clock::now())))
+}
+
+/// In the log first, as with everything that an administrator does. Whoever signs in by such a link meanwhile is out as well.
+pub async fn end_sessions(
+    Admin(who): Admin,
+    State(app): State<App>,
+    Given(which): Given<Which>,
+) -> Reply<Vec<SessionRow>> {
+    let rows = app.web.sessions.rows(&which, clock::now());
+    let words = match &which {
+        Which::Id(id) => format!("session {}", id.as_str()),
+        Which::Name(name) => format!("sessions of {name}"),
+        Which::All => "all sessions".to_owned(),
+    };
+    if rows.is_empty() {
+        if which == Which::All {
+            return Ok(Json(rows));
+        }
+        return Err(Problem::new(Kind::NotFound, format!("there is no {}", plain(&words, 100)))
+            .with_hint("see `warren session list`"));
+    }
+    let names: BTreeSet<String> = rows.iter().map(|row| row.name.clone()).collect();
+    let (names, count) = (names.into_iter().collect(), rows.len() as u64);
+    carry_out(&app, &who, Command::EndSessions { names, count }).await?;
+    app.web.sessions.end(&which);
+    Ok(Json(rows))
 }
 
 async fn carry_out(app: &App, who: &Principal, command: Command) -> Result<(), Problem> {

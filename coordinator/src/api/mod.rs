@@ -25,11 +25,9 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::{ConnectInfo, DefaultBodyLimit, Request, State};
 use axum::handler::Handler;
-use axum::http::StatusCode;
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
-use tower_http::timeout::TimeoutLayer;
 
 use crate::door::Doors;
 use crate::events::Hub;
@@ -190,6 +188,8 @@ routes! {
     "POST" "/v1/relays/{name}/drain" ("/v1/relays/fra/drain") => write relays::drain, "Nodes leave a relay, which ends when nobody sends any more";
     "POST" "/v1/relays/{name}/remove" ("/v1/relays/fra/remove") => write relays::remove, "A relay is none any more, at once";
     "POST" "/v1/links" ("/v1/links?scope=read") => write keys::link, "A link that opens the page signed in, once";
+    "GET" "/v1/sessions" ("/v1/sessions") => read keys::sessions, "Who is signed in on the page, and links that were not opened yet";
+    "POST" "/v1/sessions/end" ("/v1/sessions/end") => write keys::end_sessions, "End sessions of the page, and links that were not opened yet, now";
     "GET" "/metrics" ("/metrics") => read metrics::metrics, "How things are, in the OpenMetrics text format";
     "GET" "/openapi.json" ("/openapi.json") => read openapi::document, "This description";
     "GET" "/v1/backup" ("/v1/backup") => read handlers::backup, "A copy of the log, the settings and the online key; keep it secret";
@@ -213,7 +213,7 @@ fn routes(app: &App) -> Router {
     routes
         .method_not_allowed_fallback(wrong_method)
         .layer(DefaultBodyLimit::max(MAX_BODY))
-        .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, TIME))
+        .layer(middleware::from_fn_with_state(TIME, in_time))
         .with_state(app.clone())
 }
 
@@ -243,10 +243,45 @@ async fn no_query(request: Request, next: Next) -> Response {
     }
 }
 
+/// Whoever waits for too long is told so, and what was done for it ends.
+async fn in_time(State(limit): State<Duration>, request: Request, next: Next) -> Response {
+    match tokio::time::timeout(limit, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => {
+            let why = format!("there was no answer within {} s, and it was given up", limit.as_secs());
+            let problem = Problem::new(Kind::Busy, why).with_hint(
+                "ask for less at once, or try again later; a change may have been carried out: look before you repeat it",
+            );
+            problem.into_response()
+        }
+    }
+}
+
 async fn unknown() -> Problem {
     Problem::new(Kind::NotFound, "there is no such route: use programs of the same version on both ends")
 }
 
 async fn wrong_method() -> Problem {
     Problem::new(Kind::WrongMethod, "this route does not know that method")
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt as _;
+    use tower::ServiceExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn who_waits_for_too_long_is_told_so_in_the_form_of_every_error() {
+        let late = middleware::from_fn_with_state(Duration::from_millis(1), in_time);
+        let router = Router::new().route("/", get(std::future::pending::<()>)).layer(late);
+        let request = Request::new(axum::body::Body::empty());
+        let response = router.oneshot(request).await.expect("an answer");
+        let head = (response.status().as_u16(), response.headers()["content-type"].clone());
+        assert_eq!(head, (503, "application/problem+json".parse().expect("header")));
+        let body = response.into_body().collect().await.expect("body").to_bytes();
+        let problem: Problem = serde_json::from_slice(&body).expect("a problem");
+        assert_eq!((problem.word(), problem.status), ("busy", 503));
+    }
 }

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::{ConnectInfo, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
 use serde_json::{Map, Value, json};
@@ -15,8 +15,11 @@ use utoipa::{IntoParams, PartialSchema, ToSchema};
 use warren_coordinator_core::access::Scope;
 
 use super::caller::{Admin, Operator, Reader};
-use super::extract::{Asked, Given, Reply};
+use super::extract::{Asked, Given, Named, Reply};
 use super::problem::{Document, Problem};
+use super::web::door::{COOKIE, CSRF};
+use super::web::listen::Remote;
+use super::web::{Needs, PUBLIC, Public};
 use super::{App, ROUTES, Route};
 
 /// One operation while it is described.
@@ -32,6 +35,16 @@ pub struct Draft {
 impl Draft {
     pub(super) fn reads_a_query(&self) -> bool {
         !self.parameters.is_empty()
+    }
+
+    /// What the handler gives cannot be seen from its type.
+    pub(super) fn gives<T: ToSchema>(mut self) -> Draft {
+        self.answer = Some(("application/json", self.learn::<T>()));
+        self
+    }
+    pub(super) fn gives_nothing(mut self) -> Draft {
+        self.answer = None;
+        self
     }
 
     fn learn<T: ToSchema>(&mut self) -> Value {
@@ -66,8 +79,11 @@ impl Part for State<App> {
 impl Part for HeaderMap {
     fn describe(_: &mut Draft) {}
 }
+impl Part for ConnectInfo<Remote> {
+    fn describe(_: &mut Draft) {}
+}
 /// Named in the path itself.
-impl Part for Path<String> {
+impl Part for Named {
     fn describe(_: &mut Draft) {}
 }
 impl<T: IntoParams> Part for Asked<T> {
@@ -146,6 +162,14 @@ pub fn describe() -> Value {
             .or_default()
             .insert(route.method.to_ascii_lowercase(), operation(route, draft));
     }
+    for public in PUBLIC {
+        let mut draft = (public.draft)();
+        schemas.append(&mut draft.schemas);
+        paths
+            .entry(public.path)
+            .or_default()
+            .insert(public.method.to_ascii_lowercase(), public_operation(public, draft));
+    }
     json!({
         "openapi": "3.1.0",
         "info": {
@@ -159,18 +183,14 @@ pub fn describe() -> Value {
             "schemas": schemas,
             "securitySchemes": {
                 "key": { "type": "http", "scheme": "bearer", "description": "An API key of `warren key create`." },
+                "session": { "type": "apiKey", "in": "cookie", "name": COOKIE, "description": "A session of the page: it opens what a key of its scope opens." },
+                "csrf": { "type": "apiKey", "in": "header", "name": CSRF, "description": "`csrf` of the session: with a session, everything that is no GET needs it." },
             },
         },
     })
 }
 
 fn operation(route: &Route, draft: Draft) -> Value {
-    let problem = |why: &str| {
-        json!({
-            "description": why,
-            "content": { "application/problem+json": { "schema": { "$ref": "#/components/schemas/Problem" } } },
-        })
-    };
     let (kind, schema) = draft.answer.unwrap_or(("application/json", json!({})));
     let kind = match route.path {
         "/v1/events" => "text/event-stream",
@@ -184,42 +204,82 @@ fn operation(route: &Route, draft: Draft) -> Value {
             |name| json!({ "name": name, "in": "path", "required": true, "schema": { "type": "string" } }),
         ),
     );
-    let mut operation = json!({
-        "operationId": name_of(route),
+    let operation = json!({
+        "operationId": name_of(route.method, route.path),
         "summary": route.summary,
         "description": format!("Needs scope `{scope}`."),
         "security": [{ "key": [] }],
         "parameters": parameters,
-        "responses": {
-            "200": { "description": "done", "content": { kind: { "schema": schema } } },
-            "400": problem("the request is not what this route reads; the detail says what is"),
-            "401": problem("no key, or one that opens nothing"),
-            "403": problem("the key's scope is too small"),
-            "404": problem("what is named is not known"),
-            "409": problem("something else happened meanwhile"),
-            "421": problem("the request names a host that is none of this API's"),
-            "413": problem("the body is too large"),
-            "422": problem("understood, and refused as things are"),
-            "429": problem("too much from one source"),
-            "503": problem("busy; try again"),
-            "507": problem("the store is full"),
-        },
+        "responses": responses("200", json!({ "description": "done", "content": { kind: { "schema": schema } } })),
     });
-    if let (Some(body), Some(object)) = (draft.body, operation.as_object_mut()) {
+    with_body(operation, draft.body)
+}
+
+fn public_operation(public: &Public, draft: Draft) -> Value {
+    let (needs, security) = match public.needs {
+        Needs::Nothing => ("Needs nothing but what is sent.", json!([])),
+        Needs::Session => ("Needs a session of the page.", json!([{ "session": [] }])),
+        Needs::SessionAndToken => {
+            ("Needs a session of the page and its token.", json!([{ "session": [], "csrf": [] }]))
+        }
+    };
+    let (status, done) = match draft.answer {
+        Some((kind, schema)) => {
+            ("200", json!({ "description": "done", "content": { kind: { "schema": schema } } }))
+        }
+        None => ("204", json!({ "description": "done" })),
+    };
+    let operation = json!({
+        "operationId": name_of(public.method, public.path),
+        "summary": public.summary,
+        "description": format!("{needs} Only on the TCP port."),
+        "security": security,
+        "parameters": draft.parameters,
+        "responses": responses(status, done),
+    });
+    with_body(operation, draft.body)
+}
+
+fn with_body(mut operation: Value, body: Option<Value>) -> Value {
+    if let (Some(body), Some(object)) = (body, operation.as_object_mut()) {
         let content = json!({ "required": true, "content": { "application/json": { "schema": body } } });
         object.insert("requestBody".to_owned(), content);
     }
     operation
 }
 
+/// What is answered when all is well, and every problem.
+fn responses(status: &str, done: Value) -> Value {
+    let problem = |why: &str| {
+        json!({
+            "description": why,
+            "content": { "application/problem+json": { "schema": { "$ref": "#/components/schemas/Problem" } } },
+        })
+    };
+    json!({
+        status: done,
+        "400": problem("the request is not what this route reads; the detail says what is"),
+        "401": problem("no key, or one that opens nothing"),
+        "403": problem("the key's scope is too small"),
+        "404": problem("what is named is not known"),
+        "409": problem("something else happened meanwhile"),
+        "421": problem("the request names a host that is none of this API's"),
+        "413": problem("the body is too large"),
+        "422": problem("understood, and refused as things are"),
+        "429": problem("too much from one source"),
+        "503": problem("busy, or there was no answer in time; try again"),
+        "507": problem("the store is full"),
+    })
+}
+
 fn names_in(path: &str) -> impl Iterator<Item = &str> {
     path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'))
 }
 
-fn name_of(route: &Route) -> String {
-    let words = route.path.split('/').filter(|part| !part.is_empty() && *part != "v1");
+fn name_of(method: &str, path: &str) -> String {
+    let words = path.split('/').filter(|part| !part.is_empty() && *part != "v1");
     let words: Vec<String> = words.map(|part| part.replace(['{', '}', '.'], "")).collect();
-    format!("{}-{}", route.method.to_ascii_lowercase(), words.join("-"))
+    format!("{}-{}", method.to_ascii_lowercase(), words.join("-"))
 }
 
 #[cfg(test)]
@@ -257,6 +317,17 @@ mod tests {
             let words = place["description"].as_str().unwrap_or_default();
             assert!(words.contains((route.scope)().word()), "{} {}", route.method, route.path);
             assert!(!route.summary.is_empty() && place["responses"]["200"].is_object());
+        }
+        for public in PUBLIC {
+            let place = &document["paths"][public.path][public.method.to_ascii_lowercase()];
+            let key = json!([{ "key": [] }]);
+            assert!(
+                place["security"].is_array() && place["security"] != key,
+                "{} {}",
+                public.method,
+                public.path
+            );
+            assert!(place["responses"]["200"].is_object() || place["responses"]["204"].is_object());
         }
         let query = document["paths"]["/v1/map"]["get"]["parameters"].to_string();
         assert!(query.contains("\"window\"") && query.contains("seconds"), "{query}");

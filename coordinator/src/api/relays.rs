@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use warren_config::time::UnixTime;
 use warren_coordinator_core::change::Principal as Actor;
@@ -13,7 +13,7 @@ use warren_wire::id::{IdentityKey, RelayId};
 
 use super::App;
 use super::caller::{Admin, Operator, Principal, Reader};
-use super::extract::{Given, Reply};
+use super::extract::{Given, Named, Reply};
 use super::problem::{Kind, Problem};
 use crate::clock;
 use crate::door::Doors;
@@ -57,18 +57,14 @@ pub async fn add(
 pub async fn drain(
     Operator(who): Operator,
     State(app): State<App>,
-    Path(name): Path<String>,
+    Named(name): Named,
     Given(asked): Given<DrainAsked>,
 ) -> Reply<RelayRow> {
     carry_out(&app, &who, Command::DrainRelay { name: name.clone(), draining: asked.draining }).await?;
     row(&app, &name).await
 }
 
-pub async fn remove(
-    Admin(who): Admin,
-    State(app): State<App>,
-    Path(name): Path<String>,
-) -> Reply<Vec<RelayRow>> {
+pub async fn remove(Admin(who): Admin, State(app): State<App>, Named(name): Named) -> Reply<Vec<RelayRow>> {
     carry_out(&app, &who, Command::RemoveRelay { name }).await?;
     Ok(Json(rows(&app).await?))
 }

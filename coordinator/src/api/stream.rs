@@ -3,17 +3,18 @@
 use std::convert::Infallible;
 use std::time::Duration;
 
+use axum::body::{Body, Bytes};
 use axum::extract::State;
-use axum::http::HeaderMap;
-use axum::response::sse::{Event as Sse, KeepAlive};
+use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use tokio::sync::broadcast::error::RecvError;
-use tokio::sync::{broadcast, mpsc};
+use tokio::sync::mpsc;
+use tokio::time::MissedTickBehavior;
 use tokio_stream::wrappers::ReceiverStream;
 use warren_coordinator_core::audit::AuditRow;
 use warren_coordinator_core::flows::{FlowFilter, FlowRow};
+use warren_coordinator_core::map::MapEdge;
 use warren_coordinator_core::status::Status;
 use warren_coordinator_core::store::Store as _;
 use warren_wire::flow::FlowVerdict;
@@ -23,18 +24,22 @@ use super::App;
 use super::caller::{Principal, Reader};
 use super::extract::{Asked, blocking, internal};
 use super::handlers::possible;
-use super::map;
+use super::map::{self, EdgeNews};
 use super::problem::Problem;
 use crate::clock;
-use crate::events::{Event, Payload, Start};
+use crate::events::{Event, Heard, Listener, Payload, Start};
 use crate::store::log::LogStore;
 
 /// How often the watcher looks: the map of a listener is about so old.
 const LOOK: Duration = Duration::from_millis(1000);
 /// How often a listener's key is looked at again.
 const RECHECK: Duration = Duration::from_secs(5);
-/// Events on their way to one browser.
-const BUFFER: usize = 64;
+/// How often something is said on a stream where nothing happens.
+const ALIVE: Duration = Duration::from_secs(15);
+/// Lines on their way to one browser; all others wait at the hub, where they are shared.
+const BUFFER: usize = 1;
+/// Edges in one event; the heaviest. The map itself has its own limit, which may be lower.
+const MAX_EDGES: usize = 10_000;
 /// Rows in one event.
 const MAX_ROWS: usize = 500;
 
@@ -67,68 +72,114 @@ pub async fn events(
     possible(&filter)?;
     let filter = asked.flows.then_some(filter);
     let last = headers.get("last-event-id").and_then(|id| id.to_str().ok());
-    let (start, receiver) = app.hub.listen(last);
+    let (start, listener) = app.hub.listen(last, filter.is_some());
     let (sender, stream) = mpsc::channel(BUFFER);
-    tokio::spawn(tell(app, who, filter, start, receiver, sender));
-    let sse = axum::response::Sse::new(ReceiverStream::new(stream));
-    Ok(sse.keep_alive(KeepAlive::new().interval(Duration::from_secs(15))).into_response())
+    tokio::spawn(tell(Telling { app, who, filter, listener, sender }, start));
+    let kind = [(header::CONTENT_TYPE, "text/event-stream"), (header::CACHE_CONTROL, "no-cache")];
+    Ok((kind, Body::from_stream(ReceiverStream::new(stream))).into_response())
 }
 
-type Line = Result<Sse, Infallible>;
+type Line = Result<Bytes, Infallible>;
 
-/// Until the browser goes, its key ends, or it falls behind: then it is told to load anew, and the stream goes on.
-async fn tell(
+/// One stream.
+struct Telling {
     app: App,
     who: Principal,
     filter: Option<FlowFilter>,
-    start: Start,
-    mut receiver: broadcast::Receiver<Event>,
+    listener: Listener,
     sender: mpsc::Sender<Line>,
-) {
-    let resync = |why: &str| Ok(Sse::default().event("resync").data(json!({ "why": why }).to_string()));
+}
+
+/// Why a stream ends: the browser has gone, or its key or session has ended.
+struct Ended;
+
+/// Until it ends. A browser that falls behind is told to load anew, and the stream goes on.
+async fn tell(telling: Telling, start: Start) {
+    let mut beat = Beat::new();
     let first = match start {
-        Start::After(events) => events.iter().filter_map(|event| line(&app, &filter, event)).collect(),
-        Start::Anew => vec![resync("what came since is no longer kept")],
+        // So that whoever is cut off before anything happened comes back with an id, too.
+        Start::After(last, missed) => {
+            let place = format!("id: {}\n\n", telling.app.hub.id(last)).into();
+            [place].into_iter().chain(missed.iter().filter_map(|event| telling.line(event))).collect()
+        }
+        Start::Anew(last) => vec![telling.resync(last, "what came since is not known any more")],
     };
-    for one in first {
-        if sender.send(one).await.is_err() {
+    for line in first {
+        if telling.send(line, &mut beat).await.is_err() {
             return;
         }
     }
-    let mut recheck = tokio::time::interval(RECHECK);
-    loop {
-        let next = tokio::select! {
-            event = receiver.recv() => match event {
-                Ok(event) => line(&app, &filter, &event),
-                Err(RecvError::Lagged(_)) => Some(resync("this listener fell behind")),
-                Err(RecvError::Closed) => return,
-            },
-            _ = recheck.tick() => match app.web.still_good(&who, clock::now()) {
-                Ok(()) => None,
-                Err(_) => return,
-            },
-            () = sender.closed() => return,
-        };
-        if let Some(next) = next
-            && sender.send(next).await.is_err()
+    while let Ok(line) = telling.next(&mut beat).await {
+        if let Some(line) = line
+            && telling.send(line, &mut beat).await.is_err()
         {
             return;
         }
     }
 }
 
-fn line(app: &App, filter: &Option<FlowFilter>, event: &Event) -> Option<Line> {
-    let id = app.hub.id(event.number);
-    match &event.payload {
-        Payload::Json(name, data) => Some(Ok(Sse::default().id(id).event(name).data(&**data))),
-        Payload::Flows(rows) => {
-            let filter = filter.as_ref()?;
-            let matching: Vec<&FlowRow> = rows.iter().filter(|row| filter.matches(row)).collect();
-            let skipped = matching.len().saturating_sub(MAX_ROWS);
-            let rows = matching.get(skipped..).unwrap_or_default();
-            let data = json!({ "rows": rows, "skipped": skipped }).to_string();
-            (!rows.is_empty()).then(|| Ok(Sse::default().id(id).event("flows").data(data)))
+/// What goes on while nothing happens.
+struct Beat {
+    recheck: tokio::time::Interval,
+    alive: tokio::time::Interval,
+}
+
+impl Beat {
+    fn new() -> Beat {
+        let mut alive = tokio::time::interval(ALIVE);
+        alive.reset();
+        alive.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Beat { recheck: tokio::time::interval(RECHECK), alive }
+    }
+}
+
+impl Telling {
+    /// The next line, if what happened is for this listener.
+    async fn next(&self, beat: &mut Beat) -> Result<Option<Bytes>, Ended> {
+        tokio::select! {
+            heard = self.listener.next() => Ok(match heard {
+                Heard::Event(event) => self.line(&event),
+                Heard::Behind(last) => Some(self.resync(last, "this listener fell behind")),
+            }),
+            _ = beat.recheck.tick() => self.recheck().map(|()| None),
+            _ = beat.alive.tick() => Ok(Some(Bytes::from_static(b":\n\n"))),
+            () = self.sender.closed() => Err(Ended),
         }
+    }
+
+    /// As soon as the browser takes it; what happens meanwhile waits at the hub.
+    async fn send(&self, line: Bytes, beat: &mut Beat) -> Result<(), Ended> {
+        loop {
+            tokio::select! {
+                place = self.sender.reserve() => {
+                    place.map_err(|_| Ended)?.send(Ok(line));
+                    beat.alive.reset();
+                    return Ok(());
+                }
+                _ = beat.recheck.tick() => self.recheck()?,
+            }
+        }
+    }
+
+    fn recheck(&self) -> Result<(), Ended> {
+        if self.app.web.still_good(&self.who, clock::now()) { Ok(()) } else { Err(Ended) }
+    }
+
+    fn resync(&self, last: u64, why: &str) -> Bytes {
+        self.app.hub.line(last, "resync", &json!({ "why": why }).to_string())
+    }
+
+    fn line(&self, event: &Event) -> Option<Bytes> {
+        let rows = match &event.payload {
+            Payload::Line(line) => return Some(line.clone()),
+            Payload::Flows(rows) => rows,
+        };
+        let filter = self.filter.as_ref()?;
+        let matching: Vec<&FlowRow> = rows.iter().filter(|row| filter.matches(row)).collect();
+        let skipped = matching.len().saturating_sub(MAX_ROWS);
+        let rows = matching.get(skipped..).unwrap_or_default();
+        let data = json!({ "rows": rows, "skipped": skipped }).to_string();
+        (!rows.is_empty()).then(|| self.app.hub.line(event.number, "flows", &data))
     }
 }
 
@@ -185,7 +236,7 @@ async fn tell_nodes(app: &App, seen: &mut Seen) -> Result<(), Problem> {
     let ask = app.owner.ask(|owner| json!({ "nodes": owner.coordinator().nodes(false) }).to_string());
     let nodes = ask.await?;
     if seen.nodes != nodes {
-        app.hub.tell(Payload::Json("nodes", nodes.as_str().into()));
+        app.hub.tell_text("nodes", &nodes);
         seen.nodes = nodes;
     }
     Ok(())
@@ -217,6 +268,27 @@ async fn tell_edges(app: &App) -> Result<(), Problem> {
     }
     let news =
         app.owner.ask(move |owner| map::news(owner.coordinator().state(), &seconds, clock::now())).await?;
-    app.hub.tell_json("edges", &news);
+    app.hub.tell_json("edges", &Told::new(news, app.map.edges.min(MAX_EDGES)));
     Ok(())
+}
+
+/// News within the limit of an event.
+#[derive(Serialize)]
+struct Told {
+    #[serde(flatten)]
+    news: EdgeNews,
+    /// Lighter edges that were heard of as well; the next map has them.
+    left_out: usize,
+}
+
+impl Told {
+    fn new(mut news: EdgeNews, limit: usize) -> Told {
+        let left_out = news.edges.len().saturating_sub(limit);
+        if left_out > 0 {
+            let weight = |edge: &MapEdge| edge.sum.bytes_out.saturating_add(edge.sum.bytes_back);
+            news.edges.sort_by_key(|edge| std::cmp::Reverse((weight(edge), edge.sum.tries)));
+            news.edges.truncate(limit);
+        }
+        Told { news, left_out }
+    }
 }

@@ -7,6 +7,7 @@ use warren_config::time::UnixTime;
 use warren_coordinator_core::audit::AuditRow;
 use warren_coordinator_core::change::SourceText;
 use warren_coordinator_core::external::ExternalOffer;
+use warren_coordinator_core::flows::FlowRow;
 use warren_coordinator_core::plan::{Cuts, Seen};
 use warren_coordinator_core::query::PolicyReview;
 use warren_coordinator_core::status::Status;
@@ -177,8 +178,8 @@ pub struct Question {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::IntoParams)]
 #[serde(default, deny_unknown_fields)]
 pub struct SinceAsked {
-    /// `cursor` of the answer before, since this start of the coordinator. None: from now on.
-    pub cursor: Option<u64>,
+    /// `cursor` of the answer before. 0: from the oldest record that is in memory. None: from now on.
+    pub cursor: Option<String>,
     pub from: Option<String>,
     pub to: Option<String>,
     pub verdict: Option<warren_wire::flow::FlowVerdict>,
@@ -190,6 +191,19 @@ pub struct SinceAsked {
     pub port: Option<u16>,
     /// At most so many rows, up to 10,000; 0: 1,000.
     pub limit: usize,
+}
+
+/// Records after a cursor, oldest first.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct FlowsSince {
+    pub rows: Vec<FlowRow>,
+    /// Ask for what comes after this next time.
+    pub cursor: String,
+    /// Records after the asked cursor that were overwritten before they were read.
+    pub missed: u64,
+    /// The coordinator was started anew since the asked cursor: what it had taken before that is not here (see
+    /// `/v1/flows/history`), and the rows begin with the first after its start.
+    pub restarted: bool,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::IntoParams)]

@@ -9,6 +9,7 @@ use warren_wire::flow::{FlowEnd, FlowPath, FlowVerdict, Workload};
 use super::args::{FlowArgs, FlowCommand};
 use super::flowline::Layout;
 use super::{Context, Failure, Outcome, output};
+use crate::api::types::FlowsSince;
 use crate::client::url;
 use crate::clock;
 use warren_config::time::UnixTime;
@@ -98,20 +99,25 @@ fn empty(history: bool, found: &FlowList) -> String {
 
 async fn watch(context: &Context, filter: &FlowArgs, count: Option<u64>) -> Outcome {
     let mut left = count.unwrap_or(u64::MAX);
-    let mut cursor = None;
+    let mut cursor: Option<String> = None;
     if !context.json && std::io::stdout().is_terminal() {
         output::line(&layout().head());
     }
     super::status::warn_if_observing(context).await?;
     loop {
         let mut query = query(filter);
-        query.push(("cursor", cursor.map(|c: u64| c.to_string())));
-        let page: FlowPage = context.client.get(&url(&["v1", "flows", "since"], &query)).await?;
+        query.push(("cursor", cursor.clone()));
+        let page: FlowsSince = context.client.get(&url(&["v1", "flows", "since"], &query)).await?;
         if page.missed > 0 {
             output::error_line(&format!(
                 "{} records were overwritten before they could be shown",
                 page.missed
             ));
+        }
+        if page.restarted {
+            output::error_line(
+                "the coordinator was started anew: what it took just before is in `warren flow list --history`",
+            );
         }
         for row in &page.rows {
             match context.json {

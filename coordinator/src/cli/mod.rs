@@ -26,6 +26,7 @@ mod relay;
 mod reply;
 mod sarif;
 mod serve;
+mod session;
 mod status;
 mod token;
 mod top;
@@ -119,6 +120,7 @@ async fn ask(context: &Context, command: Command) -> Outcome {
         Command::Top { count } => top::run(context, count).await,
         Command::Ui { scope } => key::ui(context, scope).await,
         Command::Key(command) => key::run(context, command).await,
+        Command::Session(command) => session::run(context, command).await,
         Command::Audit(command) => audit::run(context, command).await,
         Command::Status => status::run(context).await,
         Command::Metrics => status::metrics(context).await,

@@ -188,7 +188,7 @@ impl Search<'_> {
             Some(node) => self.spoke_before(&node, since)?,
             None => false,
         };
-        matching::complete(std::slice::from_mut(row), all.iter(), |_| speaks, then);
+        matching::complete(std::slice::from_mut(row), all.iter(), None, |_| speaks, then);
         if row.mismatch.is_some() && self.is_patchy(row, since)? {
             row.mismatch = None;
         }

@@ -67,7 +67,7 @@ pub fn key(world: &World, name: &str, more: &[&str]) -> String {
     world.ok(&args).trim().to_owned()
 }
 
-/// Every operation of the description: method, path with its parameters filled in, and the scope it names.
+/// Every operation of the description that needs a scope: method, path with its parameters filled in, and the scope it names.
 pub fn routes_of(document: &Value) -> Vec<(String, String, Scope)> {
     let mut found = Vec::new();
     for (path, operations) in document["paths"].as_object().unwrap() {
@@ -75,8 +75,8 @@ pub fn routes_of(document: &Value) -> Vec<(String, String, Scope)> {
         for (method, operation) in operations.as_object().unwrap() {
             let words = operation["description"].as_str().unwrap();
             let scopes = [Scope::Read, Scope::Operate, Scope::Admin];
-            let scope = scopes.into_iter().find(|s| words.contains(&format!("`{}`", s.word()))).unwrap();
-            found.push((method.to_uppercase(), filled.join("/"), scope));
+            let scope = scopes.into_iter().find(|s| words.contains(&format!("`{}`", s.word())));
+            found.extend(scope.map(|scope| (method.to_uppercase(), filled.join("/"), scope)));
         }
     }
     found

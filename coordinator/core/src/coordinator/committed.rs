@@ -128,6 +128,11 @@ impl Coordinator {
                 self.notice(Level::Info, None, format!("API key {name} ({id}) revoked"));
                 BTreeSet::new()
             }
+            Change::SessionsEnded { names, count } => {
+                let text = format!("{count} session(s) of the page ended: [{}]", names.join(", "));
+                self.notice(Level::Info, None, text);
+                BTreeSet::new()
+            }
             Change::RelayAdded { .. }
             | Change::RelayEnrolled { .. }
             | Change::RelayPlaced { .. }
@@ -157,6 +162,7 @@ impl Coordinator {
 
     /// A node is out; returns who must be told.
     fn forget(&mut self, node: NodeId, refusal: &Refusal, now: UnixTime) -> BTreeSet<NodeId> {
+        self.overdue.forget(&node);
         for conn in self.sessions.with_key_of(node) {
             self.close(conn, refusal, now);
         }

@@ -7,6 +7,8 @@
 use std::collections::BTreeMap;
 
 use warren_config::time::UnixTime;
+use warren_wire::flow::Amount;
+use warren_wire::id::NodeId;
 
 use super::Coordinator;
 use crate::alarm::AlarmKind;
@@ -148,17 +150,30 @@ impl Coordinator {
 
     fn find_unbalanced(&self, look: &mut Look) {
         for row in self.accounts().nodes {
-            let excess = row.balance.excess;
-            if excess.packets == 0 && excess.bytes == 0 {
-                continue;
-            }
             let name = row.name.unwrap_or_else(|| row.node.to_string());
-            let message = format!(
-                "{name} reports {} packets ({} bytes) more than it judged: its records cannot all be true; see `warren flow accounts`, and look whether that host was taken over",
-                excess.packets, excess.bytes
-            );
-            look.holds(AlarmKind::AccountsUnbalanced, row.node.to_string(), message);
+            let excess = row.balance.excess;
+            if excess.packets > 0 || excess.bytes > 0 {
+                let message = format!(
+                    "{name} reports {} packets ({} bytes) more than it judged: its records cannot all be true; see `warren flow accounts`, and look whether that host was taken over",
+                    excess.packets, excess.bytes
+                );
+                look.holds(AlarmKind::AccountsUnbalanced, row.node.to_string(), message);
+            } else if let Some((owed, since)) = self.overdue_of(&row.node) {
+                let message = format!(
+                    "{name} goes on reporting, and of what it had judged by {since} it has neither recorded nor declared lost {} packets ({} bytes): it leaves something out; see `warren flow accounts`, and look whether that host was taken over",
+                    owed.packets, owed.bytes
+                );
+                look.holds(AlarmKind::AccountsUnbalanced, row.node.to_string(), message);
+            }
         }
+    }
+
+    /// What a node in the network is behind with its account, and since when.
+    fn overdue_of(&self, node: &NodeId) -> Option<(Amount, UnixTime)> {
+        self.state.directory.live(node)?;
+        let broken = self.overdue.of(node)?;
+        let start = self.flows.accounts().start(node, broken.boot)?;
+        Some((start.owed(broken.offered), broken.since))
     }
 
     fn find_bursts(&mut self, now: UnixTime, look: &mut Look) {

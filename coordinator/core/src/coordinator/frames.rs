@@ -22,6 +22,7 @@ use crate::distribution::Held;
 use crate::endpoints;
 use crate::enrolment::{self, Applicant, Step};
 use crate::output::{ConnId, Level, Output};
+use crate::overdue::FULL;
 use crate::refusal::Refusal;
 use crate::session::Session;
 use crate::status::Progress;
@@ -336,8 +337,8 @@ impl Coordinator {
     ) -> Option<Proposal> {
         let known = self.state.directory.live(&node)?;
         let taken = self.flows.report(&self.state, known, report, now);
-        let excess = self.flows.accounts().balance(&node).excess.packets > 0;
-        if excess != self.alarms.is_known(AlarmKind::AccountsUnbalanced, &node.to_string()) {
+        let unbalanced = self.is_unbalanced(node, report, now);
+        if unbalanced != self.alarms.is_known(AlarmKind::AccountsUnbalanced, &node.to_string()) {
             self.look_by(now);
         }
         if taken.written {
@@ -359,6 +360,17 @@ impl Coordinator {
             self.alarm(AlarmKind::ForeignFlow, &node.to_string(), &message, now);
         }
         None
+    }
+
+    /// Does this node report more than it judged, or too little too late?
+    fn is_unbalanced(&mut self, node: NodeId, report: &FlowReport, now: UnixTime) -> bool {
+        let accounts = self.flows.accounts();
+        if let Some(start) = accounts.start(&node, report.boot) {
+            let online = self.sessions.presence(&node).and_then(|presence| presence.since);
+            let (full, online) = (report.records.len() >= FULL, online.unwrap_or(self.started));
+            self.overdue.handle_report(node, start, full, online, now);
+        }
+        accounts.balance(&node).excess.packets > 0 || self.overdue.of(&node).is_some()
     }
 
     fn complaint(&mut self, node: NodeId, complaint: &Complaint, now: UnixTime) -> Option<Proposal> {

@@ -33,6 +33,7 @@ use crate::enrolment::Offers;
 use crate::flows::FlowMap;
 use crate::names::NamesAsked;
 use crate::output::{ConnId, Level, Notice, Output, Reason, Timeout};
+use crate::overdue::Overdue;
 use crate::pace::Pace;
 use crate::paths::PathsKnown;
 use crate::refusal::Refusal;
@@ -76,6 +77,7 @@ pub struct Coordinator {
     endpoints: Endpoints,
     distribution: Distribution,
     flows: FlowMap,
+    overdue: Overdue,
     /// Alarms that live only as long as this process.
     alarms: Alarms,
     fresh: Option<Fresh>,
@@ -122,6 +124,7 @@ impl Coordinator {
             endpoints: Endpoints::default(),
             distribution,
             flows: FlowMap::default(),
+            overdue: Overdue::default(),
             alarms: Alarms::default(),
             fresh: None,
             grant_ends: BTreeSet::new(),

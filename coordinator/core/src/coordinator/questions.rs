@@ -6,11 +6,12 @@ use warren_config::proof;
 use warren_config::question::{self, Answer, Question};
 use warren_config::resolve::{self, Finding, Source};
 use warren_config::time::UnixTime;
+use warren_wire::flow::Amount;
 use warren_wire::id::{Digest, Generation, NodeId};
 use warren_wire::trust::Record;
 
 use super::Coordinator;
-use crate::accounts::{AccountRow, AccountsView};
+use crate::accounts::{AccountRow, AccountsView, End};
 use crate::alarm::Alarm;
 use crate::change::SourceText;
 use crate::command::TokenRow;
@@ -18,6 +19,7 @@ use crate::decide;
 use crate::directory::Node;
 use crate::flows::{FlowFilter, FlowPage, FlowView};
 use crate::inquiry::{Inquiry, bad};
+use crate::matching::Silent;
 use crate::names::{NamesFilter, NamesView};
 use crate::paths::{PathsFilter, PathsView};
 use crate::plan::Forecast;
@@ -340,8 +342,23 @@ impl Coordinator {
 
     /// The newest flows as they are now: to be looked through beside whoever asks for this.
     pub fn flows(&self) -> FlowView {
-        let alive = self.state.directory().alive().filter(|node| !node.member.is_external());
-        self.flows.view(alive.map(Node::id).collect())
+        let speaks = self.state.directory().alive().filter(|node| !node.member.is_external());
+        let speakers = speaks.map(|node| (node.id(), self.silent(&node.id()))).collect();
+        self.flows.view(speakers, self.started)
+    }
+
+    /// None: it has never reported anything.
+    fn silent(&self, node: &NodeId) -> Option<Silent> {
+        let accounts = self.flows.accounts();
+        let present = accounts.starts(node).filter(|start| start.end == End::Open).max_by_key(|s| s.last)?;
+        let presence = self.sessions.presence(node).and_then(|presence| presence.since);
+        let declared = [present.lost, present.rejected, present.skipped];
+        Some(Silent {
+            online: presence.unwrap_or(self.started),
+            began: present.began,
+            last: present.last,
+            lossy: declared.iter().any(|amount| *amount != Amount::default()),
+        })
     }
 
     /// Records after `cursor` that match, oldest first, at most `limit`.

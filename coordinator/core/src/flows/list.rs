@@ -1,6 +1,6 @@
 //! A list of flows, page by page: each flow once, its windows added up, however many more come meanwhile.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
@@ -10,6 +10,7 @@ use warren_wire::id::NodeId;
 
 use super::ring::Ring;
 use super::{FlowFilter, FlowRow};
+use crate::matching::{self, Silent};
 
 /// The answer of `flow list`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,8 +68,10 @@ impl FromStr for Place {
 pub struct FlowView {
     pub(super) rows: Ring,
     pub(super) newest: u64,
-    /// Nodes that report at all.
-    pub(super) speakers: BTreeSet<NodeId>,
+    /// Nodes that report at all, and how they have reported of late; none: never yet.
+    pub(super) speakers: BTreeMap<NodeId, Option<Silent>>,
+    /// When the coordinator was.
+    pub(super) started: UnixTime,
 }
 
 impl FlowView {
@@ -100,7 +103,11 @@ impl FlowView {
         let then = place.and_then(|_| kept.last()).map_or(now, |row| row.received.min(now));
         let seen =
             self.rows.iter().filter(|row| filter.until.is_none_or(|until| row.last_ms / 1000 <= until.0));
-        crate::matching::complete(&mut rows, seen, |node| self.speakers.contains(node), filter.then(then));
+        // What came before the oldest that is kept is not known any more.
+        let forgotten = self.rows.iter().next().filter(|row| row.cursor > 1).map(|row| row.received);
+        let speaks = |node: &NodeId| self.speakers.contains_key(node);
+        matching::complete(&mut rows, seen, forgotten, speaks, filter.then(then));
+        matching::excuse(&mut rows, self.started, |node| self.speakers.get(node).copied().flatten());
         newest_first(&mut rows);
         FlowList {
             rows,

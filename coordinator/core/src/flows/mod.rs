@@ -10,7 +10,7 @@ mod row;
 #[cfg(test)]
 mod specimen;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use warren_config::time::UnixTime;
@@ -19,6 +19,7 @@ use warren_wire::id::NodeId;
 
 use crate::accounts::{Accounts, Entry};
 use crate::directory::Node;
+use crate::matching::Silent;
 use crate::state::State;
 use crate::status::FlowStatus;
 
@@ -163,8 +164,8 @@ impl FlowMap {
     }
 
     /// All there is now, to be looked through elsewhere; `speakers` are the nodes that report at all.
-    pub fn view(&self, speakers: BTreeSet<NodeId>) -> FlowView {
-        FlowView { rows: self.rows.clone(), newest: self.cursor, speakers }
+    pub fn view(&self, speakers: BTreeMap<NodeId, Option<Silent>>, started: UnixTime) -> FlowView {
+        FlowView { rows: self.rows.clone(), newest: self.cursor, speakers, started }
     }
 
     /// Records after `cursor` that match, oldest first.

@@ -4,8 +4,10 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rustls::client::verify_server_name;
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::server::ParsedCertificate;
 use sha2::{Digest as _, Sha256};
 use tokio_rustls::TlsAcceptor;
 
@@ -55,13 +57,29 @@ pub fn read(certificate: &Path, key: &Path) -> Result<Certificate, CertificateEr
     Ok(Certificate { acceptor: TlsAcceptor::from(Arc::new(config)), fingerprint })
 }
 
-/// The network's own, for these names; made if it is not there.
+/// The network's own, for these names; made if it is not there, and anew if it lacks one of them: a browser that was told to
+/// trust it would refuse that one. Otherwise it is kept, because whoever trusts it knows it by its fingerprint.
 pub fn own(directory: &Path, hosts: &[String]) -> Result<Certificate, CertificateError> {
     let (certificate, key) = (directory.join("web.crt"), directory.join("web.key"));
-    if !certificate.exists() || !key.exists() {
+    let is_there = certificate.exists() && key.exists();
+    if !is_there || !is_for(&certificate, hosts) {
+        if is_there {
+            tracing::warn!(
+                "the API has a name that its own certificate lacks: it is made anew, with another fingerprint"
+            );
+        }
         make(&certificate, &key, hosts)?;
     }
     read(&certificate, &key)
+}
+
+/// Would a browser that asks for any of these names take it?
+fn is_for(certificate: &Path, hosts: &[String]) -> bool {
+    let Ok(first) = CertificateDer::from_pem_file(certificate) else { return false };
+    let Ok(parsed) = ParsedCertificate::try_from(&first) else { return false };
+    // What cannot be asked for need not be named.
+    let names = hosts.iter().filter_map(|host| ServerName::try_from(host.as_str()).ok());
+    names.into_iter().all(|name| verify_server_name(&parsed, &name).is_ok())
 }
 
 fn make(certificate: &Path, key: &Path, hosts: &[String]) -> Result<(), CertificateError> {
@@ -92,6 +110,23 @@ mod tests {
         assert_eq!(own(dir.path(), &hosts).expect("read").fingerprint, first);
         let mode = std::fs::metadata(dir.path().join("web.key")).expect("key").permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn the_own_certificate_is_made_anew_when_it_lacks_a_name_and_only_then() {
+        let dir = tempfile::tempdir().expect("directory");
+        let own = |names: &[&str]| {
+            let hosts: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+            own(dir.path(), &hosts).expect("made").fingerprint
+        };
+        let first = own(&["localhost", "192.0.2.1"]);
+        assert_eq!(own(&["192.0.2.1", "localhost"]), first, "the same names");
+        let second = own(&["localhost", "192.0.2.1", "warren.example"]);
+        assert_ne!(second, first);
+        assert_eq!(own(&["localhost", "192.0.2.1"]), second, "it has these names");
+        assert_ne!(own(&["localhost", "2001:db8::1"]), second, "another address to listen at");
+        std::fs::write(dir.path().join("web.crt"), "nothing").expect("write");
+        own(&["localhost"]);
     }
 
     #[test]

@@ -134,7 +134,7 @@ impl WebDoor {
         let cookie = cookie(headers).ok_or_else(|| Problem::unauthenticated("no key was sent"))?;
         let session = self.sessions.find(cookie, now);
         let session = session.ok_or_else(|| Problem::unauthenticated("the session has ended"))?;
-        match self.still_good(&session.who, now) {
+        match self.key_holds(&session.who, now) {
             Ok(()) => Ok(session),
             Err(why) => {
                 self.sessions.close(cookie);
@@ -144,8 +144,14 @@ impl WebDoor {
     }
 
     /// Is the key, with which this caller came, still one?
-    pub fn still_good(&self, who: &Principal, now: UnixTime) -> Result<(), KeyRefused> {
+    fn key_holds(&self, who: &Principal, now: UnixTime) -> Result<(), KeyRefused> {
         who.key().map_or(Ok(()), |key| self.keys.still(key, now).map(|_| ()))
+    }
+
+    /// May whoever began something long go on with it?
+    pub fn still_good(&self, who: &Principal, now: UnixTime) -> bool {
+        let in_session = who.session().is_none_or(|session| self.sessions.is_open(session, now));
+        in_session && self.key_holds(who, now).is_ok()
     }
 
     pub fn may_try(&self, from: IpAddr, now: UnixTime) -> Result<(), Problem> {
@@ -182,7 +188,7 @@ impl Counts {
         self.0
             .lock()
             .get(&Source::of(from))
-            .filter(|(since, _)| now.since(*since) < seconds)
+            .filter(|(since, _)| !is_over(*since, now, seconds))
             .map_or(0, |(_, count)| *count)
     }
 
@@ -190,19 +196,24 @@ impl Counts {
     fn add(&self, from: IpAddr, now: UnixTime, seconds: u64) -> u32 {
         let (from, mut counts) = (Source::of(from), self.0.lock());
         if counts.len() >= SOURCES {
-            counts.retain(|_, (since, _)| now.since(*since) < seconds);
+            counts.retain(|_, (since, _)| !is_over(*since, now, seconds));
         }
         // Full of recent ones: the newest is told apart rather than all of them let go.
         if counts.len() >= SOURCES && !counts.contains_key(&from) {
             counts.pop_first();
         }
         let (since, count) = counts.entry(from).or_insert((now, 0));
-        if now.since(*since) >= seconds {
+        if is_over(*since, now, seconds) {
             (*since, *count) = (now, 0);
         }
         *count = count.saturating_add(1);
         *count
     }
+}
+
+/// A stretch that began in time to come was begun by a clock that has been put back since: it would not end for long.
+fn is_over(since: UnixTime, now: UnixTime, seconds: u64) -> bool {
+    now < since || now.since(since) >= seconds
 }
 
 /// A header that must stand once, as text.
@@ -340,6 +351,26 @@ mod tests {
         assert!(door.check_key("wrn_x", guesser, now).is_err_and(|p| p.is(Kind::TooMany)));
         assert!(door.check_key("wrn_x", other, now).is_err_and(|p| p.is(Kind::Unauthenticated)));
         assert!(door.check_key("wrn_x", guesser, now.plus(60)).is_err_and(|p| p.is(Kind::Unauthenticated)));
+    }
+
+    #[test]
+    fn a_clock_that_is_put_back_locks_nobody_out() {
+        let (door, from) = (door(), IpAddr::from([10, 0, 0, 1]));
+        let (before, after) = (UnixTime(10_000), UnixTime(6_400));
+        for _ in 0..PER_SECOND {
+            assert!(door.pace(from, before).is_ok());
+        }
+        assert!(door.pace(from, before).is_err_and(|p| p.is(Kind::TooMany)));
+        (0..WRONG).for_each(|_| door.count_wrong(from, before));
+        assert!(door.may_try(from, before).is_err());
+        assert!(door.may_try(from, after).is_ok());
+        for _ in 0..PER_SECOND {
+            assert!(door.pace(from, after).is_ok());
+        }
+        assert!(door.pace(from, after).is_err(), "the limit holds at the new time, too");
+        for second in 1..5 {
+            assert!((0..PER_SECOND).all(|_| door.pace(from, after.plus(second)).is_ok()));
+        }
     }
 
     #[test]

@@ -14,10 +14,11 @@ use std::path::{Path, PathBuf};
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware;
-use axum::routing::get;
+use axum::routing::{MethodRouter, delete, get, post};
 use serde::{Deserialize, Serialize};
 
 use super::App;
+use super::openapi::{self, Draft};
 use certificate::{Certificate, CertificateError};
 
 /// `api` in the settings.
@@ -71,14 +72,65 @@ impl WebSettings {
     }
 }
 
+/// A route without a key, and what it says of itself.
+pub struct Public {
+    pub method: &'static str,
+    pub path: &'static str,
+    pub summary: &'static str,
+    pub needs: Needs,
+    pub draft: fn() -> Draft,
+    handler: fn() -> MethodRouter<App>,
+}
+
+/// What lets somebody in there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Needs {
+    Nothing,
+    Session,
+    /// And the token against requests that another site makes up.
+    SessionAndToken,
+}
+
+/// All of them: signing in on the page, and out.
+pub const PUBLIC: &[Public] = &[
+    Public {
+        method: "GET",
+        path: "/v1/session",
+        summary: "Who is signed in on the page",
+        needs: Needs::Session,
+        draft: || openapi::draft_of(session::show),
+        handler: || get(session::show),
+    },
+    Public {
+        method: "POST",
+        path: "/v1/session",
+        summary: "Sign in on the page, with a key or with the code of a link",
+        needs: Needs::Nothing,
+        draft: || openapi::draft_of(session::open).gives::<session::SessionReply>(),
+        handler: || post(session::open),
+    },
+    Public {
+        method: "DELETE",
+        path: "/v1/session",
+        summary: "Sign out on the page",
+        needs: Needs::SessionAndToken,
+        draft: || openapi::draft_of(session::close).gives_nothing(),
+        handler: || delete(session::close),
+    },
+];
+
 /// Everything that is served on the port.
 pub fn router(app: App) -> Router {
     let door = app.web.clone();
     let counted = middleware::from_fn_with_state(app.requests.clone(), super::metrics::counted);
     let keyed =
         super::routes(&app).layer(middleware::from_fn_with_state(door.clone(), door::keyed)).layer(counted);
-    let public = Router::new()
-        .route("/v1/session", get(session::show).post(session::open).delete(session::close))
+    let public = PUBLIC
+        .iter()
+        .fold(Router::new(), |router, public| {
+            let handler = (public.handler)().layer(middleware::from_fn(super::no_query));
+            router.route(public.path, handler)
+        })
         .method_not_allowed_fallback(super::wrong_method)
         .layer(DefaultBodyLimit::max(door::MAX_SIGN_IN))
         .layer(middleware::from_fn(door::short))

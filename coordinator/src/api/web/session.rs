@@ -14,7 +14,7 @@ use super::door::{COOKIE, CSRF, WebDoor, cookie, single};
 use super::listen::Remote;
 use super::sessions::Session;
 use crate::api::App;
-use crate::api::extract::Given;
+use crate::api::extract::{Given, Reply};
 use crate::api::problem::{Kind, Problem};
 use crate::clock;
 
@@ -48,7 +48,7 @@ impl SessionReply {
     }
 }
 
-pub async fn show(State(app): State<App>, headers: HeaderMap) -> Result<Json<SessionReply>, Problem> {
+pub async fn show(State(app): State<App>, headers: HeaderMap) -> Reply<SessionReply> {
     app.web.session(&headers, clock::now()).map(|session| Json(SessionReply::of(&session)))
 }
 
@@ -63,8 +63,11 @@ pub async fn open(
         SignIn::Link(code) => (redeem(&app.web, &code, from.ip(), now)?, None),
     };
     tracing::info!(principal = %who, from = %from.ip(), "signed in on the page");
-    let (secret, session) =
-        app.web.sessions.open(who, until, now).map_err(|e| Problem::new(Kind::Internal, e.to_string()))?;
+    let (secret, session) = app
+        .web
+        .sessions
+        .open(who, until, from.ip(), now)
+        .map_err(|e| Problem::new(Kind::Internal, e.to_string()))?;
     let mut response = Json(SessionReply::of(&session)).into_response();
     set_cookie(&mut response, &app.web, &secret, session.ends.since(now));
     Ok(response)

@@ -2,13 +2,16 @@
 //! signs everybody out. A session that began with an API key ends with it.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use warren_config::time::UnixTime;
+use warren_coordinator_core::access::Scope;
 use zeroize::Zeroizing;
 
 use crate::api::caller::Principal;
@@ -24,6 +27,25 @@ const MAX: usize = 1000;
 
 type Hash = [u8; 32];
 
+/// What a session or an unopened link is called outside: nobody gets in with it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(transparent)]
+pub struct SessionId(String);
+
+impl SessionId {
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+    pub fn parse(text: &str) -> Option<SessionId> {
+        let is_id = text.len() == 16 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+        is_id.then(|| SessionId(text.to_owned()))
+    }
+    /// Of a random number's hash so much that no two are alike, and nobody finds the number.
+    fn of(hash: &Hash) -> SessionId {
+        SessionId(hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect())
+    }
+}
+
 #[derive(Clone, Debug)]
 pub struct Session {
     pub who: Principal,
@@ -32,6 +54,42 @@ pub struct Session {
     pub began: UnixTime,
     pub ends: UnixTime,
     used: UnixTime,
+    from: IpAddr,
+}
+
+/// Which sessions, and links that were not opened yet, are to end.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Which {
+    Id(SessionId),
+    /// Of this person or key: `local:NAME` or `key:NAME`.
+    Name(String),
+    All,
+}
+
+impl Which {
+    fn fits(&self, hash: &Hash, who: &Principal) -> bool {
+        match self {
+            Which::Id(id) => *id == SessionId::of(hash),
+            Which::Name(name) => name == who.as_str(),
+            Which::All => true,
+        }
+    }
+}
+
+/// A session of the page, or a link that was not opened yet.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct SessionRow {
+    pub id: SessionId,
+    /// `local:NAME` or `key:NAME`.
+    pub name: String,
+    pub scope: Scope,
+    pub began: UnixTime,
+    pub ends: UnixTime,
+    /// Its last request, and where it signed in from; none: a link that was not opened yet.
+    pub used: Option<UnixTime>,
+    #[schema(value_type = Option<String>)]
+    pub from: Option<IpAddr>,
 }
 
 #[derive(Debug)]
@@ -72,15 +130,18 @@ impl Sessions {
         &self,
         who: Principal,
         until: Option<UnixTime>,
+        from: IpAddr,
         now: UnixTime,
     ) -> Result<(Zeroizing<String>, Session), clock::NoRandom> {
         let (secret, csrf) = (random()?, random()?.to_string());
         let ends = until.map_or(now.plus(LIFE), |until| until.min(now.plus(LIFE)));
-        let session = Session { who, csrf, began: now, ends, used: now };
+        let key = hash("session", &secret);
+        let who = who.in_session(SessionId::of(&key));
+        let session = Session { who, csrf, began: now, ends, used: now, from };
         let mut inner = self.inner.lock();
         inner.sessions.retain(|_, s| s.is_good(now));
         make_room(&mut inner.sessions, |s| s.used);
-        inner.sessions.insert(hash("session", &secret), session.clone());
+        inner.sessions.insert(key, session.clone());
         Ok((secret, session))
     }
 
@@ -93,6 +154,44 @@ impl Sessions {
 
     pub fn close(&self, cookie: &str) {
         self.inner.lock().sessions.remove(&hash("session", cookie));
+    }
+
+    /// Has it neither ended nor been ended?
+    pub fn is_open(&self, id: &SessionId, now: UnixTime) -> bool {
+        let inner = self.inner.lock();
+        inner.sessions.iter().any(|(hash, session)| SessionId::of(hash) == *id && session.is_good(now))
+    }
+
+    /// Oldest first.
+    pub fn rows(&self, which: &Which, now: UnixTime) -> Vec<SessionRow> {
+        let inner = self.inner.lock();
+        let row = |hash, who: &Principal, began, ends| SessionRow {
+            id: SessionId::of(hash),
+            name: who.to_string(),
+            scope: who.scope(),
+            began,
+            ends,
+            used: None,
+            from: None,
+        };
+        let sessions = inner.sessions.iter().filter(|(_, session)| session.is_good(now));
+        let sessions = sessions.filter(|(hash, session)| which.fits(hash, &session.who)).map(|(hash, s)| {
+            SessionRow { used: Some(s.used), from: Some(s.from), ..row(hash, &s.who, s.began, s.ends) }
+        });
+        let links = inner.links.iter().filter(|(_, link)| now < link.made.plus(LINK_LIFE));
+        let links = links
+            .filter(|(hash, link)| which.fits(hash, &link.who))
+            .map(|(hash, link)| row(hash, &link.who, link.made, link.made.plus(LINK_LIFE)));
+        let mut rows: Vec<SessionRow> = sessions.chain(links).collect();
+        rows.sort_by(|a, b| (a.began, &a.id).cmp(&(b.began, &b.id)));
+        rows
+    }
+
+    /// From now on they open nothing.
+    pub fn end(&self, which: &Which) {
+        let mut inner = self.inner.lock();
+        inner.sessions.retain(|hash, session| !which.fits(hash, &session.who));
+        inner.links.retain(|hash, link| !which.fits(hash, &link.who));
     }
 
     /// A code that opens one session within [`LINK_LIFE`].
@@ -132,6 +231,8 @@ mod tests {
     use crate::account::Accounts;
     use crate::api::caller::{Caller, Doorkeeper};
 
+    const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+
     fn root() -> Principal {
         let door = Doorkeeper::new(0, None, || Accounts::of_text("root:x:0:0:\n", ""));
         door.check(Caller(Some((0, 0)))).expect("root")
@@ -151,23 +252,46 @@ mod tests {
     #[test]
     fn a_session_ends_by_idleness_by_age_and_with_its_key() {
         let sessions = Sessions::default();
-        let (cookie, _) = sessions.open(root(), None, UnixTime(0)).expect("random");
+        let (cookie, _) = sessions.open(root(), None, HERE, UnixTime(0)).expect("random");
         assert!(sessions.find(&cookie, UnixTime(IDLE - 1)).is_some());
         assert!(sessions.find(&cookie, UnixTime(2 * IDLE)).is_none());
-        let (cookie, _) = sessions.open(root(), Some(UnixTime(50)), UnixTime(0)).expect("random");
+        let (cookie, _) = sessions.open(root(), Some(UnixTime(50)), HERE, UnixTime(0)).expect("random");
         assert!(sessions.find(&cookie, UnixTime(49)).is_some());
         assert!(sessions.find(&cookie, UnixTime(50)).is_none());
-        let (cookie, _) = sessions.open(root(), None, UnixTime(0)).expect("random");
+        let (cookie, _) = sessions.open(root(), None, HERE, UnixTime(0)).expect("random");
         sessions.close(&cookie);
         assert!(sessions.find(&cookie, UnixTime(1)).is_none());
     }
 
     #[test]
+    fn sessions_and_links_are_ended_by_id_by_name_or_all() {
+        let (sessions, now) = (Sessions::default(), UnixTime(100));
+        let open = || sessions.open(root(), None, HERE, now).expect("random");
+        let (mine, session) = open();
+        let (other, _) = open();
+        let code = sessions.link(root(), now).expect("random");
+        let rows = sessions.rows(&Which::All, now);
+        assert_eq!((rows.len(), rows.iter().filter(|row| row.used.is_none()).count()), (3, 1));
+        let id = session.who.session().expect("of a session").clone();
+        assert!(sessions.is_open(&id, now) && !mine.contains(id.as_str()));
+        sessions.end(&Which::Id(id.clone()));
+        assert!(!sessions.is_open(&id, now) && sessions.find(&mine, now).is_none());
+        assert!(sessions.find(&other, now).is_some());
+        sessions.end(&Which::Name("local:nobody".into()));
+        assert_eq!(sessions.rows(&Which::All, now).len(), 2);
+        sessions.end(&Which::Name("local:root".into()));
+        assert!(sessions.find(&other, now).is_none() && sessions.redeem(&code, now).is_none());
+        open();
+        sessions.end(&Which::All);
+        assert_eq!(sessions.rows(&Which::All, now), []);
+    }
+
+    #[test]
     fn their_number_is_bounded() {
         let sessions = Sessions::default();
-        let (first, _) = sessions.open(root(), None, UnixTime(0)).expect("random");
+        let (first, _) = sessions.open(root(), None, HERE, UnixTime(0)).expect("random");
         for _ in 0..MAX {
-            sessions.open(root(), None, UnixTime(1)).expect("random");
+            sessions.open(root(), None, HERE, UnixTime(1)).expect("random");
         }
         assert!(sessions.find(&first, UnixTime(1)).is_none());
         assert_eq!(sessions.inner.lock().sessions.len(), MAX);

@@ -1,4 +1,4 @@
-//! `key`: keys of the HTTP API.
+//! `key`: keys of the HTTP API; `session`: sessions of the page.
 
 use clap::{Subcommand, ValueEnum};
 use warren_coordinator_core::access::Scope;
@@ -24,6 +24,22 @@ pub enum KeyCommand {
     Revoke {
         /// Its id, or its name.
         key: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum SessionCommand {
+    /// Who is signed in on the page, and links of `warren ui` that were not opened yet.
+    List,
+    /// End sessions and unopened links now.
+    #[command(group = clap::ArgGroup::new("which").required(true))]
+    End {
+        /// Its id; or whose they are, as `local:NAME` or `key:NAME`.
+        #[arg(group = "which")]
+        session: Option<String>,
+        /// All there are.
+        #[arg(long, group = "which")]
+        all: bool,
     },
 }
 

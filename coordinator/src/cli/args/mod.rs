@@ -17,7 +17,7 @@ use warren_config::name::Name;
 use crate::{authority, serve, state_dir};
 
 pub use ask::{CanArgs, Via, WhyArgs};
-pub use key::{KeyCommand, KeyScope};
+pub use key::{KeyCommand, KeyScope, SessionCommand};
 pub use node::{AddExternalArgs, NodeCommand, NodeTagArgs, PlaceArgs};
 pub use policy::{ApplyArgs, ApplyHow, PolicyCommand};
 pub use relay::{RelayAddArgs, RelayCommand, RelayRunArgs};
@@ -98,6 +98,9 @@ pub enum Command {
     /// Keys of the HTTP API.
     #[command(subcommand)]
     Key(KeyCommand),
+    /// Who is signed in on the page.
+    #[command(subcommand)]
+    Session(SessionCommand),
     /// The log of every change.
     #[command(subcommand)]
     Audit(AuditCommand),

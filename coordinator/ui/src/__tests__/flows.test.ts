@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import type { FlowRow, NodeRow, Workload } from "../api/types";
 import { atEnd, doings, ends, ways, words } from "../workload";
-import { csv, flowKey, isBehind, mergeFlows, MOST, oneEach } from "../pages/flows-data";
+import { Arriving, csv, flowKey, isBehind, mergeFlows, MOST, oneEach } from "../pages/flows-data";
 
 const row = (flow: number, cursor: number, more: Partial<FlowRow> = {}): FlowRow => ({
   cursor,
@@ -43,6 +43,18 @@ test("a later window of a flow is added to it, and it comes first", () => {
   ]);
 });
 test("a row that comes twice counts once", () => expect(mergeFlows([row(1, 1)], [row(1, 1)])).toEqual([row(1, 1)]));
+test("rows that come while the list is under way are neither lost nor counted twice", () => {
+  const arriving = new Arriving();
+  // The list has the windows 4 and 5 of flow 1 already; 6 came after it was made, and so did flow 2.
+  expect(arriving.take([row(1, 5), row(1, 6), row(2, 7)])).toBe(false);
+  const rows = arriving.listed([row(1, 5, { bytes_out: 20 }), row(3, 3)]);
+  expect(rows.map((r) => [r.flow, r.bytes_out])).toEqual([
+    [2, 10],
+    [1, 30],
+    [3, 10],
+  ]);
+  expect(arriving.take([row(2, 8)])).toBe(true);
+});
 test("there is an end to what is kept, and the newest are kept", () => {
   const rows = mergeFlows(
     [],

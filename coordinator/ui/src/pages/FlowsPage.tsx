@@ -12,7 +12,7 @@ import { Icon } from "../ui/icons";
 import { Table, type Column } from "../ui/table";
 import { clock, count, plural, port, spanMs, utc } from "../format";
 import { ends, words } from "../workload";
-import { csv, flowCache, flowKey, isBehind, mergeFlows, MOST, oneEach } from "./flows-data";
+import { Arriving, csv, flowCache, flowKey, isBehind, mergeFlows, MOST, oneEach } from "./flows-data";
 
 /** Rows that are asked for at once. */
 const PAGE = 2000;
@@ -89,7 +89,7 @@ export function FlowsPage() {
 
   const question = useRef<{ since: number; stop: AbortSignal }>(null);
   /** The page of rows that begins at a place, or the first one. */
-  const load = async (before: string | null) => {
+  const load = async (before: string | null, withEarly = (list: FlowRow[]) => list) => {
     const asked = question.current;
     if (!asked) return;
     setAsking(true);
@@ -102,7 +102,8 @@ export function FlowsPage() {
         setSearched(list.searched_to);
         list = await get<FlowList>(path, { ...query, before: list.next }, asked.stop);
       }
-      setRows((known) => (before === null ? list.rows : [...known, ...list.rows]));
+      const first = before === null ? withEarly(list.rows) : [];
+      setRows((known) => (before === null ? first : [...known, ...list.rows]));
       setNext(list.next);
       setSearched(list.searched_to);
       setProblem(null);
@@ -115,22 +116,33 @@ export function FlowsPage() {
 
   useEffect(() => {
     const stop = new AbortController();
+    const arriving = new Arriving();
     let source: EventSource | null = null;
     setHeld(null);
     setSkipped(0);
     const since = Math.floor((at ?? now()) - window);
     question.current = { since, stop: stop.signal };
     setNext(null);
-    load(null).catch(() => {});
-    if (at === null) {
+    let isAsked = false;
+    const first = () => {
+      if (isAsked) return;
+      isAsked = true;
+      load(null, (list) => arriving.listed(list)).catch(() => {});
+    };
+    if (at !== null) first();
+    else {
       source = new EventSource(address("/events", { flows: true, ...asQuery }));
       source.addEventListener("flows", (event) => {
         const said = JSON.parse((event as MessageEvent<string>).data) as { rows: FlowRow[]; skipped: number };
+        if (!arriving.take(said.rows)) return;
         if (holding.current) setHeld((h) => mergeFlows(h ?? [], said.rows));
         else setRows((r) => mergeFlows(r, said.rows));
         if (said.skipped) setSkipped((n) => n + said.skipped);
       });
       source.addEventListener("resync", () => setAsked((n) => n + 1));
+      // First the stream, then the list: so nothing comes between the two.
+      source.addEventListener("open", first);
+      source.addEventListener("error", first);
     }
     return () => {
       stop.abort();

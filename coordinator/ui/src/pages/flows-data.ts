@@ -27,6 +27,26 @@ export function mergeFlows(known: readonly FlowRow[], fresh: readonly FlowRow[])
   return [...byKey.values()].sort((a, b) => b.last_ms - a.last_ms || b.cursor - a.cursor).slice(0, MOST);
 }
 
+/** Rows that come while the list they belong to is under way: they are newer than it, or in it. */
+export class Arriving {
+  #early: FlowRow[] = [];
+  #isListed = false;
+
+  /** True: the list is there, and the rows go to it. */
+  take(rows: readonly FlowRow[]): boolean {
+    if (!this.#isListed) this.#early.push(...rows);
+    return this.#isListed;
+  }
+
+  /** The list has come: it, and what came meanwhile. */
+  listed(list: readonly FlowRow[]): FlowRow[] {
+    const rows = this.#early.length ? mergeFlows(list, this.#early) : [...list];
+    this.#isListed = true;
+    this.#early = [];
+    return rows;
+  }
+}
+
 /**
  * Both ends report a flow: shown is what its opener says, else what the other end says. What the other end says besides (its
  * process, mostly) goes with it, also where the coordinator has not yet put the two together: events come from each alone.
