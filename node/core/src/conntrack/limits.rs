@@ -17,7 +17,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Limits {
-        Limits { flows: 16_384, share: 256, fragments: 512, refusals: 4096, records: 32_768 }
+        Limits { flows: 16_384, share: 256, fragments: 512, refusals: 4096, records: 16_384 }
     }
 }
 
