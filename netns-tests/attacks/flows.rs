@@ -1,5 +1,5 @@
 //! Flow-table exhaustion: an enrolled peer opens as many flows at its granted UDP port as it has source ports, again and
-//! again. It fills its own share: its own oldest half-open flows go, nobody else's.
+//! again. It fills its own share: its own oldest flows go, nobody else's, and whoever opens one more honest one can.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::ExitCode;
@@ -51,5 +51,11 @@ fn main() -> ExitCode {
         let echoed = |packet: &[u8]| read_udp(packet).is_some_and(|(.., body)| body == text);
         rogue.hear(Duration::from_secs(1), echoed).unwrap_or_default()
     });
-    verdict(sent > 0, &format!("{sent} flows opened; the same peer's next honest flow passes: {again}"))
+    let held = again && sent >= at_least;
+    verdict(
+        held,
+        &format!(
+            "{sent} flows opened, of {at_least} at least; the same peer's next honest flow passes: {again}"
+        ),
+    )
 }

@@ -49,12 +49,13 @@ impl Siege {
     /// Web-1's keys are in other hands now: what every attack from inside is told.
     pub fn stolen_peer(&mut self) -> Vec<String> {
         let (me, to) = (self.town.web.v4(), self.town.orders.v4());
+        let (me6, to6) = (self.town.web.v6(), self.town.orders.v6());
         let (target, key, private) =
             (self.target(), self.town.orders.public_keys(), self.town.web.stolen_keys());
         self.town.web.kill_9();
-        ["--target", &target, "--key", &key, "--private", &private, "--me", &me, "--to", &to]
-            .map(String::from)
-            .to_vec()
+        let families = ["--me", &me, "--to", &to, "--me6", &me6, "--to6", &to6];
+        let keys = ["--target", &target, "--key", &key, "--private", &private];
+        keys.into_iter().chain(families).map(String::from).collect()
     }
 
     /// KiB that the attacked agent holds.
@@ -130,6 +131,11 @@ impl Siege {
         self.until_counted(&["wg-bad-mac1", "wg-cookie-sent", "wg-rate-limited"], 1000);
     }
 
+    /// The attacked one knows at least so many flows of the peer whose keys were stolen.
+    pub fn until_it_knows(&self, flows: u64) {
+        until("flows are there", LIMIT, || self.seen(&self.town.web)["flows"].as_u64() >= Some(flows));
+    }
+
     /// The attacked one has counted so much more of these.
     pub fn until_counted(&self, kinds: &[&str], more: u64) {
         let count = || kinds.iter().map(|kind| self.town.orders.counter(kind)).sum::<u64>();
@@ -163,6 +169,12 @@ impl Siege {
 pub struct Newcomer {
     pub node: Node,
     place: String,
+}
+
+impl Newcomer {
+    pub fn place(&self) -> &str {
+        &self.place
+    }
 }
 
 /// Keys are not for a log.

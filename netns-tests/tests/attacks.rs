@@ -44,13 +44,18 @@ fn floods_of_initiations_cost_established_tunnels_nothing_and_an_honest_peer_thr
             flood("10.92.0.1", &[&["--mac1", "valid", "--sources", "10000"][..], &dense].concat()),
         ),
         ("attack-proved", flood("10.92.0.1", &[&["--sources", "2000"][..], &dense].concat())),
-        ("attack-unresolvable", flood("10.91.200.1", &["--sources", "250", "--rate", "3000"])),
+        // In the name of the newcomer itself, where it is expected.
+        ("attack-initiations", flood("", &[&["--mac1", "valid", "--sources", "1"][..], &dense].concat())),
     ];
     for (number, (attack, args)) in floods.iter().enumerate() {
-        let args: Vec<&str> = args.iter().map(String::as_str).collect();
-        for place in [None, Some(number as u8 + 1)] {
+        let elsewhere = Some(Some(number as u8 + 1)).filter(|_| !args.contains(&String::new()));
+        for place in [None].into_iter().chain(elsewhere) {
             let name = format!("late-{number}{}", if place.is_some() { "-elsewhere" } else { "" });
             let newcomer = siege.newcomer(&name, place);
+            let named =
+                |word: &str| if word.is_empty() { newcomer.place().to_owned() } else { word.to_owned() };
+            let args: Vec<String> = args.iter().map(|word| named(word)).collect();
+            let args: Vec<&str> = args.iter().map(String::as_str).collect();
             let outcome = siege.under(&siege.attacker, attack, &args, |siege| {
                 siege.until_flooded();
                 let took = siege.honest_handshake(&newcomer);
@@ -61,6 +66,23 @@ fn floods_of_initiations_cost_established_tunnels_nothing_and_an_honest_peer_thr
             outcome.came_back();
         }
     }
+}
+
+/// Answers that wait for neighbours that nobody is fill no buffer that others need.
+#[test]
+fn initiations_from_addresses_that_nobody_has_stop_neither_tunnels_nor_handshakes() {
+    let mut siege = Siege::begin();
+    let newcomer = siege.newcomer("late", None);
+    let base = siege.stolen_peer();
+    let seconds = seconds();
+    let more = ["--from", "10.91.200.1", "--sources", "250", "--rate", "3000", "--seconds", &seconds];
+    let args: Vec<&str> = base.iter().map(String::as_str).chain(more).collect();
+    let outcome = siege.under(&siege.attacker, "attack-unresolvable", &args, |siege| {
+        siege.until_flooded();
+        println!("honest handshake after {:?}", siege.honest_handshake(&newcomer));
+    });
+    outcome.held();
+    outcome.came_back();
 }
 
 /// Whoever forges what a router would say of a tunnel does not stop it.
@@ -156,13 +178,16 @@ fn a_hostile_peer_gets_nothing_out_at_the_other_end_and_takes_nothing_from_other
     assert!(seen.len() > 100, "the tap saw {} packets", seen.len());
 
     siege.under(&host, "attack-replay", &[&base[..], &["--open", "8081"]].concat(), |_| {}).held();
-    let floods = [("attack-spray", "8080,8081", "denied"), ("attack-flows", "8081", "flow-table-full")];
+    let floods = [("attack-spray", "8080,8081"), ("attack-flows", "8081")];
     let newcomers = floods.map(|(attack, ..)| siege.newcomer(&attack.replace("attack", "late"), None));
     let before = siege.memory();
-    for ((attack, open, counted), newcomer) in floods.into_iter().zip(&newcomers) {
+    for ((attack, open), newcomer) in floods.into_iter().zip(&newcomers) {
         let args = [&base[..], &long, &["--open", open]].concat();
         let outcome = siege.under(&host, attack, &args, |siege| {
-            siege.until_counted(&[counted], 100);
+            match attack {
+                "attack-flows" => siege.until_it_knows(16_000),
+                _ => siege.until_counted(&["denied"], 100),
+            }
             println!("honest handshake under {attack} after {:?}", siege.honest_handshake(newcomer));
         });
         outcome.held();

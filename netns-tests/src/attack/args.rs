@@ -43,6 +43,14 @@ impl Args {
         self.given.get(name).map_or(default, |text| self.read(name, text))
     }
 
+    /// What the attack can do without.
+    pub fn maybe<T: FromStr>(&self, name: &str) -> Option<T>
+    where
+        T::Err: Display,
+    {
+        self.given.get(name).map(|text| self.read(name, text))
+    }
+
     fn read<T: FromStr>(&self, name: &str, text: &str) -> T
     where
         T::Err: Display,
