@@ -1,18 +1,19 @@
 //! An enrolled peer that may open one UDP port sends everything that no grant allows: forged sources, foreign
-//! destinations, fragments, options, extension headers, all protocols, all flags, errors about flows that are not. Nothing
-//! may be answered; whether anything came out at the target's interface is for a capture there to say.
+//! destinations, fragments, options, extension headers in any order and number, all protocols, all flags, discovery and
+//! redirects, errors about flows that are not; over IPv4, and over IPv6 if it is given addresses. Nothing may be answered;
+//! whether anything came out at the target's interface is for a capture there to say.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use warren_netns_tests::attack::args::{Args, fail};
-use warren_netns_tests::attack::inner::{forbidden, read_udp, udp};
 use warren_netns_tests::attack::rogue::{Keys, Rogue};
 use warren_netns_tests::attack::verdict::verdict;
+use warren_netns_tests::attack::{inner, inner6};
 
 const USAGE: &str = "attack-inner --target IP:PORT --key BASE64[,BASE64] --private BASE64[,BASE64] --me OVERLAY-IP --to OVERLAY-IP --open UDP-PORT \
-                     [--mark TEXT] (an echo service must listen at --open)";
+                     [--me6 OVERLAY-IP --to6 OVERLAY-IP] [--mark TEXT] (an echo service must listen at --open)";
 
 fn main() -> ExitCode {
     let args = Args::parse(USAGE);
@@ -22,15 +23,28 @@ fn main() -> ExitCode {
     let (private, key): (Keys, Keys) = (args.need("private"), args.need("key"));
     let io = |e: std::io::Error| -> ! { fail(USAGE, &e.to_string()) };
     let mut rogue = Rogue::connect(target, private, &key).unwrap_or_else(|e| io(e));
+    let six = args.maybe::<Ipv6Addr>("me6").zip(args.maybe::<Ipv6Addr>("to6"));
     let honest = |rogue: &mut Rogue, text: &str| {
-        rogue.send(&udp((me, 4000), (to, open), text.as_bytes()))?;
-        rogue.hear(Duration::from_secs(3), |packet| {
-            read_udp(packet).is_some_and(|(.., body)| body == text.as_bytes())
-        })
+        let body = |packet: &[u8]| {
+            let read = inner::read_udp(packet).or(inner6::read_udp(packet));
+            read.is_some_and(|(.., body)| body == text.as_bytes())
+        };
+        rogue.send(&inner::udp((me, 4000), (to, open), text.as_bytes()))?;
+        let mut echoed = rogue.hear(Duration::from_secs(3), body)?;
+        if let Some((me, to)) = six {
+            rogue.heard.clear();
+            rogue.send(&inner6::udp((me, 4000), (to, open), text.as_bytes()))?;
+            echoed &= rogue.hear(Duration::from_secs(3), body)?;
+        }
+        std::io::Result::Ok(echoed)
     };
     let before = honest(&mut rogue, "honest before").unwrap_or_else(|e| io(e));
     rogue.heard.clear();
-    let all = forbidden(me, to, open, mark.as_bytes());
+    let mut all = inner::forbidden(me, to, open, mark.as_bytes());
+    let fours = all.len();
+    if let Some((me, to)) = six {
+        all.extend(inner6::forbidden(me, to, open, mark.as_bytes()));
+    }
     let mut sent = 0;
     for (at, (_, packet)) in all.iter().enumerate() {
         sent += usize::from(rogue.send(packet).unwrap_or_else(|e| io(e)));
@@ -45,8 +59,9 @@ fn main() -> ExitCode {
     verdict(
         held,
         &format!(
-            "{sent} forbidden packets of {} kinds sent, {answers} answered; honest before: {before}, after: {after}",
-            all.len()
+            "{sent} forbidden packets of {} kinds sent, {} of them over IPv6; {answers} answered; honest before: {before}, after: {after}",
+            all.len(),
+            all.len() - fours
         ),
     )
 }

@@ -9,7 +9,8 @@ use crate::wait::eventually;
 
 /// A service that sends every UDP datagram back, for `attack` programs and [`Pings`] alike.
 const ECHO: &str = "import socket,sys
-s=socket.socket(socket.AF_INET,socket.SOCK_DGRAM); s.bind(('0.0.0.0',int(sys.argv[1]))); print('ready',flush=True)
+s=socket.socket(socket.AF_INET6,socket.SOCK_DGRAM); s.setsockopt(socket.IPPROTO_IPV6,socket.IPV6_V6ONLY,0)
+s.bind(('::',int(sys.argv[1]))); print('ready',flush=True)
 while True:
     d,a=s.recvfrom(65536); s.sendto(d,a)";
 

@@ -176,6 +176,21 @@ fn a_hostile_peer_gets_nothing_out_at_the_other_end_and_takes_nothing_from_other
         seen.iter().filter(|packet| warren_netns_tests::capture::contains(packet, mark.as_bytes())).count();
     assert_eq!(marked, 0, "forbidden packets came out at the other end");
     assert!(seen.len() > 100, "the tap saw {} packets", seen.len());
+    // Of IPv6 nothing but what the honest flow says, whatever else is too short to be marked.
+    let theirs: std::net::Ipv6Addr = siege.town.orders.v6().parse().unwrap();
+    // The kernel of the attacked one asks for routers by itself, from a link-local address that is not the forged one.
+    let own = |packet: &[u8]| {
+        let from = &packet[8..24];
+        from == theirs.octets()
+            || from[0] == 0xfe && from != "fe80::1".parse::<std::net::Ipv6Addr>().unwrap().octets()
+    };
+    let six = seen.iter().filter(|packet| packet[0] >> 4 == 6 && !own(packet));
+    let honest = |packet: &&Vec<u8>| {
+        let read = warren_netns_tests::attack::inner6::read_udp(packet);
+        read.is_some_and(|(_, port, body)| port == 8081 && body.starts_with(b"honest"))
+    };
+    let (honest, others): (Vec<_>, Vec<_>) = six.partition(honest);
+    assert!(honest.len() >= 2 && others.is_empty(), "{} honest, {others:02x?}", honest.len());
 
     siege.under(&host, "attack-replay", &[&base[..], &["--open", "8081"]].concat(), |_| {}).held();
     let floods = [("attack-spray", "8080,8081"), ("attack-flows", "8081")];

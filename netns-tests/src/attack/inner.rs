@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 
-fn sum(bytes: &[u8], mut sum: u32) -> u32 {
+pub(super) fn sum(bytes: &[u8], mut sum: u32) -> u32 {
     for pair in bytes.chunks(2) {
         sum += u32::from(pair[0]) << 8 | u32::from(*pair.get(1).unwrap_or(&0));
         sum = (sum & 0xffff) + (sum >> 16);
@@ -139,22 +139,8 @@ pub fn forbidden(me: Ipv4Addr, to: Ipv4Addr, open: u16, mark: &[u8]) -> Vec<(Str
     add("hop limit 0", no_hops);
     long[3] = 0xff;
     add("a length over the end", long);
-    add("IPv6 with extension headers", extension_headers(mark));
     add("not IP at all", [&[0x50][..], &[0; 40], mark].concat());
     all
-}
-
-/// Addresses do not matter: no such packet passes.
-fn extension_headers(mark: &[u8]) -> Vec<u8> {
-    let body =
-        [&[43u8, 0, 1, 4, 0, 0, 0, 0, 60, 0, 0, 0, 0, 0, 0, 0, 17, 0, 1, 4, 0, 0, 0, 0][..], mark].concat();
-    let mut packet = vec![0x60, 0, 0, 0];
-    packet.extend((body.len() as u16).to_be_bytes());
-    packet.extend([0, 64]);
-    packet.extend([0xfd; 16]);
-    packet.extend([0xfc; 16]);
-    packet.extend(body);
-    packet
 }
 
 /// The UDP payload of an inner IPv4 packet, and its ports.

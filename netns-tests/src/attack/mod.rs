@@ -6,7 +6,7 @@
 //! - [`verdict`]: the last line.
 //! - [`forge`]: UDP from any source address, by a raw socket.
 //! - [`knock`]: WireGuard initiations that anybody can make who knows the target's public key.
-//! - [`inner`]: packets for the inside of a tunnel. [`rogue`]: an enrolled peer that sends whatever it likes.
+//! - [`inner`], [`inner6`]: packets for the inside of a tunnel. [`rogue`]: an enrolled peer that sends whatever it likes.
 //! - [`pace`]: so many a second.
 //!
 //! They know Warren only from outside: no code of the target is used to attack it.
@@ -14,6 +14,7 @@
 pub mod args;
 pub mod forge;
 pub mod inner;
+pub mod inner6;
 pub mod knock;
 pub mod pace;
 pub mod rogue;
