@@ -56,6 +56,7 @@ pub mod refusal;
 pub mod refusals;
 pub mod relay;
 pub mod relays;
+mod runs;
 mod seats;
 pub mod session;
 pub mod state;
