@@ -23,6 +23,7 @@ pub mod events;
 pub mod files;
 pub mod keyring;
 mod memory;
+mod meter;
 pub mod network;
 pub mod otlp;
 pub mod outpost;

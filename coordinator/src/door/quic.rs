@@ -14,6 +14,7 @@ use warren_wire::door::QUIC_ALPN;
 use super::{Caller, Transport};
 use super::{Shared, Watch, say_end};
 use crate::channel::{Answer, Place};
+use crate::meter::Meter;
 use crate::tls;
 
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -85,11 +86,14 @@ async fn open(incoming: Incoming, place: Place, shared: Arc<Shared>) {
         Err(error) => return shared.fail(from, &error),
     };
     let from = std::net::SocketAddr::new(from.ip().to_canonical(), from.port());
-    let watch = Arc::new(Watch::new(Caller { remote: from, transport: Transport::Quic }, place));
+    let watch = Arc::new(Watch::new(
+        Caller { remote: from, transport: Transport::Quic },
+        Meter::new(place, usize::MAX),
+    ));
     let _entered = shared.callers.enter(local.at(), watch.clone());
     shared.opened(&watch);
     let end = tokio::select! {
-        end = carry_quic(&connection, &local, &shared.tally, |_| watch.inward(), |said| watch.outward(said)) => end,
+        end = carry_quic(&connection, &local, &shared.tally, |said| watch.inward(said.len()), |said| watch.outward(said)) => end,
         end = watch.over() => end,
         () = leave.notified() => End::Gone("others wait for this place".to_owned()),
     };
