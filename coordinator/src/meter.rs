@@ -10,7 +10,6 @@ use std::task::{Context, Poll};
 
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::sync::Notify;
 
 use crate::channel::Place;
 
@@ -27,10 +26,6 @@ impl Meter {
     /// Of this connection alone no more than `most`.
     pub fn new(place: Place, most: usize) -> Arc<Meter> {
         Arc::new(Meter(Mutex::new(Inner { place, held: 0, most, member: false })))
-    }
-
-    pub fn leave(&self) -> Arc<Notify> {
-        self.0.lock().place.leave()
     }
 
     /// False for too much.

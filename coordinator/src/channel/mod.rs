@@ -148,7 +148,8 @@ impl Listener {
         let (failed, proven) = (|error| ChannelError::Listen { addr, error }, Proven::default());
         let answering = (Strangers::new(mouths).map_err(failed)?, proven.clone());
         let endpoint =
-            with_more(endpoint_config(online_seed), config, socket, beside, answering).map_err(failed)?;
+            with_more(endpoint_config(online_seed), config, socket, (Some(beside.0), beside.1), answering)
+                .map_err(failed)?;
         Ok(Listener { endpoint, limits, callers, proven })
     }
 
@@ -186,12 +187,22 @@ impl Listener {
     }
 }
 
+/// QUIC alone, with sockets for strangers.
+pub(crate) fn quic_alone(
+    config: EndpointConfig,
+    server: quinn::ServerConfig,
+    ports: Ports,
+    proven: Proven,
+) -> std::io::Result<Endpoint> {
+    with_more(config, server, ports.control, (None, None), (Strangers::new(ports.mouths)?, proven))
+}
+
 /// QUIC for members, and on the same port STUN and the relay ([`port`]).
 fn with_more(
     config: EndpointConfig,
     server: quinn::ServerConfig,
     socket: std::net::UdpSocket,
-    (stun, relay): (Stun, Option<Carrier>),
+    (stun, relay): (Option<Stun>, Option<Carrier>),
     (strangers, proven): (Strangers, Proven),
 ) -> std::io::Result<Endpoint> {
     let runtime = Arc::new(TokioRuntime);

@@ -24,19 +24,20 @@ const ANSWERED: usize = 4;
 #[derive(Debug)]
 pub struct Socket {
     pub inner: Arc<dyn AsyncUdpSocket>,
-    pub stun: Stun,
+    /// None: questions are not answered here.
+    pub stun: Option<Stun>,
     pub relay: Option<Beside>,
     pub strangers: Strangers,
     pub proven: Proven,
 }
 
 impl Socket {
-    fn answer(&self, datagrams: &[u8], meta: &RecvMeta) {
+    fn answer(&self, stun: &Stun, datagrams: &[u8], meta: &RecvMeta) {
         for question in datagrams.chunks(meta.stride.max(1)).take(ANSWERED) {
             if !stun::is_stun(question) || !self.strangers.may(meta.addr) {
                 continue;
             }
-            let Some(contents) = self.stun.reply(question, meta.addr) else { continue };
+            let Some(contents) = stun.reply(question, meta.addr) else { continue };
             let transmit = Transmit {
                 destination: meta.addr,
                 ecn: None,
@@ -96,8 +97,8 @@ impl AsyncUdpSocket for Socket {
         if let Poll::Ready(Ok(count)) = &received {
             for (buffer, meta) in buffers.iter_mut().zip(metas).take(*count) {
                 let datagrams = buffer.get_mut(..meta.len).unwrap_or_default();
-                if stun::is_stun(datagrams) {
-                    self.answer(datagrams, meta);
+                if let Some(stun) = self.stun.as_ref().filter(|_| stun::is_stun(datagrams)) {
+                    self.answer(stun, datagrams, meta);
                     meta.len = 0;
                 } else if let Some(beside) = self.relay.as_ref().filter(|_| relay::is_frame(datagrams)) {
                     let from = Place { at: meta.addr, by: meta.dst_ip };

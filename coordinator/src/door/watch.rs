@@ -57,6 +57,10 @@ impl Watch {
         }
     }
 
+    pub fn is_good(&self) -> bool {
+        self.good.load(Ordering::Relaxed)
+    }
+
     /// May one more come in, of so many bytes?
     pub fn inward(&self, bytes: usize) -> Result<(), End> {
         if self.good.load(Ordering::Relaxed) {
