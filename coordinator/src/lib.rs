@@ -6,6 +6,7 @@
 //! - [`store`]: SQLite. [`state_dir`], [`files`], [`authority`]: what lies on the disk, and how.
 //! - [`api`]: the HTTP API on the local socket. [`client`]: its other end. [`cli`]: the command, which uses only that.
 //! - [`events`]: what happens, for those who listen; [`otlp`]: flow records for a receiver elsewhere.
+//! - [`strangers`]: answers to addresses that nobody has proven. [`source`]: whom a stranger is counted as.
 //! - [`tls`]: raw public keys. [`clock`]: the only reader of time and randomness. [`account`], [`text`], [`network`].
 
 #![forbid(unsafe_code)]
@@ -22,6 +23,7 @@ pub mod events;
 pub mod files;
 pub mod keyring;
 mod memory;
+mod meter;
 pub mod network;
 pub mod otlp;
 pub mod outpost;
@@ -31,6 +33,7 @@ pub mod serve;
 pub mod source;
 pub mod state_dir;
 pub mod store;
+pub mod strangers;
 pub mod stun;
 pub mod text;
 pub mod tls;

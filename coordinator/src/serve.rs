@@ -201,7 +201,8 @@ async fn serve(options: &Options, loaded: Loaded) -> Result<(), ServeError> {
     stun.prove_with(place_key(&seed));
     coordinator.prove_places_with(place_key(&seed));
     let beside = (stun, relay.clone());
-    let listener = Listener::on(ports.control, &seed, Limits::default(), beside, callers.clone())?;
+    let answering = (ports.control, ports.mouths);
+    let listener = Listener::on(answering, &seed, Limits::default(), beside, callers.clone())?;
     let listener = Arc::new(listener);
     let listen = listener.local_addr().map_err(start("control channel"))?;
     let socket = bind_socket(&options.socket, &settings.group)?;

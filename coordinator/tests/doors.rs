@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use futures_util::{SinkExt as _, StreamExt as _};
 use rustls::pki_types::ServerName;
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use tokio::sync::{RwLock, RwLockReadGuard};
 use tokio::time::{Instant, timeout};
@@ -180,6 +181,30 @@ async fn garbage_instead_of_tls_and_other_things_than_a_door_are_refused() {
     assert!(said.starts_with(b"HTTP/1.1 404"), "{}", String::from_utf8_lossy(&said));
     house.until("both are counted", |house| house.doors.report().failed == 2).await;
     assert_eq!((house.open_now(), house.heard_within(QUIET)), (0, None));
+}
+
+/// Of one source 64 KiB at most before anybody has said that its doors are good: 4 KiB for the handshakes of each, and what is no
+/// whole message yet counts for all of them together.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_strangers_of_one_source_have_sent_and_nobody_has_read_yet_is_bounded_together() {
+    let house = House::new();
+    let mut head = house.tls().await;
+    let long = [b"GET / HTTP/1.1\r\nx: ".to_vec(), vec![b'x'; 3_000]].concat();
+    head.write_all(&long).await.unwrap();
+    house.until("a head of over 4 KiB ends its connection", |house| house.doors.report().failed == 1).await;
+    // A message of 9,000 bytes that lacks its last: eight of them are more than 64 KiB.
+    let mut held = Vec::new();
+    for _ in 0..8 {
+        // While the last one that asked for too much has not gone yet, there is no room for the next.
+        let Some(mut door) = house.knock().await else { continue };
+        let begun = [&[0x82, 0x80 | 126, 0x23, 0x28, 0, 0, 0, 0][..], &[7; 8_999]].concat();
+        let _ = door.get_mut().write_all(&begun).await;
+        let _ = door.get_mut().flush().await;
+        held.push(door);
+    }
+    house.until("all were opened", |house| house.doors.report().opened == held.len() as u64).await;
+    house.until("what is held fits", |house| house.open_now() * 9_000 <= 64 * 1024).await;
+    assert!(house.open_now() >= 4, "the others stay: {:?}", house.doors.report());
 }
 
 /// Who has shown nothing has few places, for a while, and few datagrams; others come in.

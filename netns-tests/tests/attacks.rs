@@ -8,11 +8,13 @@ use std::time::Duration;
 
 use warren_netns_tests::capture::Tap;
 use warren_netns_tests::measure::{Pings, memory_kib, number};
+use warren_netns_tests::outpost::Outpost;
 use warren_netns_tests::process::{Daemon, Finished, run};
 use warren_netns_tests::siege::Siege;
 use warren_netns_tests::street::Underlay;
+use warren_netns_tests::town::{BEFORE, after};
 use warren_netns_tests::wait::{eventually, until};
-use warren_netns_tests::warren::{Node, WIREGUARD_PORT, binary};
+use warren_netns_tests::warren::{COORDINATOR_PORT, LIMIT, Node, WIREGUARD_PORT, binary};
 use warren_wire::token::Token;
 
 fn seconds() -> String {
@@ -268,10 +270,14 @@ fn comes_back(siege: &Siege, before: i64) {
 
 /// How long a new node takes from its start to its first view.
 fn enrols(siege: &mut Siege, name: &str) -> Duration {
+    enrols_and_stays(siege, name).0
+}
+
+fn enrols_and_stays(siege: &mut Siege, name: &str) -> (Duration, Node) {
     siege.town.street.add_host(name, Underlay::V4);
     let began = std::time::Instant::now();
-    let _node = Node::enrol(&siege.town.street, &siege.town.coordinator, name, &["web"]);
-    began.elapsed()
+    let node = Node::enrol(&siege.town.street, &siege.town.coordinator, name, &["web"]);
+    (began.elapsed(), node)
 }
 
 #[test]
@@ -298,6 +304,50 @@ fn garbage_and_slow_clients_on_the_quic_port_keep_nobody_out() {
     comes_back(&siege, before);
     let friend = pings.stop();
     assert!(friend.loss_percent() < 1.0, "{friend:?}");
+}
+
+/// Answers to addresses that nobody has fill no socket that members, or honest newcomers, are answered by.
+#[test]
+fn answers_to_addresses_that_nobody_has_hold_up_neither_members_nor_newcomers() {
+    let mut siege = Siege::begin();
+    let address = siege.town.coordinator.address.clone();
+    let (quiet, early) = enrols_and_stays(&mut siege, "early");
+    // Nobody leaves: who is gone without a word is waited for.
+    let mut stay = vec![early];
+    let program = binary("attack-astray");
+    let attacker = siege.attacker.clone();
+    for (number, kind) in ["stun", "version", "initial"].into_iter().enumerate() {
+        let before = memory_kib(coordinator_pid(&siege)) as i64;
+        let words = [&program, "--target", &address, "--kind", kind, "--seconds", "12"];
+        let from = format!("10.91.{}.1", 200 + number);
+        let mut attack =
+            [attacker.daemon(kind, &[&words[..], &["--from", &from, "--sources", "250"]].concat())];
+        until("the flood is under way", LIMIT, || attack[0].output().contains("under way"));
+        let mut slowest = Duration::ZERO;
+        for text in [after(), BEFORE.to_owned(), after(), BEFORE.to_owned()] {
+            let began = std::time::Instant::now();
+            siege.town.coordinator.apply(&text);
+            slowest = slowest.max(began.elapsed());
+        }
+        let (took, node) = enrols_and_stays(&mut siege, kind);
+        stay.push(node);
+        println!(
+            "{kind}: enforced after {slowest:?} at most, a new node enrolled after {took:?} ({quiet:?} without)"
+        );
+        until_they_end(&siege, before, &mut attack);
+        assert!(slowest <= Duration::from_secs(1), "{kind}: {slowest:?}");
+        assert!(took <= Duration::from_secs(3), "{kind}: {took:?}, and {quiet:?} without them");
+    }
+    // A relay elsewhere answers nothing but questions.
+    siege.town.street.add_host("relay", Underlay::V4);
+    let relay = Outpost::start(&siege.town.street, &siege.town.coordinator, "relay");
+    let target = format!("{}:{COORDINATOR_PORT}", relay.host.v4);
+    let words = [&program, "--target", &target, "--kind", "stun", "--seconds", "6", "--from", "10.91.210.1"];
+    let mut attack = attacker.daemon("relay-stun", &words);
+    eventually("the attack on the relay ends", LIMIT, || attack.finished());
+    let verdict = attack.output();
+    println!("relay: {}", verdict.lines().last().unwrap_or_default());
+    assert!(verdict.contains("verdict: held: "), "{verdict}");
 }
 
 /// They take every place there is for strangers, and come again when they are thrown out.
@@ -425,6 +475,7 @@ fn every_attack_runs_alone_and_says_how() {
     let programs = [
         "initiations",
         "unresolvable",
+        "astray",
         "garbage",
         "quic-garbage",
         "slow-quic",

@@ -12,6 +12,8 @@ use warren_config::time::UnixTime;
 use warren_wire::id::NodeId;
 use warren_wire::trust::{Member, Network};
 
+use crate::runs::{Runs, free_by_both};
+
 /// Kept back at the beginning of a large IPv4 range, for addresses that belong to no node.
 const KEPT_BACK: u32 = 256;
 /// Tries of the IPv6 hash before giving up; with 80 bits a second try is already a curiosity.
@@ -19,10 +21,38 @@ const TRIES: u32 = 16;
 /// Added to a freshness life before an address is given again.
 const GRACE: u64 = 3600;
 
+/// Addresses that are promised to somebody.
+#[derive(Clone, Debug, Default)]
+pub struct Leased {
+    all: BTreeSet<IpAddr>,
+    v4: Runs,
+}
+
+impl Leased {
+    pub fn insert(&mut self, address: IpAddr) {
+        if let IpAddr::V4(v4) = address {
+            self.v4.insert(v4.to_bits());
+        }
+        self.all.insert(address);
+    }
+
+    pub fn remove(&mut self, address: IpAddr) {
+        if let IpAddr::V4(v4) = address {
+            self.v4.remove(v4.to_bits());
+        }
+        self.all.remove(&address);
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.all.is_empty()
+    }
+}
+
 /// Who holds which address, and which rest.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Addresses {
     held: BTreeMap<IpAddr, NodeId>,
+    held_v4: Runs,
     /// Until when an address rests, and whose it was.
     resting: BTreeMap<IpAddr, (UnixTime, NodeId)>,
 }
@@ -40,6 +70,9 @@ impl Addresses {
     pub fn hold(&mut self, member: &Member) {
         for address in member.addresses() {
             self.resting.remove(&address);
+            if let IpAddr::V4(v4) = address {
+                self.held_v4.insert(v4.to_bits());
+            }
             self.held.insert(address, member.id);
         }
     }
@@ -48,6 +81,9 @@ impl Addresses {
     pub fn release(&mut self, member: &Member, at: UnixTime, freshness: u64) {
         let until = at.plus(freshness.saturating_add(GRACE));
         for address in member.addresses() {
+            if let IpAddr::V4(v4) = address {
+                self.held_v4.remove(v4.to_bits());
+            }
             self.held.remove(&address);
             self.resting.insert(address, (until, member.id));
         }
@@ -59,9 +95,11 @@ impl Addresses {
     }
 
     /// The lowest free IPv4 address not in `leased`; `None` when the range is used up.
-    pub fn next_v4(&self, network: &Network, leased: &BTreeSet<IpAddr>, now: UnixTime) -> Option<Ipv4Addr> {
+    pub fn next_v4(&self, network: &Network, leased: &Leased, now: UnixTime) -> Option<Ipv4Addr> {
         let (first, last) = v4_bounds(network);
-        (first..=last)
+        let (held, promised) = (|from| self.held_v4.next_free(from), |from| leased.v4.next_free(from));
+        let next = |from| free_by_both(from, held, promised).filter(|number| *number <= last);
+        std::iter::successors(next(first), |number| number.checked_add(1).and_then(next))
             .map(Ipv4Addr::from)
             .filter(|a| network.v4_range.prefix_len() > 24 || !matches!(a.octets(), [_, _, _, 0 | 255]))
             .find(|a| network.allows_v4(*a) && self.free(IpAddr::V4(*a), leased, now))
@@ -72,7 +110,7 @@ impl Addresses {
         &self,
         network: &Network,
         node: &NodeId,
-        leased: &BTreeSet<IpAddr>,
+        leased: &Leased,
         now: UnixTime,
     ) -> Option<Ipv6Addr> {
         (0..TRIES)
@@ -80,8 +118,8 @@ impl Addresses {
             .find(|a| network.allows_v6(*a) && self.free(IpAddr::V6(*a), leased, now))
     }
 
-    fn free(&self, address: IpAddr, leased: &BTreeSet<IpAddr>, now: UnixTime) -> bool {
-        self.is_free(address, now) && !leased.contains(&address)
+    fn free(&self, address: IpAddr, leased: &Leased, now: UnixTime) -> bool {
+        self.is_free(address, now) && !leased.all.contains(&address)
     }
 }
 

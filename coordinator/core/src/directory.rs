@@ -13,6 +13,7 @@ use warren_wire::trust::{Member, Record};
 
 use crate::external::{Device, IssuedFile};
 use crate::refusal::Refusal;
+use crate::runs::Numbers;
 
 /// At most so many nodes are ever in one network.
 pub const MAX_NODES: usize = 100_000;
@@ -77,6 +78,7 @@ pub const MAX_ENDED: usize = 10_000;
 pub struct Directory {
     nodes: BTreeMap<NodeId, Node>,
     names: BTreeMap<Name, NodeId>,
+    numbers: Numbers,
     keys: BTreeMap<WgKey, NodeId>,
     /// For each node the revoked ones it was joined to, oldest first.
     bereaved: BTreeMap<NodeId, Vec<NodeId>>,
@@ -95,6 +97,10 @@ impl Directory {
     }
     pub fn by_name(&self, name: &Name) -> Option<&Node> {
         self.names.get(name).and_then(|id| self.nodes.get(id))
+    }
+    /// Numbers at the ends of names that the living have.
+    pub(crate) fn numbers(&self) -> &Numbers {
+        &self.numbers
     }
     pub fn key_owner(&self, key: &WgKey) -> Option<NodeId> {
         self.keys.get(key).copied()
@@ -149,18 +155,29 @@ impl Directory {
     }
 
     pub(crate) fn insert(&mut self, node: Node) {
-        self.names.insert(node.member.name().clone(), node.id());
+        self.name(node.member.name().clone(), node.id());
         self.keys.extend(node.member.lanes.iter().map(|key| (*key, node.id())));
         self.nodes.insert(node.id(), node);
     }
 
+    fn name(&mut self, name: Name, id: NodeId) {
+        self.numbers.insert(&name);
+        self.names.insert(name, id);
+    }
+
+    fn unname(&mut self, name: &Name) {
+        self.numbers.remove(name);
+        self.names.remove(name);
+    }
+
     /// A newer record of the same node.
     pub(crate) fn replace(&mut self, id: &NodeId, member: Member, record: Record) {
-        let Some(node) = self.nodes.get_mut(id) else { return };
-        if node.member.name() != member.name() {
-            self.names.remove(node.member.name());
-            self.names.insert(member.name().clone(), *id);
+        let Some(old) = self.nodes.get(id).map(|node| node.member.name().clone()) else { return };
+        if old != *member.name() {
+            self.unname(&old);
+            self.name(member.name().clone(), *id);
         }
+        let Some(node) = self.nodes.get_mut(id) else { return };
         self.keys.extend(member.lanes.iter().map(|key| (*key, *id)));
         node.member = member;
         node.record = record;
@@ -174,8 +191,9 @@ impl Directory {
 
     pub(crate) fn revoke(&mut self, id: &NodeId, gone: Gone) {
         self.forget_file(id);
+        let Some(name) = self.nodes.get(id).map(|node| node.member.name().clone()) else { return };
+        self.unname(&name);
         let Some(node) = self.nodes.get_mut(id) else { return };
-        self.names.remove(node.member.name());
         for peer in &gone.peers {
             self.bereaved.entry(*peer).or_default().push(*id);
         }

@@ -14,11 +14,13 @@ use warren_wire::id::{IdentityKey, NodeId};
 use warren_wire::statement::Admission;
 use warren_wire::trust::{Member, Record};
 
+use crate::addresses::Leased;
 use crate::alarm::AlarmKind;
 use crate::change::Change;
 use crate::decide::{check_keys_free, check_name_free, check_not_reserved, check_wearable, parse_name};
 use crate::directory::MAX_NODES;
 use crate::refusal::Refusal;
+use crate::runs::{Numbers, free_by_both};
 use crate::state::State;
 use crate::tokens::TokenState;
 
@@ -50,7 +52,10 @@ impl Offer {
 #[derive(Clone, Debug, Default)]
 pub struct Offers {
     offers: BTreeMap<IdentityKey, Offer>,
-    leased: BTreeSet<IpAddr>,
+    leased: Leased,
+    /// Names that are promised, each so many times.
+    names: BTreeMap<Name, usize>,
+    numbers: Numbers,
     expiries: BTreeSet<(UnixTime, IdentityKey)>,
     per_source: BTreeMap<IpAddr, usize>,
 }
@@ -65,6 +70,7 @@ impl Offers {
     pub fn is_empty(&self) -> bool {
         self.offers.is_empty()
             && self.leased.is_empty()
+            && self.names.is_empty()
             && self.expiries.is_empty()
             && self.per_source.is_empty()
     }
@@ -82,8 +88,9 @@ impl Offers {
         let Some(offer) = self.offers.remove(key) else { return };
         self.expiries.remove(&(offer.expires, *key));
         offer.addresses().for_each(|address| {
-            self.leased.remove(&address);
+            self.leased.remove(address);
         });
+        self.unname(&offer.name);
         match self.per_source.get_mut(&offer.source) {
             Some(count) if *count > 1 => *count -= 1,
             _ => {
@@ -92,18 +99,35 @@ impl Offers {
         }
     }
 
-    /// Names that are promised to somebody.
-    fn names(&self) -> BTreeSet<&str> {
-        self.offers.values().map(|offer| offer.name.as_str()).collect()
+    fn name(&mut self, name: Name) {
+        self.numbers.insert(&name);
+        let count = self.names.entry(name).or_default();
+        *count = count.saturating_add(1);
+    }
+
+    fn unname(&mut self, name: &Name) {
+        match self.names.get_mut(name) {
+            Some(count) if *count > 1 => *count -= 1,
+            _ => {
+                self.names.remove(name);
+                self.numbers.remove(name);
+            }
+        }
+    }
+
+    /// Is it promised to somebody?
+    fn has_name(&self, name: &Name) -> bool {
+        self.names.contains_key(name)
     }
 
     /// Addresses that are promised to somebody.
-    pub fn leased(&self) -> &BTreeSet<IpAddr> {
+    pub fn leased(&self) -> &Leased {
         &self.leased
     }
 
     fn insert(&mut self, key: IdentityKey, offer: Offer) {
-        self.leased.extend(offer.addresses());
+        offer.addresses().for_each(|address| self.leased.insert(address));
+        self.name(offer.name.clone());
         self.expiries.insert((offer.expires, key));
         let count = self.per_source.entry(offer.source).or_default();
         *count = count.saturating_add(1);
@@ -244,12 +268,24 @@ fn check_name(state: &State, token: &TokenState, name: &Name) -> Result<(), Refu
 /// cannot give, or that is none, counts for nothing: nobody is at the host to choose another.
 fn liked_name(state: &State, offers: &Offers, token: &TokenState, like: &str) -> Option<Name> {
     let like = Name::parse(like).ok().filter(|like| like.as_str().starts_with(&token.terms.name_prefix))?;
-    let promised = offers.names();
-    let name = |number: usize| {
-        if number == 1 { Some(like.clone()) } else { Name::parse(&format!("{like}-{number}")).ok() }
+    if !offers.has_name(&like) && check_name(state, token, &like).is_ok() {
+        return Some(like);
+    }
+    free_number(state, offers, token, like.as_str(), 2)
+}
+
+/// `STEM-NUMBER`, the first from `first` on that is free. Numbers that are taken are passed over at once, however many; what the
+/// policy speaks of is passed over one by one.
+fn free_number(state: &State, offers: &Offers, token: &TokenState, stem: &str, first: u32) -> Option<Name> {
+    let given = |from| state.directory().numbers().next_free(stem, from);
+    let promised = |from| offers.numbers.next_free(stem, from);
+    let not_taken = |from| {
+        free_by_both(from, given, promised)
+            .filter(|number| usize::try_from(*number).is_ok_and(|n| n <= MAX_NODES))
     };
-    let free = |name: &Name| !promised.contains(name.as_str()) && check_name(state, token, name).is_ok();
-    (1..=MAX_NODES).map_while(name).find(free)
+    std::iter::successors(not_taken(first), |number| number.checked_add(1).and_then(not_taken))
+        .map_while(|number| Name::parse(&format!("{stem}-{number}")).ok())
+        .find(|name| check_name(state, token, name).is_ok())
 }
 
 /// `PREFIX-1`, `PREFIX-2`, … the first that is free; without a prefix the beginning of the node's id.
@@ -264,15 +300,10 @@ fn derived_name(
         let id: String = who.node.to_string().chars().take(8).collect();
         return parse_name(&format!("node-{id}"));
     }
-    let promised = offers.names();
-    let dash = if prefix.ends_with('-') { "" } else { "-" };
-    for number in 1..=MAX_NODES {
-        let name = parse_name(&format!("{prefix}{dash}{number}"))?;
-        if !promised.contains(name.as_str()) && check_name(state, token, &name).is_ok() {
-            return Ok(name);
-        }
-    }
-    Err(Refusal::TooMany { what: "names with this prefix", limit: MAX_NODES })
+    let stem = prefix.strip_suffix('-').unwrap_or(prefix);
+    parse_name(&format!("{stem}-1"))?;
+    let name = free_number(state, offers, token, stem, 1);
+    name.ok_or(Refusal::TooMany { what: "names with this prefix", limit: MAX_NODES })
 }
 
 pub fn commit(

@@ -5,7 +5,7 @@
 //! ([`warren_wire::view::FiledKey`]), and a file that no longer says what is true is called stale.
 
 use std::collections::BTreeSet;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 use warren_config::time::UnixTime;
@@ -13,6 +13,7 @@ use warren_wire::id::{NodeId, WgKey};
 use warren_wire::signed::Signed;
 use warren_wire::trust::{Member, Network, Record, external_id};
 
+use crate::addresses::Leased;
 use crate::change::Change;
 use crate::decide::{check_keys_free, check_name_free, check_wearable, live, parse_name};
 use crate::directory::MAX_NODES;
@@ -105,7 +106,7 @@ pub struct FileDraft {
 /// Addresses for the device with this key.
 pub(crate) fn offer(
     state: &State,
-    leased: &BTreeSet<IpAddr>,
+    leased: &Leased,
     key: &WgKey,
     name: &str,
     now: UnixTime,

@@ -58,6 +58,7 @@ pub mod refusals;
 pub mod relay;
 pub mod relays;
 mod rollcall;
+mod runs;
 mod seats;
 pub mod session;
 pub mod state;

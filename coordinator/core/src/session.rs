@@ -14,6 +14,8 @@ use crate::status::Progress;
 /// At most so many connections that are not sessions, in all and from one address.
 pub const MAX_STRANGERS: usize = 10_000;
 pub const MAX_STRANGERS_PER_SOURCE: usize = 1_000;
+/// Offers that one connection may ask for: who asks shows no key of a token, and each costs the owner.
+pub const MAX_BEGINS: u32 = 2;
 /// Seconds in which a stranger must have become a member's session.
 pub const STRANGER_LIFE: u64 = 60;
 
@@ -78,6 +80,8 @@ pub struct Session {
     pub authorised: bool,
     /// A `Close` was queued: nothing it still says counts.
     pub closing: bool,
+    /// How often it has asked for an offer.
+    pub begun: u32,
 }
 
 /// What is known of a node while the coordinator runs.
@@ -183,12 +187,20 @@ impl Sessions {
         (from, by): (SocketAddr, Transport),
         now: UnixTime,
     ) -> bool {
-        let session = Session { key, node, from, by, since: now, authorised: false, closing: false };
+        let session =
+            Session { key, node, from, by, since: now, authorised: false, closing: false, begun: 0 };
         self.sessions.insert(conn, session);
         self.strangers.insert((now, conn));
         let source = self.strangers_from.entry(from.ip()).or_default();
         *source = source.saturating_add(1);
         *source <= MAX_STRANGERS_PER_SOURCE && self.strangers.len() <= MAX_STRANGERS
+    }
+
+    /// One more question for an offer; false if it has asked often enough.
+    pub fn begin(&mut self, conn: ConnId) -> bool {
+        let Some(session) = self.sessions.get_mut(&conn) else { return false };
+        session.begun = session.begun.saturating_add(1);
+        session.begun <= MAX_BEGINS
     }
 
     /// Makes a connection the one that speaks for its node; returns the one it takes the place of.

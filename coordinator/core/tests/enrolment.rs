@@ -4,6 +4,8 @@
 
 mod common;
 
+use std::net::IpAddr;
+
 use common::*;
 use warren_coordinator_core::alarm::AlarmKind;
 use warren_coordinator_core::refusal::Refusal;
@@ -219,6 +221,54 @@ fn a_prefix_gives_the_first_free_number() {
     }
     let names: Vec<String> = world.coordinator.nodes(false).into_iter().map(|n| n.name).collect();
     assert_eq!(names, ["web-1", "web-2", "web-3"]);
+}
+
+/// Who asks shows no key of a token, and the token's public key stands in records that others have.
+#[test]
+fn one_connection_asks_for_two_offers_and_no_more() {
+    let mut world = World::new(40);
+    let token = world.token(&["web"], 1);
+    let host = applicants(&mut world, 1, &token)[0];
+    world.begin(host, &token, "");
+    assert!(world.hosts[host].offer.is_some() && world.hosts[host].refused.is_none());
+    world.begin(host, &token, "");
+    assert!(world.hosts[host].offer.is_none());
+    assert_eq!(world.hosts[host].code(), Some(RefusalCode::Protocol));
+    world.disconnect(host);
+    world.connect(host);
+    world.begin(host, &token, "");
+    world.finish(host, &token);
+    assert_eq!(admitted(&world), 1, "on another connection it may go on");
+}
+
+/// What an offer costs does not grow with the names, promised or given, that are taken already.
+#[test]
+fn an_offer_walks_over_no_names_that_are_taken() {
+    const TAKEN: usize = 10_000;
+    let mut world = World::with_range(41, "100.64.0.0/10");
+    let token = world.token_with(NameRule::Prefix("web".into()), &[], 1_000_000, 600).unwrap();
+    let mut took = Vec::new();
+    for taken in 0..TAKEN {
+        let host = world.add_host();
+        world.hosts[host].source = IpAddr::from([10, 0, (taken / 200) as u8, (taken % 200) as u8]);
+        world.connect(host);
+        let began = std::time::Instant::now();
+        match taken % 2 {
+            0 => world.begin(host, &token, ""),
+            _ => world.begin_liking(host, &token, "web"),
+        }
+        took.push(began.elapsed());
+        let offer = world.hosts[host].offer.as_ref().expect("an offer");
+        assert!(offer.name.starts_with("web"), "{}", offer.name);
+    }
+    let median = |took: &[std::time::Duration]| {
+        let mut sorted = took.to_vec();
+        sorted.sort();
+        sorted[sorted.len() / 2]
+    };
+    let (first, last) = (median(&took[..200]), median(&took[TAKEN - 200..]));
+    println!("an offer among few names {first:?}, among {TAKEN} {last:?}");
+    assert!(last < first * 30, "{first:?} among few names, {last:?} among {TAKEN}");
 }
 
 #[test]

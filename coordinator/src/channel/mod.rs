@@ -14,7 +14,8 @@
 //! | messages of one client that wait for the owner | [`TURNS`] |
 //! | silence before authorisation | 10 s |
 //! | bytes waiting for a slow client | [`outbox::MAX_QUEUED`], and 20 s without progress |
-//! | STUN ([`port`]) | an answer no larger than its question, no state; lost when the socket has no room |
+//! | STUN ([`port`]) | an answer no larger than its question, no state but a moment; lost when the socket has no room |
+//! | all that goes to an address that nobody has proven | sockets of its own, and few a second ([`crate::strangers`]) |
 
 mod gate;
 pub mod outbox;
@@ -38,6 +39,7 @@ use zeroize::Zeroizing;
 
 use crate::door::{Caller, Callers, Transport};
 use crate::relay::{Beside, Carrier, Ports};
+use crate::strangers::{Proven, Strangers};
 use crate::stun::Stun;
 use crate::tls::{self, TlsError};
 pub use gate::Limits;
@@ -111,13 +113,14 @@ pub struct Listener {
     endpoint: Endpoint,
     limits: Limits,
     callers: Callers,
+    proven: Proven,
 }
 
 impl Listener {
     /// Must be called within a tokio runtime.
     pub fn bind(addr: SocketAddr, online_seed: &[u8; 32], limits: Limits) -> Result<Listener, ChannelError> {
-        let control = Listener::ports(addr, 0)?.control;
-        Listener::on(control, online_seed, limits, (Stun::default(), None), Callers::default())
+        let Ports { control, mouths, .. } = Listener::ports(addr, 0)?;
+        Listener::on((control, mouths), online_seed, limits, (Stun::default(), None), Callers::default())
     }
 
     /// The sockets of its port: its own, and so many for a relay.
@@ -125,9 +128,10 @@ impl Listener {
         Ports::bind(addr, relay).map_err(|error| bind_error(addr, error))
     }
 
-    /// As [`Listener::bind`]. What comes to this socket beside QUIC is `beside`'s; `callers` come through doors.
+    /// As [`Listener::bind`], with the sockets that answer strangers. What comes to its own beside QUIC is `beside`'s; `callers`
+    /// come through doors.
     pub fn on(
-        socket: std::net::UdpSocket,
+        (socket, mouths): (std::net::UdpSocket, Vec<std::net::UdpSocket>),
         online_seed: &[u8; 32],
         limits: Limits,
         beside: (Stun, Option<Carrier>),
@@ -141,9 +145,12 @@ impl Listener {
             .max_incoming(limits.incoming)
             .incoming_buffer_size(4 * 1024)
             .incoming_buffer_size_total(1024 * 1024);
-        let endpoint = with_more(endpoint_config(online_seed), config, socket, beside)
-            .map_err(|error| ChannelError::Listen { addr, error })?;
-        Ok(Listener { endpoint, limits, callers })
+        let (failed, proven) = (|error| ChannelError::Listen { addr, error }, Proven::default());
+        let answering = (Strangers::new(mouths).map_err(failed)?, proven.clone());
+        let endpoint =
+            with_more(endpoint_config(online_seed), config, socket, (Some(beside.0), beside.1), answering)
+                .map_err(failed)?;
+        Ok(Listener { endpoint, limits, callers, proven })
     }
 
     /// Where it really listens, also when port 0 was asked for.
@@ -165,8 +172,8 @@ impl Listener {
                     let _ = incoming.retry();
                 }
                 Answer::Accept(stranger) => {
-                    let callers = self.callers.clone();
-                    tokio::spawn(session::run(next, incoming, stranger, callers, events.clone()));
+                    let known = (self.callers.clone(), self.proven.clone());
+                    tokio::spawn(session::run(next, incoming, stranger, known, events.clone()));
                     next += 1;
                 }
             }
@@ -180,19 +187,30 @@ impl Listener {
     }
 }
 
+/// QUIC alone, with sockets for strangers.
+pub(crate) fn quic_alone(
+    config: EndpointConfig,
+    server: quinn::ServerConfig,
+    ports: Ports,
+    proven: Proven,
+) -> std::io::Result<Endpoint> {
+    with_more(config, server, ports.control, (None, None), (Strangers::new(ports.mouths)?, proven))
+}
+
 /// QUIC for members, and on the same port STUN and the relay ([`port`]).
 fn with_more(
     config: EndpointConfig,
     server: quinn::ServerConfig,
     socket: std::net::UdpSocket,
-    (stun, relay): (Stun, Option<Carrier>),
+    (stun, relay): (Option<Stun>, Option<Carrier>),
+    (strangers, proven): (Strangers, Proven),
 ) -> std::io::Result<Endpoint> {
     let runtime = Arc::new(TokioRuntime);
     let other = socket.try_clone()?;
     let inner = runtime.wrap_udp_socket(socket)?;
     // QUIC's first packets have 1,200 bytes (RFC 9000 section 14), and a path may carry less.
     option::set_fragmentation(&other, other.local_addr()?.is_ipv4(), Fragmentation::Allowed)?;
-    let socket = Arc::new(port::Socket { inner, stun, relay: relay.map(Beside::new) });
+    let socket = Arc::new(port::Socket { inner, stun, relay: relay.map(Beside::new), strangers, proven });
     Endpoint::new_with_abstract_socket(config, Some(server), socket, runtime)
 }
 

@@ -1,6 +1,7 @@
 //! The control channel's UDP socket, with two more beside QUIC. STUN: whoever asks hears which address he is seen at (RFC
 //! 8489; how they share a port is RFC 9443); no state, no allocation that lasts, and an answer that finds no room is lost.
-//! And frames for the relay, where the kernel does not steer them to sockets of their own.
+//! And frames for the relay, where the kernel does not steer them to sockets of their own. What goes to an address that nobody
+//! has proven leaves by other sockets ([`crate::strangers`]).
 
 use std::io::{self, IoSliceMut};
 use std::net::SocketAddr;
@@ -14,6 +15,7 @@ use warren_coordinator_core::relay::{Forward, Place};
 use warren_wire::{relay, stun};
 
 use crate::relay::Beside;
+use crate::strangers::{Proven, Strangers};
 use crate::stun::Stun;
 
 /// Questions of one receive that are answered: an honest node sends one.
@@ -22,14 +24,20 @@ const ANSWERED: usize = 4;
 #[derive(Debug)]
 pub struct Socket {
     pub inner: Arc<dyn AsyncUdpSocket>,
-    pub stun: Stun,
+    /// None: questions are not answered here.
+    pub stun: Option<Stun>,
     pub relay: Option<Beside>,
+    pub strangers: Strangers,
+    pub proven: Proven,
 }
 
 impl Socket {
-    fn answer(&self, datagrams: &[u8], meta: &RecvMeta) {
+    fn answer(&self, stun: &Stun, datagrams: &[u8], meta: &RecvMeta) {
         for question in datagrams.chunks(meta.stride.max(1)).take(ANSWERED) {
-            let Some(contents) = self.stun.reply(question, meta.addr) else { continue };
+            if !stun::is_stun(question) || !self.strangers.may(meta.addr) {
+                continue;
+            }
+            let Some(contents) = stun.reply(question, meta.addr) else { continue };
             let transmit = Transmit {
                 destination: meta.addr,
                 ecn: None,
@@ -37,7 +45,14 @@ impl Socket {
                 segment_size: None,
                 src_ip: meta.dst_ip,
             };
-            let _ = self.inner.try_send(&transmit);
+            self.send_or_lose(&transmit);
+        }
+    }
+
+    /// To a stranger by a socket for strangers. Never waits.
+    fn send_or_lose(&self, transmit: &Transmit<'_>) {
+        if self.proven.has(transmit.destination.ip()) || !self.strangers.send(transmit) {
+            let _ = self.inner.try_send(transmit);
         }
     }
 
@@ -59,8 +74,16 @@ impl AsyncUdpSocket for Socket {
     fn create_io_poller(self: Arc<Self>) -> Pin<Box<dyn UdpPoller>> {
         self.inner.clone().create_io_poller()
     }
+
+    /// What is lost on the way to a stranger is sent again by who misses it, as after any loss.
     fn try_send(&self, transmit: &Transmit<'_>) -> io::Result<()> {
-        self.inner.try_send(transmit)
+        if self.proven.has(transmit.destination.ip()) {
+            return self.inner.try_send(transmit);
+        }
+        if self.strangers.may(transmit.destination) {
+            self.send_or_lose(transmit);
+        }
+        Ok(())
     }
 
     /// What was STUN or a frame is left as an empty receive, which QUIC passes over.
@@ -74,8 +97,8 @@ impl AsyncUdpSocket for Socket {
         if let Poll::Ready(Ok(count)) = &received {
             for (buffer, meta) in buffers.iter_mut().zip(metas).take(*count) {
                 let datagrams = buffer.get_mut(..meta.len).unwrap_or_default();
-                if stun::is_stun(datagrams) {
-                    self.answer(datagrams, meta);
+                if let Some(stun) = self.stun.as_ref().filter(|_| stun::is_stun(datagrams)) {
+                    self.answer(stun, datagrams, meta);
                     meta.len = 0;
                 } else if let Some(beside) = self.relay.as_ref().filter(|_| relay::is_frame(datagrams)) {
                     let from = Place { at: meta.addr, by: meta.dst_ip };

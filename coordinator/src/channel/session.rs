@@ -14,6 +14,7 @@ use super::gate::Place;
 use super::outbox::{Out, Outbox};
 use super::{Event, MEMBER_BYTES, Message, SessionId, TURNS, Tongue};
 use crate::door::Callers;
+use crate::strangers::{Proof, Proven};
 use crate::tls;
 
 /// Application close codes (RFC 9000 section 20.2) of the control channel.
@@ -43,17 +44,21 @@ pub(super) async fn run(
     session: SessionId,
     incoming: Incoming,
     place: Place,
-    callers: Callers,
+    (callers, proven): (Callers, Proven),
     events: mpsc::Sender<Event>,
 ) {
     let deadline = Instant::now() + STRANGER_TIME;
     let caller = callers.of(incoming.remote_address());
     let remote = caller.remote;
     let leave = place.leave();
+    let at = incoming.remote_address().ip();
+    let proof = incoming.remote_address_validated().then(|| proven.enter(at));
     let Ok(connecting) = incoming.accept() else { return };
     let Ok(Ok(connection)) = before(deadline, &leave, connecting).await else {
         return tracing::debug!(%remote, "handshake failed");
     };
+    // Who has finished the handshake receives where he says.
+    let proof = proof.unwrap_or_else(|| proven.enter(at));
     let key = match tls::peer_key(connection.peer_identity()) {
         Ok(key) => key,
         Err(error) => return close(&connection, CLOSE_PROTOCOL, &error.to_string()),
@@ -69,7 +74,9 @@ pub(super) async fn run(
         authorised: AtomicBool::default(),
         overrun: outbox.overrun(),
         place: Mutex::new(place),
+        proof: Mutex::new(proof),
         callers,
+        proven,
     };
     if events.send(Event::Opened { session, key, caller, outbox, speaks }).await.is_err() {
         return close(&connection, CLOSE_STOPPING, "the coordinator is stopping");
@@ -99,12 +106,23 @@ struct Shared {
     authorised: AtomicBool,
     overrun: Arc<AtomicBool>,
     place: Mutex<Place>,
+    proof: Mutex<Proof>,
     callers: Callers,
+    proven: Proven,
 }
 
 impl Shared {
     fn place(&self) -> MutexGuard<'_, Place> {
         self.place.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A member may move, and is answered there as it was. A stranger may not.
+    fn follow(&self, connection: &Connection) {
+        let at = connection.remote_address().ip().to_canonical();
+        let mut proof = self.proof.lock().unwrap_or_else(PoisonError::into_inner);
+        if proof.at() != at && self.authorised.load(Ordering::Acquire) {
+            *proof = self.proven.enter(at);
+        }
     }
 }
 
@@ -160,6 +178,7 @@ async fn read(
             large = true;
         }
         decoder.push(&chunk.bytes);
+        shared.follow(connection);
         if connection.remote_address() != remote {
             remote = connection.remote_address();
             let seen = shared.callers.of(remote).remote;
@@ -199,6 +218,7 @@ async fn write(
         if shared.overrun.load(Ordering::Relaxed) {
             return End::Done("too slow: reconnect to be sent what was missed");
         }
+        shared.follow(connection);
         match next {
             Out::Authorised => {
                 shared.authorised.store(true, Ordering::Release);

@@ -1,12 +1,13 @@
 //! The sockets of doors: what can be had is taken, what cannot is said with what to do about it.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::net::{SocketAddr, TcpListener};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use warren_wire::door::{Carriage, DoorAt};
 
 use super::{DoorSettings, Words};
+use crate::relay::Ports;
 
 /// Descriptors that everything else may need.
 const OTHERS: u64 = 1024;
@@ -16,7 +17,7 @@ const EACH: u64 = 2;
 #[derive(Default)]
 pub struct Sockets {
     pub tcp: Vec<TcpListener>,
-    pub udp: Option<UdpSocket>,
+    pub udp: Option<Ports>,
 }
 
 impl Sockets {
@@ -26,14 +27,14 @@ impl Sockets {
 
     pub fn names(&self) -> Vec<String> {
         let tcp = self.tcp.iter().filter_map(|socket| socket.local_addr().ok());
-        let udp = self.udp.iter().filter_map(|socket| socket.local_addr().ok());
+        let udp = self.udp.iter().filter_map(|ports| ports.control.local_addr().ok());
         tcp.map(|at| format!("tcp {at}")).chain(udp.map(|at| format!("udp {at}"))).collect()
     }
 
     /// In the order in which nodes shall try them.
     pub fn told(&self) -> Vec<DoorAt> {
         let door = |carriage, at: SocketAddr| DoorAt { carriage, port: at.port() };
-        let udp = self.udp.iter().filter_map(|socket| socket.local_addr().ok());
+        let udp = self.udp.iter().filter_map(|ports| ports.control.local_addr().ok());
         let tcp = self.tcp.iter().filter_map(|socket| socket.local_addr().ok());
         let udp = udp.map(|at| door(Carriage::Quic, at));
         udp.chain(tcp.map(|at| door(Carriage::WebSocket, at))).collect()
@@ -54,8 +55,8 @@ pub fn bind(settings: &DoorSettings, words: &Words, port: SocketAddr) -> Sockets
         }
     }
     if other != port {
-        match UdpSocket::bind(other).and_then(|socket| socket.set_nonblocking(true).map(|()| socket)) {
-            Ok(socket) => sockets.udp = Some(socket),
+        match Ports::bind(other, 0) {
+            Ok(ports) => sockets.udp = Some(ports),
             Err(error) => warn(words, "UDP", other, &error),
         }
     }

@@ -14,7 +14,8 @@
 //! | doors in all, of one source (IPv4 address, IPv6 /64) | 4,096 (less if the host allows fewer files), 1,024 |
 //! | doors of which nobody at the port has said that they are good | 256, 16 of one source; who comes when all places are taken gets the oldest's |
 //! | such a door | 30 s, and 512 datagrams from outside |
-//! | TCP, TLS and WebSocket handshake together | 10 s |
+//! | TCP, TLS and WebSocket handshake together | 10 s, and 4 KiB; with QUIC 4 KiB |
+//! | what has come by such doors over TCP, of one source, and is no whole message yet | 64 KiB |
 //! | a message | 9,216 bytes, binary, in pieces or not |
 //! | what waits for a slow client | the buffers of one socket, 32 KiB more, and 20 s without progress |
 //! | a door that the port says nothing by | 60 s |
@@ -68,7 +69,7 @@ const LIMITS: Limits = Limits {
     incoming: 128,
     strangers: 256,
     strangers_per_source: 16,
-    bytes_per_source: 0,
+    bytes_per_source: 64 * 1024,
     connections: 4096,
     connections_per_source: 1024,
 };

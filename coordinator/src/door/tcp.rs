@@ -14,10 +14,15 @@ use warren_wire::door::TLS_ALPN;
 use super::{Caller, Transport};
 use super::{Shared, Watch, say_end};
 use crate::channel::{Answer, Place};
+use crate::meter::{Meter, Metered};
 use crate::tls;
 
 /// For both handshakes together.
 const HANDSHAKE: Duration = Duration::from_secs(10);
+/// Of both together, TLS and all; an honest one has about 2,200.
+const HANDSHAKE_BYTES: usize = 4 * 1024;
+/// Of a door that is not good yet: the handshakes and a message.
+const STRANGER_BYTES: usize = 32 * 1024;
 /// After an error of accept: out of descriptors, mostly.
 const PAUSE: Duration = Duration::from_millis(200);
 
@@ -53,10 +58,14 @@ async fn listen(listener: tokio::net::TcpListener, acceptor: TlsAcceptor, shared
 
 async fn open(stream: TcpStream, from: SocketAddr, place: Place, acceptor: TlsAcceptor, shared: Arc<Shared>) {
     let leave = place.leave();
+    let meter = Meter::new(place, HANDSHAKE_BYTES);
     let _ = stream.set_nodelay(true);
     let from = SocketAddr::new(from.ip().to_canonical(), from.port());
     let shake = async {
-        let stream = acceptor.accept(stream).await.map_err(|error| error.to_string())?;
+        let stream = acceptor
+            .accept(Metered { stream, meter: meter.clone() })
+            .await
+            .map_err(|error| error.to_string())?;
         // On the heap: it is large, and lives for hours.
         warren_door::accept(Box::new(stream)).await.map_err(|error| error.to_string())
     };
@@ -73,11 +82,12 @@ async fn open(stream: TcpStream, from: SocketAddr, place: Place, acceptor: TlsAc
         Ok(local) => local,
         Err(error) => return shared.fail(from, &error),
     };
-    let watch = Arc::new(Watch::new(Caller { remote: from, transport: Transport::WebSocket }, place));
+    let watch = Arc::new(Watch::new(Caller { remote: from, transport: Transport::WebSocket }, meter.clone()));
+    meter.allow(STRANGER_BYTES);
     let _entered = shared.callers.enter(local.at(), watch.clone());
     shared.opened(&watch);
     let end = tokio::select! {
-        end = carry_websocket(stream, &local, &shared.tally, |_| watch.inward(), |said| watch.outward(said)) => end,
+        end = carry_websocket(stream, &local, &shared.tally, |said| watch.inward(said.len()), |said| watch.outward(said)) => end,
         end = watch.over() => end,
         () = leave.notified() => End::Gone("others wait for this place".to_owned()),
     };

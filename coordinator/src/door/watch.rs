@@ -3,16 +3,16 @@
 //! Good is a door through which the relay passes a frame out (it does so only to who has written an authentic one), or whose
 //! control channel is authorised ([`super::Callers::prove`]). QUIC's packets by themselves prove nothing: anybody may have a handshake.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
-use parking_lot::Mutex;
 use tokio::time::Instant;
 use warren_door::End;
 use warren_wire::relay;
 
 use super::callers::Caller;
-use crate::channel::Place;
+use crate::meter::Meter;
 
 /// A door that is not good yet ends after this long,
 pub const STRANGER_TIME: Duration = Duration::from_secs(30);
@@ -25,7 +25,7 @@ const LOOK: Duration = Duration::from_secs(2);
 /// See the module.
 pub struct Watch {
     caller: Caller,
-    place: Mutex<Place>,
+    meter: Arc<Meter>,
     begun: Instant,
     good: AtomicBool,
     came: AtomicU32,
@@ -34,10 +34,10 @@ pub struct Watch {
 }
 
 impl Watch {
-    pub fn new(caller: Caller, place: Place) -> Watch {
+    pub fn new(caller: Caller, meter: Arc<Meter>) -> Watch {
         Watch {
             caller,
-            place: Mutex::new(place),
+            meter,
             begun: Instant::now(),
             good: AtomicBool::new(false),
             came: AtomicU32::new(0),
@@ -52,16 +52,21 @@ impl Watch {
     /// It counts as a member's from now on.
     pub fn prove(&self) {
         if !self.good.swap(true, Ordering::Relaxed) {
-            self.place.lock().promote();
+            self.meter.promote();
             self.hear();
         }
     }
 
-    /// May one more come in?
-    pub fn inward(&self) -> Result<(), End> {
+    pub fn is_good(&self) -> bool {
+        self.good.load(Ordering::Relaxed)
+    }
+
+    /// May one more come in, of so many bytes?
+    pub fn inward(&self, bytes: usize) -> Result<(), End> {
         if self.good.load(Ordering::Relaxed) {
             return Ok(());
         }
+        self.meter.went(bytes);
         match self.came.fetch_add(1, Ordering::Relaxed) < STRANGER_DATAGRAMS {
             true => Ok(()),
             false => Err(End::Protocol("too much before it has shown to be a member".to_owned())),

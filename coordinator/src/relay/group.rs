@@ -1,4 +1,5 @@
-//! The UDP sockets of one port: the control channel's first, then one for each thread of the relay.
+//! The UDP sockets of one port: the control channel's first, then one for each thread of the relay, then those that only
+//! answer strangers ([`crate::strangers`]).
 
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
@@ -14,36 +15,57 @@ const BUFFER: usize = 4 * 1024 * 1024;
 pub const PATIENCE: Duration = Duration::from_millis(250);
 const ROOM: Duration = Duration::from_millis(10);
 
+/// Sockets that answer strangers. Together they hold what 250 addresses that nobody has can make us send, each with the room
+/// that every program has.
+const MOUTHS: usize = 16;
+const MOUTH: usize = 208 * 1024;
+/// They are sent nothing.
+const NO_EARS: usize = 2048;
+
 pub struct Ports {
     pub control: UdpSocket,
     /// None: frames come to the control channel's socket.
     pub relay: Vec<UdpSocket>,
+    /// None: strangers are answered by the control channel's socket.
+    pub mouths: Vec<UdpSocket>,
 }
 
 impl Ports {
-    /// Only the control channel.
-    pub fn control(address: SocketAddr) -> io::Result<Ports> {
-        Ok(Ports { control: UdpSocket::bind(address)?, relay: Vec::new() })
-    }
-
-    /// With `threads` more sockets, if the kernel steers frames to them.
+    /// With `threads` sockets for frames, if the kernel steers them there.
     pub fn bind(address: SocketAddr, threads: u32) -> io::Result<Ports> {
-        if threads == 0 {
-            return Ports::control(address);
-        }
         // Sockets that share a port do not hear that it is another program's; this one does, and goes.
         drop(UdpSocket::bind(address)?);
         let control = shared(address)?;
         let address = control.local_addr()?;
-        let relay = (0..threads).map(|_| relaying(address)).collect::<io::Result<Vec<_>>>();
-        match relay.and_then(|relay| steer::attach_relay(&control, threads).map(|()| relay)) {
-            Ok(relay) => Ok(Ports { control, relay }),
+        widen(&control);
+        match steered(&control, address, threads) {
+            Ok((relay, mouths)) => Ok(Ports { control, relay, mouths }),
             Err(error) => {
-                tracing::warn!(%error, "this kernel does not steer datagrams: the relay shares a thread with the control channel");
-                Ok(Ports { control, relay: Vec::new() })
+                tracing::warn!(%error, "this kernel does not steer datagrams: relay and strangers share a socket with the control channel");
+                Ok(Ports { control, relay: Vec::new(), mouths: Vec::new() })
             }
         }
     }
+}
+
+/// The sockets for frames and, behind them, those for strangers. From the first on everything goes where it belongs.
+fn steered(
+    control: &UdpSocket,
+    address: SocketAddr,
+    threads: u32,
+) -> io::Result<(Vec<UdpSocket>, Vec<UdpSocket>)> {
+    steer::attach_relay(control, threads)?;
+    let relay = (0..threads).map(|_| relaying(address)).collect::<io::Result<Vec<_>>>()?;
+    let mouths = (0..MOUTHS).map(|_| mouth(address)).collect::<io::Result<Vec<_>>>()?;
+    Ok((relay, mouths))
+}
+
+/// One that only sends: to its place in the group nothing is steered.
+fn mouth(address: SocketAddr) -> io::Result<UdpSocket> {
+    let socket = shared(address)?;
+    sockopt::set_socket_send_buffer_size(&socket, MOUTH)?;
+    sockopt::set_socket_recv_buffer_size(&socket, NO_EARS)?;
+    Ok(socket)
 }
 
 fn shared(address: SocketAddr) -> io::Result<UdpSocket> {

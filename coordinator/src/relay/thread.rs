@@ -6,12 +6,14 @@ use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use quinn::udp::Transmit;
 use warren_coordinator_core::relay::{Forward, Place, Verdicts};
-use warren_kernel::datagram::{self, Wait};
-use warren_wire::relay;
+use warren_kernel::datagram::{self, Received, Wait};
+use warren_wire::{relay, stun};
 
 use super::{Carrier, Ports, group};
 use crate::clock;
+use crate::strangers::Strangers;
 
 /// What one receive gives at most.
 const BUFFER: usize = 64 * 1024;
@@ -38,9 +40,11 @@ impl Threads {
 
     /// The same for a relay that is a program of its own: nobody else reads the port's first socket, where STUN comes in.
     pub fn start_alone(carrier: Carrier, ports: Ports) -> io::Result<Threads> {
-        ports.control.set_read_timeout(Some(group::PATIENCE))?;
-        let mut threads = Threads::start(carrier, ports.relay)?;
-        threads.add("relay-first", move |carrier| answer(&carrier, &ports.control))?;
+        let Ports { control, relay, mouths } = ports;
+        control.set_read_timeout(Some(group::PATIENCE))?;
+        let strangers = Strangers::new(mouths)?;
+        let mut threads = Threads::start(carrier, relay)?;
+        threads.add("relay-first", move |carrier| answer(&carrier, &control, &strangers))?;
         Ok(threads)
     }
 
@@ -81,7 +85,7 @@ fn carry(carrier: &Carrier, socket: &UdpSocket) {
 }
 
 /// STUN, and all frames where the kernel does not steer. What is neither is nobody's.
-fn answer(carrier: &Carrier, socket: &UdpSocket) {
+fn answer(carrier: &Carrier, socket: &UdpSocket, strangers: &Strangers) {
     let (mut buffer, mut verdicts) = (vec![0; BUFFER], Verdicts::default());
     while !carrier.shared.stop.load(Ordering::Relaxed) {
         let Ok(received) = datagram::receive(socket, &mut buffer, Wait::Socket) else { continue };
@@ -90,10 +94,24 @@ fn answer(carrier: &Carrier, socket: &UdpSocket) {
             let send = |forward: &Forward, bytes: &[u8]| send(socket, forward, bytes);
             let from = Place { at: received.from, by: received.to };
             carrier.carry(from, batch, received.segment, &mut verdicts, send);
-        } else if let Some(said) = carrier.stun().reply(batch, received.from) {
-            // One that finds no room is lost, like any.
-            let _ = datagram::send_from(socket, received.to, &received.from, &said, None, Wait::Never);
+        } else if stun::is_stun(batch) && strangers.may(received.from) {
+            tell(carrier, socket, strangers, batch, &received);
         }
+    }
+}
+
+/// One that finds no room is lost, like any.
+fn tell(carrier: &Carrier, socket: &UdpSocket, strangers: &Strangers, question: &[u8], asked: &Received) {
+    let Some(contents) = carrier.stun().reply(question, asked.from) else { return };
+    let transmit = Transmit {
+        destination: asked.from,
+        ecn: None,
+        contents: &contents,
+        segment_size: None,
+        src_ip: asked.to,
+    };
+    if !strangers.send(&transmit) {
+        let _ = datagram::send_from(socket, asked.to, &asked.from, &contents, None, Wait::Never);
     }
 }
 

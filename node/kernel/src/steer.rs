@@ -49,12 +49,13 @@ fn program(workers: u32) -> [libc::sock_filter; 12] {
     ]
 }
 
-/// Socket 0 for all but frames; frames to socket `1 + (seat mod threads)`.
+/// Socket 0 for all but frames; frames to socket `1 + (seat mod threads)`, or to socket 0, too, if there are no threads.
 fn relay_program(threads: u32) -> [libc::sock_filter; 7] {
     use libc::{BPF_A, BPF_ABS, BPF_ADD, BPF_ALU, BPF_B, BPF_JEQ, BPF_JMP, BPF_K, BPF_LD, BPF_MOD, BPF_RET};
+    let to_thread = if threads == 0 { 4 } else { 0 };
     [
         step(BPF_LD | BPF_B | BPF_ABS, 0, 0, 0),
-        step(BPF_JMP | BPF_JEQ | BPF_K, 0, 4, FRAME),
+        step(BPF_JMP | BPF_JEQ | BPF_K, to_thread, 4, FRAME),
         step(BPF_LD | BPF_B | BPF_ABS, 0, 0, SEAT),
         step(BPF_ALU | BPF_MOD | BPF_K, 0, 0, threads.max(1)),
         step(BPF_ALU | BPF_ADD | BPF_K, 0, 0, 1),
@@ -68,7 +69,8 @@ pub fn attach(socket: impl AsFd, workers: u32) -> io::Result<()> {
     attach_program(socket, &mut program(workers))
 }
 
-/// The same for a coordinator: one socket for all else, then one for each of `threads` of its relay.
+/// The same for a coordinator: one socket for all else, then one for each of `threads` of its relay. Sockets of the group behind
+/// those get nothing.
 pub fn attach_relay(socket: impl AsFd, threads: u32) -> io::Result<()> {
     attach_program(socket, &mut relay_program(threads))
 }
@@ -162,6 +164,17 @@ mod tests {
             (vec![0x80; 12], 0),
         ];
         check(&group, &cases);
+    }
+
+    #[test]
+    fn sockets_behind_those_of_the_relay_get_nothing() {
+        let group = group(4);
+        for (threads, frame) in [(0, 0), (1, 1)] {
+            attach_relay(&group[0], threads).unwrap();
+            let all = [0x80, 0xc0, 0x40, 0, 4]
+                .map(|first| (vec![first; 40], if first == 0x80 { frame } else { 0 }));
+            check(&group, &all);
+        }
     }
 
     #[test]

@@ -91,6 +91,10 @@ impl Coordinator {
         wish: &EnrolBegin,
         now: UnixTime,
     ) -> Option<Proposal> {
+        if !self.sessions.begin(conn) {
+            let refusal = Refusal::Protocol("one connection asks for two offers at most");
+            return self.refuse_enrolment(conn, session, refusal, now);
+        }
         let who = applicant(session);
         match enrolment::begin(&self.state, &mut self.offers, who, wish, now) {
             Ok(offer) => self.send(conn, CoordinatorSays::EnrolOffer(offer)),

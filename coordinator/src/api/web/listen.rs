@@ -1,28 +1,40 @@
 //! The socket of the API on the network: how many may connect, how long each may take to say what it wants. All limits are
 //! per source first, so that one who fills his share takes nothing from others.
 
-use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
+use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt as _;
 
-use crate::source::Source;
+use crate::channel::{Answer, Gate, Limits};
+use crate::meter::{Meter, Metered};
 
-/// Connections in all, and of one source.
-const MAX: u32 = 2048;
-const MAX_OF_SOURCE: u32 = 128;
+/// Connections in all, and of one source: those that nobody has shown a key by, and the others. Who comes when all places for
+/// strangers are taken gets the oldest's.
+const LIMITS: Limits = Limits {
+    incoming: 0,
+    strangers: 512,
+    strangers_per_source: 32,
+    bytes_per_source: 64 * 1024,
+    connections: 2048,
+    connections_per_source: 128,
+};
+/// What one such connection may hold alone.
+const STRANGER_BYTES: usize = 40 * 1024;
+/// What a request has besides its target and its headers, at least.
+const LINE: usize = "GET  HTTP/1.1\r\n\r\n".len();
 /// For a TLS handshake, and for a request's head; also how long an idle connection stays.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 const HEAD: Duration = Duration::from_secs(30);
@@ -33,45 +45,9 @@ const MAX_HEADERS: usize = 64;
 #[derive(Clone, Copy, Debug)]
 pub struct Remote(pub SocketAddr);
 
-#[derive(Clone, Default)]
-struct Places {
-    taken: Arc<Mutex<HashMap<Source, u32>>>,
-}
-
-/// A place that is given back when the connection ends, however it ends.
-struct Place {
-    of: Source,
-    places: Places,
-}
-
-impl Places {
-    fn take(&self, from: IpAddr) -> Option<Place> {
-        let of = Source::of(from);
-        let mut taken = self.taken.lock();
-        let (all, own) = (taken.values().sum::<u32>(), taken.get(&of).copied().unwrap_or(0));
-        if all >= MAX || own >= MAX_OF_SOURCE {
-            return None;
-        }
-        taken.insert(of, own + 1);
-        Some(Place { of, places: self.clone() })
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let mut taken = self.places.taken.lock();
-        if let Some(own) = taken.get_mut(&self.of) {
-            *own -= 1;
-            if *own == 0 {
-                taken.remove(&self.of);
-            }
-        }
-    }
-}
-
 /// Serves until `stop` changes or is dropped; then lets requests under way finish for a moment.
 pub async fn serve(tcp: TcpListener, tls: Option<TlsAcceptor>, router: Router, stop: watch::Receiver<bool>) {
-    let places = Places::default();
+    let gate = Gate::new(LIMITS);
     let mut stopped = stop.clone();
     loop {
         let accepted = tokio::select! {
@@ -80,11 +56,14 @@ pub async fn serve(tcp: TcpListener, tls: Option<TlsAcceptor>, router: Router, s
         };
         match accepted {
             Ok((stream, from)) => {
-                let Some(place) = places.take(from.ip()) else { continue };
+                let Answer::Accept(place) = gate.admit(from, true, Instant::now()) else { continue };
                 let (router, tls, stop) = (router.clone(), tls.clone(), stop.clone());
+                let (leave, meter) = (place.leave(), Meter::new(place, STRANGER_BYTES));
                 tokio::spawn(async move {
-                    connection(stream, from, tls, router, stop).await;
-                    drop(place);
+                    tokio::select! {
+                        () = connection(stream, (from, meter), tls, router, stop) => {}
+                        () = leave.notified() => tracing::debug!(%from, "others wait for this place at the API"),
+                    }
                 });
             }
             // Out of descriptors, mostly: give others time to end.
@@ -98,16 +77,17 @@ pub async fn serve(tcp: TcpListener, tls: Option<TlsAcceptor>, router: Router, s
 
 async fn connection(
     stream: TcpStream,
-    from: SocketAddr,
+    (from, meter): (SocketAddr, Arc<Meter>),
     tls: Option<TlsAcceptor>,
     router: Router,
     stop: watch::Receiver<bool>,
 ) {
     let _ = stream.set_nodelay(true);
+    let stream = Metered { stream, meter: meter.clone() };
     match tls {
-        None => speak(stream, from, router, stop).await,
+        None => speak(stream, (from, meter), router, stop).await,
         Some(tls) => match tokio::time::timeout(HANDSHAKE, tls.accept(stream)).await {
-            Ok(Ok(stream)) => speak(stream, from, router, stop).await,
+            Ok(Ok(stream)) => speak(stream, (from, meter), router, stop).await,
             Ok(Err(error)) => tracing::debug!(%from, %error, "TLS of the API failed"),
             Err(_) => tracing::debug!(%from, "TLS of the API took too long"),
         },
@@ -116,14 +96,29 @@ async fn connection(
 
 async fn speak(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    from: SocketAddr,
+    (from, meter): (SocketAddr, Arc<Meter>),
     router: Router,
     mut stop: watch::Receiver<bool>,
 ) {
     let service = hyper::service::service_fn(move |request: hyper::Request<Incoming>| {
-        let mut request = request.map(Body::new);
+        meter.went(head_bytes(&request));
+        let body = meter.clone();
+        // Who may not send it is refused before it is read; what a handler reads is held no more.
+        let mut request = request.map(|incoming| {
+            Body::new(incoming.map_frame(move |frame| {
+                body.went(frame.data_ref().map_or(0, |data| data.len()));
+                frame
+            }))
+        });
         request.extensions_mut().insert(ConnectInfo(Remote(from)));
-        router.clone().oneshot(request)
+        let (router, meter, keyed) = (router.clone(), meter.clone(), needs_key(request.uri().path()));
+        async move {
+            let answer = router.oneshot(request).await;
+            if keyed && answer.as_ref().is_ok_and(|answer| answer.status().is_success()) {
+                meter.promote();
+            }
+            answer
+        }
     });
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
@@ -144,33 +139,93 @@ async fn speak(
     let _ = tokio::time::timeout(Duration::from_secs(2), connection).await;
 }
 
+/// What is asked there is answered well only to who has shown a key or a session ([`super::router`]).
+fn needs_key(path: &str) -> bool {
+    path.starts_with("/v1/") && path != "/v1/session"
+}
+
+/// No more than a request's head had on the wire.
+fn head_bytes<B>(request: &hyper::Request<B>) -> usize {
+    let headers =
+        request.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + ":\r\n".len());
+    LINE + request.uri().path_and_query().map_or(0, |target| target.as_str().len()) + headers.sum::<usize>()
+}
+
 #[cfg(test)]
 mod tests {
+    use axum::routing::get;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
     use super::*;
 
-    #[test]
-    fn one_source_cannot_take_every_place() {
-        let places = Places::default();
-        let (greedy, honest) = (IpAddr::from([10, 0, 0, 1]), IpAddr::from([10, 0, 0, 2]));
-        let mut held: Vec<Place> = (0..MAX_OF_SOURCE).filter_map(|_| places.take(greedy)).collect();
-        assert_eq!(held.len(), MAX_OF_SOURCE as usize);
-        assert!(places.take(greedy).is_none());
-        assert!(places.take(honest).is_some());
-        held.pop();
-        assert!(places.take(greedy).is_some());
-        held.clear();
-        assert!(places.taken.lock().is_empty());
+    async fn house() -> (SocketAddr, watch::Sender<bool>) {
+        let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (at, (stop, stopped)) = (tcp.local_addr().unwrap(), watch::channel(false));
+        let router = Router::new().route("/v1/nodes", get(|| async { "nodes" }));
+        tokio::spawn(serve(tcp, None, router, stopped));
+        (at, stop)
     }
 
-    #[test]
-    fn an_ipv6_host_is_one_source_and_who_is_refused_is_forgotten() {
-        let places = Places::default();
-        let address = |network: u16, host: u16| IpAddr::from([0x2001, 0xdb8, 0, network, 0, 0, 0, host]);
-        let one: Vec<Place> = (0..1000).filter_map(|host| places.take(address(0, host))).collect();
-        assert_eq!(one.len(), MAX_OF_SOURCE as usize);
-        let others: Vec<Place> =
-            (1..=2 * MAX as u16).filter_map(|network| places.take(address(network, 1))).collect();
-        assert_eq!(one.len() + others.len(), MAX as usize);
-        assert_eq!(places.taken.lock().len(), 1 + others.len());
+    /// The answer's first line; `None`: the connection was ended without one.
+    async fn ask(stream: &mut TcpStream, path: &str) -> Option<String> {
+        let text = format!("GET {path} HTTP/1.1\r\nhost: x\r\n\r\n");
+        stream.write_all(text.as_bytes()).await.ok()?;
+        let mut buffer = [0; 1024];
+        let len = stream.read(&mut buffer).await.ok().filter(|len| *len > 0)?;
+        String::from_utf8_lossy(&buffer[..len]).lines().next().map(str::to_owned)
+    }
+
+    /// Whoever has shown no key holds 64 KiB at most, by however many connections; who has holds none of it.
+    #[tokio::test]
+    async fn heads_of_one_source_hold_little_together_and_who_has_shown_a_key_is_not_counted() {
+        let (at, _stop) = house().await;
+        let mut known = TcpStream::connect(at).await.unwrap();
+        assert_eq!(ask(&mut known, "/v1/nodes").await.as_deref(), Some("HTTP/1.1 200 OK"));
+        let head = [b"GET / HTTP/1.1\r\nx: ".to_vec(), vec![b'x'; 20_000]].concat();
+        let mut held = Vec::new();
+        for _ in 0..8 {
+            let mut stream = TcpStream::connect(at).await.unwrap();
+            stream.write_all(&head).await.unwrap();
+            held.push(stream);
+        }
+        let mut ended = 0;
+        for stream in &mut held {
+            let more = tokio::time::timeout(Duration::from_secs(2), stream.read(&mut [0; 64])).await;
+            ended += usize::from(more.is_ok());
+        }
+        assert!(ended >= 5, "of eight that hold 20 kB each three fit: {ended} were ended");
+        assert_eq!(ask(&mut known, "/v1/nodes").await.as_deref(), Some("HTTP/1.1 200 OK"));
+        drop(held);
+        for _ in 0..1000 {
+            assert!(ask(&mut known, "/v1/nodes").await.is_some(), "who is known may ask on");
+        }
+    }
+
+    /// Many people behind one address: who comes when all places are taken gets the oldest's, and nobody who is known goes.
+    #[tokio::test]
+    async fn strangers_of_one_source_have_few_places_and_the_newest_gets_the_oldests() {
+        let (at, _stop) = house().await;
+        let mut known = Vec::new();
+        for _ in 0..40 {
+            let mut stream = TcpStream::connect(at).await.unwrap();
+            assert!(ask(&mut stream, "/v1/nodes").await.is_some());
+            known.push(stream);
+        }
+        let mut silent = Vec::new();
+        for _ in 0..LIMITS.strangers_per_source {
+            silent.push(TcpStream::connect(at).await.unwrap());
+        }
+        let began = std::time::Instant::now();
+        let got = loop {
+            let mut late = TcpStream::connect(at).await.unwrap();
+            if let Some(answer) = ask(&mut late, "/v1/nodes").await {
+                break answer;
+            }
+            assert!(began.elapsed() < Duration::from_secs(10), "the newest gets no place");
+        };
+        assert_eq!(got, "HTTP/1.1 200 OK");
+        for stream in &mut known {
+            assert!(ask(stream, "/v1/nodes").await.is_some());
+        }
     }
 }
