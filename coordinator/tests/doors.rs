@@ -187,7 +187,7 @@ async fn garbage_instead_of_tls_and_other_things_than_a_door_are_refused() {
 /// whole message yet counts for all of them together.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_strangers_of_one_source_have_sent_and_nobody_has_read_yet_is_bounded_together() {
-    let house = House::new();
+    let house = House::new().await;
     let mut head = house.tls().await;
     let long = [b"GET / HTTP/1.1\r\nx: ".to_vec(), vec![b'x'; 3_000]].concat();
     head.write_all(&long).await.unwrap();

@@ -392,8 +392,8 @@ pub async fn flows_since(
     Asked(asked): Asked<SinceAsked>,
 ) -> Reply<FlowsSince> {
     let limit = rows(asked.limit, 1_000, MAX_ROWS)?;
-    let place = asked.cursor.as_deref().map(|cursor| place(&app, cursor)).transpose()?;
-    let restarted = place == Some(Place::OfAnotherStart);
+    let place = asked.cursor.as_deref().map(|text| cursor(&app, text)).transpose()?;
+    let restarted = place == Some(Cursor::OfAnotherStart);
     let filter = FlowFilter {
         from: asked.from,
         to: asked.to,
@@ -408,7 +408,7 @@ pub async fn flows_since(
     let page = app.owner.ask(move |owner| {
         let newest = owner.coordinator().flow_cursor();
         match place {
-            Some(Place::After(after)) if after > newest => Err(no_cursor()),
+            Some(Cursor::After(after)) if after > newest => Err(no_cursor()),
             Some(place) => Ok(owner.coordinator().flows_since(place.after(), &filter, limit)),
             None => Ok(FlowPage { cursor: newest, ..FlowPage::default() }),
         }
@@ -421,26 +421,26 @@ pub async fn flows_since(
 
 /// Where a page begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Place {
+enum Cursor {
     After(u64),
     /// Its numbers say nothing here.
     OfAnotherStart,
 }
 
-impl Place {
+impl Cursor {
     fn after(self) -> u64 {
         match self {
-            Place::After(after) => after,
-            Place::OfAnotherStart => 0,
+            Cursor::After(after) => after,
+            Cursor::OfAnotherStart => 0,
         }
     }
 }
 
-fn place(app: &App, cursor: &str) -> Result<Place, Problem> {
-    match (cursor, app.hub.number(cursor)) {
-        ("0", _) => Ok(Place::After(0)),
-        (_, Some(after)) => Ok(Place::After(after)),
-        _ => parse_id(cursor).map(|_| Place::OfAnotherStart).ok_or_else(no_cursor),
+fn cursor(app: &App, text: &str) -> Result<Cursor, Problem> {
+    match (text, app.hub.number(text)) {
+        ("0", _) => Ok(Cursor::After(0)),
+        (_, Some(after)) => Ok(Cursor::After(after)),
+        _ => parse_id(text).map(|_| Cursor::OfAnotherStart).ok_or_else(no_cursor),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::io::IsTerminal;
 use std::time::Duration;
 
-use warren_coordinator_core::flows::{FlowList, FlowPage, FlowRow, newest_first};
+use warren_coordinator_core::flows::{FlowList, FlowRow, newest_first};
 use warren_wire::flow::{FlowEnd, FlowPath, FlowVerdict, Workload};
 
 use super::args::{FlowArgs, FlowCommand};
