@@ -2,6 +2,7 @@
 //! whatever becomes of the target meanwhile: its sessions are made anew as soon as the target has forgotten them. For agents
 //! that are open for a moment after they begin. That there are sessions is asked at a granted port.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -30,7 +31,7 @@ struct Insisting {
     asked: u64,
     answered: u64,
     /// What came from another port than the granted one.
-    strange: Vec<String>,
+    strange: BTreeMap<String, u64>,
 }
 
 impl Insisting {
@@ -60,7 +61,7 @@ impl Insisting {
                     self.answered += 1;
                     println!("answered {number}");
                 }
-                _ => self.strange.push(spoken.to_string()),
+                _ => *self.strange.entry(spoken.to_string()).or_default() += 1,
             }
         }
         Ok(())
@@ -100,7 +101,7 @@ fn main() -> ExitCode {
     let from = args.or("from", SocketAddr::from(([0; 4], 0)));
     let rogue = Rogue::stand(from, target, private, &key).unwrap_or_else(|e| fail(USAGE, &e.to_string()));
     let mut it =
-        Insisting { rogue, pairs, hidden, open, sent: 0, asked: 0, answered: 0, strange: Vec::new() };
+        Insisting { rogue, pairs, hidden, open, sent: 0, asked: 0, answered: 0, strange: BTreeMap::new() };
     it.run(args.or("seconds", 60)).unwrap_or_else(|e| fail(USAGE, &e.to_string()));
     let Insisting { sent, asked, answered, strange, .. } = it;
     verdict(

@@ -59,10 +59,14 @@ impl Asking {
         self.last("asks")
     }
 
-    /// Something that is asked from now on is answered: there is a session, made or made anew.
-    fn wait_for_answer(&self, what: &str) {
+    /// Something that is asked from now on is answered: there is a session, made or made anew. `shut` is asked all the while.
+    fn wait_for_answer(&self, when: &str, shut: impl Fn(&str)) {
         let asked = self.asked();
-        until(&format!("the granted port answers: {what}"), LIMIT, || self.last("answered") > asked);
+        until(&format!("the granted port answers: {when}"), LIMIT, || {
+            shut(when);
+            self.last("answered") > asked
+        });
+        shut(when);
     }
 
     /// For a second it went on.
@@ -125,14 +129,15 @@ pub fn came_to_hidden(host: &Host) -> Vec<u64> {
     counts.map(|count| count.parse().unwrap()).collect()
 }
 
-/// Everything that may become of the agent that `pick` names: after each trial somebody is answered, and `shut` is asked.
+/// Everything that may become of the agent that `pick` names: after each trial somebody is answered, and `shut`, which is told
+/// what was done, has seen nothing from its beginning to then.
 pub fn try_everything(
     town: &mut Town,
     pick: fn(&mut Town) -> &mut Node,
     asking: &Asking,
-    shut: impl Fn(&Town, &str),
+    shut: impl Fn(&str),
 ) {
-    asking.wait_for_answer("in the beginning");
+    asking.wait_for_answer("in the beginning", &shut);
     for round in 0..number("WARREN_RESTARTS", 4) {
         let node = pick(town);
         if round % 2 == 1 {
@@ -141,23 +146,18 @@ pub fn try_everything(
             node.stop()
         }
         node.start();
-        asking.wait_for_answer("after a restart");
-        shut(town, "restarted, or killed and started");
+        asking.wait_for_answer("restarted, or killed and started", &shut);
     }
     pick(town).host.run(&["ip", "link", "set", "warren0", "down"]).ok();
-    asking.wait_for_answer("the interface was set down");
-    shut(town, "its interface was set down");
-    let view = pick(town).host.dir.join("node/view");
-    let good = || std::fs::read(&view).unwrap();
+    asking.wait_for_answer("its interface was set down", &shut);
     started_with(pick(town), None);
-    asking.wait_for_answer("without a view, from the coordinator");
-    shut(town, "started without a view");
+    asking.wait_for_answer("started without a view, but with a coordinator", &shut);
     town.coordinator.kill_9();
     pick(town).kill_9();
     pick(town).start();
-    asking.wait_for_answer("the coordinator is away");
-    shut(town, "crashed while the coordinator was away");
-    let (good, mut flipped) = (good(), good());
+    asking.wait_for_answer("killed while the coordinator was away", &shut);
+    let good = std::fs::read(pick(town).host.dir.join("node/view")).unwrap();
+    let mut flipped = good.clone();
     flipped[good.len() / 2] ^= 0x10;
     for bad in [None, Some(&good[..good.len() / 2]), Some(&flipped[..])] {
         started_with(pick(town), bad);
@@ -165,10 +165,9 @@ pub fn try_everything(
         until("the agent answers", LIMIT, || pick(town).status().is_some_and(|said| said["peers"] == 0));
         asking.wait_for_questions();
         assert!(asking.last("answered") <= asked, "no view is no peer");
-        shut(town, "started with no view or a damaged one, and no coordinator");
+        shut("started with no view or a damaged one, and no coordinator");
         started_with(pick(town), Some(&good));
-        asking.wait_for_answer("the last good view");
-        shut(town, "started with the last good view");
+        asking.wait_for_answer("started with the last good view", &shut);
     }
     town.coordinator.serve();
 }

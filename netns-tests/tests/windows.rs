@@ -95,7 +95,7 @@ fn a_receiver_alone_lets_nothing_in_whatever_becomes_of_its_agent() {
         &mut town,
         |town| &mut town.orders,
         &insisting,
-        |_, when| {
+        |when| {
             assert_eq!(came_to_hidden(&orders), [0; 4], "{when}");
         },
     );
@@ -111,17 +111,16 @@ fn a_receiver_alone_lets_nothing_in_whatever_becomes_of_its_agent() {
 #[test]
 fn a_sender_alone_lets_nothing_out_whatever_becomes_of_its_agent() {
     let mut town = Town::new(Underlay::V4);
-    let (receiver, asking) = receive(&mut town);
+    let (mut receiver, asking) = receive(&mut town);
     try_everything(
         &mut town,
         |town| &mut town.web,
         &asking,
-        |_, when| {
+        |when| {
             assert!(!receiver.output().contains("came: "), "{when}: {}", receiver.output());
         },
     );
     town.coordinator.apply(&opened());
-    let mut receiver = receiver;
     eventually("the receiver has seen enough", LIMIT, || receiver.finished());
     let verdict = receiver.output();
     println!("granted: {}", verdict.lines().last().unwrap_or_default());

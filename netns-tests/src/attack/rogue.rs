@@ -93,10 +93,16 @@ impl Rogue {
                 self.socket.send_to(message, self.target)?;
             }
         }
-        if self.came.is_none_or(|came| came.elapsed() > quiet) {
+        if self.came.is_none_or(|came| came.elapsed() > quiet) || !self.made_together(quiet) {
             self.initiate()?;
         }
         Ok(())
+    }
+
+    /// Else a target that began anew has made one, and has forgotten the others.
+    fn made_together(&self, within: Duration) -> bool {
+        let ages = || self.tunns.iter().map(|tunn| tunn.stats().0.unwrap_or(Duration::MAX));
+        ages().max().zip(ages().min()).is_none_or(|(oldest, newest)| oldest.saturating_sub(newest) <= within)
     }
 
     /// Takes one datagram in, if one comes soon.
