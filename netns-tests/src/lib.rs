@@ -15,6 +15,7 @@
 //! - [`flows`]: one flow of every kind, and when each ended.
 //! - [`streams`]: a download and an upload of which every byte is checked.
 //! - [`siege`]: a town under attack, and what that costs others.
+//! - [`alone`]: one agent alone with a peer that keeps no rule.
 //! - [`watch`]: somebody knocks where nothing may be open, and an eavesdropper listens.
 //! - [`weather`]: a bad link: late, lost, doubled, out of order, slow; from a seed.
 //! - [`measure`]: what is counted at a target while it is attacked.
@@ -24,6 +25,7 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test harness fails by panicking")]
 
+pub mod alone;
 pub mod attack;
 pub mod capture;
 pub mod external;

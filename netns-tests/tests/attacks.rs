@@ -491,6 +491,8 @@ fn every_attack_runs_alone_and_says_how() {
         "questions",
         "bad-questions",
         "relay-frames",
+        "insist",
+        "receive",
     ];
     for name in programs {
         let done: Finished = run(None, &[&binary(&format!("attack-{name}"))], &[]);

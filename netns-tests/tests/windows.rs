@@ -3,12 +3,12 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
-use std::fs::Permissions;
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
 use std::time::Duration;
 
-use warren_netns_tests::measure::number;
+use warren_netns_tests::alone::{
+    GRANTED, came_to_hidden, count_hidden, insist, receive, try_everything, write_private,
+};
+use warren_netns_tests::measure::{echo_service, number};
 use warren_netns_tests::process::run;
 use warren_netns_tests::streams::Streams;
 use warren_netns_tests::street::Underlay;
@@ -32,6 +32,11 @@ fn granted(town: &Town) -> bool {
 fn refused(town: &Town) -> bool {
     let done = town.web.curl(&format!("http://{}:8080/", town.orders.v4()));
     done.code() == 7
+}
+
+/// Everything that was hidden is granted.
+fn opened() -> String {
+    BEFORE.replace("\"tcp/8080\"", &format!("\"tcp/8080\", \"tcp/{HIDDEN}\", \"udp/{HIDDEN}\""))
 }
 
 /// In turn at either end, every third time without warning.
@@ -74,8 +79,53 @@ fn a_restart_opens_nothing_and_sends_nothing_in_clear() {
     }
     watch.end();
     let watch = Watch::begin(&town);
-    town.coordinator.apply(&BEFORE.replace("\"tcp/8080\"", &format!("\"tcp/8080\", \"tcp/{HIDDEN}\"")));
+    town.coordinator.apply(&opened());
     until("an open port would be noticed", LIMIT, || watch.knows_it_open());
+}
+
+/// The other end refuses nothing: who has web's keys sends to a hidden port without end, through sessions that it makes anew.
+#[test]
+fn a_receiver_alone_lets_nothing_in_whatever_becomes_of_its_agent() {
+    let mut town = Town::new(Underlay::V4);
+    let orders = town.orders.host.clone();
+    let _services = (echo_service(&orders, GRANTED), town.orders.serve_http(HIDDEN));
+    count_hidden(&orders);
+    let mut insisting = insist(&mut town);
+    try_everything(
+        &mut town,
+        |town| &mut town.orders,
+        &insisting,
+        |when| {
+            assert_eq!(came_to_hidden(&orders), [0; 4], "{when}");
+        },
+    );
+    town.coordinator.apply(&opened());
+    let verdict = insisting.ended();
+    println!("granted: {}", verdict.lines().last().unwrap_or_default());
+    assert!(verdict.contains("verdict: broken: "), "an open port is noticed: {verdict}");
+    let came = came_to_hidden(&orders);
+    assert!(came.len() == 4 && came.iter().all(|count| *count > 0), "and counted: {came:?}");
+}
+
+/// The other end refuses nothing: who has orders' keys takes whatever web's agent sends, while somebody knocks behind it.
+#[test]
+fn a_sender_alone_lets_nothing_out_whatever_becomes_of_its_agent() {
+    let mut town = Town::new(Underlay::V4);
+    let (mut receiver, asking) = receive(&mut town);
+    try_everything(
+        &mut town,
+        |town| &mut town.web,
+        &asking,
+        |when| {
+            assert!(!receiver.output().contains("came: "), "{when}: {}", receiver.output());
+        },
+    );
+    town.coordinator.apply(&opened());
+    eventually("the receiver has seen enough", LIMIT, || receiver.finished());
+    let verdict = receiver.output();
+    println!("granted: {}", verdict.lines().last().unwrap_or_default());
+    assert_eq!(verdict.matches("came: ").count(), 4, "whatever comes is noticed: {verdict}");
+    assert!(verdict.contains("verdict: broken: "), "{verdict}");
 }
 
 /// The program is replaced under the running agent, as a package does it; the state stays.
@@ -211,12 +261,6 @@ fn a_view_that_is_empty_gone_foreign_or_damaged_opens_nothing_and_the_good_one_i
     }
     town.coordinator.serve();
     watch.end();
-}
-
-/// As the agent keeps it: a file that others may read is refused for that alone.
-fn write_private(file: &Path, bytes: &[u8]) {
-    std::fs::write(file, bytes).unwrap();
-    std::fs::set_permissions(file, Permissions::from_mode(0o600)).unwrap();
 }
 
 /// A view with nobody in it is an order, not an error.

@@ -2,6 +2,7 @@
 //! signed and there may be ten thousand. Whom a revocation or a tag change touches is told at once and not from here.
 
 use std::collections::BTreeSet;
+use std::ops::Bound;
 
 use warren_config::time::UnixTime;
 use warren_wire::id::NodeId;
@@ -13,6 +14,8 @@ pub const SECONDS: usize = 20;
 #[derive(Clone, Debug, Default)]
 pub struct Rollcall {
     waiting: BTreeSet<NodeId>,
+    /// Where the last turn ended: the next goes on from there, round and round, so that changes in a row keep nobody waiting.
+    last: Option<NodeId>,
     share: usize,
     due: Option<UnixTime>,
 }
@@ -30,14 +33,17 @@ impl Rollcall {
         if self.due.is_none_or(|due| now < due) {
             return BTreeSet::new();
         }
-        let rest = self.waiting.iter().nth(self.share).copied();
-        let later = rest.map(|first| self.waiting.split_off(&first)).unwrap_or_default();
-        let turn = std::mem::replace(&mut self.waiting, later);
+        let from = self.last.map_or(Bound::Unbounded, Bound::Excluded);
+        let ahead = self.waiting.range((from, Bound::Unbounded));
+        let behind = self.waiting.iter().take_while(|node| self.last.is_some_and(|last| **node <= last));
+        let turn: Vec<NodeId> = ahead.chain(behind).take(self.share).copied().collect();
+        turn.iter().for_each(|node| drop(self.waiting.remove(node)));
+        self.last = turn.last().copied().or(self.last);
         (self.due, self.share) = match self.waiting.is_empty() {
             true => (None, 0),
             false => (Some(now.plus(1)), self.share),
         };
-        turn
+        turn.into_iter().collect()
     }
 
     pub fn next_due(&self) -> Option<UnixTime> {
@@ -76,14 +82,20 @@ mod tests {
     }
 
     #[test]
-    fn a_change_on_the_way_begins_with_who_was_told_already_and_delays_nobody() {
-        let mut call = Rollcall::default();
-        call.begin(nodes(100), UnixTime(10));
-        let first = call.take(UnixTime(10));
-        call.begin(nodes(100), UnixTime(10));
-        assert!(call.take(UnixTime(10)).is_empty());
-        let mut told: BTreeSet<NodeId> = call.take(UnixTime(11));
-        told.extend(call.take(UnixTime(12)));
-        assert!(first.is_subset(&told) && told == nodes(100));
+    fn a_change_every_second_keeps_nobody_waiting_for_longer_than_one_call() {
+        for count in [1, 100, 1000, 10_001] {
+            let (mut call, all) = (Rollcall::default(), nodes(count));
+            let mut last: std::collections::BTreeMap<NodeId, u64> = all.iter().map(|n| (*n, 0)).collect();
+            for second in 0..120 {
+                call.begin(all.clone(), UnixTime(second));
+                let turn = call.take(UnixTime(second));
+                assert!(turn.len() <= A_SECOND.max(count as usize / SECONDS + 1), "few at once");
+                for node in turn {
+                    let before = last.insert(node, second).unwrap_or_default();
+                    assert!(second - before <= SECONDS as u64 + 1, "{count}: told {before} and {second}");
+                }
+                assert!(last.values().all(|told| second - told <= SECONDS as u64 + 1), "{count} at {second}");
+            }
+        }
     }
 }

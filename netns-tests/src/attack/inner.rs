@@ -1,6 +1,7 @@
-//! Inner IPv4 packets with whole checksums, and everything an attacker does to them.
+//! Inner packets with whole checksums, and everything an attacker does to them.
 
-use std::net::Ipv4Addr;
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 pub(super) fn sum(bytes: &[u8], mut sum: u32) -> u32 {
     for pair in bytes.chunks(2) {
@@ -27,34 +28,76 @@ pub fn ipv4(from: Ipv4Addr, to: Ipv4Addr, number: u8, flags: u16, options: &[u8]
     packet
 }
 
-fn checked(from: Ipv4Addr, to: Ipv4Addr, number: u8, at: usize, mut segment: Vec<u8>) -> Vec<u8> {
-    let pseudo =
-        [&from.octets()[..], &to.octets(), &[0, number], &(segment.len() as u16).to_be_bytes()].concat();
-    let check = !(sum(&segment, sum(&pseudo, 0)) as u16);
+/// An IPv6 packet without extension headers.
+fn ipv6(from: Ipv6Addr, to: Ipv6Addr, number: u8, payload: &[u8]) -> Vec<u8> {
+    let mut packet = vec![0x60, 0, 0, 0];
+    packet.extend((payload.len() as u16).to_be_bytes());
+    packet.extend([number, 64]);
+    packet.extend(from.octets());
+    packet.extend(to.octets());
+    packet.extend(payload);
+    packet
+}
+
+/// Of the family that both ends have.
+fn ip(from: IpAddr, to: IpAddr, number: u8, payload: &[u8]) -> Vec<u8> {
+    let wide = |ip| match ip {
+        IpAddr::V4(ip) => ip.to_ipv6_mapped(),
+        IpAddr::V6(ip) => ip,
+    };
+    match (from, to) {
+        (IpAddr::V4(from), IpAddr::V4(to)) => ipv4(from, to, number, 0, &[], payload),
+        (from, to) => ipv6(wide(from), wide(to), number, payload),
+    }
+}
+
+fn octets(ip: IpAddr) -> Vec<u8> {
+    match ip {
+        IpAddr::V4(ip) => ip.octets().to_vec(),
+        IpAddr::V6(ip) => ip.octets().to_vec(),
+    }
+}
+
+/// The pseudo-headers of both families have the same sum for the same fields.
+fn checked(from: IpAddr, to: IpAddr, number: u8, at: usize, mut segment: Vec<u8>) -> Vec<u8> {
+    let pseudo = [octets(from), octets(to), vec![0, number], (segment.len() as u16).to_be_bytes().to_vec()];
+    let check = !(sum(&segment, sum(&pseudo.concat(), 0)) as u16);
+    // In UDP 0 says that there is none; all ones are the same number.
+    let check = if check == 0 { 0xffff } else { check };
     segment[at..at + 2].copy_from_slice(&check.to_be_bytes());
     segment
 }
 
-pub fn udp_datagram(from: (Ipv4Addr, u16), to: (Ipv4Addr, u16), payload: &[u8]) -> Vec<u8> {
+pub fn udp_datagram(from: impl Into<SocketAddr>, to: impl Into<SocketAddr>, payload: &[u8]) -> Vec<u8> {
+    let (from, to) = (from.into(), to.into());
+    let len = 8 + payload.len() as u16;
     let mut datagram =
-        [from.1.to_be_bytes(), to.1.to_be_bytes(), (8 + payload.len() as u16).to_be_bytes(), [0; 2]].concat();
+        [from.port().to_be_bytes(), to.port().to_be_bytes(), len.to_be_bytes(), [0; 2]].concat();
     datagram.extend(payload);
-    checked(from.0, to.0, 17, 6, datagram)
+    checked(from.ip(), to.ip(), 17, 6, datagram)
 }
 
-pub fn udp(from: (Ipv4Addr, u16), to: (Ipv4Addr, u16), payload: &[u8]) -> Vec<u8> {
-    ipv4(from.0, to.0, 17, 0, &[], &udp_datagram(from, to, payload))
+pub fn udp(from: impl Into<SocketAddr>, to: impl Into<SocketAddr>, payload: &[u8]) -> Vec<u8> {
+    let (from, to) = (from.into(), to.into());
+    ip(from.ip(), to.ip(), 17, &udp_datagram(from, to, payload))
 }
 
-pub fn tcp_segment(from: (Ipv4Addr, u16), to: (Ipv4Addr, u16), flags: u8, payload: &[u8]) -> Vec<u8> {
-    let mut segment = [from.1.to_be_bytes(), to.1.to_be_bytes()].concat();
+pub fn tcp_segment(
+    from: impl Into<SocketAddr>,
+    to: impl Into<SocketAddr>,
+    flags: u8,
+    payload: &[u8],
+) -> Vec<u8> {
+    let (from, to) = (from.into(), to.into());
+    let mut segment = [from.port().to_be_bytes(), to.port().to_be_bytes()].concat();
     segment.extend([0, 0, 0, 1, 0, 0, 0, 1, 0x50, flags, 0xff, 0xff, 0, 0, 0, 0]);
     segment.extend(payload);
-    checked(from.0, to.0, 6, 16, segment)
+    checked(from.ip(), to.ip(), 6, 16, segment)
 }
 
-pub fn tcp(from: (Ipv4Addr, u16), to: (Ipv4Addr, u16), flags: u8, payload: &[u8]) -> Vec<u8> {
-    ipv4(from.0, to.0, 6, 0, &[], &tcp_segment(from, to, flags, payload))
+pub fn tcp(from: impl Into<SocketAddr>, to: impl Into<SocketAddr>, flags: u8, payload: &[u8]) -> Vec<u8> {
+    let (from, to) = (from.into(), to.into());
+    ip(from.ip(), to.ip(), 6, &tcp_segment(from, to, flags, payload))
 }
 
 pub fn icmp(from: Ipv4Addr, to: Ipv4Addr, kind: u8, code: u8, body: &[u8]) -> Vec<u8> {
@@ -149,4 +192,48 @@ pub fn read_udp(packet: &[u8]) -> Option<(u16, u16, &[u8])> {
     let plain = *packet.first()? == 0x45 && *packet.get(9)? == 17;
     let end = usize::from(word(2)?);
     plain.then_some((word(20)?, word(22)?, packet.get(28..end)?))
+}
+
+/// A TCP or UDP packet of either family, whole and without options in front.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Spoken<'a> {
+    pub tcp: bool,
+    pub from: SocketAddr,
+    pub to: SocketAddr,
+    /// Of UDP.
+    pub body: &'a [u8],
+}
+
+impl fmt::Display for Spoken<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} -> {}", if self.tcp { "TCP" } else { "UDP" }, self.from, self.to)
+    }
+}
+
+/// `None` is an ICMP message, or what has no ports.
+pub fn read(packet: &[u8]) -> Option<Spoken<'_>> {
+    let array4 = |at: usize| packet.get(at..at + 4)?.try_into().ok().map(|octets: [u8; 4]| octets.into());
+    let array6 = |at: usize| packet.get(at..at + 16)?.try_into().ok().map(|octets: [u8; 16]| octets.into());
+    let (number, from, to, at): (u8, IpAddr, IpAddr, usize) = match packet.first()? >> 4 {
+        4 => (*packet.get(9)?, array4(12)?, array4(16)?, usize::from(packet[0] & 15) * 4),
+        _ => (*packet.get(6)?, array6(8)?, array6(24)?, 40),
+    };
+    let word = |at: usize| Some(u16::from_be_bytes([*packet.get(at)?, *packet.get(at + 1)?]));
+    let (from, to) = ((from, word(at)?).into(), (to, word(at + 2)?).into());
+    match number {
+        6 => Some(Spoken { tcp: true, from, to, body: &[] }),
+        17 => {
+            let end = at + usize::from(word(at + 4)?);
+            Some(Spoken { tcp: false, from, to, body: packet.get(at + 8..end)? })
+        }
+        _ => None,
+    }
+}
+
+/// Is it an ICMP message?
+pub fn is_icmp(packet: &[u8]) -> bool {
+    match packet.first().map(|first| first >> 4) {
+        Some(4) => packet.get(9) == Some(&1),
+        _ => packet.get(6) == Some(&58),
+    }
 }

@@ -1,7 +1,7 @@
 //! An enrolled peer that holds its keys and keeps no rule: a stock WireGuard session, and any bytes inside it.
 
 use std::io;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
 use boringtun::noise::{Tunn, TunnResult};
@@ -16,7 +16,13 @@ pub struct Rogue {
     target: SocketAddr,
     /// Inner packets that came, but for words of the agent.
     pub heard: Vec<Vec<u8>>,
+    /// When the last inner packet came, and when sessions were last looked after.
+    came: Option<Instant>,
+    tended: Option<Instant>,
 }
+
+/// So often sessions are looked after.
+const TEND: Duration = Duration::from_millis(100);
 
 /// Keys as `wg` prints them, `A` or `A,B`: mine and the target's, in the same order.
 #[derive(Debug)]
@@ -37,24 +43,23 @@ fn is_word(packet: &[u8]) -> bool {
 }
 
 impl Rogue {
-    /// A session with `target` for each pair of keys.
-    pub fn connect(target: SocketAddr, privates: Keys, peers: &Keys) -> io::Result<Rogue> {
-        let socket = UdpSocket::bind("0.0.0.0:0")?;
+    /// At `place`, where the target looks for whom the keys belong to, perhaps. There is no session yet.
+    pub fn stand(place: SocketAddr, target: SocketAddr, privates: Keys, peers: &Keys) -> io::Result<Rogue> {
+        let socket = UdpSocket::bind(place)?;
         socket.set_read_timeout(Some(Duration::from_millis(20)))?;
         let pairs = privates.0.into_iter().zip(&peers.0).enumerate();
         let tunns = pairs.map(|(at, (private, peer))| {
             Tunn::new(StaticSecret::from(private), PublicKey::from(*peer), None, None, at as u32, None)
         });
-        let mut rogue = Rogue { tunns: tunns.collect(), socket, target, heard: Vec::new() };
+        Ok(Rogue { tunns: tunns.collect(), socket, target, heard: Vec::new(), came: None, tended: None })
+    }
+
+    /// A session with `target` for each pair of keys.
+    pub fn connect(target: SocketAddr, privates: Keys, peers: &Keys) -> io::Result<Rogue> {
+        let mut rogue = Rogue::stand((Ipv4Addr::UNSPECIFIED, 0).into(), target, privates, peers)?;
         let start = Instant::now();
         while start.elapsed() < Duration::from_secs(10) {
-            for at in 0..rogue.tunns.len() {
-                let mut buffer = [0; 2048];
-                let made = rogue.tunns[at].format_handshake_initiation(&mut buffer, true);
-                if let TunnResult::WriteToNetwork(message) = made {
-                    rogue.socket.send_to(message, target)?;
-                }
-            }
+            rogue.initiate()?;
             let tried = Instant::now();
             while tried.elapsed() < Duration::from_secs(1) {
                 rogue.listen_once()?;
@@ -64,6 +69,40 @@ impl Rogue {
             }
         }
         Err(io::Error::new(io::ErrorKind::TimedOut, "the target does not answer these keys"))
+    }
+
+    fn initiate(&mut self) -> io::Result<()> {
+        for tunn in &mut self.tunns {
+            let mut buffer = [0; 2048];
+            if let TunnResult::WriteToNetwork(message) = tunn.format_handshake_initiation(&mut buffer, true) {
+                self.socket.send_to(message, self.target)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Sessions end, and a target that began anew has forgotten them: when nothing has come out of them for `quiet`, there is
+    /// another handshake for each key, and again until something comes.
+    pub fn keep_up(&mut self, quiet: Duration) -> io::Result<()> {
+        if self.tended.is_some_and(|tended| tended.elapsed() < TEND) {
+            return Ok(());
+        }
+        self.tended = Some(Instant::now());
+        for tunn in &mut self.tunns {
+            if let TunnResult::WriteToNetwork(message) = tunn.update_timers(&mut [0; 2048]) {
+                self.socket.send_to(message, self.target)?;
+            }
+        }
+        if self.came.is_none_or(|came| came.elapsed() > quiet) || !self.made_together(quiet) {
+            self.initiate()?;
+        }
+        Ok(())
+    }
+
+    /// Else a target that began anew has made one, and has forgotten the others.
+    fn made_together(&self, within: Duration) -> bool {
+        let ages = || self.tunns.iter().map(|tunn| tunn.stats().0.unwrap_or(Duration::MAX));
+        ages().max().zip(ages().min()).is_none_or(|(oldest, newest)| oldest.saturating_sub(newest) <= within)
     }
 
     /// Takes one datagram in, if one comes soon.
@@ -84,6 +123,7 @@ impl Rogue {
                     self.socket.send_to(message, self.target)?;
                 }
                 TunnResult::WriteToTunnelV4(packet, _) | TunnResult::WriteToTunnelV6(packet, _) => {
+                    self.came = Some(Instant::now());
                     self.heard.extend(Some(packet.to_vec()).filter(|packet| !is_word(packet)));
                 }
                 // Not for this key.

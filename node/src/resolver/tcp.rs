@@ -61,12 +61,12 @@ impl Hall {
 
     fn admit(self: &Arc<Self>, resolver: &Arc<Resolver>, stream: TcpStream, asker: SocketAddr) {
         let (number, given_up) = self.seats().take(asker.ip().to_canonical(), boot());
-        // Held until this one is listed: it takes itself off the list at its end.
-        let mut conversations = self.conversations();
-        if let Some(gone) = given_up.and_then(|number| conversations.remove(&number)) {
-            gone.abort();
-        }
-        let crowded = conversations.len() > CONNECTIONS / 2;
+        let (gone, crowded) = {
+            let mut conversations = self.conversations();
+            let gone = given_up.and_then(|number| conversations.remove(&number));
+            (gone, conversations.len() > CONNECTIONS / 2)
+        };
+        gone.iter().for_each(AbortHandle::abort);
         let idle = if crowded { IDLE_WHEN_CROWDED } else { IDLE };
         let seat = Seat { hall: Arc::clone(self), number };
         let resolver = Arc::clone(resolver);
@@ -74,7 +74,11 @@ impl Hall {
             // However it ends, the asker sees the end of its connection.
             let _ = converse(resolver, stream, asker, idle, seat).await;
         });
-        conversations.insert(number, conversation.abort_handle());
+        // No lock is held over the spawning: a runtime that ends drops the conversation, and with it its seat, at once.
+        let mut conversations = self.conversations();
+        if self.seats().has(number) {
+            conversations.insert(number, conversation.abort_handle());
+        }
     }
 }
 

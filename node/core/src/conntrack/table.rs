@@ -500,7 +500,9 @@ impl FlowTable {
             let entry = Reverse((at, flow.id, slot));
             if self.timers.len() >= self.limits.flows.saturating_mul(4).max(64) {
                 let slots = &self.slots;
-                self.timers.retain(|Reverse((_, id, slot))| turns::is_valid(slots, &(*slot, *id), |_| true));
+                self.timers.retain(|Reverse((at, id, slot))| {
+                    turns::is_valid(slots, &(*slot, *id), |flow| flow.timer == *at)
+                });
             }
             self.timers.push(entry);
         }

@@ -37,14 +37,20 @@ pub(crate) struct TcpTrack {
     pub state: TcpState,
     pub opener: Half,
     pub responder: Half,
-    /// Behind a SYN that the opener sent in the midst of a connection. It begins a new one if the responder agrees; until
-    /// then it may be a late copy, and what is known of the old one stays.
-    anew: Option<u32>,
+    /// Behind the opener's SYN itself: data that came with it (TCP Fast Open, RFC 7413) the responder may leave unacknowledged.
+    syn: u32,
+    /// A SYN that the opener sent in the midst of a connection: behind it, and behind its data. It begins a new one if the responder
+    /// agrees; until then it may be a late copy, and what is known of the old one stays.
+    anew: Option<(u32, u32)>,
 }
 
 /// `a - b` on the circle of sequence numbers.
 fn ahead(a: u32, b: u32) -> i32 {
     a.wrapping_sub(b) as i32
+}
+
+fn is_between(first: u32, number: u32, last: u32) -> bool {
+    ahead(number, first) >= 0 && ahead(last, number) >= 0
 }
 
 impl Half {
@@ -85,11 +91,11 @@ impl TcpTrack {
     pub fn new(syn: &Tcp) -> TcpTrack {
         let mut opener = Half::default();
         opener.observe(syn, None, true);
-        TcpTrack::of(TcpState::SynSent, opener, Half::default())
+        TcpTrack { syn: syn.seq.wrapping_add(1), ..TcpTrack::of(TcpState::SynSent, opener, Half::default()) }
     }
 
     pub fn of(state: TcpState, opener: Half, responder: Half) -> TcpTrack {
-        TcpTrack { state, opener, responder, anew: None }
+        TcpTrack { state, opener, responder, syn: opener.next, anew: None }
     }
 
     pub fn is_over(&self) -> bool {
@@ -105,13 +111,16 @@ impl TcpTrack {
             return self.observe_reset(from_opener, tcp);
         }
         if from_opener && self.state != TcpState::SynSent && tcp.flags.is_syn_only() {
-            self.anew = Some(tcp.end());
+            self.anew = Some((tcp.seq.wrapping_add(1), tcp.end()));
             return;
         }
         if !from_opener {
             self.begin_anew(tcp);
         }
         let opening = self.state == TcpState::SynSent;
+        if opening && from_opener && tcp.flags.has(TcpFlags::SYN) {
+            self.syn = tcp.seq.wrapping_add(1);
+        }
         let (me, other) = self.halves(from_opener);
         let other_next = other.seen.then_some(other.next);
         me.observe(tcp, other_next, opening);
@@ -122,9 +131,9 @@ impl TcpTrack {
     /// that knows the old one acknowledges that (RFC 5961 section 4); only one that begins a new one acknowledges the SYN.
     fn begin_anew(&mut self, tcp: &Tcp) {
         let agreed = tcp.flags.has(TcpFlags::SYN) && tcp.flags.has(TcpFlags::ACK);
-        if let Some(next) = self.anew.filter(|next| agreed && tcp.ack == *next) {
+        if let Some((syn, next)) = self.anew.filter(|(syn, next)| agreed && is_between(*syn, tcp.ack, *next)) {
             let opener = Half { seen: true, next, ..Half::default() };
-            *self = TcpTrack::of(TcpState::SynSent, opener, Half::default());
+            *self = TcpTrack { syn, ..TcpTrack::of(TcpState::SynSent, opener, Half::default()) };
         }
     }
 
@@ -141,10 +150,9 @@ impl TcpTrack {
     fn advance(&mut self, from_opener: bool, tcp: &Tcp) {
         let syn = tcp.flags.has(TcpFlags::SYN);
         let ack = tcp.flags.has(TcpFlags::ACK);
+        let answers = !from_opener && syn && ack && is_between(self.syn, tcp.ack, self.opener.next);
         self.state = match self.state {
-            TcpState::SynSent if !from_opener && syn && ack && tcp.ack == self.opener.next => {
-                TcpState::SynReceived
-            }
+            TcpState::SynSent if answers => TcpState::SynReceived,
             TcpState::SynReceived if from_opener && ack && !syn && self.opener.ack.is_some() => {
                 TcpState::Established
             }

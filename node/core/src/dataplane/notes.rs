@@ -46,7 +46,7 @@ struct Shard {
 impl Shard {
     fn note(&mut self, note: Note) {
         let whose = (note.peer, note.outbound);
-        let own = self.notes.entry(whose).or_default();
+        let own = self.notes.get_mut(&whose).map(Vec::as_mut_slice).unwrap_or_default();
         if let Some(known) = own.iter_mut().find(|known| known.is_like(&note)) {
             *known = Note { count: known.count.saturating_add(note.count), ..note };
             return;
@@ -67,11 +67,15 @@ impl Shard {
 
     /// Only when one is noted of whom nothing was.
     fn take_from_the_longest(&mut self) {
-        let Some(longest) = self.notes.values_mut().max_by_key(|notes| notes.len()) else { return };
-        let oldest = longest.iter().enumerate().min_by_key(|(_, known)| known.at.mono);
+        let Some((whose, longest)) = self.notes.iter_mut().max_by_key(|(_, notes)| notes.len()) else { return };
+        let (whose, oldest) = (*whose, longest.iter().enumerate().min_by_key(|(_, known)| known.at.mono));
         if let Some((at, _)) = oldest {
             longest.swap_remove(at);
             self.count -= 1;
+        }
+        // Nobody is kept for whom nothing is noted: nodes come and go.
+        if longest.is_empty() {
+            self.notes.remove(&whose);
         }
     }
 }
@@ -146,5 +150,7 @@ mod tests {
         }
         let all = notes.all().len();
         assert!(all <= SHARDS * NOTES_OF_SHARD && all > 2000, "{all}");
+        let keys: usize = notes.0.iter().map(|shard| shard.lock().notes.len()).sum();
+        assert!(keys <= all, "nothing is kept of who has no note: {keys}");
     }
 }

@@ -61,6 +61,10 @@ impl Seats {
         }
     }
 
+    pub fn has(&self, number: u64) -> bool {
+        self.taken.contains_key(&number)
+    }
+
     pub fn leave(&mut self, number: u64) {
         self.taken.remove(&number);
     }

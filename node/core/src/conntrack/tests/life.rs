@@ -356,3 +356,26 @@ fn fill_from(world: &mut World, flows: u16) -> usize {
     let ask = |sport| forge::udp(forge::tuple(Protocol::Udp, ME, sport, PEER, 53), b"?");
     (20_000..20_000 + flows).filter(|sport| world.out(&ask(*sport)) == Ruling::Pass).count()
 }
+
+/// RFC 7413: a server that does not take the data of a SYN acknowledges the SYN alone.
+#[test]
+fn a_connection_whose_syn_brought_data_in_vain_is_established_all_the_same() {
+    let back = https().reversed();
+    for acknowledged in [1_001, 1_003, 1_005] {
+        let mut world = both_may_open();
+        assert_eq!(world.out(&forge::tcp(https(), SYN, 1_000, 0, b"data")), Ruling::Pass);
+        assert_eq!(world.arrive(&forge::tcp(back, SYN_ACK, 70, acknowledged, b"")), Ruling::Pass);
+        assert_eq!(world.out(&forge::tcp(https(), ACK, acknowledged, 71, b"data")), Ruling::Pass);
+        world.pass_ms(7_000_000);
+        world.timeout();
+        assert_eq!(world.table.len(), 1, "established: {acknowledged}");
+    }
+    for wrong in [1_000, 1_006, 999_999] {
+        let mut world = both_may_open();
+        world.out(&forge::tcp(https(), SYN, 1_000, 0, b"data"));
+        world.arrive(&forge::tcp(back, SYN_ACK, 70, wrong, b""));
+        world.pass_ms(60_000);
+        world.timeout();
+        assert_eq!(world.table.len(), 0, "half open: {wrong}");
+    }
+}
