@@ -234,10 +234,8 @@ impl Search<'_> {
             if !reads.one() {
                 return Ok(false);
             }
-            if let Some(window) = parse(one.get_ref(0)?.as_str()?) {
-                if each(window).is_break() {
-                    break;
-                }
+            if parse(one.get_ref(0)?.as_str()?).is_some_and(|window| each(window).is_break()) {
+                break;
             }
         }
         Ok(true)
