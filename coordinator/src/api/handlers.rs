@@ -377,11 +377,12 @@ pub async fn flow_history(
 ) -> Reply<FlowList> {
     possible(&filter)?;
     let (path, place) = (app.state.flows(), place(&filter, past::LIST)?);
-    let list = blocking(move || {
+    let list = while_awaited(move |awaited| {
         if !path.exists() {
             return Ok(FlowList::default());
         }
-        FlowStore::reader(&path).map_err(internal)?.list(&filter, place, clock::now()).map_err(internal)
+        let store = FlowStore::reader(&path).map_err(internal)?;
+        store.list(&filter, place, clock::now(), || awaited.is_so()).map_err(internal)
     });
     Ok(Json(list.await?))
 }

@@ -8,7 +8,7 @@ use warren_config::time::UnixTime;
 use warren_coordinator_core::accounts::Entry;
 use warren_coordinator_core::flows::{Batch, FlowRow};
 use warren_coordinator_core::plan;
-use warren_wire::flow::FlowVerdict;
+use warren_wire::flow::{Amount, FlowVerdict};
 
 use super::OpenStoreError;
 use super::open::{self, Kind};
@@ -57,14 +57,17 @@ const TAKEN: &str = "CREATE TABLE IF NOT EXISTS taken (
      INSERT OR IGNORE INTO taken_of_start (reporter, boot, sequence) SELECT reporter, boot, sequence FROM taken;
      DROP TABLE taken;";
 
-/// Windows of one connection at both of its ends are found by a number made of its addresses and ports; and when records of a
-/// node were left out, so that nobody is accused of silence. A file of an earlier version gets both when it is opened: of what
-/// it holds, the other end is not known.
-const BOTH_ENDS: &str = "CREATE INDEX IF NOT EXISTS flow_both_ends ON flow (connection) WHERE connection IS NOT NULL;
+/// Windows of one connection at both of its ends are found by a number made of its addresses and ports, and by their time: one
+/// connection may be all that is here. And in which hours records of a node went missing, so that sums without them accuse
+/// nobody. A file of an earlier version gets both when it is opened: of what it holds, the other end is not known.
+const BOTH_ENDS: &str = "DROP INDEX IF EXISTS flow_both_ends;
+     CREATE INDEX IF NOT EXISTS flow_ends_by_time ON flow (connection, last_ms) WHERE connection IS NOT NULL;
      CREATE TABLE IF NOT EXISTS gap (reporter TEXT, at INTEGER, PRIMARY KEY (reporter, at)) STRICT, WITHOUT ROWID;";
 
 /// Starts of one node that are told apart, as in its account.
 const STARTS: i64 = 16;
+
+const HOUR: u64 = 3600;
 
 /// Rows deleted in one transaction.
 const PRUNE_BATCH: u64 = 5_000;
@@ -102,7 +105,7 @@ impl FlowStore {
                 continue;
             }
             let is_left_out = batch.rows.len() > *room;
-            if is_left_out || batch.entry.skipped.records > 0 {
+            if is_left_out || is_lossy(&batch.entry) {
                 note_gap(&transaction, &batch.entry)?;
             }
             if is_left_out {
@@ -215,8 +218,14 @@ fn widen(connection: &Connection) -> rusqlite::Result<()> {
     connection.execute_batch(BOTH_ENDS)
 }
 
+/// Records were lost, or not taken; what was lost is counted from the agent's start on, so it says nothing of when.
+fn is_lossy(entry: &Entry) -> bool {
+    [entry.lost, entry.rejected, entry.skipped].iter().any(|amount| *amount != Amount::default())
+}
+
+/// By the end of its hour: an agent that has lost something says so in every report.
 fn note_gap(connection: &Connection, entry: &Entry) -> rusqlite::Result<()> {
-    let at = entry.at.0 - entry.at.0 % 60;
+    let at = (entry.at.0 / HOUR).saturating_add(1).saturating_mul(HOUR);
     connection
         .prepare_cached("INSERT OR IGNORE INTO gap (reporter, at) VALUES (?1, ?2)")?
         .execute(params![entry.node.to_string(), number(at)])?;
@@ -283,7 +292,7 @@ pub(super) mod tests {
     }
 
     fn list(store: &FlowStore, filter: &FlowFilter) -> Vec<FlowRow> {
-        store.list(filter, None, UnixTime(1000)).unwrap().rows
+        store.list(filter, None, UnixTime(1000), || true).unwrap().rows
     }
 
     #[test]

@@ -86,7 +86,8 @@ pub struct FlowRow {
     /// What the other end says of the same flow, where both have reported it.
     #[serde(default)]
     pub other: Option<OtherEnd>,
-    /// In words, where not both ends can be right, or one is silent; none: nothing of the kind, or not known yet.
+    /// In words, where not both ends can be right, or one is silent; none: nothing of the kind, or not known yet. The history
+    /// says it only where both have told of the whole flow, and of no silence: what is not kept accuses nobody.
     #[serde(default)]
     pub mismatch: Option<String>,
 }
