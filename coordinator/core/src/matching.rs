@@ -46,16 +46,31 @@ impl Silent {
         let told = self.last > UnixTime(ended).max(self.online).plus(STILL);
         told && self.began.0 < began && !self.lossy
     }
+
+    /// Its record of this flow has ended, or it went on reporting and had nothing more to say of it.
+    fn has_told_all(&self, row: &FlowRow, end: FlowEnd) -> bool {
+        let told = self.last > UnixTime(row.last_ms / 1000).plus(STILL);
+        !self.lossy && (end != FlowEnd::Open || told)
+    }
 }
 
-/// Takes back that a node is silent, where it may not have had its turn, or has told of it to a coordinator that ran
-/// before this one `started`.
+/// Takes back what is said against a node that may not have had its turn: that it is silent, also where it has told of it to a
+/// coordinator that ran before this one `started`; or that it tells something else, where it has not told all.
 pub fn excuse(rows: &mut [FlowRow], started: UnixTime, silent: impl Fn(&NodeId) -> Option<Silent>) {
-    for row in rows.iter_mut().filter(|row| row.other.is_none() && row.mismatch.is_some()) {
-        let node = other_end(row).node;
+    for row in rows.iter_mut().filter(|row| row.mismatch.is_some()) {
         let fresh = row.started_ms / 1000 > started.plus(STILL).0;
-        let must = node.and_then(|node| silent(&node)).is_some_and(|silent| silent.had_its_turn(row));
-        if !(fresh && must) {
+        let stands = match &row.other {
+            None => {
+                let node = other_end(row).node;
+                fresh && node.and_then(|node| silent(&node)).is_some_and(|silent| silent.had_its_turn(row))
+            }
+            Some(other) => {
+                let ends = [(row.reporter, row.end), (other.reporter, other.end)];
+                ends.iter()
+                    .all(|(node, end)| silent(node).is_some_and(|silent| silent.has_told_all(row, *end)))
+            }
+        };
+        if !stands {
             row.mismatch = None;
         }
     }

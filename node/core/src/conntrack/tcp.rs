@@ -131,7 +131,8 @@ impl TcpTrack {
     /// that knows the old one acknowledges that (RFC 5961 section 4); only one that begins a new one acknowledges the SYN.
     fn begin_anew(&mut self, tcp: &Tcp) {
         let agreed = tcp.flags.has(TcpFlags::SYN) && tcp.flags.has(TcpFlags::ACK);
-        if let Some((syn, next)) = self.anew.filter(|(syn, next)| agreed && is_between(*syn, tcp.ack, *next)) {
+        if let Some((syn, next)) = self.anew.filter(|(syn, next)| agreed && is_between(*syn, tcp.ack, *next))
+        {
             let opener = Half { seen: true, next, ..Half::default() };
             *self = TcpTrack { syn, ..TcpTrack::of(TcpState::SynSent, opener, Half::default()) };
         }

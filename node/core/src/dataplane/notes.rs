@@ -67,7 +67,9 @@ impl Shard {
 
     /// Only when one is noted of whom nothing was.
     fn take_from_the_longest(&mut self) {
-        let Some((whose, longest)) = self.notes.iter_mut().max_by_key(|(_, notes)| notes.len()) else { return };
+        let Some((whose, longest)) = self.notes.iter_mut().max_by_key(|(_, notes)| notes.len()) else {
+            return;
+        };
         let (whose, oldest) = (*whose, longest.iter().enumerate().min_by_key(|(_, known)| known.at.mono));
         if let Some((at, _)) = oldest {
             longest.swap_remove(at);
