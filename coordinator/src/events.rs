@@ -2,8 +2,8 @@
 //! waits for a listener: one that falls behind is told to load everything anew.
 //!
 //! Every event has a number; the newest are kept, so that a listener who was away for a moment goes on where it was. What is
-//! kept, and what waits for each listener, is bounded in bytes. All queues hold the newest events, so together they take no
-//! more than the longest of them.
+//! kept, and what waits for each listener, is bounded in bytes; one event always has room, however large it is. All queues hold
+//! the newest events, so together they take no more than the longest of them.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -85,8 +85,9 @@ impl Queue {
         self.bytes -= event.payload.bytes();
         Some(event)
     }
+    /// One event always has room: of a large network all nodes are one, and whoever is told to load anew loads no less.
     fn is_over(&self, events: usize, bytes: usize) -> bool {
-        self.events.len() > events || self.bytes > bytes
+        self.events.len() > events || (self.events.len() > 1 && self.bytes > bytes)
     }
 }
 
@@ -371,6 +372,31 @@ mod tests {
         assert_eq!(back(&hub, 1, false), None);
         let some = back(&hub, 39, false).expect("the newest are kept");
         assert_eq!(some, [40]);
+    }
+
+    #[test]
+    fn one_event_always_has_room_however_large_it_is() {
+        let hub = Hub::new(7);
+        let (_, idle) = hub.listen(None, false);
+        let large = "x".repeat(KEPT_BYTES + 1);
+        for number in 1..=3 {
+            hub.tell_text("nodes", &large);
+            let heard = idle.seat.pop();
+            assert!(
+                matches!(heard, Some(Heard::Event(ref event)) if event.number == number),
+                "who takes each"
+            );
+            assert_eq!(
+                back(&hub, number - 1, false),
+                Some(vec![number]),
+                "and who comes back a moment later"
+            );
+        }
+        // Two such wait for nobody.
+        hub.tell_text("nodes", &large);
+        hub.tell_text("nodes", &large);
+        assert!(matches!(idle.seat.pop(), Some(Heard::Behind(5))));
+        assert_eq!(back(&hub, 3, false), None);
     }
 
     #[test]

@@ -173,8 +173,8 @@ fn sessions_are_shown_and_ended_by_an_administrator_and_that_is_in_the_audit() {
     let ended = world.ok(&["session", "end", &of("admin", true)]);
     assert!(ended.contains("127.0.0.1") && ended.contains("admin"), "{ended}");
     assert_eq!((status(&lost.cookie()), status(&mine.cookie())), (401, 200));
-    // The last chunk (RFC 9112, section 7.1): its stream ends as well.
-    hear(&mut stream, "\r\n0\r\n\r\n");
+    // The last chunk (RFC 9112, section 7.1): its stream ends as well, before anything else is told.
+    hear(&mut stream, "0\r\n\r\n");
     let again = world.run(&["session", "end", &of("admin", true)]);
     assert!(
         !again.status.success() && String::from_utf8_lossy(&again.stderr).contains("there is no session")

@@ -4,7 +4,7 @@
 //! Law, for every agent start that has ended, and so for every node and for all of them:
 //! offered = recorded + declared lost + rejected + skipped + what the start took with it when it ended.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use serde::{Deserialize, Serialize};
 use warren_config::time::UnixTime;
@@ -46,10 +46,11 @@ pub struct Start {
     pub skipped: Amount,
     pub lost: Amount,
     pub end: End,
-    /// When its first report came, and what had become of earlier ones nobody knows here (this store is younger than the
-    /// agent).
+    /// When its first report came; 0: an earlier version, which did not say, took it.
     #[serde(default)]
     pub began: UnixTime,
+    /// What became of so much nobody knows here: the store is younger than the agent, or was put back, or lost its newest
+    /// reports with the power.
     #[serde(default)]
     pub before: Amount,
     /// Starts that became this one, of whose end nothing is known.
@@ -117,6 +118,8 @@ pub struct AccountsView {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Accounts {
     nodes: BTreeMap<NodeId, VecDeque<Start>>,
+    /// Starts that were restored, and have not reported since.
+    unheard: BTreeSet<(NodeId, u64)>,
 }
 
 impl Entry {
@@ -218,6 +221,9 @@ impl Balance {
 impl Accounts {
     /// As they were kept; in the order of their starts.
     pub fn restore(&mut self, node: NodeId, start: Start) {
+        if start.end == End::Open {
+            self.unheard.insert((node, start.boot));
+        }
         self.nodes.entry(node).or_default().push_back(start);
     }
 
@@ -243,6 +249,8 @@ impl Accounts {
         start.lost = start.lost.most(entry.lost);
         start.offered = start.offered.most(entry.offered);
         let new = !known || entry.sequence > start.sequence;
+        let missing = entry.sequence > start.sequence.saturating_add(1);
+        let unsure = missing || (known && start.began == UnixTime::default());
         if !known {
             start.began = entry.at;
         }
@@ -252,8 +260,12 @@ impl Accounts {
             start.rejected.add(entry.rejected);
             start.skipped.add(entry.skipped);
         }
-        if !known && entry.sequence > 1 {
-            start.before = start.owed(start.offered);
+        // Only at its first report in this process, which itself loses none: whoever could leave out a report at any time owed
+        // nothing.
+        let first = !known || (new && self.unheard.remove(&(entry.node, entry.boot)));
+        if first && unsure {
+            let owed = start.owed(start.offered);
+            start.before.add(owed);
         }
         close_earlier(starts, entry.boot);
         fold(starts);
@@ -329,6 +341,76 @@ fn fold(starts: &mut VecDeque<Start>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::overdue::{Overdue, PATIENCE};
+
+    const NODE: NodeId = NodeId([1; 16]);
+
+    fn packets(packets: u64) -> Amount {
+        Amount { records: 0, packets, bytes: 100 * packets }
+    }
+
+    /// A node that was restored as `start` says and goes on with report `sequence`: a report a second, each with one packet.
+    struct Restored {
+        accounts: Accounts,
+        overdue: Overdue,
+        sequence: u64,
+        offered: u64,
+        now: u64,
+    }
+
+    impl Restored {
+        fn of(start: Start, sequence: u64, offered: u64) -> Restored {
+            let mut accounts = Accounts::default();
+            accounts.restore(NODE, start);
+            Restored { accounts, overdue: Overdue::default(), sequence, offered, now: 1000 }
+        }
+
+        fn reports(&mut self) {
+            for _ in 0..3 * PATIENCE {
+                (self.offered, self.now) = (self.offered + 1, self.now + 1);
+                let report = FlowReport { boot: 7, sequence: self.sequence, ..FlowReport::default() };
+                let entry = Entry::of(NODE, &report, UnixTime(self.now));
+                self.accounts.take(&Entry { recorded: packets(1), offered: packets(self.offered), ..entry });
+                self.sequence += 1;
+                let start = self.accounts.start(&NODE, 7).expect("known");
+                self.overdue.handle_report(NODE, start, false, UnixTime(1000), UnixTime(self.now));
+            }
+        }
+
+        fn is_overdue(&self) -> bool {
+            self.overdue.of(&NODE).is_some()
+        }
+    }
+
+    #[test]
+    fn reports_that_were_acknowledged_and_not_kept_are_owed_by_nobody() {
+        let (offered, recorded) = (packets(1000), packets(1000));
+        let kept = Start { boot: 7, sequence: 10, offered, recorded, began: UnixTime(1), ..Start::default() };
+        // Its last hundred reports went with the power, or with the copy that was put back.
+        let mut node = Restored::of(kept.clone(), 111, 11_000);
+        node.reports();
+        assert!(!node.is_overdue());
+        // An earlier version left out of the account what became of what it had not seen, and no report is missing.
+        let earlier = Start { began: UnixTime(0), recorded: packets(3), ..kept.clone() };
+        let mut node = Restored::of(earlier, 11, 1000);
+        node.reports();
+        assert!(!node.is_overdue());
+        // Where nothing is missing everything is owed.
+        let mut node = Restored::of(kept, 11, 11_000);
+        node.reports();
+        assert!(node.is_overdue());
+    }
+
+    #[test]
+    fn who_leaves_out_reports_of_its_own_still_owes_what_it_judged() {
+        let kept = Start { boot: 7, sequence: 10, began: UnixTime(1), ..Start::default() };
+        let mut node = Restored::of(kept, 20, 50);
+        node.reports();
+        assert!(!node.is_overdue());
+        (node.sequence, node.offered) = (node.sequence + 10, node.offered + 10_000);
+        node.reports();
+        assert!(node.is_overdue());
+    }
 
     #[test]
     fn ends_of_which_nobody_knows_are_counted_however_many_starts_come_after() {

@@ -95,7 +95,8 @@ pub async fn sessions(_: Admin, State(app): State<App>) -> Reply<Vec<SessionRow>
     Ok(Json(app.web.sessions.rows(&Which::All, clock::now())))
 }
 
-/// In the log first, as with everything that an administrator does. Whoever signs in by such a link meanwhile is out as well.
+/// In the log first, as with everything that an administrator does. Whoever signs in by such a link meanwhile is out as well: a
+/// session knows the link that opened it.
 pub async fn end_sessions(
     Admin(who): Admin,
     State(app): State<App>,

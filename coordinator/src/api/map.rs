@@ -157,7 +157,7 @@ async fn lost(app: &App) -> Result<LostRecords, Problem> {
     let failed = app.failed.load(std::sync::atomic::Ordering::Relaxed);
     let lost = app.owner.ask(move |owner| {
         let unwritten = owner.flows_skipped().saturating_add(failed);
-        LostRecords::of(&owner.coordinator().accounts().total, unwritten)
+        LostRecords::of(&owner.coordinator().accounts_total(), unwritten)
     });
     Ok(lost.await?)
 }

@@ -9,7 +9,7 @@ use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::MissedTickBehavior;
 use tokio_stream::wrappers::ReceiverStream;
 use warren_coordinator_core::audit::AuditRow;
@@ -32,7 +32,7 @@ use crate::store::log::LogStore;
 
 /// How often the watcher looks: the map of a listener is about so old.
 const LOOK: Duration = Duration::from_millis(1000);
-/// How often a listener's key is looked at again.
+/// How often a listener's key is looked at again; its session also whenever one was ended.
 const RECHECK: Duration = Duration::from_secs(5);
 /// How often something is said on a stream where nothing happens.
 const ALIVE: Duration = Duration::from_secs(15);
@@ -95,7 +95,7 @@ struct Ended;
 
 /// Until it ends. A browser that falls behind is told to load anew, and the stream goes on.
 async fn tell(telling: Telling, start: Start) {
-    let mut beat = Beat::new();
+    let mut beat = Beat::new(telling.app.web.sessions.ended());
     let first = match start {
         // So that whoever is cut off before anything happened comes back with an id, too.
         Start::After(last, missed) => {
@@ -120,16 +120,35 @@ async fn tell(telling: Telling, start: Start) {
 
 /// What goes on while nothing happens.
 struct Beat {
-    recheck: tokio::time::Interval,
+    recheck: Recheck,
     alive: tokio::time::Interval,
 }
 
+/// When it is to be asked again whether the listener may still listen.
+struct Recheck {
+    every: tokio::time::Interval,
+    ended: watch::Receiver<()>,
+}
+
+impl Recheck {
+    fn new(ended: watch::Receiver<()>) -> Recheck {
+        Recheck { every: tokio::time::interval(RECHECK), ended }
+    }
+
+    async fn due(&mut self) {
+        tokio::select! {
+            _ = self.every.tick() => {}
+            Ok(()) = self.ended.changed() => {}
+        }
+    }
+}
+
 impl Beat {
-    fn new() -> Beat {
+    fn new(ended: watch::Receiver<()>) -> Beat {
         let mut alive = tokio::time::interval(ALIVE);
         alive.reset();
         alive.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        Beat { recheck: tokio::time::interval(RECHECK), alive }
+        Beat { recheck: Recheck::new(ended), alive }
     }
 }
 
@@ -141,7 +160,7 @@ impl Telling {
                 Heard::Event(event) => self.line(&event),
                 Heard::Behind(last) => Some(self.resync(last, "this listener fell behind")),
             }),
-            _ = beat.recheck.tick() => self.recheck().map(|()| None),
+            () = beat.recheck.due() => self.recheck().map(|()| None),
             _ = beat.alive.tick() => Ok(Some(Bytes::from_static(b":\n\n"))),
             () = self.sender.closed() => Err(Ended),
         }
@@ -156,7 +175,7 @@ impl Telling {
                     beat.alive.reset();
                     return Ok(());
                 }
-                _ = beat.recheck.tick() => self.recheck()?,
+                () = beat.recheck.due() => self.recheck()?,
             }
         }
     }
@@ -290,5 +309,27 @@ impl Told {
             news.edges.truncate(limit);
         }
         Told { news, left_out }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+
+    use super::super::web::sessions::{Sessions, Which};
+    use super::*;
+
+    #[tokio::test]
+    async fn an_ended_session_is_looked_at_by_its_streams_at_once() {
+        let sessions = Sessions::default();
+        let mut recheck = Recheck::new(sessions.ended());
+        recheck.due().await;
+        assert!(recheck.due().now_or_never().is_none(), "the first look is at the beginning");
+        let ends: [&dyn Fn(); 2] = [&|| sessions.end(&Which::All), &|| sessions.close("a cookie")];
+        for end in ends {
+            end();
+            assert!(recheck.due().now_or_never().is_some());
+            assert!(recheck.due().now_or_never().is_none(), "once");
+        }
     }
 }

@@ -11,7 +11,7 @@ use warren_wire::id::{Digest, Generation, NodeId};
 use warren_wire::trust::Record;
 
 use super::Coordinator;
-use crate::accounts::{AccountRow, AccountsView, End};
+use crate::accounts::{AccountRow, AccountsView, Balance, End};
 use crate::alarm::Alarm;
 use crate::change::SourceText;
 use crate::command::TokenRow;
@@ -377,6 +377,11 @@ impl Coordinator {
             balance: accounts.balance(&node),
         };
         AccountsView { nodes: accounts.nodes().map(row).collect(), total: accounts.total() }
+    }
+
+    /// Of all nodes together.
+    pub fn accounts_total(&self) -> Balance {
+        self.flows.accounts().total()
     }
 
     /// Does the policy in force ask for the names that are asked on nodes?

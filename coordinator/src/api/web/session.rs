@@ -58,35 +58,31 @@ pub async fn open(
     Given(sign_in): Given<SignIn>,
 ) -> Result<Response, Problem> {
     let now = clock::now();
-    let (who, until) = match sign_in {
-        SignIn::Key(key) => app.web.check_key(&key, from.ip(), now)?,
-        SignIn::Link(code) => (redeem(&app.web, &code, from.ip(), now)?, None),
+    let sessions = &app.web.sessions;
+    let opened = match sign_in {
+        SignIn::Key(key) => {
+            let (who, until) = app.web.check_key(&key, from.ip(), now)?;
+            sessions.open(who, until, from.ip(), now).map(Some)
+        }
+        SignIn::Link(code) => sessions.redeem(&code, from.ip(), now),
     };
-    tracing::info!(principal = %who, from = %from.ip(), "signed in on the page");
-    let (secret, session) = app
-        .web
-        .sessions
-        .open(who, until, from.ip(), now)
-        .map_err(|e| Problem::new(Kind::Internal, e.to_string()))?;
+    let opened = opened.map_err(|e| Problem::new(Kind::Internal, e.to_string()))?;
+    let (secret, session) = opened.ok_or_else(|| no_such_link(&app.web, from.ip(), now))?;
+    tracing::info!(principal = %session.who, from = %from.ip(), "signed in on the page");
     let mut response = Json(SessionReply::of(&session)).into_response();
     set_cookie(&mut response, &app.web, &secret, session.ends.since(now));
     Ok(response)
 }
 
-fn redeem(
-    door: &WebDoor,
-    code: &str,
-    from: IpAddr,
-    now: UnixTime,
-) -> Result<crate::api::caller::Principal, Problem> {
-    door.sessions.redeem(code, now).ok_or_else(|| match door.may_try(from, now) {
+fn no_such_link(door: &WebDoor, from: IpAddr, now: UnixTime) -> Problem {
+    match door.may_try(from, now) {
         Ok(()) => {
             door.count_wrong(from, now);
             Problem::unauthenticated("this link was opened already, or is too old")
                 .with_hint("make a new one with `warren ui`")
         }
         Err(problem) => problem,
-    })
+    }
 }
 
 pub async fn close(State(app): State<App>, headers: HeaderMap) -> Result<Response, Problem> {

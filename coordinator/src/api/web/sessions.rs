@@ -10,6 +10,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
+use tokio::sync::watch;
 use warren_config::time::UnixTime;
 use warren_coordinator_core::access::Scope;
 use zeroize::Zeroizing;
@@ -55,6 +56,8 @@ pub struct Session {
     pub ends: UnixTime,
     used: UnixTime,
     from: IpAddr,
+    /// The link that opened it: whoever ends that means this.
+    link: Option<SessionId>,
 }
 
 /// Which sessions, and links that were not opened yet, are to end.
@@ -68,6 +71,11 @@ pub enum Which {
 }
 
 impl Which {
+    fn fits_session(&self, hash: &Hash, session: &Session) -> bool {
+        let of_link = matches!(self, Which::Id(id) if session.link.as_ref() == Some(id));
+        of_link || self.fits(hash, &session.who)
+    }
+
     fn fits(&self, hash: &Hash, who: &Principal) -> bool {
         match self {
             Which::Id(id) => *id == SessionId::of(hash),
@@ -102,6 +110,7 @@ struct Link {
 #[derive(Clone, Debug, Default)]
 pub struct Sessions {
     inner: Arc<Mutex<Inner>>,
+    ended: watch::Sender<()>,
 }
 
 #[derive(Debug, Default)]
@@ -135,13 +144,8 @@ impl Sessions {
     ) -> Result<(Zeroizing<String>, Session), clock::NoRandom> {
         let (secret, csrf) = (random()?, random()?.to_string());
         let ends = until.map_or(now.plus(LIFE), |until| until.min(now.plus(LIFE)));
-        let key = hash("session", &secret);
-        let who = who.in_session(SessionId::of(&key));
-        let session = Session { who, csrf, began: now, ends, used: now, from };
-        let mut inner = self.inner.lock();
-        inner.sessions.retain(|_, s| s.is_good(now));
-        make_room(&mut inner.sessions, |s| s.used);
-        inner.sessions.insert(key, session.clone());
+        let session = Session { who, csrf, began: now, ends, used: now, from, link: None };
+        let session = self.inner.lock().open(&secret, session);
         Ok((secret, session))
     }
 
@@ -154,6 +158,12 @@ impl Sessions {
 
     pub fn close(&self, cookie: &str) {
         self.inner.lock().sessions.remove(&hash("session", cookie));
+        self.ended.send_replace(());
+    }
+
+    /// Changes whenever somebody has ended a session, or several.
+    pub fn ended(&self) -> watch::Receiver<()> {
+        self.ended.subscribe()
     }
 
     /// Has it neither ended nor been ended?
@@ -175,9 +185,10 @@ impl Sessions {
             from: None,
         };
         let sessions = inner.sessions.iter().filter(|(_, session)| session.is_good(now));
-        let sessions = sessions.filter(|(hash, session)| which.fits(hash, &session.who)).map(|(hash, s)| {
-            SessionRow { used: Some(s.used), from: Some(s.from), ..row(hash, &s.who, s.began, s.ends) }
-        });
+        let sessions =
+            sessions.filter(|(hash, session)| which.fits_session(hash, session)).map(|(hash, s)| {
+                SessionRow { used: Some(s.used), from: Some(s.from), ..row(hash, &s.who, s.began, s.ends) }
+            });
         let links = inner.links.iter().filter(|(_, link)| now < link.made.plus(LINK_LIFE));
         let links = links
             .filter(|(hash, link)| which.fits(hash, &link.who))
@@ -190,8 +201,10 @@ impl Sessions {
     /// From now on they open nothing.
     pub fn end(&self, which: &Which) {
         let mut inner = self.inner.lock();
-        inner.sessions.retain(|hash, session| !which.fits(hash, &session.who));
+        inner.sessions.retain(|hash, session| !which.fits_session(hash, session));
         inner.links.retain(|hash, link| !which.fits(hash, &link.who));
+        drop(inner);
+        self.ended.send_replace(());
     }
 
     /// A code that opens one session within [`LINK_LIFE`].
@@ -204,10 +217,34 @@ impl Sessions {
         Ok(code)
     }
 
-    /// Once: whoever comes second gets nothing.
-    pub fn redeem(&self, code: &str, now: UnixTime) -> Option<Principal> {
-        let link = self.inner.lock().links.remove(&hash("link", code))?;
-        (now < link.made.plus(LINK_LIFE)).then_some(link.who)
+    /// A session for the code of a link, once: whoever comes second gets nothing. In one step, so that whoever ends the link
+    /// meanwhile finds it, or the session.
+    pub fn redeem(
+        &self,
+        code: &str,
+        from: IpAddr,
+        now: UnixTime,
+    ) -> Result<Option<(Zeroizing<String>, Session)>, clock::NoRandom> {
+        let (secret, csrf, key) = (random()?, random()?.to_string(), hash("link", code));
+        let mut inner = self.inner.lock();
+        let link = inner.links.remove(&key).filter(|link| now < link.made.plus(LINK_LIFE));
+        Ok(link.map(|Link { who, .. }| {
+            let (ends, link) = (now.plus(LIFE), Some(SessionId::of(&key)));
+            let session = inner.open(&secret, Session { who, csrf, began: now, ends, used: now, from, link });
+            (secret, session)
+        }))
+    }
+}
+
+impl Inner {
+    /// Whoever asks in it is known to be in it.
+    fn open(&mut self, secret: &str, session: Session) -> Session {
+        let (key, now) = (hash("session", secret), session.began);
+        let session = Session { who: session.who.in_session(SessionId::of(&key)), ..session };
+        self.sessions.retain(|_, s| s.is_good(now));
+        make_room(&mut self.sessions, |s| s.used);
+        self.sessions.insert(key, session.clone());
+        session
     }
 }
 
@@ -242,11 +279,31 @@ mod tests {
     fn a_link_opens_one_session_and_only_in_time() {
         let sessions = Sessions::default();
         let code = sessions.link(root(), UnixTime(100)).expect("random");
-        assert!(sessions.redeem(&code, UnixTime(101)).is_some());
-        assert!(sessions.redeem(&code, UnixTime(101)).is_none(), "once");
+        let redeem = |code: &str, at| sessions.redeem(code, HERE, UnixTime(at)).expect("random");
+        assert!(redeem(&code, 101).is_some());
+        assert!(redeem(&code, 101).is_none(), "once");
         let late = sessions.link(root(), UnixTime(100)).expect("random");
-        assert!(sessions.redeem(&late, UnixTime(100 + LINK_LIFE)).is_none());
-        assert!(sessions.redeem("", UnixTime(100)).is_none());
+        assert!(redeem(&late, 100 + LINK_LIFE).is_none());
+        assert!(redeem("", 100).is_none());
+    }
+
+    #[test]
+    fn whoever_ends_a_link_ends_the_session_that_it_opened_meanwhile() {
+        let (sessions, now) = (Sessions::default(), UnixTime(100));
+        let (other, _) = sessions.open(root(), None, HERE, now).expect("random");
+        let code = sessions.link(root(), now).expect("random");
+        let link =
+            sessions.rows(&Which::All, now).into_iter().find(|row| row.used.is_none()).expect("a link");
+        let opened = sessions.redeem(&code, HERE, now).expect("random");
+        let (cookie, session) = opened.expect("in time");
+        let which = Which::Id(link.id);
+        let found: Vec<SessionId> = sessions.rows(&which, now).into_iter().map(|row| row.id).collect();
+        assert_eq!(
+            found.iter().collect::<Vec<_>>(),
+            session.who.session().iter().copied().collect::<Vec<_>>()
+        );
+        sessions.end(&which);
+        assert!(sessions.find(&cookie, now).is_none() && sessions.find(&other, now).is_some());
     }
 
     #[test]
@@ -280,7 +337,8 @@ mod tests {
         sessions.end(&Which::Name("local:nobody".into()));
         assert_eq!(sessions.rows(&Which::All, now).len(), 2);
         sessions.end(&Which::Name("local:root".into()));
-        assert!(sessions.find(&other, now).is_none() && sessions.redeem(&code, now).is_none());
+        assert!(sessions.find(&other, now).is_none());
+        assert!(sessions.redeem(&code, HERE, now).expect("random").is_none());
         open();
         sessions.end(&Which::All);
         assert_eq!(sessions.rows(&Which::All, now), []);

@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import type { FlowRow, NodeRow, Workload } from "../api/types";
 import { atEnd, doings, ends, ways, words } from "../workload";
-import { Arriving, csv, flowKey, isBehind, mergeFlows, MOST, oneEach } from "../pages/flows-data";
+import { Arriving, csv, flowKey, isBehind, mergeFlows, MOST, oneEach, withOlder } from "../pages/flows-data";
 
 const row = (flow: number, cursor: number, more: Partial<FlowRow> = {}): FlowRow => ({
   cursor,
@@ -54,6 +54,22 @@ test("rows that come while the list is under way are neither lost nor counted tw
     [3, 10],
   ]);
   expect(arriving.take([row(2, 8)])).toBe(true);
+});
+test("an older page of the live list doubles no row and loses no byte of what came meanwhile", () => {
+  // Flow 1 was on no page yet when its windows 8 and 9 came; its older windows have 50 bytes.
+  const known = mergeFlows([row(3, 7)], [row(1, 8), row(1, 9)]);
+  const older = [row(2, 5), row(1, 4, { bytes_out: 50, started_ms: 500, workload: curl })];
+  const once = withOlder(known, older, true);
+  const seen = (rows: FlowRow[]) => rows.map((r) => [r.flow, r.cursor, r.bytes_out, r.started_ms]);
+  expect(seen(once)).toEqual([
+    [1, 9, 70, 500],
+    [3, 7, 10, 3000],
+    [2, 5, 10, 2000],
+  ]);
+  expect(once[0]!.workload).toEqual(curl);
+  expect(seen(mergeFlows(once, [row(1, 10)]))[0]).toEqual([1, 10, 80, 500]);
+  // The past stands still: its pages follow each other in their own order.
+  expect(seen(withOlder([row(3, 7)], [row(1, 4), row(2, 5)], false)).map(([flow]) => flow)).toEqual([3, 1, 2]);
 });
 test("there is an end to what is kept, and the newest are kept", () => {
   const rows = mergeFlows(

@@ -12,7 +12,7 @@ import { Icon } from "../ui/icons";
 import { Table, type Column } from "../ui/table";
 import { clock, count, plural, port, spanMs, utc } from "../format";
 import { ends, words } from "../workload";
-import { Arriving, csv, flowCache, flowKey, isBehind, mergeFlows, MOST, oneEach } from "./flows-data";
+import { Arriving, csv, flowCache, flowKey, isBehind, mergeFlows, MOST, oneEach, withOlder } from "./flows-data";
 
 /** Rows that are asked for at once. */
 const PAGE = 2000;
@@ -103,7 +103,7 @@ export function FlowsPage() {
         list = await get<FlowList>(path, { ...query, before: list.next }, asked.stop);
       }
       const first = before === null ? withEarly(list.rows) : [];
-      setRows((known) => (before === null ? first : [...known, ...list.rows]));
+      setRows((known) => (before === null ? first : withOlder(known, list.rows, at === null)));
       setNext(list.next);
       setSearched(list.searched_to);
       setProblem(null);

@@ -27,6 +27,13 @@ export function mergeFlows(known: readonly FlowRow[], fresh: readonly FlowRow[])
   return [...byKey.values()].sort((a, b) => b.last_ms - a.last_ms || b.cursor - a.cursor).slice(0, MOST);
 }
 
+/**
+ * Older rows below those that are known. Of the live list the windows that came since are known already: they are added to the
+ * row they belong to, which is on the older page as it was when the list was made.
+ */
+export const withOlder = (known: readonly FlowRow[], older: readonly FlowRow[], isLive: boolean): FlowRow[] =>
+  isLive ? mergeFlows(older, known) : [...known, ...older];
+
 /** Rows that come while the list they belong to is under way: they are newer than it, or in it. */
 export class Arriving {
   #early: FlowRow[] = [];
