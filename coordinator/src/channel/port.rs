@@ -15,7 +15,7 @@ use warren_coordinator_core::relay::{Forward, Place};
 use warren_wire::{relay, stun};
 
 use crate::relay::Beside;
-use crate::strangers::{Proven, Strangers};
+use crate::strangers::{Kind, Proven, Strangers};
 use crate::stun::Stun;
 
 /// Questions of one receive that are answered: an honest node sends one.
@@ -34,7 +34,8 @@ pub struct Socket {
 impl Socket {
     fn answer(&self, stun: &Stun, datagrams: &[u8], meta: &RecvMeta) {
         for question in datagrams.chunks(meta.stride.max(1)).take(ANSWERED) {
-            if !stun::is_stun(question) || !self.strangers.may(meta.addr) {
+            // What only looks like a question takes nothing from those who ask.
+            if stun::read_question(question).is_none() || !self.may(Kind::Question, meta.addr) {
                 continue;
             }
             let Some(contents) = stun.reply(question, meta.addr) else { continue };
@@ -47,6 +48,10 @@ impl Socket {
             };
             self.send_or_lose(&transmit);
         }
+    }
+
+    fn may(&self, kind: Kind, to: SocketAddr) -> bool {
+        self.proven.knows(to.ip()) || self.strangers.may(kind, to)
     }
 
     /// To a stranger by a socket for strangers. Never waits.
@@ -80,7 +85,7 @@ impl AsyncUdpSocket for Socket {
         if self.proven.has(transmit.destination.ip()) {
             return self.inner.try_send(transmit);
         }
-        if self.strangers.may(transmit.destination) {
+        if self.may(Kind::Handshake, transmit.destination) {
             self.send_or_lose(transmit);
         }
         Ok(())
@@ -126,8 +131,9 @@ impl AsyncUdpSocket for Socket {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::time::{Duration, Instant};
 
+    use parking_lot::Mutex;
     use tokio::net::UdpSocket;
 
     use super::super::{Limits, Listener};
@@ -157,5 +163,108 @@ mod tests {
         let answer = tokio::time::timeout(Duration::from_secs(10), asker.recv_from(&mut buffer)).await;
         let (len, _) = answer.unwrap().unwrap();
         assert!(!stun::is_stun(&buffer[..len]) && buffer[0] & 0x80 != 0 && buffer[1..5] == [0; 4]);
+    }
+
+    /// Hands that only count what they are given.
+    #[derive(Debug, Default)]
+    struct Hands(Mutex<Vec<SocketAddr>>);
+
+    impl AsyncUdpSocket for Hands {
+        fn create_io_poller(self: Arc<Self>) -> Pin<Box<dyn UdpPoller>> {
+            unreachable!("nobody waits for these")
+        }
+        fn try_send(&self, transmit: &Transmit<'_>) -> io::Result<()> {
+            self.0.lock().push(transmit.destination);
+            Ok(())
+        }
+        fn poll_recv(
+            &self,
+            _: &mut Context<'_>,
+            _: &mut [IoSliceMut<'_>],
+            _: &mut [RecvMeta],
+        ) -> Poll<io::Result<usize>> {
+            Poll::Pending
+        }
+        fn local_addr(&self) -> io::Result<SocketAddr> {
+            Ok(SocketAddr::from(([0, 0, 0, 0], 0)))
+        }
+    }
+
+    fn port() -> (Socket, Arc<Hands>) {
+        let hands = Arc::new(Hands::default());
+        let socket = Socket {
+            inner: hands.clone(),
+            stun: Some(Stun::default()),
+            relay: None,
+            strangers: Strangers::new(Vec::new()).unwrap(),
+            proven: Proven::default(),
+        };
+        (socket, hands)
+    }
+
+    fn address(number: u32) -> SocketAddr {
+        (std::net::Ipv4Addr::from_bits(0x0a00_0000 + number), 5000).into()
+    }
+    fn asks(socket: &Socket, from: SocketAddr, question: &[u8]) {
+        let mut meta = RecvMeta::default();
+        (meta.addr, meta.len, meta.stride) = (from, question.len(), question.len());
+        socket.answer(&Stun::default(), question, &meta);
+    }
+    fn question() -> [u8; stun::QUESTION] {
+        stun::question(stun::TransactionId([5; 12]))
+    }
+    fn shakes_hands(socket: &Socket, to: SocketAddr) {
+        let contents = &[0xc0; 1200];
+        let transmit = Transmit { destination: to, ecn: None, contents, segment_size: None, src_ip: None };
+        socket.try_send(&transmit).unwrap();
+    }
+    fn sent(hands: &Hands, to: SocketAddr) -> usize {
+        hands.0.lock().iter().filter(|at| **at == to).count()
+    }
+    /// All that strangers are given is taken, and goes on being taken while others ask.
+    fn emptied(socket: &Socket) {
+        for number in 1000..60_000 {
+            asks(socket, address(number), &question());
+            shakes_hands(socket, address(number));
+        }
+    }
+
+    #[test]
+    fn what_is_no_question_takes_nothing_from_those_who_ask() {
+        let (socket, hands) = port();
+        let mut forged = question();
+        forged[0] = 1; // an answer, as STUN has it
+        (0..60_000).for_each(|number| asks(&socket, address(number), &forged));
+        asks(&socket, address(7), &question());
+        assert_eq!(*hands.0.lock(), [address(7)]);
+    }
+
+    #[test]
+    fn questions_take_nothing_from_handshakes() {
+        let (socket, hands) = port();
+        (1000..60_000).for_each(|number| asks(&socket, address(number), &question()));
+        assert_eq!(sent(&hands, address(7)), 0);
+        (0..4).for_each(|_| shakes_hands(&socket, address(7)));
+        assert_eq!(sent(&hands, address(7)), 4);
+    }
+
+    #[test]
+    fn a_member_that_comes_back_is_no_stranger_however_much_strangers_ask() {
+        let (socket, hands) = port();
+        let mut proof = socket.proven.enter(address(7).ip());
+        proof.lasts(Instant::now());
+        drop(proof);
+        emptied(&socket);
+        (0..10).for_each(|_| shakes_hands(&socket, address(7)));
+        (0..10).for_each(|_| asks(&socket, address(7), &question()));
+        assert_eq!(sent(&hands, address(7)), 20);
+    }
+
+    #[test]
+    fn thousands_of_nodes_behind_one_address_of_a_member_are_told_where_they_are() {
+        let (socket, hands) = port();
+        let _member = socket.proven.enter(address(7).ip());
+        (0..5000).for_each(|_| asks(&socket, address(7), &question()));
+        assert_eq!(sent(&hands, address(7)), 5000);
     }
 }

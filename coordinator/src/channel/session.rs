@@ -2,12 +2,12 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant as Moment};
 
 use quinn::crypto::rustls::HandshakeData;
 use quinn::{Connection, Incoming, RecvStream, SendStream, VarInt};
 use tokio::sync::{Notify, Semaphore, mpsc};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, MissedTickBehavior, timeout, timeout_at};
 use warren_wire::frame::{Decoder, FrameError, MAX_FRAME, MAX_FRAME_STRANGER, RELAY_ALPN};
 
 use super::gate::Place;
@@ -27,6 +27,11 @@ pub const CLOSE_SILENT: u32 = 3;
 const STRANGER_TIME: Duration = Duration::from_secs(10);
 /// A client takes the next bytes in this time, or goes.
 const WRITE_TIME: Duration = Duration::from_secs(20);
+/// So often it is looked at where a member is: it may move and say nothing.
+const LOOK: Duration = Duration::from_secs(1);
+/// To where a member has moved it may only have said so. By then QUIC has validated the path, or gone back from it (RFC 9000
+/// section 9.3).
+const STEADY: Duration = Duration::from_secs(15);
 const READ_CHUNK: usize = 32 * 1024;
 /// Said to a stranger that is thrown out for another one.
 const FOR_ANOTHER: &str = "others wait for this place";
@@ -84,6 +89,7 @@ pub(super) async fn run(
     let end = tokio::select! {
         end = read(session, &connection, speaks, recv, &events, &shared, deadline) => end,
         end = write(send, out, &shared, &connection) => end,
+        end = look(&shared, &connection) => end,
         () = leave.notified() => End::Done(FOR_ANOTHER),
     };
     let _ = events.send(Event::Closed { session }).await;
@@ -116,13 +122,40 @@ impl Shared {
         self.place.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn proof(&self) -> MutexGuard<'_, Proof> {
+        self.proof.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// From now on it is no stranger's, nor is it one for some minutes after it has ended.
+    fn authorise(&self, connection: &Connection) {
+        self.authorised.store(true, Ordering::Release);
+        self.place().promote();
+        self.proof().lasts(Moment::now());
+        self.callers.prove(connection.remote_address());
+        self.follow(connection);
+    }
+
     /// A member may move, and is answered there as it was. A stranger may not.
     fn follow(&self, connection: &Connection) {
-        let at = connection.remote_address().ip().to_canonical();
-        let mut proof = self.proof.lock().unwrap_or_else(PoisonError::into_inner);
-        if proof.at() != at && self.authorised.load(Ordering::Acquire) {
-            *proof = self.proven.enter(at);
+        if !self.authorised.load(Ordering::Acquire) {
+            return;
         }
+        let at = connection.remote_address().ip().to_canonical();
+        let mut proof = self.proof();
+        if proof.at() != at {
+            *proof = self.proven.enter(at);
+            proof.lasts(Moment::now() + STEADY);
+        }
+    }
+}
+
+/// Follows a member that says nothing. Ends never.
+async fn look(shared: &Shared, connection: &Connection) -> End {
+    let mut ticks = tokio::time::interval(LOOK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        shared.follow(connection);
     }
 }
 
@@ -221,9 +254,7 @@ async fn write(
         shared.follow(connection);
         match next {
             Out::Authorised => {
-                shared.authorised.store(true, Ordering::Release);
-                shared.place().promote();
-                shared.callers.prove(connection.remote_address());
+                shared.authorise(connection);
                 connection.set_receive_window(VarInt::from_u32(MEMBER_BYTES));
             }
             Out::Frame(frame) => match write_all(&mut send, &frame.bytes).await {
@@ -265,4 +296,51 @@ fn finish(connection: &Connection, end: End) {
 fn close(connection: &Connection, code: u32, why: &str) {
     tracing::debug!(remote = %connection.remote_address(), code, why = %why.escape_debug(), "session closed");
     connection.close(VarInt::from_u32(code), why.as_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{IpAddr, UdpSocket};
+
+    use warren_wire::frame::ALPN;
+
+    use super::super::{Limits, Listener};
+    use super::*;
+
+    async fn until(what: &str, is_so: impl Fn() -> bool) {
+        let end = Instant::now() + Duration::from_secs(20);
+        while !is_so() {
+            assert!(Instant::now() < end, "waited in vain: {what}");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// Only keep-alives of QUIC come from the new place. And who has gone is remembered.
+    #[tokio::test]
+    async fn a_member_that_moves_and_says_nothing_is_followed() {
+        let listener = Listener::bind("127.0.0.1:0".parse().unwrap(), &[7; 32], Limits::default()).unwrap();
+        let (to, proven) = (listener.local_addr().unwrap(), listener.proven.clone());
+        let (sender, mut events) = mpsc::channel(4);
+        tokio::spawn(Arc::new(listener).run(sender));
+        let crypto = tls::client(&[8; 32], tls::public_of(&[7; 32]), ALPN).unwrap();
+        let mut config = quinn::ClientConfig::new(Arc::new(crypto));
+        let mut transport = quinn::TransportConfig::default();
+        transport.keep_alive_interval(Some(Duration::from_millis(200)));
+        config.transport_config(Arc::new(transport));
+        let mut endpoint = quinn::Endpoint::client("127.0.5.1:0".parse().unwrap()).unwrap();
+        endpoint.set_default_client_config(config);
+        let connection = endpoint.connect(to, "warren").unwrap().await.unwrap();
+        let (mut send, _recv) = connection.open_bi().await.unwrap();
+        send.write_all(&[0]).await.unwrap();
+        let Some(Event::Opened { outbox, .. }) = events.recv().await else { panic!("no session") };
+        let (old, new) = (IpAddr::from([127, 0, 5, 1]), IpAddr::from([127, 0, 5, 2]));
+        outbox.authorised();
+        assert_eq!((proven.counts(old), proven.counts(new)), (1, 0));
+        endpoint.rebind(UdpSocket::bind((new, 0)).unwrap()).unwrap();
+        until("it is proven where it is", || (proven.counts(old), proven.counts(new)) == (0, 1)).await;
+        assert!(proven.remembers(old), "there it was a member");
+        drop((send, connection, endpoint));
+        until("it has gone", || proven.counts(new) == 0).await;
+        assert!(!proven.remembers(new), "it was there for a moment only");
+    }
 }

@@ -29,8 +29,10 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 use warren_coordinator_core::relay::{Ask, Forward, Place, Relay, RelayStatus, Verdicts};
+use warren_wire::relay;
 
 use crate::clock;
+use crate::strangers::Proven;
 use crate::stun::Stun;
 
 pub use desk::Desk;
@@ -48,6 +50,7 @@ pub struct Carrier {
     asks: mpsc::Sender<Ask>,
     shared: Arc<Shared>,
     stun: Stun,
+    proven: Proven,
 }
 
 #[derive(Debug, Default)]
@@ -74,7 +77,8 @@ impl Carrier {
     pub fn new(settings: &RelaySettings) -> (Carrier, mpsc::Receiver<Ask>) {
         let (asks, asked) = mpsc::channel(ASKS);
         let relay = Arc::new(Relay::new(settings.limits()));
-        (Carrier { relay, asks, shared: Arc::default(), stun: Stun::default() }, asked)
+        let (stun, proven) = (Stun::default(), Proven::default());
+        (Carrier { relay, asks, shared: Arc::default(), stun, proven }, asked)
     }
 
     pub fn relay(&self) -> &Relay {
@@ -86,6 +90,11 @@ impl Carrier {
         &self.stun
     }
 
+    /// Where seats have shown lately that their nodes are.
+    pub fn proven(&self) -> &Proven {
+        &self.proven
+    }
+
     /// Judges one received batch and gives each stretch that goes on to `send`, which says whether the kernel took it.
     pub fn carry(
         &self,
@@ -95,7 +104,10 @@ impl Carrier {
         verdicts: &mut Verdicts,
         mut send: impl FnMut(&Forward, &[u8]) -> u64,
     ) {
-        self.relay.handle(from, batch, stride, clock::mono(), verdicts);
+        let (now, seat) = (clock::mono(), relay::read(batch).map(|(head, _)| head.from));
+        self.relay.handle(from, batch, stride, now, verdicts);
+        // Whose frame was authentic is there: it is no stranger when it asks.
+        self.proven.note(from.at.ip(), || seat.is_some_and(|seat| self.relay.place(seat, now) == Some(from)));
         for forward in &verdicts.forwards {
             let Some(bytes) = batch.get(forward.range.clone()) else { continue };
             self.unsent(send(forward, bytes));
@@ -142,5 +154,37 @@ impl Beside {
         send: impl FnMut(&Forward, &[u8]) -> u64,
     ) {
         self.carrier.carry(from, batch, stride, &mut self.verdicts.lock(), send);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+    use std::time::Duration;
+
+    use warren_coordinator_core::relay::Seating;
+    use warren_wire::id::NodeId;
+    use warren_wire::relay::{HEAD, Head, Seat, TagKey};
+
+    use super::*;
+
+    #[test]
+    fn a_seat_that_has_shown_where_it_is_is_no_stranger_there_and_who_forges_one_is() {
+        let (carrier, _asked) = Carrier::new(&RelaySettings::default());
+        let (seat, up, down) = (Seat::new(5).unwrap(), TagKey::new([1; 16]), TagKey::new([2; 16]));
+        let until = clock::mono() + Duration::from_secs(60);
+        let seating = Seating { seat, node: NodeId([3; 16]), up: up.clone(), down, until };
+        carrier.relay().seat(seating, clock::mono());
+        let says = |from: &str, counter, key: &TagKey| {
+            let mut frame = vec![0; HEAD + 32];
+            assert!(relay::write(&mut frame, Head { from: seat, to: Seat::RELAY, counter }, key));
+            let at: SocketAddr = from.parse().unwrap();
+            let (len, place) = (frame.len(), Place { at, by: None });
+            carrier.carry(place, &mut frame, len, &mut Verdicts::default(), |_, _| 0);
+            carrier.proven().knows(at.ip())
+        };
+        assert!(says("192.0.2.1:7", 1, &up));
+        assert!(!says("192.0.2.2:7", 2, &TagKey::new([9; 16])));
+        assert!(!says("192.0.2.2:7", 1, &up), "said before");
     }
 }

@@ -1,7 +1,7 @@
 //! The threads that carry frames: receive, judge, send, each with its own socket and buffer.
 
 use std::io;
-use std::net::UdpSocket;
+use std::net::{SocketAddr, UdpSocket};
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use warren_wire::{relay, stun};
 
 use super::{Carrier, Ports, group};
 use crate::clock;
-use crate::strangers::Strangers;
+use crate::strangers::{Kind, Strangers};
 
 /// What one receive gives at most.
 const BUFFER: usize = 64 * 1024;
@@ -94,10 +94,17 @@ fn answer(carrier: &Carrier, socket: &UdpSocket, strangers: &Strangers) {
             let send = |forward: &Forward, bytes: &[u8]| send(socket, forward, bytes);
             let from = Place { at: received.from, by: received.to };
             carrier.carry(from, batch, received.segment, &mut verdicts, send);
-        } else if stun::is_stun(batch) && strangers.may(received.from) {
+        } else if may_ask(carrier, strangers, batch, received.from) {
             tell(carrier, socket, strangers, batch, &received);
         }
     }
+}
+
+/// What only looks like a question takes nothing from those who ask. What goes to a seat's place leaves as if to a stranger: its
+/// node may have said so and be elsewhere.
+fn may_ask(carrier: &Carrier, strangers: &Strangers, question: &[u8], from: SocketAddr) -> bool {
+    stun::read_question(question).is_some()
+        && (carrier.proven().knows(from.ip()) || strangers.may(Kind::Question, from))
 }
 
 /// One that finds no room is lost, like any.

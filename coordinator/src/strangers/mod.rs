@@ -4,6 +4,9 @@
 //! owner in vain, for three seconds, and counts it for the socket that sent it: 250 such addresses fill a socket's buffer.
 //! So answers to strangers leave by sockets of their own, which share the port and receive nothing; they wait for no
 //! room, and there are few of them for one address. A member is never behind them in a queue.
+//!
+//! Questions (STUN) and handshakes (all of QUIC) have rations of their own, each in three parts ([`Rations`]). Whoever was a member
+//! a few minutes ago ([`Proven::knows`]) needs none of it: strangers cannot keep out who comes back, however much they ask.
 
 mod proven;
 mod ration;
@@ -12,25 +15,21 @@ use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use quinn::udp::{Transmit, UdpSockRef, UdpSocketState};
 use warren_kernel::option::{self, Fragmentation};
 
 use crate::source::Source;
 pub use proven::{Proof, Proven};
-use ration::{Rate, Rates, Ration};
+use ration::Rations;
 
-/// While few strangers ask, many of them may be behind one NAT.
-const CALM: Rates = Rates {
-    source: Rate { burst: 128, every: Duration::from_micros(15_625) },
-    total: Rate { burst: 512, every: Duration::from_micros(3_906) },
-};
-/// In a flood. What 250 addresses can make us send in three seconds fits into the buffers.
-const FLOOD: Rates = Rates {
-    source: Rate { burst: 8, every: Duration::from_millis(500) },
-    total: Rate { burst: 4000, every: Duration::from_micros(250) },
-};
+/// What a stranger is answered. One takes nothing from the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Question,
+    Handshake,
+}
 
 /// One socket that only sends.
 #[derive(Debug)]
@@ -48,8 +47,8 @@ struct Inner {
     /// Which of them answers whom nobody outside knows.
     mouths: Vec<Mouth>,
     hash: RandomState,
-    calm: Ration,
-    flood: Ration,
+    questions: Rations,
+    handshakes: Rations,
     began: Instant,
 }
 
@@ -57,20 +56,22 @@ impl Strangers {
     /// `mouths`: sockets that share the port and to which nothing is steered; there may be none.
     pub fn new(mouths: Vec<UdpSocket>) -> io::Result<Strangers> {
         let mouths = mouths.into_iter().map(Mouth::new).collect::<io::Result<Vec<_>>>()?;
-        let (calm, flood) = (Ration::new(CALM), Ration::new(FLOOD));
         Ok(Strangers(Arc::new(Inner {
             mouths,
             hash: RandomState::new(),
-            calm,
-            flood,
+            questions: Rations::of(Kind::Question),
+            handshakes: Rations::of(Kind::Handshake),
             began: Instant::now(),
         })))
     }
 
     /// May one more answer go to the stranger at `to`?
-    pub fn may(&self, to: SocketAddr) -> bool {
-        let (source, now) = (Source::of(to.ip()), self.0.began.elapsed());
-        self.0.calm.take(source, now) || self.0.flood.take(source, now)
+    pub fn may(&self, kind: Kind, to: SocketAddr) -> bool {
+        let rations = match kind {
+            Kind::Question => &self.0.questions,
+            Kind::Handshake => &self.0.handshakes,
+        };
+        rations.take(Source::of(to.ip()), self.0.began.elapsed())
     }
 
     /// Sends without waiting: what finds no room is lost. False: there is no socket for that.

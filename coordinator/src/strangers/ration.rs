@@ -1,17 +1,22 @@
 //! How often strangers are answered: so many a second of one source, and so many of all.
 //!
-//! Nothing is remembered of a source but a moment, in a table of a fixed size. Where a source's moments stand nobody outside
-//! knows, and each has two: who shares one with a flood still has the other.
+//! What all share is divided, as at a node's port: one part is for those who ask rarely, which is all an honest one needs, and
+//! however much ten thousand others ask for, they ask it of the other parts.
+//!
+//! Nothing is remembered of a source but moments, in tables of a fixed size. Where a source's moments stand nobody outside
+//! knows, and each has four: who shares some with a flood still has another.
 
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
 use parking_lot::Mutex;
 
+use super::Kind;
 use crate::source::Source;
 
-/// Moments in each of the two rows.
-const ROW: usize = 8192;
+/// Moments in each row: of 10,000 sources, one in 200 has none to itself. Takes memory by use.
+const ROW: usize = 32_768;
+const ROWS: usize = 4;
 
 /// So many at once, and then one in so long.
 #[derive(Clone, Copy, Debug)]
@@ -26,25 +31,62 @@ pub struct Rates {
     pub total: Rate,
 }
 
-/// When what was taken will have been given back, in nanoseconds (a generic cell rate).
-#[derive(Clone, Copy, Debug, Default)]
-struct Cell(u64);
+const fn rate(burst: u32, every_us: u64) -> Rate {
+    Rate { burst, every: Duration::from_micros(every_us) }
+}
 
-impl Cell {
-    fn has(self, rate: Rate, now: u64) -> bool {
-        let most = nanos(rate.every).saturating_mul(u64::from(rate.burst.saturating_sub(1)));
-        self.0 <= now.saturating_add(most)
+/// While few strangers ask, many of them may be behind one NAT.
+const CALM: [Rates; 2] = [
+    Rates { source: rate(128, 15_625), total: rate(512, 3_906) },
+    Rates { source: rate(128, 15_625), total: rate(256, 7_812) },
+];
+/// For those who ask rarely: a node asks every 25 s, and a handshake has a few datagrams before its address is proven. Of
+/// 20,000 sources that ask without end, none comes before who does not.
+const RARE: [Rates; 2] = [
+    Rates { source: rate(4, 5_000_000), total: rate(1000, 250) },
+    Rates { source: rate(8, 5_000_000), total: rate(1000, 250) },
+];
+/// For those who ask more. With what the others have, what 250 addresses go on asking for fits for three seconds into the
+/// buffers: an answer in a handshake takes three times the room of one to a question, so there are fewer.
+const FLOOD: [Rates; 2] = [
+    Rates { source: rate(8, 500_000), total: rate(2000, 500) },
+    Rates { source: rate(4, 1_000_000), total: rate(2000, 500) },
+];
+
+/// All that strangers are given of one kind.
+#[derive(Debug)]
+pub struct Rations([Ration; 3]);
+
+impl Rations {
+    pub fn of(kind: Kind) -> Rations {
+        Rations([CALM, RARE, FLOOD].map(|[question, handshake]| {
+            Ration::new(match kind {
+                Kind::Question => question,
+                Kind::Handshake => handshake,
+            })
+        }))
     }
 
-    fn take(&mut self, rate: Rate, now: u64) {
-        self.0 = self.0.max(now).saturating_add(nanos(rate.every));
+    /// May `source` be answered once more? `now` counts from any moment.
+    pub fn take(&self, source: Source, now: Duration) -> bool {
+        self.0.iter().any(|ration| ration.take(source, now))
     }
+}
+
+/// Takes one of `cell`, if it has one: when what was taken will have been given back, in nanoseconds (a generic cell rate).
+fn take(cell: &mut u64, rate: Rate, now: u64) -> bool {
+    let most = nanos(rate.every).saturating_mul(u64::from(rate.burst.saturating_sub(1)));
+    let has = *cell <= now.saturating_add(most);
+    if has {
+        *cell = now.max(*cell).saturating_add(nanos(rate.every));
+    }
+    has
 }
 
 #[derive(Debug)]
 struct Cells {
-    rows: [Vec<Cell>; 2],
-    total: Cell,
+    rows: [Vec<u64>; ROWS],
+    total: u64,
 }
 
 #[derive(Debug)]
@@ -56,32 +98,22 @@ pub struct Ration {
 
 impl Ration {
     pub fn new(rates: Rates) -> Ration {
-        let row = || vec![Cell::default(); ROW];
-        let cells = Cells { rows: [row(), row()], total: Cell::default() };
+        // Numbers, because then the memory comes from the system as zeros, and a page that nobody falls into is never there.
+        let cells = Cells { rows: std::array::from_fn(|_| vec![0; ROW]), total: 0 };
         Ration { rates, hash: RandomState::new(), cells: Mutex::new(cells) }
     }
 
-    /// May `source` be answered once more? `now` counts from any moment.
     pub fn take(&self, source: Source, now: Duration) -> bool {
         let (hash, now) = (self.hash.hash_one(source), nanos(now));
         let mut cells = self.cells.lock();
         let Cells { rows, total } = &mut *cells;
-        if !total.has(self.rates.total, now) {
-            return false;
-        }
         let mut may = false;
-        for (row, hash) in rows.iter_mut().zip([hash, hash >> 32]) {
-            let Some(cell) = row.get_mut(hash as usize % ROW) else { continue };
-            // One that others have used up is not made worse.
-            if cell.has(self.rates.source, now) {
-                cell.take(self.rates.source, now);
-                may = true;
-            }
+        for (row, hash) in rows.iter_mut().zip([hash, hash >> 16, hash >> 32, hash >> 48]) {
+            let cell = row.get_mut(hash as usize % ROW);
+            may |= cell.is_some_and(|cell| take(cell, self.rates.source, now));
         }
-        if may {
-            total.take(self.rates.total, now);
-        }
-        may
+        // Who asks in vain has asked: his share is used up all the same, and what all have is left to others.
+        may && take(total, self.rates.total, now)
     }
 }
 
@@ -135,5 +167,46 @@ mod tests {
         assert!(taken <= 4000, "{taken}");
         let later = (20_000..40_000).filter(|number| ration.take(source(*number), now + now)).count();
         assert!((1..=4000).contains(&later), "{later}");
+    }
+
+    /// Of a hundred who ask once, beside `sources` that ask 40,000 times a second together for long: how many are answered.
+    fn answered_beside(kind: Kind, sources: u32) -> usize {
+        let rations = Rations::of(kind);
+        let mut answered = 0;
+        for number in 0..20 * 40_000u32 {
+            let now = Duration::from_secs(1) + Duration::from_micros(25) * number;
+            rations.take(source(number % sources), now);
+            if number >= 400_000 && number % 4000 == 0 {
+                answered += usize::from(rations.take(source(1_000_000 + number), now));
+            }
+        }
+        answered
+    }
+
+    #[test]
+    fn who_asks_rarely_is_answered_however_much_ten_thousand_others_ask() {
+        for kind in [Kind::Question, Kind::Handshake] {
+            for sources in [250, 2000, 10_000] {
+                let answered = answered_beside(kind, sources);
+                assert!(answered >= 95, "{answered} of 100 beside {sources}, {kind:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_250_addresses_go_on_asking_for_fits_into_the_buffers() {
+        // What the kernel takes for a datagram of each kind, and what all sockets for strangers have.
+        let (room, all) = ([768, 2304], 16 * 2 * 208 * 1024);
+        let taken = |(kind, room): (Kind, usize)| {
+            let rations = Rations::of(kind);
+            let asked = |number: &u32| {
+                let now = Duration::from_secs(20) + Duration::from_micros(333) * *number;
+                rations.take(source(number % 250), now)
+            };
+            (0..60_000).for_each(|number| _ = asked(&number));
+            (60_000..69_000).filter(asked).count() * room
+        };
+        let taken: usize = [Kind::Question, Kind::Handshake].into_iter().zip(room).map(taken).sum();
+        assert!(taken <= all, "{taken} bytes in three seconds, of {all}");
     }
 }
