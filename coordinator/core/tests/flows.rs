@@ -41,6 +41,11 @@ fn report(world: &mut World, host: usize, boot: u64, sequence: u64, records: Vec
     world.says(host, NodeSays::Flows(FlowReport { sequence, records, lost: 2, boot, ..Default::default() }));
 }
 
+/// As `report`, and nothing was lost.
+fn told(world: &mut World, host: usize, sequence: u64, records: Vec<FlowRecord>) {
+    world.says(host, NodeSays::Flows(FlowReport { sequence, records, boot: 1, ..Default::default() }));
+}
+
 fn list(world: &World, filter: FlowFilter) -> Vec<FlowRow> {
     world.coordinator.flows().list(&filter, 0, None, world.now).rows
 }
@@ -149,8 +154,8 @@ fn strangers_report_nothing() {
 fn both(world: &mut World, opener: FlowRecord, responder: FlowRecord) -> Vec<FlowRow> {
     let ended = FlowRecord { first: true, end: FlowEnd::Closed as i32, ..Default::default() };
     let whole = |record: FlowRecord| FlowRecord { first: true, end: ended.end, ..record };
-    report(world, 0, 1, 1, vec![whole(opener)]);
-    report(world, 1, 1, 1, vec![FlowRecord { outbound: false, ..whole(responder) }]);
+    told(world, 0, 1, vec![whole(opener)]);
+    told(world, 1, 1, vec![FlowRecord { outbound: false, ..whole(responder) }]);
     world.wait(60);
     list(world, FlowFilter::default())
 }
@@ -191,6 +196,33 @@ fn more_received_than_sent_and_silence_are_said() {
     world.wait(60);
     world.says(1, NodeSays::Flows(spoke(3)));
     assert_eq!(silence(&world).as_deref(), Some("orders-1 took part in it and has not reported it"));
+}
+
+/// What it got after its last word is not in what it told: away from the coordinator, killed, or lost.
+#[test]
+fn nobody_is_contradicted_by_what_he_had_no_turn_to_tell() {
+    let ends = |world: &World| {
+        let (started_ms, last_ms) = (world.now.0 * 1000, world.now.0 * 1000 + 500);
+        let open =
+            |record| FlowRecord { first: true, end: FlowEnd::Open as i32, started_ms, last_ms, ..record };
+        let opener = open(record(world, 1, true));
+        let responder = FlowRecord { bytes_out: 301, outbound: false, ..open(record(world, 7, false)) };
+        (opener, responder)
+    };
+    let contradicted =
+        |world: &World| list(world, FlowFilter::default()).iter().any(|row| row.mismatch.is_some());
+    let mut world = street(45);
+    let (opener, responder) = ends(&world);
+    told(&mut world, 0, 1, vec![opener]);
+    told(&mut world, 1, 1, vec![responder]);
+    world.wait(60);
+    assert!(!contradicted(&world), "both are silent since");
+    told(&mut world, 1, 2, Vec::new());
+    assert!(!contradicted(&world), "its opener is");
+    told(&mut world, 0, 2, Vec::new());
+    assert!(contradicted(&world), "both went on, and had nothing more to say of it");
+    report(&mut world, 0, 1, 3, Vec::new());
+    assert!(!contradicted(&world), "it may be what was lost");
 }
 
 /// orders-1 reports, a flow to it is reported by web-1 alone, and after a while orders-1 says what `then` makes.
