@@ -37,7 +37,9 @@ impl Rollcall {
         let ahead = self.waiting.range((from, Bound::Unbounded));
         let behind = self.waiting.iter().take_while(|node| self.last.is_some_and(|last| **node <= last));
         let turn: Vec<NodeId> = ahead.chain(behind).take(self.share).copied().collect();
-        turn.iter().for_each(|node| drop(self.waiting.remove(node)));
+        for node in &turn {
+            self.waiting.remove(node);
+        }
         self.last = turn.last().copied().or(self.last);
         (self.due, self.share) = match self.waiting.is_empty() {
             true => (None, 0),
