@@ -253,7 +253,7 @@ impl Endpoints {
         let (Some(used), Some(other)) = (current.relay(), from.relay()) else { return false };
         let works = self.proven == Some(current)
             && self.relays.contains(&used)
-            && !self.watch.is_relay_doubted(now)
+            && !self.watch.is_relay_doubted(Some(current), now)
             && used != other;
         let follows = !self.leads && self.relays.contains(&other);
         works && !(self.watch.heard_elsewhere(now) && follows)
@@ -367,7 +367,7 @@ impl Endpoints {
     ) -> Option<MoveReason> {
         let ahead = self.watch.leads(place, current, now);
         match self.relays.contains(&relay) {
-            true if self.watch.is_relay_doubted(now) => Some(MoveReason::Answered),
+            true if self.watch.is_relay_doubted(Some(current), now) => Some(MoveReason::Answered),
             true if ahead && self.leads => Some(MoveReason::Nearer),
             _ => None,
         }

@@ -20,8 +20,12 @@ use crate::clock::Mono;
 
 /// So long without a word after something was sent, and the path is doubted.
 pub const DOUBT_MS: u64 = 2_000;
-/// The same over a relay, if there is another.
+/// The same over a relay, if there is another: at most. Of one that answers quickly sooner, as soon as an answer to [`NUDGE_MS`]
+/// must have come: TCP sends again after 0.2, 0.6, 1.4 and then 3 s, and both ends have moved before the last but one.
 pub const RELAY_DOUBT_MS: u64 = 1_000;
+const RELAY_DOUBT_LEAST_MS: u64 = 750;
+/// From something sent to a nudge that is on its way, with the pace at which this is looked at.
+const NUDGED_MS: u64 = 650;
 /// Before that the relay in use is asked alone, so that who sends and is not answered by anything else is not asked everywhere.
 const NUDGE_MS: u64 = 400;
 /// So long the peer is heard over another relay alone before it is followed there.
@@ -114,9 +118,12 @@ impl Watch {
         self.waits(now) < DOUBT_MS + 1_000
     }
 
-    /// The same, soon enough to leave one relay for another.
-    pub fn is_relay_doubted(&self, now: Mono) -> bool {
-        self.waits(now) >= RELAY_DOUBT_MS
+    /// The same, soon enough to leave the relay in use for another.
+    pub fn is_relay_doubted(&self, current: Option<Place>, now: Mono) -> bool {
+        let answer = current.and_then(|current| self.recent(current, now));
+        let late = answer.map(|answer| NUDGED_MS.saturating_add(2 * answer.round_trip.as_millis() as u64));
+        let doubt = late.map_or(RELAY_DOUBT_MS, |ms| ms.clamp(RELAY_DOUBT_LEAST_MS, RELAY_DOUBT_MS));
+        self.waits(now) >= doubt
     }
 
     /// Something was sent, and an answer is late: the relay itself is asked, which costs 28 bytes.
@@ -181,7 +188,7 @@ impl Watch {
         }
         let relays = places.iter().filter(|place| !place.is_direct()).count();
         let several = relays > 1 && !current.is_direct();
-        let doubted = if several { self.is_relay_doubted(now) } else { self.is_doubted(now) };
+        let doubted = if several { self.is_relay_doubted(Some(current), now) } else { self.is_doubted(now) };
         if several && !doubted && !self.nudged && self.waits(now) >= NUDGE_MS {
             self.nudged = true;
             return vec![self.ask(current, current, now)];

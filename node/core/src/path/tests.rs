@@ -333,6 +333,24 @@ fn a_relay_over_which_nothing_comes_is_left_for_the_first_that_answers_within_th
     }
 }
 
+/// As soon as an answer to the first question must have come, and no later than after a second.
+#[test]
+fn a_relay_that_answers_quickly_is_doubted_sooner_than_one_far_away() {
+    let doubted_after = |trip: u64| {
+        let start = Mono::from_millis(1000);
+        let mut endpoints = relayed(true, start);
+        let trips = [Some(trip), Some(trip), Some(trip)];
+        let now = live(&mut endpoints, trips, start, 10_000);
+        endpoints.handle_authenticated(over(1), Heard::Used, now);
+        let asks_elsewhere = |ms: &u64| {
+            let pings = endpoints.poll_pings(u64::MAX - ms, now.plus_millis(*ms));
+            pings.iter().any(|ping| ping.to != over(1)) && *ms > 0
+        };
+        (0..2_000).step_by(10).find(asks_elsewhere).unwrap()
+    };
+    assert_eq!([5, 45, 100, 170, 400].map(doubted_after), [750, 750, 850, 990, 1_000]);
+}
+
 /// Who sends and gets no other answer asks the relay in use alone, and is not asked to go elsewhere by who is quicker.
 #[test]
 fn one_way_traffic_changes_no_relay() {
