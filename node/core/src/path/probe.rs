@@ -23,9 +23,9 @@ pub const DOUBT_MS: u64 = 2_000;
 /// The same over a relay, if there is another: at most. Of one that answers quickly sooner, as soon as an answer to [`NUDGE_MS`]
 /// must have come: TCP sends again after 0.2, 0.6, 1.4 and then 3 s, and both ends have moved before the last but one.
 pub const RELAY_DOUBT_MS: u64 = 1_000;
-const RELAY_DOUBT_LEAST_MS: u64 = 750;
-/// From something sent to a nudge that is on its way, with the pace at which this is looked at.
-const NUDGED_MS: u64 = 650;
+const RELAY_DOUBT_LEAST_MS: u64 = 700;
+/// From something sent to a nudge that is on its way, with the pace at which this is looked at: four times a second.
+const NUDGED_MS: u64 = 600;
 /// Before that the relay in use is asked alone, so that who sends and is not answered by anything else is not asked everywhere.
 const NUDGE_MS: u64 = 400;
 /// So long the peer is heard over another relay alone before it is followed there.

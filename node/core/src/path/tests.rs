@@ -348,7 +348,7 @@ fn a_relay_that_answers_quickly_is_doubted_sooner_than_one_far_away() {
         };
         (0..2_000).step_by(10).find(asks_elsewhere).unwrap()
     };
-    assert_eq!([5, 45, 100, 170, 400].map(doubted_after), [750, 750, 850, 990, 1_000]);
+    assert_eq!([5, 45, 100, 170, 400].map(doubted_after), [700, 700, 800, 940, 1_000]);
 }
 
 /// Who sends and gets no other answer asks the relay in use alone, and is not asked to go elsewhere by who is quicker.
