@@ -29,7 +29,7 @@ pub enum MoveReason {
     Silent,
     /// A question sent there was answered: the direct path works both ways.
     Answered,
-    /// It answers sooner than the one before, by far and for long ([`survey`]).
+    /// It answers sooner than the one before, by far and for long ([`super::survey`]).
     Faster,
     /// The relay does not answer any more, drains, or this node has no seat there.
     NoRelay,
