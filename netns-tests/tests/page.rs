@@ -69,7 +69,9 @@ fn the_api_answers_everything_as_its_description_says() {
     let (tool, bearer) = (tool.to_string_lossy(), format!("Authorization: Bearer {}", key(&town, "admin")));
     let document = format!("{API}/openapi.json");
     let run = [&*tool, "run", &document, "-H", &bearer, "--phases", "examples,coverage,fuzzing"];
-    let bounds = ["--max-time", MADE_UP, "--max-examples", "20", "--request-timeout", "10"];
+    // Fewer than the API takes of one source in a second.
+    let bounds =
+        ["--max-time", MADE_UP, "--max-examples", "20", "--request-timeout", "10", "--rate-limit", "300/s"];
     let form = [
         "--generation-deterministic",
         "--continue-on-failure",
