@@ -76,8 +76,7 @@ fn fifty_thousand_questions_a_second_take_bounded_memory_and_others_are_served()
         for client in ["served", "elsewhere"] {
             assert!(value(&said, client) > 99.0, "{said}");
         }
-        // Most at the first try; that some need a second one is what stub resolvers are for.
-        assert!(value(&said, "p50_ms") < 300.0, "{said}");
+        assert!(value(&said, "p99_ms") < 300.0, "{said}");
         assert!(grown < MEMORY_KIB, "memory grew by {grown} KiB");
         let answer =
             siege.web.host.run(&["dig", "+short", "+tries=3", &format!("@{}", siege.web.v4()), name]);

@@ -1,8 +1,8 @@
 //! One file brings a fleet up, behind NATs, with nothing typed; what is killed and made again is found again.
 //!
 //! `WARREN_FLEET` hosts behind `WARREN_ROUTERS` NATs (12 behind 4; the whole is 100 behind 10), `WARREN_FLEET_SECONDS` for all to reach what they
-//! may. 10 s is what is wanted; programs built for release (`WARREN_BINARIES`) took 11 and 13 s on two processors, and half of them made
-//! again 9 s. With debug programs on two busy processors, which start thirty agents at once, it took 19 s, and a minute and a half is given.
+//! may. 10 s is what is wanted; programs built for release (`WARREN_BINARIES`) took 8 s on two processors (11 and 13 s on slower ones), and
+//! half of them made again 6 s (9 s). With debug programs on two busy processors, which start thirty agents at once, it took 19 s, and a minute and a half is given.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test ends at the first surprise")]
 
